@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * Maps and the small things that every hook uses.
+ *
+ * The planner puts before this file, from the running kernel's BTF: the offsets OFF_..., the
+ * TCP_ states, HAVE_... for what this kernel has, WANT_... for what was asked for, the sizes
+ * CONN_SLOTS, CLOSING_SLOTS, MINI_SLOTS (powers of two) and the filter PASSES(r).
+ */
+
+#ifndef __always_inline
+#define __always_inline inline __attribute__((always_inline))
+#endif
+
+/* Slots of one set of the tables below: their keys fill one cache line. */
+#define WAYS 8
+/* Rows of the tables with one row a CPU. */
+#define CPUS 1024
+#define STATS (CPUS * STAT_MAX)
+
+/* A slot whose record is just being sent: no socket has this address. */
+#define KEY_BUSY 1
+
+/* Any kernel memory, at the price of a helper call; 0 where it cannot be read. */
+#define FIELD(type, base, offset)                                                                \
+	({                                                                                       \
+		type field_ = 0;                                                                 \
+		bpf_probe_read_kernel(&field_, sizeof(field_), (const void *)(base) + (offset)); \
+		field_;                                                                          \
+	})
+
+/*
+ * A field of a structure that BTF describes. With bpf_rdonly_cast() (Linux kernel commit a35b9af4ec2c ("bpf:
+ * Add a kfunc to type cast from bpf uapi ctx to kernel ctx") and its series (in v6.2)) the verifier knows the type
+ * and lets us load directly: one instruction that a fault turns into 0. The loader puts the kfunc's number where
+ * it finds a call of CAST_CALL. A pointer read in this way can be followed, not computed with.
+ */
+#ifdef HAVE_CAST
+static u64 (*cast_to)(const void *object, u32 type) = (void *)CAST_CALL;
+#define GET(type, structure, base, offset) \
+	(*(type *)(cast_to((const void *)(base), TYPE_##structure) + (offset)))
+#else
+#define GET(type, structure, base, offset) FIELD(type, base, offset)
+#endif
+
+/*
+ * The tables are arrays in sets of WAYS, keys apart from values, not hash maps: the lookup is inlined by
+ * the verifier, a set of keys is one cache line, and there is no allocation, no bucket lock, no LRU list.
+ * A key is 0 (free), KEY_BUSY, the address of a socket, or the key of a tuple.
+ */
+struct keys {
+	u64 key[WAYS];
+};
+
+/* A live connection end. Little is kept: the socket itself still has most facts at the end. */
+struct conn {
+	u64 at[5];
+	u32 path;
+	u32 flags;
+	u32 pid;
+	u32 exit_code;
+	u64 cgroup;
+	u8 comm[16];
+	u8 steps;
+	u8 fin_retrans;
+	u8 backoff;
+	u8 owner_from;
+	u8 reset_reason;
+	u8 pad[3];
+};
+
+BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SLOTS / WAYS, 0);
+BPF_F_TABLE("array", u32, struct conn, conns, CONN_SLOTS, 0);
+/*
+ * Finished records that wait: for the application to close a dead socket (key: the socket), or for the
+ * end of FIN_WAIT2 (key: the tuple). User space maps both and takes what waits for too long.
+ */
+BPF_F_TABLE("array", u32, struct keys, closing_keys, CLOSING_SLOTS / WAYS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct close_record, closing, CLOSING_SLOTS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct keys, mini_keys, MINI_SLOTS / WAYS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct close_record, minis, MINI_SLOTS, BPF_F_MMAPABLE);
+/* One record per CPU that is destroyed, but may still be answered with a RST (probes/destroy.c). */
+BPF_F_TABLE("array", u32, struct close_record, held, CPUS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, u64, stats, STATS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, u64, learned, 1, 0);
+BPF_TABLE("percpu_array", u32, struct close_record, spare, 2);
+BPF_RINGBUF_OUTPUT(closes, CLOSES_PAGES);
+#ifdef WANT_EVENTS
+BPF_RINGBUF_OUTPUT(events, EVENTS_PAGES);
+#endif
+
+static __always_inline void count(u32 stat)
+{
+	u32 key = (bpf_get_smp_processor_id() & (CPUS - 1)) * STAT_MAX + stat;
+	u64 *value = stats.lookup(&key);
+
+	if (value)
+		__sync_fetch_and_add(value, 1);
+}
+
+/*
+ * Change a slot's key, for the one caller that finds the old one. Atomic, since two CPUs, or a softirq
+ * on top of a system call, may want the same slot; before atomics came (Linux kernel commit
+ * 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg") (in v5.12)) nearly so.
+ */
+static __always_inline int swap(u64 *key, u64 from, u64 to)
+{
+#ifdef HAVE_CMPXCHG
+	return __sync_val_compare_and_swap(key, from, to) == from;
+#else
+	if (*key != from)
+		return 0;
+	*key = to;
+	return 1;
+#endif
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * skb:kfree_skb(skb, location[, reason[, rx_sk]]), softirq. Every packet that a mini-socket consumes ends here
+ * (discard_it in tcp_v4_rcv, tcp_v6_rcv), which is the only witness of the FIN that ends FIN_WAIT2.
+ */
+#define TCP_FLAG_FIN 0x01
+#define TCP_FLAG_SYN 0x02
+#define TCP_FLAG_RST 0x04
+
+/* sk_nulls_del_node_init_rcu() clears pprev: the mini-socket has been taken down. */
+static __always_inline int unhashed(const void *sk)
+{
+	return !FIELD(u64, sk, OFF_SKC_NULLS_NODE + 8);
+}
+
+int packet_drop(struct bpf_raw_tracepoint_args *ctx)
+{
+	const void *sk = (const void *)ctx->args[3];
+	const void *skb = (const void *)ctx->args[0];
+	u8 flags;
+
+	if (!sk)
+		return 0;
+	if (GET(u8, sock_common, sk, OFF_SKC_STATE) != TCP_TIME_WAIT) {
+#ifdef WANT_DROPS
+		drop_event(sk, skb, ctx->args[2]);
+#endif
+		if (ctx->args[2] == DROP_REASON_INVALID_SYN) {
+			struct conn *c = conn_get((u64)sk);
+
+			if (c)
+				c->flags |= F_SYN_HIT;
+		}
+		return 0;
+	}
+	flags = GET(u8, sk_buff, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS);
+#ifdef WANT_TIMEWAITS
+	mini_event(sk, skb, flags, ctx->args[2]);
+#endif
+	if (flags & TCP_FLAG_RST) {
+		if (unhashed(sk))
+			mini_end(sk, END_RST, TCP_CLOSE);
+	} else if (flags & TCP_FLAG_FIN && mini_substate(sk) == TCP_TIME_WAIT) {
+		mini_end(sk, END_FIN, TCP_TIME_WAIT);
+	}
+	return 0;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * tcp:tcp_receive_reset(sk): top of tcp_reset(), softirq or backlog. ->CLOSE follows at once. Also fires when
+ * data arrives after close (tcp_rcv_state_process, TCPAbortOnData): then tcp_send_reset follows on the same socket.
+ */
+int reset_received(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct conn *c = conn_get(ctx->args[0]);
+
+	if (c)
+		c->flags |= F_RST_IN;
+	return 0;
+}

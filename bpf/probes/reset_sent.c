@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * tcp:tcp_send_reset(sk, skb[, reason]). skb NULL: an active reset (tcp_send_active_reset), before ->CLOSE
+ * when a timer or an administrator ends the connection, after it inside close(). skb set: the answer to that
+ * segment; sk is then NULL, a listener, a request, a mini-socket or a full socket (only the last before
+ * Linux kernel commit c83afa2f1c8c and its series (in v6.10)).
+ */
+int reset_sent(struct bpf_raw_tracepoint_args *ctx)
+{
+	const void *sk = (const void *)ctx->args[0];
+	u32 how = ctx->args[1] ? F_RST_REPLY : F_RST_OUT;
+	u8 reason = 0, state = sk ? GET(u8, sock_common, sk, OFF_SKC_STATE) : TCP_LISTEN;
+	struct close_record *r;
+	struct conn *c;
+
+#ifdef HAVE_RESET_REASON
+	reason = ctx->args[2];
+	how |= F_RST_REASON;
+#endif
+	if (state == TCP_LISTEN || state == TCP_NEW_SYN_RECV) {
+		count(STAT_RST_NO_SOCKET);
+		return 0;
+	}
+	if (state == TCP_TIME_WAIT) {
+		count(STAT_RST_TIMEWAIT);
+		mini_end(sk, END_LATE_DATA, TCP_CLOSE);
+		return 0;
+	}
+	count(STAT_RST_SOCKET);
+	r = closing_at(closing_slot((u64)sk));
+	if (r) {
+		r->flags |= how;
+		r->reset_reason = reason;
+		return 0;
+	}
+	r = held_for((u64)sk);
+	if (r) {
+		r->flags |= how;
+		r->reset_reason = reason;
+		send(r, END_DESTROY);
+		r->flags = 0;
+		return 0;
+	}
+	/* The answer to an unacceptable ACK while connecting ends nothing: the SYN is sent again. */
+	if (state == TCP_SYN_SENT && how & F_RST_REPLY)
+		return 0;
+	c = conn_get((u64)sk);
+	if (c) {
+		c->flags |= how | F_RST_EARLY;
+		c->reset_reason = reason;
+	}
+	return 0;
+}

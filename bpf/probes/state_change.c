@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * sock:inet_sock_set_state(sk, old, new): every transition of a full socket, before sk_state is stored.
+ * ->CLOSE comes after the port is given back (skc_num is 0 for a bound port; inet_sport stays).
+ * Process context for what the application does, softirq for packets and timers: `current` means
+ * something only for connect(), close() and shutdown(). old == new marks close() after shutdown().
+ * Cannot see: TIME_WAIT and FIN_WAIT2 of an orphan, which are mini-sockets (timewait.h).
+ */
+
+/*
+ * FIN_WAIT2|CLOSING -> CLOSE: is it the end, or does a mini-socket carry on? In substate FIN_WAIT2 a copy of
+ * the record waits for the peer's FIN (or what else ends that phase). Returns END_NONE when the record is to go its
+ * usual way, END_FIN when the mini-socket has it, END_FULL when there was no room.
+ */
+static __always_inline u8 carried_on(struct close_record *r, const void *sk)
+{
+	u64 net = FIELD(u64, sk, OFF_SKC_NET);
+	struct close_record *copy;
+	struct slot slot;
+	struct tuple t;
+	u64 tw = mini_find(r, sk, net);
+
+	if (!tw) {
+		record_step(r, TCP_CLOSE);
+		return END_NONE;
+	}
+	learn_timer(tw);
+	count(STAT_TW_BORN);
+	r->flags |= F_TW;
+	if (mini_substate((const void *)tw) != TCP_FIN_WAIT2) {
+		record_step(r, TCP_TIME_WAIT);
+		return END_NONE;
+	}
+	r->flags |= F_TW_FIN_WAIT2;
+	tuple_of_record(&t, r, net);
+	slot = mini_take(tuple_key(&t));
+	copy = mini_at(slot);
+	if (!copy)
+		return END_FULL;
+	__builtin_memcpy(copy, r, sizeof(*r));
+	/* The FIN may have come on another CPU while the slot was being filled. */
+	if (mini_substate((const void *)tw) == TCP_TIME_WAIT)
+		mini_end((const void *)tw, END_FIN, TCP_TIME_WAIT);
+	return END_FIN;
+}
+
+static __always_inline void closed(const void *sk, u32 from)
+{
+	struct slot conn = conn_slot((u64)sk), slot = closing_take((u64)sk);
+	struct close_record *r = closing_at(slot);
+	struct conn *c = conn.key ? conn_at(conn.index) : 0;
+	u8 end = END_NONE;
+	u32 zero = 0;
+	int tcp;
+
+	if (!r) {
+		r = spare.lookup(&zero);
+		if (!r)
+			return;
+		slot.key = 0;
+		end = END_FULL;
+	}
+	tcp = load_socket(r, sk, from);
+	load_history(r, c);
+	if (conn.key)
+		*conn.key = 0;
+	if (!tcp) {
+		end = END_FIN;
+	} else if (!PASSES(r)) {
+		count(STAT_FILTERED);
+		end = END_FIN;
+	} else {
+		count(STAT_CLOSES);
+		if (!r->err && (from == TCP_FIN_WAIT2 || from == TCP_CLOSING)) {
+			u8 how = carried_on(r, sk);
+
+			end = how ? how : end;
+		} else {
+			record_step(r, TCP_CLOSE);
+		}
+	}
+	if (end == END_FULL) {
+		count(STAT_CLOSING_FULL);
+		send(r, END_FULL);
+	}
+	if (end && slot.key)
+		slot_free(slot, r);
+}
+
+/* connect(): what this socket was before is over. */
+static __always_inline void connecting(const void *sk)
+{
+	struct slot slot = closing_slot((u64)sk);
+	struct close_record *r = closing_at(slot);
+	struct conn *c;
+
+	if (r) {
+		send(r, END_REUSE);
+		slot_free(slot, r);
+	}
+	c = conn_claim((u64)sk);
+	if (!c)
+		return;
+	c->flags = F_BORN | F_CLIENT;
+	c->pid = bpf_get_current_pid_tgid() >> 32;
+	c->owner_from = OWNER_CONNECT;
+	conn_step(c, TCP_SYN_SENT);
+}
+
+static __always_inline void established(const void *sk, u32 from)
+{
+	struct conn *c;
+
+	if (from == TCP_SYN_RECV) {
+		c = conn_claim((u64)sk);
+		if (c)
+			c->flags = F_BORN | F_SERVER;
+	} else {
+		c = conn_get((u64)sk);
+		if (c)
+			c->flags |= F_CLIENT;
+	}
+	if (c)
+		conn_step(c, TCP_ESTABLISHED);
+}
+
+static __always_inline void leaving(const void *sk, u32 from, u32 to)
+{
+	struct conn *c = conn_get((u64)sk);
+
+	if (!c)
+		return;
+	if (from == to)
+		c->flags |= F_CLOSE_CALLED;
+	else
+		conn_step(c, to);
+	/* Only close(), shutdown() and the exit of a process come here with these. */
+	if (from == to || to == TCP_FIN_WAIT1 || to == TCP_LAST_ACK)
+		CLOSED_BY_CURRENT(c);
+	/* ICSK_ACK_SCHED: the ACK of the peer's FIN has not left yet, ours will carry it. */
+	if (to == TCP_LAST_ACK && GET(u8, inet_connection_sock, sk, OFF_ICSK_ACK_PENDING) & 1)
+		c->flags |= F_ACK_PENDING;
+}
+
+int state_change(struct bpf_raw_tracepoint_args *ctx)
+{
+	const void *sk = (const void *)ctx->args[0];
+	u32 from = ctx->args[1], to = ctx->args[2];
+
+#ifdef WANT_TRANSITIONS
+	transition_event(sk, from, to);
+#endif
+	/* A listener's child appears as LISTEN -> SYN_RECV and is ESTABLISHED in the same softirq. */
+	if (from == TCP_LISTEN || to == TCP_LISTEN)
+		return 0;
+	switch (to) {
+	case TCP_CLOSE:
+		closed(sk, from);
+		break;
+	case TCP_SYN_SENT:
+		connecting(sk);
+		break;
+	case TCP_ESTABLISHED:
+		established(sk, from);
+		break;
+	default:
+		leaving(sk, from, to);
+	}
+	return 0;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * timer:timer_expire_entry(timer, ...), softirq: tw_timer_handler ends a mini-socket, still hashed here. Which of its
+ * two lives ends, FIN_WAIT2 or TIME_WAIT, is its substate. Every expiring timer of the host comes by: one compare.
+ */
+int timer_expire(struct bpf_raw_tracepoint_args *ctx)
+{
+	const void *tw = (const void *)(ctx->args[0] - OFF_TW_TIMER);
+	u32 zero = 0;
+	u64 *handler = learned.lookup(&zero);
+
+	if (!handler || !*handler || GET(u64, timer_list, ctx->args[0], OFF_TIMER_FUNCTION) != *handler)
+		return 0;
+	if (mini_substate(tw) == TCP_FIN_WAIT2)
+		mini_end(tw, END_TIMEOUT, TCP_CLOSE);
+#ifdef WANT_TIMEWAITS
+	else
+		timewait_event(tw, TIMEWAIT_EXPIRED, 0);
+#endif
+	return 0;
+}

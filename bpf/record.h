@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * What leaves the kernel. This header is the only description of the layout: the NumPy dtypes in
+ * tracetw/event/record.py are generated from it (scripts/gen-record) and checked at every load.
+ *
+ * Facts only, in the kernel's own units. A field that the kernel could not tell is 0 and the flag
+ * that would vouch for it is clear; zero alone never means "known to be zero" where a flag exists.
+ *
+ * The header needs the fixed-width __uN types and nothing else.
+ */
+#ifndef TRACETW_RECORD_H
+#define TRACETW_RECORD_H
+
+#define RECORD_VERSION 1
+
+/* Longest path of states kept with a time each. The longest real one has six. */
+#define PATH_MAX 7
+
+/* What completed a close record. */
+enum end {
+	END_NONE,
+	END_DESTROY,	/* the socket was destroyed: the usual end */
+	END_REUSE,	/* the application connected the same socket again */
+	END_FIN,	/* the peer's FIN reached the FIN_WAIT2 mini-socket: TIME_WAIT begins */
+	END_RST,	/* a RST killed the FIN_WAIT2 mini-socket */
+	END_LATE_DATA,	/* data or a SYN met the FIN_WAIT2 mini-socket, the kernel answered RST */
+	END_TIMEOUT,	/* the FIN_WAIT2 mini-socket timed out */
+	END_FULL,	/* no room to wait for the end: sent at once */
+	END_PENDING,	/* user space took it: still waiting for its owner to close it */
+	END_STALE,	/* user space took it: the mini-socket vanished without a witness */
+};
+
+/* How the owner (pid, comm, cgroup) is known; user space adds its own ways above OWNER_CLOSE. */
+enum owner {
+	OWNER_NONE,
+	OWNER_CONNECT,	/* the task that called connect() */
+	OWNER_CLOSE,	/* the task that closed or shut down the socket */
+	OWNER_IO,
+	OWNER_LISTENER,
+	OWNER_DIAG,
+};
+
+/* Facts of one bit. */
+#define F_BORN		(1u << 0)	/* seen from its first state: path and at[] are complete */
+#define F_CLIENT	(1u << 1)	/* connect() was seen */
+#define F_SERVER	(1u << 2)	/* a listener's child */
+#define F_DEAD		(1u << 3)	/* SOCK_DEAD at CLOSE: the application had let go before */
+#define F_DONE		(1u << 4)	/* SOCK_DONE at CLOSE: the peer's FIN had arrived */
+#define F_LINGER0	(1u << 5)	/* SO_LINGER on, with time 0, at CLOSE */
+#define F_OWNED		(1u << 6)	/* a task held the socket lock at CLOSE */
+#define F_SOCKET	(1u << 7)	/* struct socket attached at CLOSE: accepted and not yet closed */
+#define F_RST_IN	(1u << 8)	/* tcp_receive_reset */
+#define F_RST_OUT	(1u << 9)	/* tcp_send_reset without a segment: an active reset */
+#define F_RST_REPLY	(1u << 10)	/* tcp_send_reset in answer to a segment */
+#define F_RST_REASON	(1u << 11)	/* reset_reason is the kernel's */
+#define F_RST_EARLY	(1u << 12)	/* the active reset came before CLOSE (a timer or an administrator) */
+#define F_TS_OK		(1u << 13)	/* timestamps were negotiated */
+#define F_TS_SEEN	(1u << 14)	/* the last segment received carried a timestamp */
+#define F_TW		(1u << 15)	/* CLOSE left a mini-socket behind */
+#define F_TW_FIN_WAIT2	(1u << 16)	/* ... in substate FIN_WAIT2 */
+#define F_EXITING	(1u << 17)	/* the owner was exiting (PF_EXITING) when it closed: exit_code holds */
+#define F_OOM		(1u << 18)	/* ... as an OOM victim */
+#define F_KTHREAD	(1u << 19)	/* closed by a kernel thread: owner unknown from there */
+#define F_ACK_PENDING	(1u << 20)	/* our FIN left with the ACK of the peer's FIN still due */
+#define F_MISSED	(1u << 21)	/* the CLOSE event itself was missed: facts are from the destruction */
+#define F_CLOSE_CALLED	(1u << 22)	/* close() was seen on a connection that was shut down before */
+#define F_RST_ACK_KNOWN	(1u << 23)	/* the flags of the RST received were seen */
+#define F_RST_ACK	(1u << 24)	/* ... and it had ACK */
+#define F_SYSCTL	(1u << 25)	/* the sysctl_ fields are filled */
+#define F_CLOSED	(1u << 26)	/* reached CLOSE */
+#define F_SYN_HIT	(1u << 27)	/* a SYN arrived on the live connection (challenge ACK) */
+#define F_ADDR		(1u << 28)	/* the addresses are filled */
+#define F_FIN_ACKED	(1u << 29)	/* CLOSE found our FIN acknowledged (snd_una == write_seq) */
+
+/*
+ * One finished connection end. 248 bytes: with the ring buffer's own 8-byte header exactly 256, so
+ * that a ring is a plain array and no record is ever split at its end.
+ */
+struct close_record {
+	__u64 sk;		/* address of struct sock; with at[] the identity of this life of it */
+	__u64 at[PATH_MAX];	/* CLOCK_MONOTONIC ns of each state of path; 0 unknown */
+	__u64 bytes_sent;	/* tcp_sock.bytes_sent: payload, retransmissions included */
+	__u64 bytes_retrans;
+	__u64 bytes_received;
+	__u64 cgroup;		/* cgroup v2 id of the owner; 0 unknown */
+	__u8 comm[16];		/* of the owner; empty unknown */
+	__u8 laddr[16];		/* network order; IPv4 in the first four bytes */
+	__u8 raddr[16];
+	__u32 path;		/* states entered, 4 bits each, newest lowest; 0 before the first */
+	__u32 netns;		/* inode number */
+	__u32 inode;		/* of the socket, when F_SOCKET; 0 unknown */
+	__u32 pid;		/* process (tgid) of the owner; 0 unknown */
+	__u32 uid;		/* sk_uid */
+	__u32 exit_code;	/* wait(2) form, when F_EXITING */
+	__u32 flags;		/* F_ */
+	__u32 snd_una;		/* sequence numbers at CLOSE */
+	__u32 snd_nxt;
+	__u32 write_seq;
+	__u32 snd_wnd;
+	__u32 rcv_nxt;
+	__u32 copied_seq;
+	__u32 retrans_stamp;	/* TCP clock, ms: when the oldest segment now repeated was first sent; 0 none */
+	__u32 user_timeout;	/* TCP_USER_TIMEOUT, ms; 0 unset */
+	__u32 rto;		/* icsk_rto, jiffies */
+	__u32 total_retrans;
+	__u32 idle;		/* jiffies since the last segment from the peer */
+	__u32 probing;		/* jiffies since zero-window probing began; 0 not probing */
+	__u32 fin_timeout;	/* netns sysctl tcp_fin_timeout, jiffies (F_SYSCTL) */
+	__s32 linger2;		/* TCP_LINGER2, jiffies; 0 unset, negative: no FIN_WAIT2 */
+	__u16 lport;		/* host order */
+	__u16 rport;
+	__u8 err;		/* sk_err at CLOSE, or set later by tcp_disconnect */
+	__u8 err_soft;
+	__u8 family;		/* AF_INET 2, AF_INET6 10 */
+	__u8 old_state;		/* state that CLOSE was entered from */
+	__u8 shutdown;		/* sk_shutdown: 1 receive, 2 send */
+	__u8 probes_out;	/* icsk_probes_out: keepalive or window probes without answer */
+	__u8 retransmits;	/* icsk_retransmits: repetitions of the oldest segment without answer */
+	__u8 backoff;		/* highest icsk_backoff seen at a retransmission */
+	__u8 fin_retrans;	/* retransmissions of a FIN */
+	__u8 reset_reason;	/* enum sk_rst_reason (F_RST_REASON) */
+	__u8 keepalive_probes;	/* TCP_KEEPCNT; 0 unset */
+	__u8 sysctl_keepalive_probes;	/* F_SYSCTL */
+	__u8 sysctl_retries2;
+	__u8 sysctl_orphan_retries;
+	__u8 end;		/* enum end */
+	__u8 owner_from;	/* enum owner */
+};
+
+/* Single events, only when asked for (--transitions, --events). */
+enum event_kind {
+	EVENT_TRANSITION = 1,
+	EVENT_RETRANSMIT,
+	EVENT_TIMEWAIT,
+	EVENT_DROP,
+};
+
+/* What was retransmitted. */
+enum what {
+	WHAT_DATA,
+	WHAT_FIN,
+	WHAT_PROBE,
+	WHAT_SYN,
+};
+
+/* EVENT_TIMEWAIT: the names of the contract. */
+enum timewait {
+	TIMEWAIT_ENTERED = 1,
+	TIMEWAIT_FIN_WAIT2,
+	TIMEWAIT_OVERFLOW,
+	TIMEWAIT_REUSED_BY_CONNECT,
+	TIMEWAIT_REUSED_BY_SYN,
+	TIMEWAIT_KILLED_BY_RESET,
+	TIMEWAIT_REACKED,
+	TIMEWAIT_EXPIRED,
+};
+
+/* EVENT_DROP. */
+enum drop {
+	DROP_PAWS = 1,
+	DROP_PAWS_TIMEWAIT,
+	DROP_CHALLENGE_ACK,
+	DROP_OUT_OF_WINDOW_RESET,
+};
+
+/* One single event. 120 bytes: 128 with the ring buffer's header. */
+struct event_record {
+	__u64 at;		/* CLOCK_MONOTONIC ns */
+	__u64 sk;
+	__u64 born;		/* ns: first sight of what it is about; 0 unknown (age = at - born) */
+	__u64 cgroup;
+	__u8 comm[16];
+	__u8 laddr[16];
+	__u8 raddr[16];
+	__u32 netns;
+	__u32 pid;
+	__u32 uid;
+	__u32 flags;		/* F_CLIENT, F_SERVER, F_ADDR */
+	__u32 rto;		/* jiffies */
+	__u32 seq;		/* sequence number of the segment concerned */
+	__u32 reason;		/* enum skb_drop_reason; 0 where the kernel has none */
+	__u16 lport;
+	__u16 rport;
+	__u8 kind;		/* enum event_kind */
+	__u8 family;
+	__u8 from;		/* state before (transition), state (retransmit) */
+	__u8 to;		/* state after */
+	__u8 code;		/* enum timewait, enum drop or enum what */
+	__u8 backoff;
+	__u8 owner_from;
+	__u8 pad;
+};
+
+/* Counters of the tracer's own, one row per CPU in a mapped array. */
+enum stat {
+	STAT_CLOSES,		/* connections that reached CLOSE and passed the filters */
+	STAT_FILTERED,		/* ... that did not pass them */
+	STAT_LOST_CLOSES,	/* close records that found the ring full */
+	STAT_LOST_EVENTS,	/* event records that found the ring full */
+	STAT_CONN_FULL,		/* no room to follow one more live connection */
+	STAT_CLOSING_FULL,	/* no room to wait for the owner or the mini-socket */
+	STAT_RST_NO_SOCKET,	/* RST sent for a segment that met no socket, a listener or a request */
+	STAT_RST_TIMEWAIT,	/* RST sent by a mini-socket */
+	STAT_RST_SOCKET,	/* RST sent for a full socket */
+	STAT_TW_BORN,		/* mini-sockets found at CLOSE */
+	STAT_MAX
+};
+
+#endif

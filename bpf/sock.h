@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * From a struct sock to a close record. load_facts() is written by the planner: it reads the fields of
+ * tracetw/kernel/layout.py in a few wide reads, since one bpf_probe_read_kernel costs more than the bytes.
+ */
+
+/* include/linux/sched.h: no enum, so not in BTF; the values have not changed since 2.6. */
+#define PF_WQ_WORKER 0x00000020
+#define PF_EXITING 0x00000004
+#define PF_KTHREAD 0x00200000
+
+#define ERR_CONNABORTED 103
+
+/* The process now running as the owner of d (struct conn or close_record). */
+#define OWNER_IS_CURRENT(d, how)                                                               \
+	({                                                                                     \
+		u64 ids_ = bpf_get_current_pid_tgid();                                         \
+                                                                                               \
+		(d)->pid = ids_ >> 32;                                                         \
+		(d)->owner_from = (how);                                                       \
+		bpf_get_current_comm((d)->comm, sizeof((d)->comm));                            \
+		/* A thread may carry a name of its own; pid is the process. */                \
+		if ((u32)ids_ != ids_ >> 32)                                                   \
+			bpf_probe_read_kernel(                                                 \
+				(d)->comm, sizeof((d)->comm),                                  \
+				(void *)(FIELD(u64, bpf_get_current_task(),                    \
+					       OFF_TASK_GROUP_LEADER) + OFF_TASK_COMM));       \
+	})
+
+/*
+ * The process that closes, and whether it closes because it dies. A kernel thread (delayed fput, a
+ * workqueue) closes for somebody else: what connect() told stays.
+ */
+#define CLOSED_BY_CURRENT(d)                                                                   \
+	({                                                                                     \
+		const void *task_ = (const void *)bpf_get_current_task();                      \
+		u32 task_flags_ = GET(u32, task_struct, task_, OFF_TASK_FLAGS);                           \
+                                                                                               \
+		if (task_flags_ & (PF_KTHREAD | PF_WQ_WORKER)) {                               \
+			(d)->flags |= F_KTHREAD;                                               \
+		} else {                                                                       \
+			OWNER_IS_CURRENT(d, OWNER_CLOSE);                                      \
+			(d)->cgroup = bpf_get_current_cgroup_id();                             \
+			if (task_flags_ & PF_EXITING) {                                        \
+				u64 signal_ = GET(u64, task_struct, task_, OFF_TASK_SIGNAL);              \
+                                                                                               \
+				(d)->flags |= F_EXITING;                                       \
+				(d)->exit_code = GET(u32, task_struct, task_, OFF_TASK_EXIT_CODE);        \
+				if (GET(u64, signal_struct, signal_, OFF_SIGNAL_OOM_MM))                    \
+					(d)->flags |= F_OOM;                                   \
+			}                                                                      \
+		}                                                                              \
+	})
+
+/* What identifies a connection end where there is no socket address: its tuple and namespace. */
+struct tuple {
+	u64 local[2];
+	u64 remote[2];
+	u64 net;
+	u32 ports;	/* local << 16 | remote, host order */
+	u32 family;
+};
+
+static __always_inline u64 tuple_key(const struct tuple *t)
+{
+	u64 key = t->local[0] * 0x9E3779B97F4A7C15ull ^ t->remote[0];
+
+	if (t->family == AF_INET6) {
+		key = (key ^ key >> 29) * 0xBF58476D1CE4E5B9ull + t->local[1];
+		key = (key ^ key >> 31) * 0x94D049BB133111EBull + t->remote[1];
+	}
+	key = (key ^ key >> 32) * 0xBF58476D1CE4E5B9ull ^ t->net;
+	key = (key ^ key >> 29) * 0x94D049BB133111EBull + ((u64)t->ports << 16 | t->family);
+	return key ^ key >> 32 | 1ull << 63;
+}
+
+static __always_inline void tuple_of_record(struct tuple *t, const struct close_record *r, u64 net)
+{
+	t->local[0] = ((u64 *)r->laddr)[0];
+	t->local[1] = ((u64 *)r->laddr)[1];
+	t->remote[0] = ((u64 *)r->raddr)[0];
+	t->remote[1] = ((u64 *)r->raddr)[1];
+	t->net = net;
+	t->ports = (u32)r->lport << 16 | r->rport;
+	t->family = r->family;
+}
+
+/* struct inet_timewait_sock begins with the same sock_common as a full socket. */
+static __always_inline void tuple_of_common(struct tuple *t, const void *sk)
+{
+	t->family = GET(u16, sock_common, sk, OFF_SKC_FAMILY);
+	t->net = FIELD(u64, sk, OFF_SKC_NET);
+	t->ports = (u32)GET(u16, sock_common, sk, OFF_SKC_NUM) << 16 | bpf_ntohs(GET(u16, sock_common, sk, OFF_SKC_DPORT));
+	if (t->family == AF_INET6) {
+		bpf_probe_read_kernel(t->local, 16, sk + OFF_SKC_V6_RCV_SADDR);
+		bpf_probe_read_kernel(t->remote, 16, sk + OFF_SKC_V6_DADDR);
+	} else {
+		t->local[0] = GET(u32, sock_common, sk, OFF_SKC_RCV_SADDR);
+		t->local[1] = 0;
+		t->remote[0] = GET(u32, sock_common, sk, OFF_SKC_DADDR);
+		t->remote[1] = 0;
+	}
+}
+
+/* sysctls that set a limit, only read where one ran out. */
+static __always_inline void load_sysctls(struct close_record *r, u64 net)
+{
+	r->fin_timeout = GET(u32, net, net, OFF_SYSCTL_FIN_TIMEOUT);
+	r->sysctl_retries2 = GET(u8, net, net, OFF_SYSCTL_RETRIES2);
+	r->sysctl_orphan_retries = GET(u8, net, net, OFF_SYSCTL_ORPHAN_RETRIES);
+	r->sysctl_keepalive_probes = GET(u8, net, net, OFF_SYSCTL_KEEPALIVE_PROBES);
+	r->flags |= F_SYSCTL;
+}
+
+/*
+ * Everything that the socket tells at its end. Called at ->CLOSE, before tcp_disconnect() or the
+ * application can change it; queues are purged by then in error paths, sequence numbers are not.
+ * Returns 0 when this is no TCP socket.
+ */
+static __always_inline int load_socket(struct close_record *r, const void *sk, u32 from)
+{
+	struct facts f;
+	u32 flags = F_CLOSED | F_ADDR;
+	u32 jiffies = (u32)bpf_jiffies64();
+	u32 last;
+
+	load_facts(&f, r, sk);
+	if (f.protocol != IPPROTO_TCP)
+		return 0;
+	r->sk = (u64)sk;
+	r->family = f.family;
+	if (f.family == AF_INET6) {
+		((u64 *)r->laddr)[0] = f.v6_local0;
+		((u64 *)r->laddr)[1] = f.v6_local1;
+		((u64 *)r->raddr)[0] = f.v6_remote0;
+		((u64 *)r->raddr)[1] = f.v6_remote1;
+	} else {
+		((u64 *)r->laddr)[0] = f.local;
+		((u64 *)r->laddr)[1] = 0;
+		((u64 *)r->raddr)[0] = f.remote;
+		((u64 *)r->raddr)[1] = 0;
+	}
+	r->lport = bpf_ntohs(f.sport);
+	r->rport = bpf_ntohs(f.dport);
+	r->netns = GET(u32, net, f.net, OFF_NET_INUM);
+	r->old_state = from;
+	r->err = f.err;
+	r->err_soft = f.err_soft;
+	if (f.sk_flags & 1ull << BIT_SOCK_DEAD)
+		flags |= F_DEAD;
+	if (f.sk_flags & 1ull << BIT_SOCK_DONE)
+		flags |= F_DONE;
+	if (f.sk_flags & 1ull << BIT_SOCK_LINGER && !f.lingertime)
+		flags |= F_LINGER0;
+	if (f.rx_opt & 1u << BIT_TSTAMP_OK)
+		flags |= F_TS_OK;
+	if (f.rx_opt & 1u << BIT_SAW_TSTAMP)
+		flags |= F_TS_SEEN;
+	if (f.owned)
+		flags |= F_OWNED;
+	if (r->snd_una == r->write_seq)
+		flags |= F_FIN_ACKED;
+	r->inode = 0;
+	if (f.socket) {
+		flags |= F_SOCKET;
+		if (!f.owned)
+			r->inode = FIELD(u64, f.socket, OFF_SOCKET_INO);
+	}
+	last = (s32)(f.lrcvtime - f.rcv_tstamp) > 0 ? f.lrcvtime : f.rcv_tstamp;
+	r->idle = last ? jiffies - last : 0;
+	r->probing = f.probes_tstamp ? jiffies - f.probes_tstamp : 0;
+	r->flags = flags;
+	r->fin_timeout = 0;
+	r->sysctl_retries2 = 0;
+	r->sysctl_orphan_retries = 0;
+	r->sysctl_keepalive_probes = 0;
+	if (f.err || from == TCP_FIN_WAIT2)
+		load_sysctls(r, f.net);
+	return 1;
+}
+
+/* What was seen of it while it lived. */
+static __always_inline void load_history(struct close_record *r, const struct conn *c)
+{
+	u32 steps = c ? c->steps : 0;
+
+	r->at[0] = steps > 0 ? c->at[0] : 0;
+	r->at[1] = steps > 1 ? c->at[1] : 0;
+	r->at[2] = steps > 2 ? c->at[2] : 0;
+	r->at[3] = steps > 3 ? c->at[3] : 0;
+	r->at[4] = steps > 4 ? c->at[4] : 0;
+	r->at[5] = 0;
+	r->at[6] = 0;
+	if (!c) {
+		r->path = 0;
+		r->pid = 0;
+		r->fin_retrans = 0;
+		r->backoff = 0;
+		r->owner_from = OWNER_NONE;
+		r->reset_reason = 0;
+	} else {
+		r->path = c->path;
+		r->flags |= c->flags;
+		r->pid = c->pid;
+		r->fin_retrans = c->fin_retrans;
+		r->backoff = c->backoff;
+		r->owner_from = c->owner_from;
+		r->reset_reason = c->reset_reason;
+	}
+	if (c && c->owner_from == OWNER_CLOSE) {
+		r->exit_code = c->exit_code;
+		r->cgroup = c->cgroup;
+		__builtin_memcpy(r->comm, c->comm, sizeof(r->comm));
+	} else {
+		r->exit_code = 0;
+		r->cgroup = 0;
+		__builtin_memset(r->comm, 0, sizeof(r->comm));
+	}
+}
+
+/* The last state and its time. at[] is written by position, since the verifier wants constant places. */
+static __always_inline void record_step(struct close_record *r, u32 state)
+{
+	u64 now = bpf_ktime_get_ns();
+
+	if (!r->at[0])
+		r->at[0] = now;
+	else if (!r->at[1])
+		r->at[1] = now;
+	else if (!r->at[2])
+		r->at[2] = now;
+	else if (!r->at[3])
+		r->at[3] = now;
+	else if (!r->at[4])
+		r->at[4] = now;
+	else if (!r->at[5])
+		r->at[5] = now;
+	else
+		r->at[6] = now;
+	r->path = r->path << 4 | state;
+}

@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Finding, taking and freeing slots of the tables, and sending a record off. */
+
+/* What was found: the slot's key and its number; key 0 for nothing. */
+struct slot {
+	u64 *key;
+	u32 index;
+};
+
+/* Slab objects are neighbours: multiply and take the top, so that they spread. */
+static __always_inline u32 set_of(u64 key, u32 slots)
+{
+	return (u32)((key * 0x9E3779B97F4A7C15ull) >> 40) & (slots / WAYS - 1);
+}
+
+static __always_inline struct slot slot_find(struct keys *keys, u32 set, u64 wanted)
+{
+	struct slot found = {};
+
+	if (!keys)
+		return found;
+#pragma unroll
+	for (u32 way = 0; way < WAYS; way++) {
+		if (keys->key[way] == wanted) {
+			found.key = &keys->key[way];
+			found.index = set * WAYS + way;
+			break;
+		}
+	}
+	return found;
+}
+
+/* A free slot, taken. Two CPUs may reach for the same one: the loser looks on, each once around. */
+static __always_inline struct slot slot_take(struct keys *keys, u32 set, u64 wanted)
+{
+	struct slot taken = {};
+
+	if (!keys)
+		return taken;
+#pragma unroll
+	for (u32 way = 0; way < WAYS; way++) {
+		if (!keys->key[way] && swap(&keys->key[way], 0, wanted)) {
+			taken.key = &keys->key[way];
+			taken.index = set * WAYS + way;
+			break;
+		}
+	}
+	return taken;
+}
+
+static __always_inline struct slot conn_slot(u64 sk)
+{
+	u32 set = set_of(sk, CONN_SLOTS);
+
+	return slot_find(conn_keys.lookup(&set), set, sk);
+}
+
+static __always_inline struct conn *conn_at(u32 index)
+{
+	return conns.lookup(&index);
+}
+
+static __always_inline struct conn *conn_find(u64 sk)
+{
+	struct slot slot = conn_slot(sk);
+
+	return slot.key ? conn_at(slot.index) : 0;
+}
+
+/*
+ * The slot of this socket, emptied: its own old one (an end was missed) or a free one. A full set loses the
+ * history of this connection, not the record of its end.
+ */
+static __always_inline struct conn *conn_claim(u64 sk)
+{
+	u32 set = set_of(sk, CONN_SLOTS);
+	struct keys *keys = conn_keys.lookup(&set);
+	struct slot slot = slot_find(keys, set, sk);
+	struct conn *c;
+
+	if (!slot.key)
+		slot = slot_take(keys, set, sk);
+	if (!slot.key) {
+		count(STAT_CONN_FULL);
+		return 0;
+	}
+	c = conn_at(slot.index);
+	if (!c)
+		return 0;
+	c->path = 0;
+	c->flags = 0;
+	c->pid = 0;
+	*(u64 *)&c->steps = 0;
+	return c;
+}
+
+static __always_inline struct conn *conn_get(u64 sk)
+{
+	struct conn *c = conn_find(sk);
+
+	return c ? c : conn_claim(sk);
+}
+
+/* One more state. The first ones and the last are what a story needs, so a full path stops growing. */
+static __always_inline void conn_step(struct conn *c, u32 state)
+{
+	u32 n = c->steps;
+
+	if (n >= sizeof(c->at) / sizeof(c->at[0]))
+		return;
+	c->at[n] = bpf_ktime_get_ns();
+	c->path = c->path << 4 | state;
+	c->steps = n + 1;
+}
+
+static __always_inline struct slot closing_slot(u64 sk)
+{
+	u32 set = set_of(sk, CLOSING_SLOTS);
+
+	return slot_find(closing_keys.lookup(&set), set, sk);
+}
+
+static __always_inline struct slot closing_take(u64 sk)
+{
+	u32 set = set_of(sk, CLOSING_SLOTS);
+	struct keys *keys = closing_keys.lookup(&set);
+	struct slot slot = slot_find(keys, set, sk);
+
+	return slot.key ? slot : slot_take(keys, set, sk);
+}
+
+static __always_inline struct close_record *closing_at(struct slot slot)
+{
+	return slot.key ? closing.lookup(&slot.index) : 0;
+}
+
+static __always_inline struct slot mini_slot(u64 key)
+{
+	u32 set = set_of(key, MINI_SLOTS);
+
+	return slot_find(mini_keys.lookup(&set), set, key);
+}
+
+static __always_inline struct slot mini_take(u64 key)
+{
+	u32 set = set_of(key, MINI_SLOTS);
+
+	return slot_take(mini_keys.lookup(&set), set, key);
+}
+
+static __always_inline struct close_record *mini_at(struct slot slot)
+{
+	return slot.key ? minis.lookup(&slot.index) : 0;
+}
+
+/* A reader in user space believes a record that has flags: they go first. */
+static __always_inline void slot_free(struct slot slot, struct close_record *r)
+{
+	r->flags = 0;
+	*slot.key = 0;
+}
+
+static __always_inline void send(struct close_record *r, u8 end)
+{
+	r->end = end;
+	if (closes.ringbuf_output(r, sizeof(*r), BPF_RB_NO_WAKEUP))
+		count(STAT_LOST_CLOSES);
+}
+
+/*
+ * Data that arrives after close() on an orphan: tcp_reset() destroys the socket and only then is the RST sent
+ * (tcp_rcv_state_process, tcp_v4_do_rcv). The record waits for that on its CPU, where nothing else happens to
+ * a connection in between. The next one that comes to wait sends it off, or user space takes it.
+ */
+static __always_inline void hold(const struct close_record *r)
+{
+	u32 cpu = bpf_get_smp_processor_id() & (CPUS - 1);
+	struct close_record *h = held.lookup(&cpu);
+
+	if (!h)
+		return;
+	if (h->flags)
+		send(h, END_DESTROY);
+	__builtin_memcpy(h, r, sizeof(*h));
+	h->end = END_DESTROY;
+}
+
+static __always_inline struct close_record *held_for(u64 sk)
+{
+	u32 cpu = bpf_get_smp_processor_id() & (CPUS - 1);
+	struct close_record *h = held.lookup(&cpu);
+
+	return h && h->flags && h->sk == sk ? h : 0;
+}

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * The life after the full socket. tcp_time_wait() puts a struct inet_timewait_sock into the hash table
+ * before tcp_done() closes the full socket, so that at the ->CLOSE event it is found there.
+ */
+
+/* Nodes looked at in one chain; it stands first as a rule. */
+#define CHAIN_MAX 8
+
+/* The mini-socket of this record's tuple; 0 when there is none. */
+static __always_inline u64 mini_find(const struct close_record *r, const void *sk, u64 net)
+{
+#ifdef DEATH_ROW_IS_POINTER
+	u64 row = FIELD(u64, net, OFF_NET_DEATH_ROW);
+#else
+	u64 row = net + OFF_NET_DEATH_ROW;
+#endif
+	u64 table = FIELD(u64, row, OFF_DEATH_ROW_HASHINFO);
+	u64 buckets = FIELD(u64, table, OFF_HASHINFO_EHASH);
+	u32 mask = GET(u32, inet_hashinfo, table, OFF_HASHINFO_EHASH_MASK);
+	u32 hash = GET(u32, sock_common, sk, OFF_SKC_HASH);
+	u64 node = FIELD(u64, buckets, (u64)(hash & mask) * SIZE_EHASH_BUCKET);
+
+	for (int i = 0; i < CHAIN_MAX; i++) {
+		const void *candidate = (const void *)(node - OFF_SKC_NULLS_NODE);
+		struct tuple t;
+
+		if (!node || node & 1)
+			return 0;
+		if (GET(u8, sock_common, candidate, OFF_SKC_STATE) == TCP_TIME_WAIT &&
+		    GET(u32, sock_common, candidate, OFF_SKC_HASH) == hash) {
+			tuple_of_common(&t, candidate);
+			if (t.net == net && t.ports == ((u32)r->lport << 16 | r->rport) &&
+			    t.local[0] == ((u64 *)r->laddr)[0] && t.local[1] == ((u64 *)r->laddr)[1] &&
+			    t.remote[0] == ((u64 *)r->raddr)[0] && t.remote[1] == ((u64 *)r->raddr)[1])
+				return (u64)candidate;
+		}
+		node = FIELD(u64, node, 0);
+	}
+	return 0;
+}
+
+static __always_inline u8 mini_substate(const void *tw)
+{
+	return GET(u8, inet_timewait_sock, tw, OFF_TW_SUBSTATE);
+}
+
+/* The address of tw_timer_handler, which no symbol table need tell: every mini-socket carries it. */
+static __always_inline void learn_timer(u64 tw)
+{
+	u32 zero = 0;
+	u64 *handler = learned.lookup(&zero);
+
+	if (handler && !*handler)
+		*handler = FIELD(u64, tw, OFF_TW_TIMER + OFF_TIMER_FUNCTION);
+}
+
+/* A FIN_WAIT2 mini-socket ended in this way: its record is complete. Sent once, even if two CPUs see it. */
+static __always_inline void mini_end(const void *tw, u8 end, u32 state)
+{
+	struct close_record *r;
+	struct slot slot;
+	struct tuple t;
+	u64 key;
+
+	tuple_of_common(&t, tw);
+	key = tuple_key(&t);
+	slot = mini_slot(key);
+	r = mini_at(slot);
+	if (!r || !swap(slot.key, key, KEY_BUSY))
+		return;
+	record_step(r, state);
+	send(r, end);
+	slot_free(slot, r);
+}

@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: Apache-2.0
+# Generated from bpf/record.h by scripts/gen-record. Change the header, not this file.
+"""Layout of what leaves the kernel: NumPy dtypes, enums and flags of bpf/record.h."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+import numpy as np
+
+RECORD_VERSION = 1
+PATH_MAX = 7
+
+F_BORN = 1 << 0
+F_CLIENT = 1 << 1
+F_SERVER = 1 << 2
+F_DEAD = 1 << 3
+F_DONE = 1 << 4
+F_LINGER0 = 1 << 5
+F_OWNED = 1 << 6
+F_SOCKET = 1 << 7
+F_RST_IN = 1 << 8
+F_RST_OUT = 1 << 9
+F_RST_REPLY = 1 << 10
+F_RST_REASON = 1 << 11
+F_RST_EARLY = 1 << 12
+F_TS_OK = 1 << 13
+F_TS_SEEN = 1 << 14
+F_TW = 1 << 15
+F_TW_FIN_WAIT2 = 1 << 16
+F_EXITING = 1 << 17
+F_OOM = 1 << 18
+F_KTHREAD = 1 << 19
+F_ACK_PENDING = 1 << 20
+F_MISSED = 1 << 21
+F_CLOSE_CALLED = 1 << 22
+F_RST_ACK_KNOWN = 1 << 23
+F_RST_ACK = 1 << 24
+F_SYSCTL = 1 << 25
+F_CLOSED = 1 << 26
+F_SYN_HIT = 1 << 27
+F_ADDR = 1 << 28
+F_FIN_ACKED = 1 << 29
+
+
+class End(IntEnum):
+    """``enum end``"""
+
+    NONE = 0
+    DESTROY = 1
+    REUSE = 2
+    FIN = 3
+    RST = 4
+    LATE_DATA = 5
+    TIMEOUT = 6
+    FULL = 7
+    PENDING = 8
+    STALE = 9
+
+
+class Owner(IntEnum):
+    """``enum owner``"""
+
+    NONE = 0
+    CONNECT = 1
+    CLOSE = 2
+    IO = 3
+    LISTENER = 4
+    DIAG = 5
+
+
+class EventKind(IntEnum):
+    """``enum event_kind``"""
+
+    TRANSITION = 1
+    RETRANSMIT = 2
+    TIMEWAIT = 3
+    DROP = 4
+
+
+class What(IntEnum):
+    """``enum what``"""
+
+    DATA = 0
+    FIN = 1
+    PROBE = 2
+    SYN = 3
+
+
+class Timewait(IntEnum):
+    """``enum timewait``"""
+
+    ENTERED = 1
+    FIN_WAIT2 = 2
+    OVERFLOW = 3
+    REUSED_BY_CONNECT = 4
+    REUSED_BY_SYN = 5
+    KILLED_BY_RESET = 6
+    REACKED = 7
+    EXPIRED = 8
+
+
+class Drop(IntEnum):
+    """``enum drop``"""
+
+    PAWS = 1
+    PAWS_TIMEWAIT = 2
+    CHALLENGE_ACK = 3
+    OUT_OF_WINDOW_RESET = 4
+
+
+class Stat(IntEnum):
+    """``enum stat``"""
+
+    CLOSES = 0
+    FILTERED = 1
+    LOST_CLOSES = 2
+    LOST_EVENTS = 3
+    CONN_FULL = 4
+    CLOSING_FULL = 5
+    RST_NO_SOCKET = 6
+    RST_TIMEWAIT = 7
+    RST_SOCKET = 8
+    TW_BORN = 9
+    MAX = 10
+
+
+CLOSE = np.dtype(
+    [
+        ("sk", "<u8"),
+        ("at", "<u8", (7,)),
+        ("bytes_sent", "<u8"),
+        ("bytes_retrans", "<u8"),
+        ("bytes_received", "<u8"),
+        ("cgroup", "<u8"),
+        ("comm", "S16"),
+        ("laddr", "u1", (16,)),
+        ("raddr", "u1", (16,)),
+        ("path", "<u4"),
+        ("netns", "<u4"),
+        ("inode", "<u4"),
+        ("pid", "<u4"),
+        ("uid", "<u4"),
+        ("exit_code", "<u4"),
+        ("flags", "<u4"),
+        ("snd_una", "<u4"),
+        ("snd_nxt", "<u4"),
+        ("write_seq", "<u4"),
+        ("snd_wnd", "<u4"),
+        ("rcv_nxt", "<u4"),
+        ("copied_seq", "<u4"),
+        ("retrans_stamp", "<u4"),
+        ("user_timeout", "<u4"),
+        ("rto", "<u4"),
+        ("total_retrans", "<u4"),
+        ("idle", "<u4"),
+        ("probing", "<u4"),
+        ("fin_timeout", "<u4"),
+        ("linger2", "<i4"),
+        ("lport", "<u2"),
+        ("rport", "<u2"),
+        ("err", "u1"),
+        ("err_soft", "u1"),
+        ("family", "u1"),
+        ("old_state", "u1"),
+        ("shutdown", "u1"),
+        ("probes_out", "u1"),
+        ("retransmits", "u1"),
+        ("backoff", "u1"),
+        ("fin_retrans", "u1"),
+        ("reset_reason", "u1"),
+        ("keepalive_probes", "u1"),
+        ("sysctl_keepalive_probes", "u1"),
+        ("sysctl_retries2", "u1"),
+        ("sysctl_orphan_retries", "u1"),
+        ("end", "u1"),
+        ("owner_from", "u1"),
+    ]
+)
+"""``struct close_record``"""
+
+EVENT = np.dtype(
+    [
+        ("at", "<u8"),
+        ("sk", "<u8"),
+        ("born", "<u8"),
+        ("cgroup", "<u8"),
+        ("comm", "S16"),
+        ("laddr", "u1", (16,)),
+        ("raddr", "u1", (16,)),
+        ("netns", "<u4"),
+        ("pid", "<u4"),
+        ("uid", "<u4"),
+        ("flags", "<u4"),
+        ("rto", "<u4"),
+        ("seq", "<u4"),
+        ("reason", "<u4"),
+        ("lport", "<u2"),
+        ("rport", "<u2"),
+        ("kind", "u1"),
+        ("family", "u1"),
+        ("from", "u1"),
+        ("to", "u1"),
+        ("code", "u1"),
+        ("backoff", "u1"),
+        ("owner_from", "u1"),
+        ("pad", "u1"),
+    ]
+)
+"""``struct event_record``"""
+
+CLOSE_SIZE = 248
+EVENT_SIZE = 120

@@ -1,0 +1,276 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The type information of a kernel (or of an object file): where fields lie, what enums say.
+
+Format: Documentation/bpf/btf.rst. One pass over the type section notes where each type begins;
+everything else is decoded when it is asked for, so that a whole kernel costs well under 0.1 s.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["VMLINUX", "Btf", "BtfError", "Field"]
+
+VMLINUX = Path("/sys/kernel/btf/vmlinux")
+
+_MAGIC = 0xEB9F
+(_INT, _PTR, _ARRAY, _STRUCT, _UNION, _ENUM, _FWD, _TYPEDEF, _VOLATILE, _CONST, _RESTRICT) = range(
+    1, 12
+)
+(_FUNC, _FUNC_PROTO, _VAR, _DATASEC, _FLOAT, _DECL_TAG, _TYPE_TAG, _ENUM64) = range(12, 20)
+# Bytes that follow the 12-byte header: fixed, and per member.
+_FIXED = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
+_PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
+_MODIFIERS = {_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG}
+
+
+class BtfError(ValueError):
+    """The bytes are no BTF that we can read, or hold no such type or field."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """Where a field lies in its outermost structure."""
+
+    offset: int
+    """bytes"""
+    size: int
+    """bytes (of the storage unit for a bit field)"""
+    pointer: bool
+    bit_offset: int = 0
+    bit_size: int = 0
+    """0: not a bit field"""
+
+
+class Btf:
+    """Types of one BTF blob, by name.
+
+    Raises :class:`BtfError` for bytes that are not BTF (version 1, native byte order).
+    """
+
+    def __init__(self, blob: bytes) -> None:
+        try:
+            magic, version, _flags, header, type_off, type_len, str_off, str_len = (
+                struct.unpack_from("=HBBIIIII", blob)
+            )
+        except struct.error as error:
+            raise BtfError(f"BTF header cut short ({len(blob)} bytes)") from error
+        if magic != _MAGIC or version != 1:
+            raise BtfError(f"not BTF version 1 in native byte order (magic {magic:#x})")
+        self._types = blob[header + type_off : header + type_off + type_len]
+        self._strings = blob[header + str_off : header + str_off + str_len]
+        self._start = [0]
+        self._scan()
+        self._by_name: dict[tuple[int, int], int] = {}
+        self._index()
+
+    @classmethod
+    def read(cls, path: Path = VMLINUX) -> Btf:
+        """Read a BTF file. Raises OSError, BtfError."""
+        return cls(path.read_bytes())
+
+    def _scan(self) -> None:
+        types, start = self._types, self._start
+        extra = [_FIXED.get(kind, 0) for kind in range(32)]
+        per = [_PER_MEMBER.get(kind, 0) for kind in range(32)]
+        infos = memoryview(types).cast("I")
+        pos, end = 0, len(types)
+        append = start.append
+        while pos < end:
+            append(pos)
+            info = infos[(pos >> 2) + 1]
+            kind = info >> 24 & 31
+            pos += 12 + extra[kind] + per[kind] * (info & 0xFFFF)
+
+    def _index(self) -> None:
+        infos = memoryview(self._types).cast("I")
+        named = self._by_name
+        keep = {_STRUCT, _UNION, _ENUM, _ENUM64, _TYPEDEF}
+        for number, pos in enumerate(self._start):
+            if number:
+                kind = infos[(pos >> 2) + 1] >> 24 & 31
+                if kind in keep:
+                    name = infos[pos >> 2]
+                    if name:
+                        named.setdefault((_STRUCT if kind == _UNION else kind, name), number)
+
+    def _name_offsets(self, name: str) -> Iterator[int]:
+        """Every place in the string section where exactly this name stands."""
+        wanted = b"\0" + name.encode() + b"\0"
+        at = self._strings.find(wanted)
+        while at >= 0:
+            yield at + 1
+            at = self._strings.find(wanted, at + 1)
+
+    def _find(self, kinds: tuple[int, ...], name: str) -> int:
+        for offset in self._name_offsets(name):
+            for kind in kinds:
+                number = self._by_name.get((kind, offset))
+                if number is not None:
+                    return number
+        raise BtfError(f"no type {name}")
+
+    def _header(self, number: int) -> tuple[int, int, int, int, int]:
+        """(name offset, kind, vlen, kind flag, size or type) of a type."""
+        name, info, size = struct.unpack_from("=III", self._types, self._start[number])
+        return name, info >> 24 & 31, info & 0xFFFF, info >> 31, size
+
+    def _text(self, offset: int) -> str:
+        return self._strings[offset : self._strings.index(b"\0", offset)].decode()
+
+    def _strip(self, number: int) -> int:
+        while True:
+            _, kind, _, _, target = self._header(number)
+            if kind not in _MODIFIERS:
+                return number
+            number = target
+
+    def _size(self, number: int) -> int:
+        number = self._strip(number)
+        _, kind, _, _, size = self._header(number)
+        if kind == _PTR:
+            return 8
+        if kind == _ARRAY:
+            element, _, count = struct.unpack_from("=III", self._types, self._start[number] + 12)
+            return self._size(element) * int(count)
+        return size
+
+    def size(self, name: str) -> int:
+        """Bytes of ``struct name``. Raises BtfError."""
+        return self._size(self._find((_STRUCT,), name))
+
+    def has(self, name: str) -> bool:
+        """Is there a structure, enum or typedef of this name?"""
+        try:
+            self._find((_STRUCT, _ENUM, _ENUM64, _TYPEDEF), name)
+        except BtfError:
+            return False
+        return True
+
+    def number(self, name: str) -> int:
+        """Id of ``struct name``, for the verifier. Raises BtfError."""
+        return self._find((_STRUCT,), name)
+
+    def function(self, name: str) -> int | None:
+        """Id of a kernel function; None when the kernel has none of this name."""
+        offsets = set(self._name_offsets(name))
+        infos = memoryview(self._types).cast("I")
+        for number, pos in enumerate(self._start):
+            if infos[pos >> 2] in offsets and infos[(pos >> 2) + 1] >> 24 & 31 == _FUNC:
+                return number
+        return None
+
+    def members(self, struct_name: str) -> list[tuple[str, Field, str]]:
+        """Named members of a structure in order: name, place, name of the element's base type."""
+        number = self._find((_STRUCT,), struct_name)
+        return [
+            (name, self._field(base, flag, kind), self._base_name(kind))
+            for name, base, flag, kind in self._members(number)
+        ]
+
+    def _base_name(self, number: int) -> str:
+        _, kind, _, _, _ = self._header(number)
+        if kind == _ARRAY:
+            number = struct.unpack_from("=I", self._types, self._start[number] + 12)[0]
+        return self._text(self._header(number)[0])
+
+    def _members(self, number: int) -> Iterator[tuple[str, int, int, int]]:
+        _, kind, vlen, flag, _ = self._header(number)
+        if kind not in (_STRUCT, _UNION):
+            return
+        pos = self._start[number] + 12
+        for name, target, offset in struct.iter_unpack(
+            "=III", self._types[pos : pos + 12 * vlen]
+        ):
+            yield self._text(name), offset, flag, target
+
+    def _field(self, raw: int, flag: int, target: int) -> Field:
+        bits, bit_size = (raw & 0xFFFFFF, raw >> 24) if flag else (raw, 0)
+        stripped = self._strip(target)
+        pointer = self._header(stripped)[1] == _PTR
+        size = self._size(target)
+        if not bit_size:
+            return Field(bits // 8, size, pointer)
+        unit = bits // 8 // size * size
+        return Field(unit, size, pointer, bits - unit * 8, bit_size)
+
+    def field(self, path: str) -> Field:
+        """Place of ``struct.member.member`` (anonymous unions are looked through).
+
+        Raises :class:`BtfError` when the structure or a member does not exist.
+        """
+        struct_name, *names = path.split(".")
+        number, base = self._find((_STRUCT,), struct_name), 0
+        field = Field(0, 0, pointer=False)
+        for name in names:
+            found = self._member(self._strip(number), name)
+            if found is None:
+                raise BtfError(f"no field {path} ({name})")
+            field, number = found
+            base += field.offset
+        return Field(base, field.size, field.pointer, field.bit_offset, field.bit_size)
+
+    def _member(self, number: int, wanted: str) -> tuple[Field, int] | None:
+        for name, raw, flag, target in self._members(number):
+            if name == wanted:
+                return self._field(raw, flag, target), target
+            if not name:
+                inner = self._member(self._strip(target), wanted)
+                if inner is not None:
+                    field, at = inner
+                    offset = raw // 8 + field.offset
+                    return Field(
+                        offset, field.size, field.pointer, field.bit_offset, field.bit_size
+                    ), at
+        return None
+
+    def has_field(self, path: str) -> bool:
+        """Does :meth:`field` know this path?"""
+        try:
+            self.field(path)
+        except BtfError:
+            return False
+        return True
+
+    def enum(self, name: str) -> dict[str, int]:
+        """Values of ``enum name`` (or of the enum that a typedef names). Raises BtfError."""
+        return self._enumerators(self._find((_ENUM, _ENUM64), name))
+
+    def enum_with(self, member: str) -> dict[str, int]:
+        """Values of the first enum, named or not, that has this member. Raises BtfError."""
+        offsets = set(self._name_offsets(member))
+        for number in range(1, len(self._start)):
+            _, kind, vlen, _, _ = self._header(number)
+            if kind == _ENUM and vlen:
+                pos = self._start[number] + 12
+                names = self._types[pos : pos + 8 * vlen]
+                if any(name in offsets for name, _ in struct.iter_unpack("=Ii", names)):
+                    return self._enumerators(number)
+        raise BtfError(f"no enum with {member}")
+
+    def _enumerators(self, number: int) -> dict[str, int]:
+        _, kind, vlen, signed, _ = self._header(number)
+        pos = self._start[number] + 12
+        if kind == _ENUM64:
+            rows = struct.iter_unpack("=III", self._types[pos : pos + 12 * vlen])
+            return {self._text(name): low | high << 32 for name, low, high in rows}
+        code = "=Ii" if signed else "=II"
+        rows = struct.iter_unpack(code, self._types[pos : pos + 8 * vlen])
+        return {self._text(row[0]): row[1] for row in rows}
+
+    def tracepoint_args(self, event: str) -> int | None:
+        """Number of arguments of a raw tracepoint; None when the kernel has no such tracepoint.
+
+        Source: ``typedef void (*btf_trace_<event>)(void *, TP_PROTO)``, include/trace/bpf_probe.h.
+        The first parameter is the tracepoint's private data, not an argument.
+        """
+        try:
+            number = self._find((_TYPEDEF,), f"btf_trace_{event}")
+        except BtfError:
+            return None
+        pointer = self._strip(number)
+        proto = self._strip(self._header(pointer)[4])
+        return self._header(proto)[2] - 1

@@ -1,0 +1,168 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tracetw wants of a kernel, one row a hook or fact, and what is lost without it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tracetw.kernel.btf import Btf
+
+__all__ = ["HOOKS", "Capability", "Hook", "Want", "survey"]
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One BPF program.
+
+    Attributes:
+        program: name of the program and of its file ``bpf/probes/<program>.c``.
+        event: raw tracepoint.
+        system: its tracepoint system, for people.
+        args: fewest arguments that the program touches; one more than the kernel has is refused
+            at attach (``max_ctx_offset``, kernel/trace/bpf_trace.c).
+        gives: what is known by it.
+        lost: what is not known without it.
+        needed: tracing makes no sense without it.
+    """
+
+    program: str
+    event: str
+    system: str
+    args: int
+    gives: str
+    lost: str
+    needed: bool = False
+
+
+HOOKS = (
+    Hook(
+        "state_change",
+        "inet_sock_set_state",
+        "sock",
+        3,
+        "every close, its states and who closed",
+        "everything",
+        needed=True,
+    ),
+    Hook(
+        "destroy",
+        "tcp_destroy_sock",
+        "tcp",
+        1,
+        "the owner of connections that died under the application",
+        "everything: records leave the kernel here",
+        needed=True,
+    ),
+    Hook(
+        "reset_sent",
+        "tcp_send_reset",
+        "tcp",
+        2,
+        "resets sent",
+        "abort-* verdicts are inferred from socket fields alone",
+    ),
+    Hook(
+        "reset_received",
+        "tcp_receive_reset",
+        "tcp",
+        1,
+        "resets received",
+        "peer-reset and peer-lost-state become undetermined",
+    ),
+    Hook(
+        "retransmit",
+        "tcp_retransmit_skb",
+        "tcp",
+        2,
+        "FIN retransmissions and their backoff",
+        "retransmits.fin and retransmits.backoff are unknown",
+    ),
+    Hook(
+        "socket_error",
+        "inet_sk_error_report",
+        "sock",
+        1,
+        "the error an application gets after connect(AF_UNSPEC)",
+        "error of abort-disconnect and abort-listener is unknown",
+    ),
+    Hook(
+        "packet_drop",
+        "kfree_skb",
+        "skb",
+        4,
+        "the end of FIN_WAIT2 after close(), drops, challenge ACKs",
+        "the peer's FIN after our close() is not seen: such closes are undetermined",
+    ),
+    Hook(
+        "timer_expire",
+        "timer_expire_entry",
+        "timer",
+        1,
+        "fin-wait2-timeout of orphans, TIME_WAIT expiry",
+        "fin-wait2-timeout of orphans becomes undetermined",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A fact below the level of a hook: macro, test on the BTF, meaning."""
+
+    macro: str
+    present: Callable[[Btf], bool]
+    slug: str
+    gives: str
+    lost: str
+
+
+WANTS = (
+    Want(
+        "HAVE_RESET_REASON",
+        # Linux kernel commits of the series "Implement reset reason mechanism" (in v6.10)
+        lambda btf: (btf.tracepoint_args("tcp_send_reset") or 0) >= 3,
+        "reset-reason",
+        "the kernel's own reason for a RST, resets without a socket",
+        "reasons are inferred; resets for unknown connections are not counted",
+    ),
+    Want(
+        "HAVE_RETRANSMIT_ERR",
+        # third argument since v6.17: fires for failed repetitions as well
+        lambda btf: (btf.tracepoint_args("tcp_retransmit_skb") or 0) >= 3,
+        "retransmit-error",
+        "repetitions that could not be sent are told apart",
+        "nothing: there the hook fires for those that were sent only",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Capability:
+    """One line of ``tracetw doctor``."""
+
+    slug: str
+    hook: str
+    present: bool
+    gives: str
+    lost_without: str
+
+
+def has_hook(btf: Btf, hook: Hook) -> bool:
+    """Does this kernel have the tracepoint, with as many arguments as the program reads?"""
+    return (btf.tracepoint_args(hook.event) or 0) >= hook.args
+
+
+def survey(btf: Btf | None = None) -> list[Capability]:
+    """What this kernel lets us see. Raises OSError and BtfError when there is no usable BTF."""
+    btf = btf or Btf.read()
+    rows = [
+        Capability(
+            hook.program, f"{hook.system}:{hook.event}", has_hook(btf, hook), hook.gives, hook.lost
+        )
+        for hook in HOOKS
+    ]
+    rows += [
+        Capability(want.slug, "argument", want.present(btf), want.gives, want.lost)
+        for want in WANTS
+    ]
+    return rows

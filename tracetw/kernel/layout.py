@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where this kernel keeps what the hooks read, as C text made from its BTF.
+
+One ``bpf_probe_read_kernel`` costs about as much as copying 200 bytes, so that the many fields of a
+socket are read in a few windows and picked out of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracetw.kernel.btf import Btf, BtfError, Field
+
+__all__ = ["CAST_CALL", "Missing", "casts", "constants", "load_facts"]
+
+
+class Missing(LookupError):
+    """This kernel has no such field: what was asked for cannot be traced on it."""
+
+
+# Macro -> field; a tuple lists the names a field has had, newest first.
+OFFSETS: dict[str, str | tuple[str, ...]] = {
+    "OFF_SKC_STATE": "sock_common.skc_state",
+    "OFF_SKC_FAMILY": "sock_common.skc_family",
+    "OFF_SKC_NUM": "sock_common.skc_num",
+    "OFF_SKC_DPORT": "sock_common.skc_dport",
+    "OFF_SKC_DADDR": "sock_common.skc_daddr",
+    "OFF_SKC_RCV_SADDR": "sock_common.skc_rcv_saddr",
+    "OFF_SKC_V6_DADDR": "sock_common.skc_v6_daddr",
+    "OFF_SKC_V6_RCV_SADDR": "sock_common.skc_v6_rcv_saddr",
+    "OFF_SKC_NET": "sock_common.skc_net",
+    "OFF_SKC_HASH": "sock_common.skc_hash",
+    "OFF_SKC_NULLS_NODE": "sock_common.skc_nulls_node",
+    "OFF_SK_ERR": "sock.sk_err",
+    "OFF_SK_UID": "sock.sk_uid",
+    "OFF_INET_SPORT": "inet_sock.inet_sport",
+    "OFF_ICSK_BACKOFF": "inet_connection_sock.icsk_backoff",
+    "OFF_ICSK_RTO": "inet_connection_sock.icsk_rto",
+    "OFF_ICSK_ACK_PENDING": "inet_connection_sock.icsk_ack",
+    "OFF_TW_SUBSTATE": "inet_timewait_sock.tw_substate",
+    "OFF_TW_SPORT": "inet_timewait_sock.tw_sport",
+    "OFF_TW_TIMER": "inet_timewait_sock.tw_timer",
+    "OFF_TIMER_FUNCTION": "timer_list.function",
+    "OFF_NET_INUM": "net.ns.inum",
+    "OFF_NET_DEATH_ROW": "net.ipv4.tcp_death_row",
+    "OFF_DEATH_ROW_HASHINFO": "inet_timewait_death_row.hashinfo",
+    "OFF_HASHINFO_EHASH": "inet_hashinfo.ehash",
+    "OFF_HASHINFO_EHASH_MASK": "inet_hashinfo.ehash_mask",
+    "OFF_SKB_CB": "sk_buff.cb",
+    "OFF_SKB_HEAD": "sk_buff.head",
+    "OFF_SKB_DEV": "sk_buff.dev",
+    "OFF_SKB_PROTOCOL": "sk_buff.protocol",
+    "OFF_SKB_NETWORK_HEADER": "sk_buff.network_header",
+    "OFF_SKB_TRANSPORT_HEADER": "sk_buff.transport_header",
+    "OFF_DEV_NET": "net_device.nd_net",
+    "OFF_CB_SEQ": "tcp_skb_cb.seq",
+    "OFF_CB_TCP_FLAGS": "tcp_skb_cb.tcp_flags",
+    "OFF_TASK_FLAGS": "task_struct.flags",
+    "OFF_TASK_COMM": "task_struct.comm",
+    "OFF_TASK_SIGNAL": "task_struct.signal",
+    "OFF_TASK_EXIT_CODE": "task_struct.exit_code",
+    "OFF_TASK_GROUP_LEADER": "task_struct.group_leader",
+    "OFF_SIGNAL_OOM_MM": "signal_struct.oom_mm",
+    "OFF_SYSCTL_FIN_TIMEOUT": "net.ipv4.sysctl_tcp_fin_timeout",
+    "OFF_SYSCTL_RETRIES2": "net.ipv4.sysctl_tcp_retries2",
+    "OFF_SYSCTL_ORPHAN_RETRIES": "net.ipv4.sysctl_tcp_orphan_retries",
+    "OFF_SYSCTL_KEEPALIVE_PROBES": "net.ipv4.sysctl_tcp_keepalive_probes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One field of the socket and where the value goes.
+
+    Attributes:
+        to: ``r->x`` writes the record, ``f->x`` a member of the local ``struct facts``.
+        path: field, outermost structure first.
+        type: C type of the value read.
+        part: byte offset within the field (for halves of an address).
+    """
+
+    to: str
+    path: str
+    type: str
+    part: int = 0
+
+
+FACTS = (
+    Fact("f->remote", "sock_common.skc_daddr", "u32"),
+    Fact("f->local", "sock_common.skc_rcv_saddr", "u32"),
+    Fact("f->dport", "sock_common.skc_dport", "u16"),
+    Fact("f->family", "sock_common.skc_family", "u16"),
+    Fact("f->net", "sock_common.skc_net", "u64"),
+    Fact("f->v6_remote0", "sock_common.skc_v6_daddr", "u64"),
+    Fact("f->v6_remote1", "sock_common.skc_v6_daddr", "u64", 8),
+    Fact("f->v6_local0", "sock_common.skc_v6_rcv_saddr", "u64"),
+    Fact("f->v6_local1", "sock_common.skc_v6_rcv_saddr", "u64", 8),
+    Fact("f->sk_flags", "sock_common.skc_flags", "u64"),
+    Fact("f->err", "sock.sk_err", "u32"),
+    Fact("f->err_soft", "sock.sk_err_soft", "u32"),
+    Fact("f->socket", "sock.sk_socket", "u64"),
+    Fact("f->owned", "sock.sk_lock.owned", "u32"),
+    Fact("f->protocol", "sock.sk_protocol", "u8"),
+    Fact("f->lingertime", "sock.sk_lingertime", "u64"),
+    Fact("r->uid", "sock.sk_uid", "u32"),
+    Fact("r->shutdown", "sock.sk_shutdown", "u8"),
+    Fact("f->sport", "inet_sock.inet_sport", "u16"),
+    Fact("r->rto", "inet_connection_sock.icsk_rto", "u32"),
+    Fact("r->retransmits", "inet_connection_sock.icsk_retransmits", "u8"),
+    Fact("r->probes_out", "inet_connection_sock.icsk_probes_out", "u8"),
+    Fact("f->lrcvtime", "inet_connection_sock.icsk_ack.lrcvtime", "u32"),
+    Fact("f->probes_tstamp", "inet_connection_sock.icsk_probes_tstamp", "u32"),
+    Fact("r->user_timeout", "inet_connection_sock.icsk_user_timeout", "u32"),
+    Fact("r->snd_una", "tcp_sock.snd_una", "u32"),
+    Fact("r->snd_nxt", "tcp_sock.snd_nxt", "u32"),
+    Fact("r->write_seq", "tcp_sock.write_seq", "u32"),
+    Fact("r->snd_wnd", "tcp_sock.snd_wnd", "u32"),
+    Fact("r->rcv_nxt", "tcp_sock.rcv_nxt", "u32"),
+    Fact("r->copied_seq", "tcp_sock.copied_seq", "u32"),
+    Fact("r->retrans_stamp", "tcp_sock.retrans_stamp", "u32"),
+    Fact("r->total_retrans", "tcp_sock.total_retrans", "u32"),
+    Fact("r->linger2", "tcp_sock.linger2", "u32"),
+    Fact("r->keepalive_probes", "tcp_sock.keepalive_probes", "u8"),
+    Fact("r->bytes_sent", "tcp_sock.bytes_sent", "u64"),
+    Fact("r->bytes_retrans", "tcp_sock.bytes_retrans", "u64"),
+    Fact("r->bytes_received", "tcp_sock.bytes_received", "u64"),
+    Fact("f->rcv_tstamp", "tcp_sock.rcv_tstamp", "u32"),
+    Fact("f->rx_opt", "tcp_sock.rx_opt.saw_tstamp", "u16"),
+)
+# Structures that hooks read directly (GET in bpf/prelude.h).
+STRUCTURES = (
+    "sock_common",
+    "sock",
+    "inet_connection_sock",
+    "tcp_sock",
+    "inet_timewait_sock",
+    "inet_hashinfo",
+    "net",
+    "sk_buff",
+    "task_struct",
+    "signal_struct",
+    "timer_list",
+)
+# No helper has this number: the loader finds the calls by it.
+CAST_CALL = 1_000_001
+# Fields that came later: the value is 0, unknown, where a kernel lacks them.
+OPTIONAL = {
+    # Linux kernel commit 9d9b1ee0b2d1 ("tcp: fix TCP_USER_TIMEOUT with zero window") (in v5.11)
+    "inet_connection_sock.icsk_probes_tstamp",
+}
+
+_SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
+# Bytes of stack for one window, and how far fields may lie apart to share it.
+_WINDOW, _GAP = 160, 120
+
+
+def _field(btf: Btf, path: str | tuple[str, ...]) -> Field:
+    names = (path,) if isinstance(path, str) else path
+    for name in names:
+        try:
+            return btf.field(name)
+        except BtfError:
+            continue
+    raise Missing(names[0])
+
+
+def constants(btf: Btf) -> dict[str, int]:
+    """Offsets, sizes, bit numbers and TCP states as macros.
+
+    Raises Missing when the kernel lacks a field that nothing can replace.
+    """
+    values = {macro: _field(btf, path).offset for macro, path in OFFSETS.items()}
+    values["OFF_SOCKET_INO"] = (
+        _field(btf, "socket_alloc.vfs_inode").offset + _field(btf, "inode.i_ino").offset
+    )
+    values["SIZE_EHASH_BUCKET"] = btf.size("inet_ehash_bucket")
+    rx_opt = _field(btf, "tcp_sock.rx_opt.saw_tstamp")
+    for macro, name in (("BIT_SAW_TSTAMP", "saw_tstamp"), ("BIT_TSTAMP_OK", "tstamp_ok")):
+        bit = _field(btf, f"tcp_sock.rx_opt.{name}")
+        values[macro] = (bit.offset - rx_opt.offset) * 8 + bit.bit_offset
+    flags = btf.enum("sock_flags")
+    for name in ("DEAD", "DONE", "LINGER"):
+        values[f"BIT_SOCK_{name}"] = flags[f"SOCK_{name}"]
+    states = btf.enum_with("TCP_ESTABLISHED")
+    values |= {name: number for name, number in states.items() if name != "TCP_MAX_STATES"}
+    values |= {"AF_INET": 2, "AF_INET6": 10, "IPPROTO_TCP": 6}
+    if _field(btf, "netns_ipv4.tcp_death_row").pointer:
+        # Linux kernel commit fbb8295248e1 ("tcp: allocate tcp_death_row outside of struct
+        # netns_ipv4") (in v5.18), back in the structure since v6.1
+        values["DEATH_ROW_IS_POINTER"] = 1
+    return values
+
+
+def casts(btf: Btf) -> dict[str, int]:
+    """Macros for loads through ``bpf_rdonly_cast``; empty on a kernel without it."""
+    number = btf.function("bpf_rdonly_cast")
+    if number is None:
+        return {}
+    types = {f"TYPE_{name}": btf.number(name) for name in STRUCTURES}
+    return {"HAVE_CAST": 1, "CAST_CALL": CAST_CALL, "CAST_FUNCTION": number, **types}
+
+
+def load_facts(btf: Btf, *, direct: bool) -> str:
+    """C text of ``struct facts`` and ``load_facts(struct facts *, struct close_record *, sk)``.
+
+    Args:
+        btf: of the kernel.
+        direct: the kernel has ``bpf_rdonly_cast``: load each field; else read in windows.
+    """
+    members, placed, absent = [], [], []
+    for fact in FACTS:
+        if fact.to.startswith("f->"):
+            members.append(f"\t{fact.type} {fact.to[3:]};")
+        if fact.path in OPTIONAL and not btf.has_field(fact.path):
+            absent.append(f"\t{fact.to} = 0;")
+            continue
+        field = _field(btf, fact.path)
+        if fact.path == "sock.sk_protocol" and field.bit_size:
+            # A bit field before Linux kernel commit bf9765145b85 (in v5.6); later a whole u16
+            raise Missing(fact.path)
+        placed.append((field.offset + fact.part, fact))
+    lines = ["struct facts {", *members, "};", ""]
+    lines += [
+        "static __always_inline void load_facts(struct facts *f, struct close_record *r,",
+        "\t\t\t\t       const void *sk)",
+        "{",
+        *absent,
+    ]
+    if direct:
+        lines.append("\tu64 t = cast_to(sk, TYPE_tcp_sock);\n")
+        lines += [f"\t{fact.to} = *({fact.type} *)(t + {offset});" for offset, fact in placed]
+    else:
+        for window in _windows(placed):
+            lines += _read(window)
+    return "\n".join([*lines, "}", ""])
+
+
+def _windows(placed: list[tuple[int, Fact]]) -> list[list[tuple[int, Fact]]]:
+    windows: list[list[tuple[int, Fact]]] = []
+    start = end = -1
+    for offset, fact in sorted(placed, key=lambda item: item[0]):
+        after = offset + _SIZES[fact.type]
+        if not windows or offset - end > _GAP or after - start > _WINDOW:
+            windows.append([])
+            start = offset & ~7
+        windows[-1].append((offset, fact))
+        end = max(end, after)
+    return windows
+
+
+def _read(window: list[tuple[int, Fact]]) -> list[str]:
+    start = window[0][0] & ~7
+    size = max(offset + _SIZES[fact.type] for offset, fact in window) - start
+    lines = [
+        "\t{",
+        f"\t\tu64 w[{(size + 7) // 8}];",
+        "",
+        f"\t\tbpf_probe_read_kernel(w, {size}, sk + {start});",
+    ]
+    for offset, fact in window:
+        at = f"(u8 *)w + {offset - start}"
+        lines.append(f"\t\t{fact.to} = *({fact.type} *)({at});")
+    return [*lines, "\t}"]

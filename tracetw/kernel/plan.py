@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decide what to load on this kernel: look at its BTF, choose, write the translation unit.
+
+Pure: from facts to text. Nothing here talks to the kernel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tracetw.errors import CannotTrace
+from tracetw.event.names import KernelNames
+from tracetw.kernel.btf import Btf, BtfError
+from tracetw.kernel.capability import HOOKS, WANTS, Hook, has_hook
+from tracetw.kernel.layout import Missing, casts, constants, load_facts
+
+__all__ = ["HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
+
+# In this order, before the probes.
+HEADERS = ("record.h", "prelude.h", "table.h", "sock.h", "timewait.h")
+EVENT_HEADER = "event.h"
+# What --events asks for -> macro.
+EVENTS = {
+    "transition": "WANT_TRANSITIONS",
+    "retransmit": "WANT_RETRANSMITS",
+    "timewait": "WANT_TIMEWAITS",
+    "drop": "WANT_DROPS",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Room in the kernel. Slots are powers of two; ring sizes in pages, powers of two.
+
+    A ring of 2,048 pages holds 32,768 finished connections: a quarter of a second of the hardest
+    storm that two cores can make.
+    """
+
+    conn_slots: int = 1 << 17
+    closing_slots: int = 1 << 14
+    mini_slots: int = 1 << 15
+    closes_pages: int = 2048
+    events_pages: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the loader is to compile and attach.
+
+    Attributes:
+        hooks: programs in the order to attach them: the one that opens records comes last, so that
+            no record is opened that nobody would close.
+        absent: hooks that this kernel lacks.
+        macros: name to value, put before the sources.
+        cast_function: BTF id of ``bpf_rdonly_cast``; 0 without it.
+        generated: C text made from BTF.
+        headers: files of ``bpf/`` in order.
+        names: enum names of this kernel.
+        sizes: room in the kernel.
+        events: single events wanted.
+    """
+
+    hooks: tuple[Hook, ...]
+    absent: tuple[Hook, ...]
+    macros: Mapping[str, str]
+    cast_function: int
+    generated: str
+    headers: tuple[str, ...]
+    names: KernelNames
+    sizes: Sizes
+    events: frozenset[str]
+
+
+def kernel_names(btf: Btf, hz: int) -> KernelNames:
+    """Enum names of the kernel that this BTF describes."""
+    return KernelNames(
+        tcp_states=_named(btf.enum_with("TCP_ESTABLISHED"), "TCP_"),
+        reset_reasons=_named(_enum(btf, "sk_rst_reason"), "SK_RST_REASON_"),
+        drop_reasons=_named(_enum(btf, "skb_drop_reason"), "SKB_DROP_REASON_", "SKB_"),
+        hz=hz,
+    )
+
+
+def _enum(btf: Btf, name: str) -> dict[str, int]:
+    try:
+        return btf.enum(name)
+    except BtfError:
+        return {}
+
+
+def _named(values: Mapping[str, int], *prefixes: str) -> dict[int, str]:
+    names = {}
+    for name, number in values.items():
+        if name.endswith(("_MAX", "_MAX_STATES", "_MASK")):
+            continue
+        for prefix in prefixes:
+            name = name.removeprefix(prefix)
+        names.setdefault(number, name)
+    return names
+
+
+def make_plan(
+    btf: Btf,
+    hz: int,
+    *,
+    passes: str = "1",
+    events: frozenset[str] = frozenset(),
+    sizes: Sizes | None = None,
+) -> Plan:
+    """Choose hooks and write the macros.
+
+    Args:
+        btf: of the running kernel.
+        hz: jiffies per second.
+        passes: C expression over ``struct close_record *r``: is this one wanted?
+        events: single events wanted, keys of ``EVENTS``.
+        sizes: room; None takes the defaults.
+
+    Raises:
+        CannotTrace: the kernel lacks a hook or a field without which nothing can be told.
+    """
+    sizes = sizes or Sizes()
+    present = [hook for hook in HOOKS if has_hook(btf, hook)]
+    absent = tuple(hook for hook in HOOKS if hook not in present)
+    for hook in absent:
+        if hook.needed:
+            raise CannotTrace(
+                f"this kernel has no tracepoint {hook.system}:{hook.event}",
+                "tracetw needs Linux 5.10 or newer with CONFIG_TRACEPOINTS",
+            )
+    names = kernel_names(btf, hz)
+    try:
+        direct = casts(btf)
+        values = constants(btf) | direct
+        facts = load_facts(btf, direct=bool(direct))
+    except Missing as missing:
+        raise CannotTrace(
+            f"this kernel's BTF has no field {missing}", "see tracetw doctor, and report it"
+        ) from missing
+    macros = {name: str(value) for name, value in values.items()}
+    macros |= {want.macro: "1" for want in WANTS if want.present(btf)}
+    macros |= {
+        "CONN_SLOTS": str(sizes.conn_slots),
+        "CLOSING_SLOTS": str(sizes.closing_slots),
+        "MINI_SLOTS": str(sizes.mini_slots),
+        "CLOSES_PAGES": str(sizes.closes_pages),
+        "EVENTS_PAGES": str(sizes.events_pages),
+        "PASSES(r)": f"({passes})",
+    }
+    for macro, reason in DROP_MACROS.items():
+        macros[macro] = str(names.drop_reason(reason))
+    headers = HEADERS
+    if events:
+        headers = (*HEADERS, EVENT_HEADER)
+        macros["WANT_EVENTS"] = "1"
+        macros |= {EVENTS[name]: "1" for name in events}
+    return Plan(
+        hooks=tuple(sorted(present, key=lambda hook: hook.program == "state_change")),
+        absent=absent,
+        macros=macros,
+        cast_function=direct.get("CAST_FUNCTION", 0),
+        generated=facts,
+        headers=headers,
+        names=names,
+        sizes=sizes,
+        events=events,
+    )
+
+
+# Numbers of drop reasons differ from kernel to kernel; -1 where there is none matches nothing.
+DROP_MACROS = {
+    "DROP_REASON_INVALID_SYN": "TCP_INVALID_SYN",
+    "DROP_REASON_RESET": "TCP_RESET",
+    "DROP_REASON_INVALID_SEQUENCE": "TCP_INVALID_SEQUENCE",
+    "DROP_REASON_PAWS": "TCP_RFC7323_PAWS",
+    "DROP_REASON_TW_PAWS": "TCP_RFC7323_TW_PAWS",
+    "DROP_REASON_TOO_OLD_ACK": "TCP_TOO_OLD_ACK",
+    "DROP_REASON_ACK_UNSENT_DATA": "TCP_ACK_UNSENT_DATA",
+}

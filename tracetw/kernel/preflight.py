@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Whether this host lets us trace at all, found out in milliseconds before anything is loaded.
+
+Each thing that can be missing has one check and one message. Nothing is concluded from a kernel
+version: the kernel's own BTF says what it has. Nothing is asked for that is not needed: BCC loads
+and attaches raw tracepoints without tracefs (and without debugfs), so neither is looked at.
+
+BCC itself is not imported here: that costs 100 MB and belongs into the loader child. The files of
+its Python package tell it from another project of the same name.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+from tracetw.errors import CannotTrace
+
+__all__ = ["Host", "check"]
+
+# include/uapi/linux/capability.h
+_CAP_SYS_ADMIN = 21
+_CAP_PERFMON = 38
+_CAP_BPF = 39
+
+# PROC_USER_INIT_INO, include/linux/proc_ns.h: the inode number of the first user namespace.
+_INIT_USER_NS = "user:[4026531837]"
+
+# struct btf_header, include/uapi/linux/btf.h: magic, version, flags, hdr_len, type_off, type_len,
+# str_off, str_len. The offsets count from the end of the header.
+_BTF_HEADER = struct.Struct("=HBBIIIII")
+_BTF_MAGIC = 0xEB9F
+
+# What the kernel must have: the name by which its BTF shows it, and what it is.
+_NEEDED = (
+    (b"BPF_MAP_TYPE_RINGBUF", "BPF ring buffers"),
+    (b"btf_trace_inet_sock_set_state", "the tracepoint sock:inet_sock_set_state"),
+)
+
+# The package with BCC's Python bindings, by ID or ID_LIKE of os-release(5).
+_BINDINGS = {
+    "debian": "apt install python3-bpfcc",
+    "ubuntu": "apt install python3-bpfcc",
+    "fedora": "dnf install python3-bcc",
+    "rhel": "dnf install python3-bcc",
+    "suse": "zypper install python3-bcc",
+    "arch": "pacman -S python-bcc",
+    "alpine": "apk add py3-bcc",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where the facts are read from; ``python_path`` None is this interpreter's ``sys.path``."""
+
+    status: Path = Path("/proc/self/status")
+    user_namespace: Path = Path("/proc/self/ns/user")
+    btf: Path = Path("/sys/kernel/btf/vmlinux")
+    lockdown: Path = Path("/sys/kernel/security/lockdown")
+    os_release: Path = Path("/etc/os-release")
+    distribution_python: Path = Path("/usr/lib")
+    python_path: tuple[str, ...] | None = None
+
+
+def check(host: Host | None = None) -> None:
+    """Return when tracing can be tried; otherwise raise CannotTrace with the first thing missing."""
+    host = host or Host()
+    for one in _CHECKS:
+        one(host)
+
+
+def _privileges(host: Host) -> None:
+    """CAP_BPF and CAP_PERFMON load and attach what reads kernel memory; CAP_SYS_ADMIN implies both."""
+    lines = host.status.read_text(encoding="ascii", errors="replace").splitlines()
+    fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+    effective = int(fields["CapEff"], 16)
+    wanted = {"CAP_BPF": _CAP_BPF, "CAP_PERFMON": _CAP_PERFMON}
+    missing = " and ".join(name for name, bit in wanted.items() if not effective >> bit & 1)
+    if missing and not effective >> _CAP_SYS_ADMIN & 1:
+        if fields["Uid"].split()[1] != "0":
+            raise CannotTrace(f"not root: {missing} missing", "start it with sudo")
+        raise CannotTrace(
+            f"root without {missing} (a container)",
+            "add these capabilities or start it on the host",
+        )
+    # bpf(2) asks for them in the first user namespace; root of a container has them in its own.
+    if str(host.user_namespace.readlink()) != _INIT_USER_NS:
+        raise CannotTrace(
+            "root only inside a user namespace (an unprivileged container)", "start it on the host"
+        )
+
+
+def _kernel(host: Host) -> None:
+    """The kernel describes itself, and has what every plan of ours is made of."""
+    try:
+        names = _btf_names(host.btf)
+    except FileNotFoundError:
+        raise CannotTrace(
+            f"this kernel has no BTF: {host.btf} does not exist",
+            "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, or mount /sys",
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CannotTrace(
+            f"the BTF of this kernel cannot be read from {host.btf}: {error}",
+            "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+        ) from None
+    lacking = [what for name, what in _NEEDED if b"\0" + name + b"\0" not in names]
+    if lacking:
+        raise CannotTrace(
+            f"this kernel is too old: it lacks {' and '.join(lacking)}",
+            "boot a newer one (mainline has had all that is needed since 5.8)",
+        )
+
+
+def _btf_names(path: Path) -> bytes:
+    """The string section of a BTF file: names between zero bytes. ValueError if it is not BTF."""
+    with path.open("rb") as file:
+        header = file.read(_BTF_HEADER.size)
+        if len(header) < _BTF_HEADER.size:
+            msg = "too short"
+            raise ValueError(msg)
+        magic, _, _, length, _, _, offset, size = _BTF_HEADER.unpack(header)
+        if magic != _BTF_MAGIC:
+            msg = "not BTF of this byte order"
+            raise ValueError(msg)
+        file.seek(length + offset)
+        return file.read(size)
+
+
+def _lockdown(host: Host) -> None:
+    """In lockdown's confidentiality mode bpf_probe_read_kernel() is refused (LOCKDOWN_BPF_READ_KERNEL)."""
+    try:
+        mode = host.lockdown.read_text(encoding="ascii")
+    except OSError:
+        return  # Not mounted or not built in: the load will tell.
+    if "[confidentiality]" in mode:
+        raise CannotTrace(
+            "kernel lockdown (confidentiality) forbids BPF to read kernel memory",
+            "boot with lockdown=integrity or without it",
+        )
+
+
+def _bindings(host: Host) -> None:
+    """BCC's Python package, and not PyPI's project of the same name, is what the loader would import."""
+    path = None if host.python_path is None else list(host.python_path)
+    spec = PathFinder.find_spec("bcc", path)
+    install = _install_command(host)
+    if spec is None:
+        if any(host.distribution_python.glob("python3*/*-packages/bcc/libbcc.py")):
+            raise CannotTrace(
+                f"BCC's Python bindings are installed, but {sys.executable} does not see them",
+                "start it with scripts/tracetw, or from a virtual environment that the"
+                " distribution's python3 made with --system-site-packages",
+            )
+        raise CannotTrace("BCC's Python bindings are not installed", f"install them: {install}")
+    folder = next(iter(spec.submodule_search_locations or ()), spec.origin)
+    if not Path(str(folder), "libbcc.py").is_file():
+        raise CannotTrace(
+            f"{folder} is another project named bcc, not the BPF Compiler Collection",
+            f"remove it ({sys.executable} -m pip uninstall bcc), then: {install}",
+        )
+
+
+def _install_command(host: Host) -> str:
+    """How this distribution installs the bindings, from ID, then ID_LIKE of os-release(5)."""
+    try:
+        lines = host.os_release.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        lines = []
+    fields = dict(line.split("=", 1) for line in lines if "=" in line)
+    for key in ("ID", "ID_LIKE"):
+        for name in fields.get(key, "").strip("\"'").split():
+            if name in _BINDINGS:
+                return _BINDINGS[name]
+    return "the distribution's package, python3-bpfcc or python3-bcc"
+
+
+_CHECKS: tuple[Callable[[Host], None], ...] = (_privileges, _kernel, _lockdown, _bindings)

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One translation unit out of the plan and the files of ``bpf/``.
+
+Every file follows a ``#line``, so that a compile error names the real file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracetw.errors import CannotTrace
+from tracetw.kernel.plan import Plan
+
+__all__ = ["join", "source_dir"]
+
+
+def source_dir() -> Path:
+    """The folder of the BPF sources: in the wheel ``tracetw/_bpf``, in a checkout ``bpf``.
+
+    Raises CannotTrace when neither is there.
+    """
+    package = Path(__file__).resolve().parent.parent
+    for folder in (package / "_bpf", package.parent / "bpf"):
+        if (folder / "record.h").is_file():
+            return folder
+    raise CannotTrace(
+        f"the BPF sources are missing beside {package}", "install tracetw again, as a whole"
+    )
+
+
+def join(plan: Plan, folder: Path | None = None) -> str:
+    """The C text to compile. Raises CannotTrace, OSError when a file is missing."""
+    folder = folder or source_dir()
+    defines = "\n".join(f"#define {name} {value}" for name, value in plan.macros.items())
+    parts = [f"{defines}\n"]
+    files = [*plan.headers, *(f"probes/{hook.program}.c" for hook in plan.hooks)]
+    for name in files:
+        if name == "sock.h":
+            parts.append(f'#line 1 "generated/facts.h"\n{plan.generated}')
+        parts.append(f'#line 1 "bpf/{name}"\n{(folder / name).read_text()}')
+    return "\n".join(parts)
