@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Owners of sockets, seen on this test's own sockets and children."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from tracetw.host.listeners import UNKNOWN, Listeners, listening
+from tracetw.host.netns import current
+from tracetw.host.process import comm, holders, owners_by_inode, process
+
+TCP = """\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5001 1
+   1: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5002 1
+   2: 00000000:0016 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5003 1
+   3: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 5004 1
+   4: 0100007F:1F91 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5005 1
+"""
+
+
+def _inode(sock: socket.socket) -> int:
+    return os.fstat(sock.fileno()).st_ino
+
+
+def test_the_owner_of_a_socket_is_its_process() -> None:
+    with socket.socket() as mine:
+        inode = _inode(mine)
+        owner = owners_by_inode([inode, 1])[inode]
+        assert owner.pid == os.getpid()
+        assert owner.comm == comm(os.getpid())
+        assert owner.uid == os.geteuid()
+    assert owners_by_inode([inode]) == {}
+
+
+def test_two_descriptors_of_one_process_are_one_holder() -> None:
+    with socket.socket() as mine, mine.dup():
+        assert holders([_inode(mine)]) == {_inode(mine): [os.getpid()]}
+
+
+def test_a_shared_socket_has_no_owner() -> None:
+    gate, release = os.pipe()
+    with socket.socket() as mine:
+        child = os.fork()
+        if child == 0:
+            os.close(release)
+            os.read(gate, 1)
+            os._exit(0)
+        try:
+            assert set(holders([_inode(mine)])[_inode(mine)]) == {os.getpid(), child}
+            assert owners_by_inode([_inode(mine)]) == {}
+        finally:
+            os.close(release)
+            os.close(gate)
+            os.waitpid(child, 0)
+
+
+def test_nothing_wanted_and_nobody_there() -> None:
+    assert owners_by_inode([]) == {}
+    assert process(2**22 + 1) is None
+    assert comm(2**22 + 1) is None
+
+
+def test_listening_takes_the_listeners_at_the_head() -> None:
+    assert listening(TCP.splitlines()) == {8080: {5001, 5002}, 22: {5003}}
+
+
+def test_the_listener_of_a_port_and_its_cache() -> None:
+    listeners = Listeners()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        owner = listeners.owner(current(), port, 0.0)
+        assert (owner.pid, owner.comm) == (os.getpid(), comm(os.getpid()))
+        with socket.create_server(("127.0.0.1", 0)) as late:
+            late_port = late.getsockname()[1]
+            assert listeners.owner(current(), late_port, 0.9) == UNKNOWN
+            assert listeners.owner(current(), late_port, 1.0).pid == os.getpid()
+    assert listeners.owner(current(), port, 1.5).pid == os.getpid()  # still cached
+    assert listeners.owner(current(), port, 2.0) == UNKNOWN
+
+
+def test_a_listener_shared_by_workers_has_a_name_but_no_pid() -> None:
+    gate, release = os.pipe()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        child = os.fork()
+        if child == 0:
+            os.close(release)
+            os.read(gate, 1)
+            os._exit(0)
+        try:
+            owner = Listeners().owner(current(), server.getsockname()[1], 0.0)
+            assert (owner.pid, owner.comm) == (None, comm(os.getpid()))
+            assert owner.uid == os.geteuid()
+        finally:
+            os.close(release)
+            os.close(gate)
+            os.waitpid(child, 0)
+
+
+def test_a_namespace_that_does_not_exist_has_no_listeners() -> None:
+    assert Listeners().owner(1, 80, 0.0) == UNKNOWN

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which process holds a socket, found from outside through ``/proc/*/fd``."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+__all__ = ["Process", "comm", "holders", "owners_by_inode", "process"]
+
+_SOCKET = "socket:["
+
+
+class Process(NamedTuple):
+    """A process that holds a socket: ``pid`` (tgid), ``comm`` and effective ``uid``."""
+
+    pid: int
+    comm: str
+    uid: int
+
+
+def owners_by_inode(inodes: Iterable[int]) -> dict[int, Process]:
+    """The owner of each socket of ``inodes`` (``socket:[N]``) that has exactly one.
+
+    A socket that several processes hold (passed on, inherited by a child) is left out: which of
+    them uses it cannot be told from outside, and a wrong owner is worse than none. Threads share
+    one descriptor table and count once. Processes that may not be read are as good as absent, so
+    the answer is only certain with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
+    """
+    owners: dict[int, Process] = {}
+    known: dict[int, Process | None] = {}
+    for inode, pids in holders(inodes).items():
+        if len(pids) != 1:
+            continue
+        pid = pids[0]
+        if pid not in known:
+            known[pid] = process(pid)
+        owner = known[pid]
+        if owner is not None:
+            owners[inode] = owner
+    return owners
+
+
+def holders(inodes: Iterable[int]) -> dict[int, list[int]]:
+    """Every pid that holds each socket of ``inodes``; sockets that none holds are absent.
+
+    One pass over all descriptors of all processes, whatever the number of inodes.
+    """
+    links = {f"{_SOCKET}{inode}]": inode for inode in inodes}
+    found: dict[int, list[int]] = {}
+    if not links:
+        return found
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            for inode in _held(int(name), links):
+                found.setdefault(inode, []).append(int(name))
+    return found
+
+
+def process(pid: int) -> Process | None:
+    """Name and effective user of a process; None when it is gone."""
+    name = comm(pid)
+    if name is None:
+        return None
+    try:
+        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
+            for line in status:
+                if line.startswith("Uid:"):
+                    return Process(pid, name, int(line.split()[2]))
+    except OSError:
+        pass
+    return None
+
+
+def comm(pid: int) -> str | None:
+    """``/proc/<pid>/comm`` (at most 15 bytes); None when the process is gone."""
+    try:
+        with open(f"/proc/{pid}/comm", "rb") as file:
+            return file.read().removesuffix(b"\n").decode("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def _held(pid: int, links: dict[str, int]) -> Collection[int]:
+    """Those of the wanted sockets that a process holds, each once."""
+    directory = f"/proc/{pid}/fd"
+    held: set[int] = set()
+    try:
+        descriptors = os.listdir(directory)
+    except OSError:
+        return held
+    for descriptor in descriptors:
+        try:
+            inode = links.get(os.readlink(f"{directory}/{descriptor}"))
+        except OSError:
+            continue  # closed meanwhile
+        if inode is not None:
+            held.add(inode)
+    return held

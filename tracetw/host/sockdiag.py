@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TCP sockets that exist now, through NETLINK_SOCK_DIAG (``include/uapi/linux/inet_diag.h``).
+
+It tells what began before the trace: old connections, and who listens. Spoken directly, a dozen
+lines, because a netlink library would cost the long-running tracer more memory than all its own
+data. No privileges are needed for the own namespace, CAP_SYS_ADMIN for others (setns).
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple
+
+from tracetw.event.fields import State
+from tracetw.host import netns as namespaces
+from tracetw.host.netns import Netns
+
+__all__ = ["Socket", "roles", "sockets"]
+
+_NETLINK_SOCK_DIAG = 4
+_SOCK_DIAG_BY_FAMILY = 20
+_NLM_F_REQUEST_DUMP = 0x301
+_NLMSG_ERROR, _NLMSG_DONE = 2, 3
+_ALL_STATES = (1 << 12) - 1
+
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_REQUEST = struct.Struct("=BBxxI48x")  # struct inet_diag_req_v2, with no socket named
+_ANSWER = struct.Struct("!BBxxHH16s16s")  # struct inet_diag_msg up to the addresses ...
+_COUNTS = struct.Struct("=I8xIIIII")  # ... and after: if, cookie, expires, queues, uid, inode
+_ERROR = struct.Struct("=i")
+
+
+class Socket(NamedTuple):
+    """One TCP socket. ``inode`` is 0 when no process holds it any more."""
+
+    netns: int
+    family: int
+    state: int
+    local: str
+    local_port: int
+    remote: str
+    remote_port: int
+    inode: int
+    uid: int
+
+    @property
+    def listens(self) -> bool:
+        """Whether it is a listener, not a connection."""
+        return self.state == State.LISTEN
+
+
+def sockets(where: Netns | None = None, states: Iterable[int] | None = None) -> list[Socket]:
+    """TCP sockets, IPv4 and IPv6, of a namespace (None: the caller's).
+
+    ``states`` limits to these state numbers; listeners alone are found without a walk through all
+    connections. IPv4-mapped addresses are given as the kernel has them (``::ffff:192.0.2.1``).
+    Raises OSError as :func:`tracetw.host.netns.inside`, or when the kernel lacks inet_diag.
+    """
+    mask = _ALL_STATES if states is None else sum({1 << state for state in states})
+    here = namespaces.current()
+    if where is None or where.inode == here:
+        return list(_dump(here, mask))
+    with namespaces.inside(where) as run:
+        return run(lambda: list(_dump(where.inode, mask)))
+
+
+def roles(found: Iterable[Socket]) -> Callable[[Socket], str | None]:
+    """Tells the ``server`` side of old connections: a listener has their local port.
+
+    Otherwise None: a client, or a server that stopped listening.
+    """
+    ports = {(each.netns, each.local_port) for each in found if each.listens}
+
+    def role(sock: Socket) -> str | None:
+        return "server" if (sock.netns, sock.local_port) in ports else None
+
+    return role
+
+
+def _dump(netns: int, states: int) -> Iterator[Socket]:
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as diag:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            request = _REQUEST.pack(family, socket.IPPROTO_TCP, states)
+            length = _HEADER.size + len(request)
+            header = _HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, family, 0)
+            diag.sendto(header + request, (0, 0))
+            for message in _messages(diag):
+                yield _socket(netns, message)
+
+
+def _messages(diag: socket.socket) -> Iterator[bytes]:
+    """Bodies of the messages of one dump. Raises OSError when the kernel reports an error."""
+    while True:
+        data = diag.recv(1 << 16)
+        at = 0
+        while at < len(data):
+            length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+            body = data[at + _HEADER.size : at + length]
+            if kind == _NLMSG_DONE:
+                return
+            if kind == _NLMSG_ERROR:
+                number = -_ERROR.unpack_from(body)[0]
+                raise OSError(number, os.strerror(number), "NETLINK_SOCK_DIAG")
+            yield body
+            at += (length + 3) & ~3
+
+
+def _socket(netns: int, message: bytes) -> Socket:
+    family, state, local_port, remote_port, local, remote = _ANSWER.unpack_from(message)
+    _, _, _, _, uid, inode = _COUNTS.unpack_from(message, _ANSWER.size)
+    size = 4 if family == socket.AF_INET else 16
+    return Socket(
+        netns,
+        family,
+        state,
+        socket.inet_ntop(family, local[:size]),
+        local_port,
+        socket.inet_ntop(family, remote[:size]),
+        remote_port,
+        inode,
+        uid,
+    )

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel must have counted, if what tracetw says of every connection is right.
+
+The first half of the reconciliation: records and findings in, expected counters out. Where each
+counter is bumped (``net/ipv4/``):
+
+============================  ====================================================================
+TCPAbortOnData                ``__tcp_close``: SO_LINGER 0, in any state but CLOSE.
+                              ``tcp_rcv_state_process``: data for a socket that was closed; the ACK
+                              of the FIN with TCP_LINGER2 < 0
+TCPAbortOnClose               ``__tcp_close``: data unread
+TCPAbortOnLinger              ``__tcp_close``: in FIN_WAIT2 with TCP_LINGER2 < 0
+TCPAbortOnMemory              ``__tcp_close``, ``tcp_out_of_resources``
+TCPAbortOnTimeout             ``tcp_write_err``: every retransmission, probe and keepalive limit, of
+                              connection attempts too
+EstabResets                   ``tcp_set_state``: ESTABLISHED or CLOSE_WAIT to CLOSE, whatever for
+TW, TWKilled                  ``__inet_twsk_schedule``: a mini-socket is born (since 6.0; before,
+                              ``tw_timer_handler``: it ends by its timer); TWKilled when it is to
+                              live 4 s or less, as a FIN_WAIT2 one may
+TCPTimeWaitOverflow           ``tcp_time_wait``: no mini-socket was to be had
+OutRsts                       ``tcp_send_active_reset``, ``tcp_v4_send_reset``, ``tcp_v6_send_...``
+TWRecycled                    ``__inet_check_established``: connect() took a TIME_WAIT over
+PAWSEstab, PAWSTimewait       ``tcp_validate_incoming``, ``tcp_timewait_state_process``
+PAWSActive                    ``tcp_rcv_synsent_state_process``
+TCPSYNChallenge               ``tcp_validate_incoming``: a SYN on a live connection
+TCPChallengeACK               ``tcp_send_challenge_ack``: after the rate limits
+============================  ====================================================================
+
+A reset that only a mini-socket sent or received, a disconnect, an administrator and a namespace's
+end have no counter of their own (OutRsts and EstabResets aside).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event import record
+from tracetw.event.fields import State
+from tracetw.event.record import Drop, End, EventKind, Stat, Timewait
+from tracetw.verdict.taxonomy import TIME_WAIT, VERDICT_INDEX
+
+if TYPE_CHECKING:
+    from tracetw.event.names import KernelNames
+    from tracetw.verdict.findings import Findings
+
+__all__ = ["HOST", "UNCLEAR", "Explained", "Tally", "explain_counts"]
+
+Explained = dict[int, dict[str, int]]
+"""Namespace inode (or :data:`HOST`) to counter to expected value. No entry means 0."""
+
+HOST = 0
+"""Key of what is only known for the whole host: no namespace has inode 0."""
+
+UNCLEAR = "undetermined"
+"""Pseudo-counter: connections that may have bumped a counter, but have no verdict."""
+
+_COUNTERS = (
+    "TCPAbortOnData",
+    "TCPAbortOnClose",
+    "TCPAbortOnTimeout",
+    "TCPAbortOnLinger",
+    "TCPAbortOnMemory",
+    "EstabResets",
+    "TW",
+    "TWKilled",
+    "TCPTimeWaitOverflow",
+    UNCLEAR,
+)
+_BIT = {name: 1 << position for position, name in enumerate(_COUNTERS)}
+_CODES = 1 << len(_COUNTERS)
+_BITS = (np.arange(_CODES)[:, None] >> np.arange(len(_COUNTERS)) & 1).astype(np.int64)
+
+# Verdicts that always mean one counter ...
+_ALWAYS = {
+    "abort-unread": "TCPAbortOnClose",
+    "abort-memory": "TCPAbortOnMemory",
+    "retransmit-exhausted": "TCPAbortOnTimeout",
+    "fin-exhausted": "TCPAbortOnTimeout",
+    "user-timeout": "TCPAbortOnTimeout",
+    "keepalive-expired": "TCPAbortOnTimeout",
+    "window-probe-expired": "TCPAbortOnTimeout",
+    "output-blocked": "TCPAbortOnTimeout",
+    "undetermined": UNCLEAR,
+}
+# ... and those that need a look at the facts (_sometimes).
+_SOMETIMES = (
+    "abort-linger",
+    "abort-late-data",
+    "unreachable",
+    "connect-timeout",
+    "connect-aborted",
+    "accept-aborted",
+)
+
+_TWKILLED_MAX_S = 4  # __inet_twsk_schedule
+_TIMEWAIT_LEN_S = 60  # TCP_TIMEWAIT_LEN
+_ETIMEDOUT = 110
+_SHUTDOWN_BOTH = 3
+_CONNECTING = (State.SYN_SENT, State.SYN_RECV)
+_SKIPPED = TIME_WAIT.index("skipped")
+
+_U16 = NDArray[np.uint16]
+_Bool = NDArray[np.bool_]
+
+
+class Tally:
+    """Expected counters, added up batch by batch. Give it every record, before any filter."""
+
+    def __init__(self, names: KernelNames) -> None:
+        self._hz = names.hz
+        self._syn_drop = names.drop_reason("TCP_INVALID_SYN")
+        self._by_verdict = np.zeros(256, dtype=np.uint16)
+        for code, counter in _ALWAYS.items():
+            self._by_verdict[VERDICT_INDEX[code]] = _BIT[counter]
+        self._look = np.zeros(256, dtype=np.bool_)
+        self._look[[VERDICT_INDEX[code] for code in _SOMETIMES]] = True
+        self._by_state = np.zeros(256, dtype=np.uint16)
+        self._by_state[[State.ESTABLISHED, State.CLOSE_WAIT]] = _BIT["EstabResets"]
+        self._closes: dict[int, NDArray[np.int64]] = {}
+        self._events: Explained = {}
+
+    def add(self, rows: NDArray[np.void], findings: Findings) -> None:
+        """Counts a batch of close records and what was found of them."""
+        if len(rows) == 0:
+            return
+        masks = self._masks(rows, findings)
+        netns = np.ascontiguousarray(rows["netns"])
+        if (netns == netns[0]).all():
+            counts = np.bincount(masks)
+            present = np.flatnonzero(counts)
+            self._count(int(netns[0]), counts[present] @ _BITS[present])
+            return
+        inodes, which = np.unique(netns, return_inverse=True)
+        counts = np.bincount(which * _CODES + masks)
+        present = np.flatnonzero(counts)
+        sums = np.zeros((len(inodes), len(_COUNTERS)), dtype=np.int64)
+        np.add.at(sums, present // _CODES, counts[present, None] * _BITS[present % _CODES])
+        for inode, values in zip(inodes.tolist(), sums, strict=True):
+            self._count(inode, values)
+
+    def add_events(self, events: NDArray[np.void]) -> None:
+        """Counts a batch of single events (time-wait and drop events; others are passed over)."""
+        kind, code = events["kind"], events["code"]
+        drop = kind == EventKind.DROP
+        paws = drop & (code == Drop.PAWS)
+        connecting = events["from"] == State.SYN_SENT
+        challenge = drop & (code == Drop.CHALLENGE_ACK)
+        recycled = (kind == EventKind.TIMEWAIT) & (code == Timewait.REUSED_BY_CONNECT)
+        for counter, which in (
+            ("TWRecycled", recycled),
+            ("PAWSEstab", paws & ~connecting),
+            ("PAWSActive", paws & connecting),
+            ("PAWSTimewait", drop & (code == Drop.PAWS_TIMEWAIT)),
+            ("TCPChallengeACK", challenge),
+            ("TCPSYNChallenge", challenge & (events["reason"] == self._syn_drop)),
+        ):
+            inodes, counts = np.unique(events["netns"][which], return_counts=True)
+            for inode, count in zip(inodes.tolist(), counts.tolist(), strict=True):
+                values = self._events.setdefault(inode, {})
+                values[counter] = values.get(counter, 0) + count
+
+    def result(self, stats: Sequence[int]) -> Explained:
+        """What was counted so far; ``stats`` (indexed by ``Stat``, all CPUs summed) adds OutRsts.
+
+        Resets are counted where they are sent, with or without a connection, so that they are
+        known for the whole host only (:data:`HOST`).
+        """
+        explained: Explained = {
+            inode: {
+                name: count for name, count in zip(_COUNTERS, counts.tolist(), strict=True) if count
+            }
+            for inode, counts in self._closes.items()
+        }
+        for inode, values in self._events.items():
+            explained.setdefault(inode, {}).update(values)
+        sent = stats[Stat.RST_NO_SOCKET] + stats[Stat.RST_TIMEWAIT] + stats[Stat.RST_SOCKET]
+        explained[HOST] = {**explained.get(HOST, {}), "OutRsts": int(sent)}
+        return explained
+
+    def _count(self, inode: int, values: NDArray[np.int64]) -> None:
+        known = self._closes.get(inode)
+        self._closes[inode] = values if known is None else known + values
+
+    def _masks(self, rows: NDArray[np.void], findings: Findings) -> _U16:
+        """One bit for each counter that the end of a connection must have bumped, shape (n,)."""
+        verdict = findings.verdict
+        flags = np.ascontiguousarray(rows["flags"])
+        masks: _U16 = self._by_verdict[verdict]
+        masks |= self._by_state[rows["old_state"]]
+        masks |= np.where(flags & record.F_TW, _BIT["TW"], 0).astype(np.uint16)
+        skipped = findings.time_wait == _SKIPPED
+        if skipped.any():
+            masks[skipped] |= _BIT["TCPTimeWaitOverflow"]
+        missed = np.flatnonzero(flags & record.F_MISSED)
+        masks[missed] |= _BIT[UNCLEAR]
+        waiting = np.flatnonzero(flags & record.F_TW_FIN_WAIT2)
+        if len(waiting):
+            short = waiting[self._short_lived(rows, waiting)]
+            masks[short] ^= _BIT["TW"] | _BIT["TWKilled"]
+        open_cases = np.flatnonzero(self._look[verdict])
+        if len(open_cases):
+            masks[open_cases] |= self._sometimes(rows, open_cases, verdict[open_cases])
+        return masks
+
+    def _short_lived(self, rows: NDArray[np.void], which: NDArray[np.intp]) -> _Bool:
+        """FIN_WAIT2 mini-sockets that were to live 4 s at most (``tcp_fin_time``).
+
+        Without the sysctl's value it is taken for the default, 60 s.
+        """
+        hz = self._hz
+        linger2 = rows["linger2"][which].astype(np.int64)
+        sysctl = rows["fin_timeout"][which].astype(np.int64)
+        known = rows["flags"][which] & record.F_SYSCTL != 0
+        asked = np.where(linger2 > 0, linger2, np.where(known, sysctl, _TIMEWAIT_LEN_S * hz))
+        rto = rows["rto"][which].astype(np.int64)
+        least = (rto << 2) - (rto >> 1)
+        time = np.maximum(asked, least)
+        # What exceeds TCP_TIMEWAIT_LEN was waited for on the full socket.
+        time = np.maximum(
+            np.where(time > _TIMEWAIT_LEN_S * hz, time - _TIMEWAIT_LEN_S * hz, time), least
+        )
+        short: _Bool = time <= _TWKILLED_MAX_S * hz
+        return short
+
+    def _sometimes(
+        self, rows: NDArray[np.void], which: NDArray[np.intp], verdict: NDArray[np.uint8]
+    ) -> _U16:
+        """The counters of verdicts that stand for several code paths, of the rows ``which``."""
+        flags, err = rows["flags"][which], rows["err"][which]
+        # close() in FIN_WAIT2 sends an active reset; the FIN's ACK is answered by a reply.
+        in_close = flags & (record.F_LINGER0 | record.F_RST_OUT) == record.F_RST_OUT
+        linger = verdict == VERDICT_INDEX["abort-linger"]
+        late = verdict == VERDICT_INDEX["abort-late-data"]
+        late &= rows["end"][which] != End.LATE_DATA
+        on_data = (linger & ~in_close) | late
+        timeout = np.zeros(len(which), dtype=np.bool_)
+        connecting = ~(linger | late)
+        if connecting.any():
+            # ICMP ends a connection attempt on the spot, without tcp_write_err.
+            gave_up = (err == _ETIMEDOUT) | ((err != 0) & (err == rows["err_soft"][which]))
+            live = ~np.isin(rows["old_state"][which], _CONNECTING)
+            timeout = (gave_up | live) & (verdict == VERDICT_INDEX["unreachable"])
+            for code in ("connect-timeout", "accept-aborted"):
+                timeout |= gave_up & (verdict == VERDICT_INDEX[code])
+            closed = flags & (record.F_LINGER0 | record.F_RST_IN) == record.F_LINGER0
+            closed &= rows["shutdown"][which] == _SHUTDOWN_BOTH
+            on_data |= closed & (verdict == VERDICT_INDEX["connect-aborted"])
+        masks = np.where(on_data, _BIT["TCPAbortOnData"], 0)
+        masks |= np.where(linger & in_close, _BIT["TCPAbortOnLinger"], 0)
+        masks |= np.where(timeout, _BIT["TCPAbortOnTimeout"], 0)
+        return masks.astype(np.uint16)
+
+
+def explain_counts(
+    rows: NDArray[np.void], findings: Findings, stats: Sequence[int], names: KernelNames
+) -> Explained:
+    """A :class:`Tally` of a single batch."""
+    tally = Tally(names)
+    tally.add(rows, findings)
+    return tally.result(stats)
