@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Storms of connections: every end is reported exactly once, none is lost, the counters reconcile.
+
+The storm has a network namespace of its own; the tracers watch the whole host, so that what they
+explain can be held against what the kernel counted.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import pytest
+
+from scripts.bench_lib.closes import Closes, read_closes
+from scripts.bench_lib.namespace import Namespace
+from scripts.bench_lib.storm import Storm
+from tests.kernel.kit.tracer import environment
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
+
+COMMAND = (sys.executable, "-m", "tracetw", "trace", "-o", "json")
+BURST = 200_000
+LONG = 300_000
+SMALL = 5_000
+TRACERS = 10
+READY_DEADLINE_S = 60.0
+STOP_DEADLINE_S = 120.0
+
+
+class FileTracer:
+    """A tracer that writes to a file, as fast as it can; runs while in its context.
+
+    The tracers of the other tests are read through a pipe by this process, which would hold back
+    the storm. Starting and being ready are apart, so that many can start at once.
+    """
+
+    def __init__(self, output: Path) -> None:
+        self.output = output
+        self._errors = output.with_suffix(".err")
+        self._ready, told = os.pipe()
+        try:
+            with output.open("wb") as out, self._errors.open("wb") as errors:
+                self.process = subprocess.Popen(
+                    [*COMMAND, "--ready-fd", str(told)],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=errors,
+                    pass_fds=(told,),
+                    env=environment(),
+                )
+        finally:
+            os.close(told)
+
+    def wait_ready(self) -> None:
+        readable = select.select([self._ready], [], [], READY_DEADLINE_S)[0]
+        assert readable, "not ready in time"
+        assert os.read(self._ready, 1), self._errors.read_text()
+
+    def stop(self, namespace: Namespace) -> Closes:
+        """End it as Ctrl-C would; what it reported of the namespace. Nothing may be lost."""
+        self.process.send_signal(signal.SIGINT)
+        status = self.process.wait(STOP_DEADLINE_S)
+        assert status == 0, f"exit {status}: {self._errors.read_text()}"
+        found = read_closes(self.output, namespace.inode)
+        assert found.summary is not None, "no summary at the end"
+        assert found.summary["lost"] == 0
+        assert found.losses == 0
+        assert found.repeated == []
+        return found
+
+    def __enter__(self) -> FileTracer:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        os.close(self._ready)
+
+
+@pytest.fixture(scope="module")
+def storm(tmp_path_factory: pytest.TempPathFactory) -> Storm:
+    return Storm(tmp_path_factory.mktemp("storm"))
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    with Namespace() as made:
+        yield made
+
+
+def assert_complete(found: Closes, connections: int, verdicts: dict[str, int]) -> None:
+    """Both ends of every connection once, and no counter left unexplained."""
+    assert found.total() == 2 * connections
+    assert found.unpaired() == []
+    assert found.verdicts == verdicts
+    assert found.summary is not None
+    unexplained = [row for row in found.summary["reconciliation"] if row["difference"]]
+    assert found.summary["reconciliation"] != []
+    assert unexplained == []
+
+
+def test_every_end_of_a_burst_of_resets_once(
+    storm: Storm, namespace: Namespace, tmp_path: Path
+) -> None:
+    with FileTracer(tmp_path / "out") as tracer:
+        tracer.wait_ready()
+        storm.run(namespace, BURST, "rst")
+        found = tracer.stop(namespace)
+    assert_complete(found, BURST, {"abort-linger": BURST, "peer-reset": BURST})
+
+
+def test_every_end_of_a_burst_into_time_wait_once(
+    storm: Storm, namespace: Namespace, tmp_path: Path
+) -> None:
+    with FileTracer(tmp_path / "out") as tracer:
+        tracer.wait_ready()
+        storm.run(namespace, BURST // 4, "timewait")
+        found = tracer.stop(namespace)
+    assert_complete(found, BURST // 4, {"orderly": BURST // 2})
+
+
+def test_a_tracer_that_starts_during_a_storm_misses_nothing_from_then_on(
+    storm: Storm, namespace: Namespace, tmp_path: Path
+) -> None:
+    load = storm.start(namespace, LONG, "rst")
+    before = namespace.counter("EstabResets")
+    with FileTracer(tmp_path / "out") as tracer:
+        tracer.wait_ready()
+        ready = namespace.counter("EstabResets")
+        assert load.poll() is None, "the storm ended before the tracer was ready; make it longer"
+        storm.finish(load)
+        after = namespace.counter("EstabResets")
+        found = tracer.stop(namespace)
+    # Each end counts one. A connection that was half-way when a counter was read may be on either side.
+    assert after - ready <= found.total() <= after - before
+    assert set(found.verdicts) <= {"abort-linger", "peer-reset", "undetermined"}
+
+
+def test_ten_tracers_at_once_each_report_everything(
+    storm: Storm, namespace: Namespace, tmp_path: Path
+) -> None:
+    with ExitStack() as running:
+        tracers = [
+            running.enter_context(FileTracer(tmp_path / f"out{number}"))
+            for number in range(TRACERS)
+        ]
+        for tracer in tracers:
+            tracer.wait_ready()
+        storm.run(namespace, SMALL, "rst")
+        for tracer in tracers:
+            found = tracer.stop(namespace)
+            assert_complete(found, SMALL, {"abort-linger": SMALL, "peer-reset": SMALL})
