@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Owners that the kernel side could not tell: found on the host, or left unknown."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event.record import F_DEAD, F_SERVER, F_SOCKET, End, Owner
+from tracetw.host import process
+from tracetw.host.listeners import Listeners
+
+__all__ = ["resolve"]
+
+Rows = NDArray[np.void]
+
+
+def resolve(rows: Rows, listeners: Listeners) -> None:
+    """Fill in pid, comm and ``owner_from`` where something can be known; changes ``rows``.
+
+    A socket that its application still holds is looked for among the descriptors of all processes;
+    one that nobody has accepted yet belongs to the listener. What connect() told needs only the
+    name. Anything else stays unknown: a guess would be worse.
+    """
+    if (rows["owner_from"] == Owner.CLOSE).all():
+        return
+    for index in np.flatnonzero(rows["owner_from"] == Owner.CONNECT):
+        if rows["end"][index] != End.PENDING:
+            name = process.comm(int(rows["pid"][index]))
+            rows["comm"][index] = name.encode()[:15] if name else b""
+    held = np.flatnonzero((rows["end"] == End.PENDING) & (rows["flags"] & F_DEAD == 0))
+    if not len(held):
+        return
+    owners = process.owners_by_inode(
+        {int(inode) for inode in rows["inode"][held] if inode}
+    )
+    for index in held:
+        row = rows[index]
+        owner = owners.get(int(row["inode"]))
+        if owner is not None:
+            _put(rows, index, owner.pid, owner.comm, Owner.DIAG)
+        elif not row["flags"] & F_SOCKET and row["flags"] & F_SERVER:
+            listener = listeners.owner(int(row["netns"]), int(row["lport"]), time.monotonic())
+            _put(rows, index, listener.pid, listener.comm, Owner.LISTENER)
+        else:
+            _put(rows, index, None, None, Owner.NONE)
+
+
+def _put(rows: Rows, index: np.intp, pid: int | None, comm: str | None, how: Owner) -> None:
+    rows["pid"][index] = pid or 0
+    rows["comm"][index] = comm.encode()[:15] if comm else b""
+    rows["owner_from"][index] = how if pid or comm else Owner.NONE

@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The life of one trace: attach, say so, read until it is over, sum up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from types import FrameType
+
+from tracetw.event.record import Stat
+from tracetw.host import counters, netns, privileges
+from tracetw.host.cgroup import Cgroups
+from tracetw.host.counters import Snapshot
+from tracetw.host.reconcile import Reconciled, reconcile
+from tracetw.kernel.session import Session
+from tracetw.options import TraceOptions
+from tracetw.sink.batch import Scene, Sink, Summary
+from tracetw.sink.output import OutputClosed, OutputFailed
+from tracetw.trace.attach import attach
+from tracetw.trace.command import Command
+from tracetw.trace.pipeline import Pipeline
+from tracetw.trace.source import Source
+
+__all__ = ["run"]
+
+# Seconds between looks into the ring, which wakes nobody: it holds ten times as much.
+_PAUSE = 0.025
+_SWEEP = 0.1
+_AUDIT = 1.0
+# A command has ended: its last connections may still wait for the other side.
+_DRAIN = 3.0
+_INTERRUPTED = 130
+_KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
+
+
+class _Stop:
+    """Set by a signal."""
+
+    def __init__(self) -> None:
+        self.signal = 0
+
+    def __call__(self, signum: int, _frame: FrameType | None) -> None:
+        self.signal = signum
+
+
+def run(options: TraceOptions) -> int:
+    """Trace as asked; the exit code.
+
+    Raises CannotTrace before tracing began, OutputFailed when the output cannot be written.
+    """
+    began = counters.snapshot()
+    with ExitStack() as stack:
+        session = stack.enter_context(attach(options))
+        attached = counters.snapshot()
+        trace = _Trace(options, session, began, attached)
+        stop = _Stop()
+        for signum in (signal.SIGINT, signal.SIGTERM):
+            stack.callback(signal.signal, signum, signal.signal(signum, stop))
+        return trace.run(stop)
+
+
+class _Trace:
+    """One attached trace."""
+
+    def __init__(
+        self, options: TraceOptions, session: Session, began: Snapshot, attached: Snapshot
+    ) -> None:
+        self._options = options
+        self._session = session
+        self._began = began
+        self._attached = attached
+        cgroups = Cgroups()
+        scene = Scene(
+            host=socket.gethostname(),
+            netns=netns.current(),
+            names=session.plan.names,
+            cgroup_path=lambda identity: cgroups.path(identity, time.monotonic()),
+        )
+        self._sink = _sink(options, scene)
+        self._source = Source(session)
+        self._pipeline = Pipeline(scene, options.filter, self._sink)
+        self._start = time.monotonic()
+
+    def run(self, stop: _Stop) -> int:
+        """Until a signal, the time, the command or the reader of the output ends it."""
+        self._announce()
+        command = Command(self._options.command) if self._options.command else None
+        privileges.drop(_KEEP)
+        self._start = time.monotonic()
+        failed: OutputFailed | None = None
+        closed = False
+        try:
+            self._until(self._over(stop, command))
+        except OutputClosed:
+            closed = True
+        except OutputFailed as error:
+            failed = error
+        if command is not None and stop.signal:
+            command.interrupt(stop.signal)
+        status = command.status() if command is not None else 0
+        try:
+            self._finish(failed is None and not closed)
+        except OutputClosed:
+            closed = True
+        except OutputFailed as error:
+            failed = failed or error
+        if failed is not None:
+            raise failed
+        if command is None and stop.signal == signal.SIGINT and not self._pipeline.traced:
+            return _INTERRUPTED
+        return status
+
+    def _announce(self) -> None:
+        """Every hook is attached: for people and for programs."""
+        absent = [hook.program for hook in self._session.plan.absent]
+        without = f" (without {', '.join(absent)}: see tracetw doctor)" if absent else ""
+        _say(f"tracing TCP closes{without}, Ctrl-C ends")
+        if self._options.output != "json":
+            self._sink.head()
+        if self._options.ready_fd is not None:
+            os.write(self._options.ready_fd, b"1")
+
+    def _over(self, stop: _Stop, command: Command | None) -> Callable[[], bool]:
+        """Is it time to end?"""
+        end = None if self._options.duration is None else self._start + self._options.duration
+        drained_by: float | None = None
+
+        def over() -> bool:
+            nonlocal drained_by
+            now = time.monotonic()
+            if stop.signal or (end is not None and now >= end):
+                return True
+            if command is None or not command.ended():
+                return False
+            drained_by = drained_by or now + _DRAIN
+            return now >= drained_by or (self._source.idle() and not self._source.unfinished())
+
+        return over
+
+    def _until(self, over: Callable[[], bool]) -> None:
+        """Read, judge, report."""
+        next_sweep = next_audit = 0.0
+        source, pipeline, events = self._source, self._pipeline, self._session.events
+        while not over():
+            now = time.monotonic()
+            if now >= next_audit:
+                pipeline.losses(source.losses())
+                pipeline.closes(source.stale())
+                next_audit = now + _AUDIT
+            rows = source.take()
+            pipeline.closes(rows)
+            if events is not None:
+                pipeline.events(events.take())
+            if now >= next_sweep:
+                pipeline.closes(source.overdue())
+                next_sweep = now + _SWEEP
+            if self._session.closes.pending() < self._session.closes.capacity // 8:
+                time.sleep(_PAUSE)
+
+    def _finish(self, report: bool) -> None:
+        """Everything that is still on its way, then the summary."""
+        ended = counters.snapshot()
+        self._session.detach()
+        stopped = counters.snapshot()
+        if report:
+            self._rest()
+        unfinished = self._source.unfinished()
+        summary = Summary(
+            time_ns=time.time_ns(),
+            duration_s=time.monotonic() - self._start,
+            closes=self._pipeline.by_verdict(),
+            lost=self._pipeline.lost,
+            reconciliation=self._reconcile(ended, stopped, unfinished),
+        )
+        if report:
+            self._sink.summary(summary)
+        from tracetw.sink.summary import summary_text  # noqa: PLC0415  tabulate, once, at the end
+
+        _say_text(summary_text(summary))
+
+    def _rest(self) -> None:
+        events = self._session.events
+        while self._session.closes.pending():
+            self._pipeline.closes(self._source.take())
+        while events is not None and events.pending():
+            self._pipeline.events(events.take())
+        self._pipeline.closes(self._source.overdue(everything=True))
+        self._pipeline.losses(self._source.losses())
+
+    def _reconcile(
+        self, ended: Snapshot, stopped: Snapshot, unfinished: int
+    ) -> list[Reconciled]:
+        """Against the kernel's counters."""
+        stats = self._session.stats()
+        totals = [stats[stat] for stat in Stat if stat is not Stat.MAX]
+        return reconcile(
+            self._began,
+            self._attached,
+            ended,
+            self._pipeline.tally.result(totals),
+            totals,
+            stopped=stopped,
+            pending=unfinished,
+            events=self._options.events,
+        )
+
+
+def _sink(options: TraceOptions, scene: Scene) -> Sink:
+    if options.output == "json":
+        from tracetw.sink.json import JsonSink  # noqa: PLC0415  only one of the sinks is needed
+
+        return JsonSink(options.out, scene)
+    from tracetw.sink.table import TableSink  # noqa: PLC0415
+
+    return TableSink(
+        options.out,
+        scene,
+        wide=options.output == "wide",
+        color=options.color,
+        utc=options.utc,
+    )
+
+
+def _say(message: str) -> None:
+    _say_text(f"tracetw: {message}\n")
+
+
+def _say_text(text: str) -> None:
+    """To stderr, which may be gone."""
+    try:
+        sys.stderr.write(text)
+        sys.stderr.flush()
+    except OSError:
+        pass
+
+

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes out of the kernel: records once each, those that wait for too long, and losses."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event.fields import end_ns
+from tracetw.event.record import End, Stat
+from tracetw.kernel.session import Session
+
+__all__ = ["Lost", "Source"]
+
+Rows = NDArray[np.void]
+
+# A socket that died under its application is reported when the application closes it, which tells
+# the owner, but no later than this. A record that only waits for a RST needs no longer than the
+# softirq that it is in.
+_PATIENCE_NS = 200_000_000
+_SOFTIRQ_NS = 5_000_000
+# A FIN_WAIT2 mini-socket lives 60 s at most (TCP_TIMEWAIT_LEN); the timer wheel adds some.
+_MINI_NS = 70_000_000_000
+_WHERE = {
+    Stat.LOST_CLOSES: "ring buffer of closes",
+    Stat.LOST_EVENTS: "ring buffer of events",
+}
+_RECURSION = "program interrupted on its CPU"
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Records lost in one place since it was last looked at."""
+
+    records: int
+    where: str
+
+
+class Source:
+    """Reads a session.
+
+    A record that was taken early comes out of the ring as well, later: its identity (socket
+    address and the time of its first state) is remembered until then.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._early: set[tuple[int, int]] = set()
+        self._stale: set[tuple[int, int]] = set()
+        self._counted = dict.fromkeys(_WHERE, 0)
+        self._misses = session.misses()
+
+    def take(self) -> Rows:
+        """Finished records that have arrived, none that was given before."""
+        rows = self._session.closes.take()
+        if not len(rows) or not self._early:
+            return rows
+        again = np.isin(rows["sk"], np.fromiter((sk for sk, _ in self._early), "<u8"))
+        for index in np.flatnonzero(again):
+            identity = _identity(rows[index])
+            if identity in self._early:
+                self._early.discard(identity)
+            else:
+                again[index] = False
+        return rows[~again] if again.any() else rows
+
+    def overdue(self, *, everything: bool = False) -> Rows:
+        """Records that wait for too long (at the end: all of them), marked so in ``end``."""
+        rows = self._session.waiting()
+        if not len(rows):
+            return rows
+        age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - end_ns(rows)
+        destroyed = rows["end"] == End.DESTROY
+        due = np.where(destroyed, age > _SOFTIRQ_NS, age > _PATIENCE_NS) | everything
+        for index in np.flatnonzero(due):
+            due[index] = _identity(rows[index]) not in self._early
+        rows = rows[due]
+        # What is in the ring by now was not waiting: it is taken from there.
+        rows["end"] = np.where(rows["end"] == End.DESTROY, End.DESTROY, End.PENDING)
+        self._early |= {_identity(row) for row in rows}
+        return rows
+
+    def stale(self) -> Rows:
+        """FIN_WAIT2 mini-sockets that must be gone, though nobody saw how."""
+        rows = self._session.minis()
+        if not len(rows):
+            return rows
+        age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - end_ns(rows)
+        rows = rows[age > _MINI_NS]
+        fresh = [index for index, row in enumerate(rows) if _identity(row) not in self._stale]
+        rows = rows[fresh]
+        self._stale |= {_identity(row) for row in rows}
+        rows["end"] = End.STALE
+        return rows
+
+    def unfinished(self) -> int:
+        """Connections that are closed here and wait in FIN_WAIT2 for the peer's FIN."""
+        rows = self._session.minis()
+        return sum(_identity(row) not in self._stale for row in rows)
+
+    def idle(self) -> bool:
+        """Nothing is in the rings or waits for an application."""
+        events = self._session.events
+        return (
+            not self._session.closes.pending()
+            and not (events is not None and events.pending())
+            and all(_identity(row) in self._early for row in self._session.waiting())
+        )
+
+    def losses(self) -> list[Lost]:
+        """What was lost since the last call."""
+        stats = self._session.stats()
+        lost = []
+        for stat, where in _WHERE.items():
+            if stats[stat] > self._counted[stat]:
+                lost.append(Lost(stats[stat] - self._counted[stat], where))
+                self._counted[stat] = stats[stat]
+        misses = self._session.misses()
+        if misses > self._misses:
+            lost.append(Lost(misses - self._misses, _RECURSION))
+            self._misses = misses
+        return lost
+
+
+def _identity(row: np.void) -> tuple[int, int]:
+    return int(row["sk"]), int(row["at"][0])
