@@ -55,6 +55,15 @@ static __always_inline void learn_timer(u64 tw)
 		*handler = FIELD(u64, tw, OFF_TW_TIMER + OFF_TIMER_FUNCTION);
 }
 
+/* Is a record waiting for the end of this mini-socket's FIN_WAIT2? */
+static __always_inline int mini_waits(const void *tw)
+{
+	struct tuple t;
+
+	tuple_of_common(&t, tw);
+	return mini_slot(tuple_key(&t)).key != 0;
+}
+
 /* A FIN_WAIT2 mini-socket ended in this way: its record is complete. Sent once, even if two CPUs see it. */
 static __always_inline void mini_end(const void *tw, u8 end, u32 state)
 {
@@ -70,6 +79,10 @@ static __always_inline void mini_end(const void *tw, u8 end, u32 state)
 	if (!r || !swap(slot.key, key, KEY_BUSY))
 		return;
 	record_step(r, state);
+#ifdef WANT_TIMEWAITS
+	if (end == END_FIN)
+		carrier_event(r, &t, TIMEWAIT_ENTERED);
+#endif
 	send(r, end);
 	slot_free(slot, r);
 }

@@ -34,8 +34,16 @@ int packet_drop(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	}
 	flags = GET(u8, sk_buff, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS);
+#ifdef WANT_DROPS
+	if (ctx->args[2] == DROP_REASON_TW_PAWS)
+		mini_drop_event(sk, skb, ctx->args[2]);
+#endif
 #ifdef WANT_TIMEWAITS
-	mini_event(sk, skb, flags, ctx->args[2]);
+	if (flags & TCP_FLAG_RST && unhashed(sk))
+		timewait_event(sk, TIMEWAIT_KILLED_BY_RESET, 1);
+	/* The first FIN finds the record still waiting. */
+	else if (flags & TCP_FLAG_FIN && mini_substate(sk) == TCP_TIME_WAIT && !mini_waits(sk))
+		timewait_event(sk, TIMEWAIT_REACKED, 0);
 #endif
 	if (flags & TCP_FLAG_RST) {
 		if (unhashed(sk))

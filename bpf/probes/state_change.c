@@ -20,7 +20,13 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk)
 	struct tuple t;
 	u64 tw = mini_find(r, sk, net);
 
+	tuple_of_record(&t, r, net);
 	if (!tw) {
+#ifdef WANT_TIMEWAITS
+		/* No mini-socket, yet no RST and no TCP_LINGER2 below 0: tcp_time_wait() got no memory for it. */
+		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0)
+			carrier_event(r, &t, TIMEWAIT_OVERFLOW);
+#endif
 		record_step(r, TCP_CLOSE);
 		return END_NONE;
 	}
@@ -28,11 +34,16 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk)
 	count(STAT_TW_BORN);
 	r->flags |= F_TW;
 	if (mini_substate((const void *)tw) != TCP_FIN_WAIT2) {
+#ifdef WANT_TIMEWAITS
+		carrier_event(r, &t, TIMEWAIT_ENTERED);
+#endif
 		record_step(r, TCP_TIME_WAIT);
 		return END_NONE;
 	}
 	r->flags |= F_TW_FIN_WAIT2;
-	tuple_of_record(&t, r, net);
+#ifdef WANT_TIMEWAITS
+	carrier_event(r, &t, TIMEWAIT_FIN_WAIT2);
+#endif
 	slot = mini_take(tuple_key(&t));
 	copy = mini_at(slot);
 	if (!copy)
@@ -111,6 +122,9 @@ static __always_inline void established(const void *sk, u32 from)
 {
 	struct conn *c;
 
+#ifdef WANT_TIMEWAITS
+	reuse_event(sk, from == TCP_SYN_RECV ? TIMEWAIT_REUSED_BY_SYN : TIMEWAIT_REUSED_BY_CONNECT);
+#endif
 	if (from == TCP_SYN_RECV) {
 		c = conn_claim((u64)sk);
 		if (c)

@@ -15,7 +15,7 @@ int timer_expire(struct bpf_raw_tracepoint_args *ctx)
 		mini_end(tw, END_TIMEOUT, TCP_CLOSE);
 #ifdef WANT_TIMEWAITS
 	else
-		timewait_event(tw, TIMEWAIT_EXPIRED, 0);
+		timewait_event(tw, TIMEWAIT_EXPIRED, 1);
 #endif
 	return 0;
 }

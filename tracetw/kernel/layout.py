@@ -33,6 +33,7 @@ OFFSETS: dict[str, str | tuple[str, ...]] = {
     "OFF_SKC_NULLS_NODE": "sock_common.skc_nulls_node",
     "OFF_SK_ERR": "sock.sk_err",
     "OFF_SK_UID": "sock.sk_uid",
+    "OFF_SK_PROTOCOL": "sock.sk_protocol",
     "OFF_INET_SPORT": "inet_sock.inet_sport",
     "OFF_ICSK_BACKOFF": "inet_connection_sock.icsk_backoff",
     "OFF_ICSK_RTO": "inet_connection_sock.icsk_rto",
@@ -131,6 +132,7 @@ FACTS = (
 STRUCTURES = (
     "sock_common",
     "sock",
+    "inet_sock",
     "inet_connection_sock",
     "tcp_sock",
     "inet_timewait_sock",

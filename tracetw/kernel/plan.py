@@ -18,8 +18,7 @@ from tracetw.kernel.layout import Missing, casts, constants, load_facts
 __all__ = ["HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
 # In this order, before the probes.
-HEADERS = ("record.h", "prelude.h", "table.h", "sock.h", "timewait.h")
-EVENT_HEADER = "event.h"
+HEADERS = ("record.h", "prelude.h", "table.h", "sock.h", "event.h", "timewait.h")
 # What --events asks for -> macro.
 EVENTS = {
     "transition": "WANT_TRANSITIONS",
@@ -42,6 +41,7 @@ class Sizes:
     mini_slots: int = 1 << 15
     closes_pages: int = 2048
     events_pages: int = 1024
+    carriers: int = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,13 +146,12 @@ def make_plan(
         "MINI_SLOTS": str(sizes.mini_slots),
         "CLOSES_PAGES": str(sizes.closes_pages),
         "EVENTS_PAGES": str(sizes.events_pages),
+        "CARRIERS": str(sizes.carriers),
         "PASSES(r)": f"({passes})",
     }
     for macro, reason in DROP_MACROS.items():
         macros[macro] = str(names.drop_reason(reason))
-    headers = HEADERS
     if events:
-        headers = (*HEADERS, EVENT_HEADER)
         macros["WANT_EVENTS"] = "1"
         macros |= {EVENTS[name]: "1" for name in events}
     return Plan(
@@ -161,7 +160,7 @@ def make_plan(
         macros=macros,
         cast_function=direct.get("CAST_FUNCTION", 0),
         generated=facts,
-        headers=headers,
+        headers=HEADERS,
         names=names,
         sizes=sizes,
         events=events,

@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Single events, each only in the unit when it is asked for. */
+#ifdef WANT_EVENTS
+
+static __always_inline void event_send(struct event_record *e)
+{
+	if (events.ringbuf_output(e, sizeof(*e), BPF_RB_NO_WAKEUP))
+		count(STAT_LOST_EVENTS);
+}
+
+static __always_inline void event_tuple(struct event_record *e, const struct tuple *t)
+{
+	((u64 *)e->laddr)[0] = t->local[0];
+	((u64 *)e->laddr)[1] = t->local[1];
+	((u64 *)e->raddr)[0] = t->remote[0];
+	((u64 *)e->raddr)[1] = t->remote[1];
+	e->lport = t->ports >> 16;
+	e->rport = t->ports;
+	e->family = t->family;
+	e->netns = GET(u32, net, t->net, OFF_NET_INUM);
+	e->flags |= F_ADDR;
+}
+
+/* Common to events of a full socket: tuple, and what is known of it while it lives. */
+static __always_inline void event_of_socket(struct event_record *e, const void *sk, u8 kind)
+{
+	struct conn *c = conn_find((u64)sk);
+	struct tuple t;
+
+	e->at = bpf_ktime_get_ns();
+	e->sk = (u64)sk;
+	e->kind = kind;
+	e->uid = GET(u32, sock, sk, OFF_SK_UID);
+	tuple_of_common(&t, sk);
+	/* The port is given back before ->CLOSE is announced; inet_sport stays. */
+	t.ports = (u32)bpf_ntohs(GET(u16, inet_sock, sk, OFF_INET_SPORT)) << 16 | (t.ports & 0xffff);
+	event_tuple(e, &t);
+	if (!c)
+		return;
+	e->born = c->steps ? c->at[0] : 0;
+	e->flags |= c->flags & (F_CLIENT | F_SERVER);
+	e->pid = c->pid;
+	e->owner_from = c->owner_from;
+	if (c->owner_from == OWNER_CLOSE) {
+		e->cgroup = c->cgroup;
+		__builtin_memcpy(e->comm, c->comm, sizeof(e->comm));
+	}
+}
+
+#ifdef WANT_TRANSITIONS
+static __always_inline void transition_event(const void *sk, u32 from, u32 to)
+{
+	struct event_record e = {};
+
+	if (GET(u16, sock, sk, OFF_SK_PROTOCOL) != IPPROTO_TCP)
+		return;
+	event_of_socket(&e, sk, EVENT_TRANSITION);
+	e.from = from;
+	e.to = to;
+	event_send(&e);
+}
+#endif
+
+#ifdef WANT_RETRANSMITS
+static __always_inline void retransmit_event(const void *sk, const void *skb, u8 fin, u8 backoff)
+{
+	struct event_record e = {};
+
+	event_of_socket(&e, sk, EVENT_RETRANSMIT);
+	e.from = GET(u8, sock_common, sk, OFF_SKC_STATE);
+	e.code = fin ? WHAT_FIN : e.from == TCP_SYN_SENT || e.from == TCP_SYN_RECV ? WHAT_SYN : WHAT_DATA;
+	e.backoff = backoff;
+	e.rto = GET(u32, inet_connection_sock, sk, OFF_ICSK_RTO);
+	e.seq = FIELD(u32, skb, OFF_SKB_CB + OFF_CB_SEQ);
+	event_send(&e);
+}
+#endif
+
+#ifdef WANT_DROPS
+static __always_inline void drop_send(struct event_record *e, const void *skb, u8 code, u32 reason)
+{
+	e->code = code;
+	e->reason = reason;
+	e->seq = FIELD(u32, skb, OFF_SKB_CB + OFF_CB_SEQ);
+	event_send(e);
+}
+
+/*
+ * tcp_validate_incoming() and tcp_ack() name why they refuse a segment. A SYN on a synchronised socket, a RST
+ * in the window but not at rcv_nxt, and an ACK from nowhere are each answered by a challenge ACK (RFC 5961).
+ */
+static __always_inline void drop_event(const void *sk, const void *skb, u32 reason)
+{
+	u8 rst = FIELD(u8, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS) & 4;
+	struct event_record e = {};
+	u8 code;
+
+	if (reason == DROP_REASON_PAWS)
+		code = DROP_PAWS;
+	else if (reason == DROP_REASON_INVALID_SYN || reason == DROP_REASON_TOO_OLD_ACK ||
+		 reason == DROP_REASON_ACK_UNSENT_DATA || (reason == DROP_REASON_RESET && rst))
+		code = DROP_CHALLENGE_ACK;
+	else if (reason == DROP_REASON_INVALID_SEQUENCE && rst)
+		code = DROP_OUT_OF_WINDOW_RESET;
+	else
+		return;
+	if (GET(u16, sock, sk, OFF_SK_PROTOCOL) != IPPROTO_TCP)
+		return;
+	event_of_socket(&e, sk, EVENT_DROP);
+	e.from = GET(u8, sock_common, sk, OFF_SKC_STATE);
+	drop_send(&e, skb, code, reason);
+}
+#endif
+
+#ifdef WANT_TIMEWAITS
+/* Whose connection left a TIME_WAIT behind: the mini-socket itself has forgotten. */
+struct carrier {
+	u64 born;
+	u64 cgroup;
+	u32 pid;
+	u32 uid;
+	u8 comm[16];
+	u32 flags;
+	u32 owner_from;
+};
+
+BPF_TABLE("lru_hash", u64, struct carrier, carriers, CARRIERS);
+
+/* TIME_WAIT (or its FIN_WAIT2) begins, or should have: told with the connection it comes from. */
+static __always_inline void carrier_event(const struct close_record *r, const struct tuple *t, u8 code)
+{
+	struct event_record e = {};
+	struct carrier c = {};
+	u64 key = tuple_key(t);
+
+	e.at = bpf_ktime_get_ns();
+	e.born = e.at;
+	e.sk = r->sk;
+	e.kind = EVENT_TIMEWAIT;
+	e.code = code;
+	e.flags = r->flags & (F_CLIENT | F_SERVER);
+	e.pid = r->pid;
+	e.uid = r->uid;
+	e.owner_from = r->owner_from;
+	e.cgroup = r->cgroup;
+	__builtin_memcpy(e.comm, r->comm, sizeof(e.comm));
+	event_tuple(&e, t);
+	event_send(&e);
+	if (code == TIMEWAIT_OVERFLOW)
+		return;
+	c.born = e.at;
+	c.cgroup = r->cgroup;
+	c.pid = r->pid;
+	c.uid = r->uid;
+	c.flags = e.flags;
+	c.owner_from = r->owner_from;
+	__builtin_memcpy(c.comm, r->comm, sizeof(c.comm));
+	carriers.update(&key, &c);
+}
+
+static __always_inline void carrier_fill(struct event_record *e, const struct tuple *t, u8 last)
+{
+	u64 key = tuple_key(t);
+	struct carrier *c = carriers.lookup(&key);
+
+	e->at = bpf_ktime_get_ns();
+	event_tuple(e, t);
+	if (!c)
+		return;
+	e->born = c->born;
+	e->cgroup = c->cgroup;
+	e->pid = c->pid;
+	e->uid = c->uid;
+	e->flags |= c->flags;
+	e->owner_from = c->owner_from;
+	__builtin_memcpy(e->comm, c->comm, sizeof(e->comm));
+	if (last)
+		carriers.delete(&key);
+}
+
+/* Something happened to a mini-socket. */
+static __always_inline void timewait_event(const void *tw, u8 code, u8 last)
+{
+	struct event_record e = {};
+	struct tuple t;
+
+	e.kind = EVENT_TIMEWAIT;
+	e.code = code;
+	e.sk = (u64)tw;
+	tuple_of_common(&t, tw);
+	carrier_fill(&e, &t, last);
+	event_send(&e);
+}
+
+/* A new connection has the tuple of a TIME_WAIT that never expired: it took it over. */
+static __always_inline void reuse_event(const void *sk, u8 code)
+{
+	struct event_record e = {};
+	struct tuple t;
+	u64 key;
+
+	tuple_of_common(&t, sk);
+	key = tuple_key(&t);
+	if (!carriers.lookup(&key))
+		return;
+	e.kind = EVENT_TIMEWAIT;
+	e.code = code;
+	e.sk = (u64)sk;
+	carrier_fill(&e, &t, 1);
+	event_send(&e);
+}
+#endif
+
+#ifdef WANT_DROPS
+/* A segment for a TIME_WAIT with a timestamp from the past. */
+static __always_inline void mini_drop_event(const void *tw, const void *skb, u32 reason)
+{
+	struct event_record e = {};
+	struct tuple t;
+
+	e.kind = EVENT_DROP;
+	e.from = TCP_TIME_WAIT;
+	e.sk = (u64)tw;
+	tuple_of_common(&t, tw);
+#ifdef WANT_TIMEWAITS
+	carrier_fill(&e, &t, 0);
+#else
+	e.at = bpf_ktime_get_ns();
+	event_tuple(&e, &t);
+#endif
+	drop_send(&e, skb, DROP_PAWS_TIMEWAIT, reason);
+}
+#endif
+#endif
