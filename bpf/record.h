@@ -193,8 +193,7 @@ struct event_record {
 
 /* Counters of the tracer's own, one row per CPU in a mapped array. */
 enum stat {
-	STAT_CLOSES,		/* connections that reached CLOSE and passed the filters */
-	STAT_FILTERED,		/* ... that did not pass them */
+	STAT_FILTERED,		/* connections that did not pass the filters of the kernel side */
 	STAT_LOST_CLOSES,	/* close records that found the ring full */
 	STAT_LOST_EVENTS,	/* event records that found the ring full */
 	STAT_CONN_FULL,		/* no room to follow one more live connection */
@@ -202,7 +201,6 @@ enum stat {
 	STAT_RST_NO_SOCKET,	/* RST sent for a segment that met no socket, a listener or a request */
 	STAT_RST_TIMEWAIT,	/* RST sent by a mini-socket */
 	STAT_RST_SOCKET,	/* RST sent for a full socket */
-	STAT_TW_BORN,		/* mini-sockets found at CLOSE */
 	STAT_MAX
 };
 

@@ -102,13 +102,13 @@ static __always_inline struct conn *conn_get(u64 sk)
 }
 
 /* One more state. The first ones and the last are what a story needs, so a full path stops growing. */
-static __always_inline void conn_step(struct conn *c, u32 state)
+static __always_inline void conn_step(struct conn *c, u32 state, u64 now)
 {
 	u32 n = c->steps;
 
 	if (n >= sizeof(c->at) / sizeof(c->at[0]))
 		return;
-	c->at[n] = bpf_ktime_get_ns();
+	c->at[n] = now;
 	c->path = c->path << 4 | state;
 	c->steps = n + 1;
 }

@@ -65,7 +65,7 @@ static __always_inline int mini_waits(const void *tw)
 }
 
 /* A FIN_WAIT2 mini-socket ended in this way: its record is complete. Sent once, even if two CPUs see it. */
-static __always_inline void mini_end(const void *tw, u8 end, u32 state)
+static __always_inline void mini_end(const void *tw, u8 end, u32 state, u32 flags, u8 reason)
 {
 	struct close_record *r;
 	struct slot slot;
@@ -78,7 +78,9 @@ static __always_inline void mini_end(const void *tw, u8 end, u32 state)
 	r = mini_at(slot);
 	if (!r || !swap(slot.key, key, KEY_BUSY))
 		return;
-	record_step(r, state);
+	r->flags |= flags;
+	r->reset_reason = reason;
+	record_step(r, state, bpf_ktime_get_ns());
 #ifdef WANT_TIMEWAITS
 	if (end == END_FIN)
 		carrier_event(r, &t, TIMEWAIT_ENTERED);

@@ -4,6 +4,18 @@
  * close(); later, in the process that closes it, when a RST or a timer had killed the connection under it.
  * That makes it the place where the owner of such a connection is known for certain.
  */
+/*
+ * An orphan that a segment ended: was the segment a RST, or data that is about to be answered with one? Either
+ * tcp_reset() ran (F_RST_IN), or the orphan left FIN_WAIT2 without a mini-socket (tcp_rcv_state_process: TCP_LINGER2
+ * below 0, or data with the ACK of our FIN).
+ */
+static __always_inline int may_be_answered(const struct close_record *r)
+{
+	if (!(r->flags & F_DEAD) || r->flags & (F_RST_REPLY | F_RST_OUT))
+		return 0;
+	return r->flags & F_RST_IN || (r->old_state == TCP_FIN_WAIT2 && !(r->flags & F_TW) && !r->err);
+}
+
 int destroy(struct bpf_raw_tracepoint_args *ctx)
 {
 	u64 sk = ctx->args[0];
@@ -16,7 +28,7 @@ int destroy(struct bpf_raw_tracepoint_args *ctx)
 		/* Not orphaned at ->CLOSE: only close() can bring it here. */
 		if (!(r->flags & F_DEAD))
 			CLOSED_BY_CURRENT(r);
-		if ((r->flags & (F_DEAD | F_RST_IN | F_RST_REPLY)) == (F_DEAD | F_RST_IN))
+		if (may_be_answered(r))
 			hold(r);
 		else
 			send(r, END_DESTROY);
@@ -32,11 +44,9 @@ int destroy(struct bpf_raw_tracepoint_args *ctx)
 	if (c && r && load_socket(r, (const void *)sk, 0)) {
 		load_history(r, c);
 		r->flags |= F_MISSED;
-		record_step(r, TCP_CLOSE);
-		if (PASSES(r)) {
-			count(STAT_CLOSES);
+		record_step(r, TCP_CLOSE, bpf_ktime_get_ns());
+		if (PASSES(r))
 			send(r, END_DESTROY);
-		}
 	}
 	*slot.key = 0;
 	return 0;

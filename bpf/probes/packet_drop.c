@@ -6,6 +6,7 @@
 #define TCP_FLAG_FIN 0x01
 #define TCP_FLAG_SYN 0x02
 #define TCP_FLAG_RST 0x04
+#define TCP_FLAG_ACK 0x10
 
 /* sk_nulls_del_node_init_rcu() clears pprev: the mini-socket has been taken down. */
 static __always_inline int unhashed(const void *sk)
@@ -47,9 +48,10 @@ int packet_drop(struct bpf_raw_tracepoint_args *ctx)
 #endif
 	if (flags & TCP_FLAG_RST) {
 		if (unhashed(sk))
-			mini_end(sk, END_RST, TCP_CLOSE);
+			mini_end(sk, END_RST, TCP_CLOSE,
+				 F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0), 0);
 	} else if (flags & TCP_FLAG_FIN && mini_substate(sk) == TCP_TIME_WAIT) {
-		mini_end(sk, END_FIN, TCP_TIME_WAIT);
+		mini_end(sk, END_FIN, TCP_TIME_WAIT, 0, 0);
 	}
 	return 0;
 }

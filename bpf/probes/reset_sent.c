@@ -23,7 +23,7 @@ int reset_sent(struct bpf_raw_tracepoint_args *ctx)
 	}
 	if (state == TCP_TIME_WAIT) {
 		count(STAT_RST_TIMEWAIT);
-		mini_end(sk, END_LATE_DATA, TCP_CLOSE);
+		mini_end(sk, END_LATE_DATA, TCP_CLOSE, how, reason);
 		return 0;
 	}
 	count(STAT_RST_SOCKET);

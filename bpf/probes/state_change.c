@@ -12,7 +12,7 @@
  * the record waits for the peer's FIN (or what else ends that phase). Returns END_NONE when the record is to go its
  * usual way, END_FIN when the mini-socket has it, END_FULL when there was no room.
  */
-static __always_inline u8 carried_on(struct close_record *r, const void *sk)
+static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64 now)
 {
 	u64 net = FIELD(u64, sk, OFF_SKC_NET);
 	struct close_record *copy;
@@ -27,17 +27,16 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk)
 		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0)
 			carrier_event(r, &t, TIMEWAIT_OVERFLOW);
 #endif
-		record_step(r, TCP_CLOSE);
+		record_step(r, TCP_CLOSE, now);
 		return END_NONE;
 	}
 	learn_timer(tw);
-	count(STAT_TW_BORN);
 	r->flags |= F_TW;
 	if (mini_substate((const void *)tw) != TCP_FIN_WAIT2) {
 #ifdef WANT_TIMEWAITS
 		carrier_event(r, &t, TIMEWAIT_ENTERED);
 #endif
-		record_step(r, TCP_TIME_WAIT);
+		record_step(r, TCP_TIME_WAIT, now);
 		return END_NONE;
 	}
 	r->flags |= F_TW_FIN_WAIT2;
@@ -51,7 +50,7 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk)
 	__builtin_memcpy(copy, r, sizeof(*r));
 	/* The FIN may have come on another CPU while the slot was being filled. */
 	if (mini_substate((const void *)tw) == TCP_TIME_WAIT)
-		mini_end((const void *)tw, END_FIN, TCP_TIME_WAIT);
+		mini_end((const void *)tw, END_FIN, TCP_TIME_WAIT, 0, 0);
 	return END_FIN;
 }
 
@@ -62,6 +61,7 @@ static __always_inline void closed(const void *sk, u32 from)
 	struct conn *c = conn.key ? conn_at(conn.index) : 0;
 	u8 end = END_NONE;
 	u32 zero = 0;
+	u64 now;
 	int tcp;
 
 	if (!r) {
@@ -73,6 +73,7 @@ static __always_inline void closed(const void *sk, u32 from)
 	}
 	tcp = load_socket(r, sk, from);
 	load_history(r, c);
+	now = r->flags & F_RST_IN ? packet_time(sk) : bpf_ktime_get_ns();
 	if (conn.key)
 		*conn.key = 0;
 	if (!tcp) {
@@ -81,13 +82,12 @@ static __always_inline void closed(const void *sk, u32 from)
 		count(STAT_FILTERED);
 		end = END_FIN;
 	} else {
-		count(STAT_CLOSES);
 		if (!r->err && (from == TCP_FIN_WAIT2 || from == TCP_CLOSING)) {
-			u8 how = carried_on(r, sk);
+			u8 how = carried_on(r, sk, now);
 
 			end = how ? how : end;
 		} else {
-			record_step(r, TCP_CLOSE);
+			record_step(r, TCP_CLOSE, now);
 		}
 	}
 	if (end == END_FULL) {
@@ -115,7 +115,7 @@ static __always_inline void connecting(const void *sk)
 	c->flags = F_BORN | F_CLIENT;
 	c->pid = bpf_get_current_pid_tgid() >> 32;
 	c->owner_from = OWNER_CONNECT;
-	conn_step(c, TCP_SYN_SENT);
+	conn_step(c, TCP_SYN_SENT, bpf_ktime_get_ns());
 }
 
 static __always_inline void established(const void *sk, u32 from)
@@ -135,7 +135,7 @@ static __always_inline void established(const void *sk, u32 from)
 			c->flags |= F_CLIENT;
 	}
 	if (c)
-		conn_step(c, TCP_ESTABLISHED);
+		conn_step(c, TCP_ESTABLISHED, packet_time(sk));
 }
 
 static __always_inline void leaving(const void *sk, u32 from, u32 to)
@@ -147,7 +147,7 @@ static __always_inline void leaving(const void *sk, u32 from, u32 to)
 	if (from == to)
 		c->flags |= F_CLOSE_CALLED;
 	else
-		conn_step(c, to);
+		conn_step(c, to, bpf_ktime_get_ns());
 	/* Only close(), shutdown() and the exit of a process come here with these. */
 	if (from == to || to == TCP_FIN_WAIT1 || to == TCP_LAST_ACK)
 		CLOSED_BY_CURRENT(c);

@@ -112,17 +112,15 @@ class Drop(IntEnum):
 class Stat(IntEnum):
     """``enum stat``"""
 
-    CLOSES = 0
-    FILTERED = 1
-    LOST_CLOSES = 2
-    LOST_EVENTS = 3
-    CONN_FULL = 4
-    CLOSING_FULL = 5
-    RST_NO_SOCKET = 6
-    RST_TIMEWAIT = 7
-    RST_SOCKET = 8
-    TW_BORN = 9
-    MAX = 10
+    FILTERED = 0
+    LOST_CLOSES = 1
+    LOST_EVENTS = 2
+    CONN_FULL = 3
+    CLOSING_FULL = 4
+    RST_NO_SOCKET = 5
+    RST_TIMEWAIT = 6
+    RST_SOCKET = 7
+    MAX = 8
 
 
 CLOSE = np.dtype(

@@ -182,9 +182,7 @@ class Btf:
         if kind not in (_STRUCT, _UNION):
             return
         pos = self._start[number] + 12
-        for name, target, offset in struct.iter_unpack(
-            "=III", self._types[pos : pos + 12 * vlen]
-        ):
+        for name, target, offset in struct.iter_unpack("=III", self._types[pos : pos + 12 * vlen]):
             yield self._text(name), offset, flag, target
 
     def _field(self, raw: int, flag: int, target: int) -> Field:

@@ -116,11 +116,15 @@ class Want:
     lost: str
 
 
+def _has_third_argument(btf: Btf, event: str) -> bool:
+    return (btf.tracepoint_args(event) or 0) > len(("sk", "skb"))
+
+
 WANTS = (
     Want(
         "HAVE_RESET_REASON",
         # Linux kernel commits of the series "Implement reset reason mechanism" (in v6.10)
-        lambda btf: (btf.tracepoint_args("tcp_send_reset") or 0) >= 3,
+        lambda btf: _has_third_argument(btf, "tcp_send_reset"),
         "reset-reason",
         "the kernel's own reason for a RST, resets without a socket",
         "reasons are inferred; resets for unknown connections are not counted",
@@ -128,7 +132,7 @@ WANTS = (
     Want(
         "HAVE_RETRANSMIT_ERR",
         # third argument since v6.17: fires for failed repetitions as well
-        lambda btf: (btf.tracepoint_args("tcp_retransmit_skb") or 0) >= 3,
+        lambda btf: _has_third_argument(btf, "tcp_retransmit_skb"),
         "retransmit-error",
         "repetitions that could not be sent are told apart",
         "nothing: there the hook fires for those that were sent only",

@@ -18,6 +18,7 @@ import tempfile
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from tracetw.kernel import bpf
@@ -40,7 +41,7 @@ def captured_stderr() -> Iterator[Path]:
             os.close(saved)
 
 
-def load(bcc: Any, request: Mapping[str, Any]) -> tuple[list[str], list[int], Any]:
+def load(bcc: ModuleType, request: Mapping[str, Any]) -> tuple[list[str], list[int], Any]:
     """Compile, load and attach: names and descriptors, and the object that owns them."""
     module = bcc.BPF(text=request["source"], cflags=request["cflags"])
     names, descriptors = [], []
@@ -59,7 +60,7 @@ def load(bcc: Any, request: Mapping[str, Any]) -> tuple[list[str], list[int], An
     return names, descriptors, module
 
 
-def attempt(bcc: Any, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[int], Any]:
+def attempt(bcc: ModuleType, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[int], Any]:
     """Load with atomics where the verifier takes them (since v5.12), else without."""
     failure = ""
     for extra in (["-DHAVE_CMPXCHG"], []):

@@ -90,13 +90,14 @@ def _enum(btf: Btf, name: str) -> dict[str, int]:
 
 
 def _named(values: Mapping[str, int], *prefixes: str) -> dict[int, str]:
-    names = {}
+    names: dict[int, str] = {}
     for name, number in values.items():
         if name.endswith(("_MAX", "_MAX_STATES", "_MASK")):
             continue
+        short = name
         for prefix in prefixes:
-            name = name.removeprefix(prefix)
-        names.setdefault(number, name)
+            short = short.removeprefix(prefix)
+        names.setdefault(number, short)
     return names
 
 

@@ -44,16 +44,16 @@ class Ring:
         )
         if row.itemsize & (row.itemsize - 1):
             raise ValueError(f"records of {record.itemsize} bytes do not tile a ring buffer")
-        self._consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
         # The kernel maps the data twice in a row for readers that need it; we need it once.
-        self._data_map = mmap.mmap(fd, page + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
-        self._consumer: NDArray[np.uint64] = np.frombuffer(self._consumer_map, "<u8", 1)
-        self._producer: NDArray[np.uint64] = np.frombuffer(self._data_map, "<u8", 1)
-        self._rows = np.frombuffer(self._data_map, row, size // row.itemsize, page)
-        self._lengths = self._rows["length"]
-        self._records = self._rows["record"]
+        data_map = mmap.mmap(fd, page + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        self._consumer: NDArray[np.uint64] = np.frombuffer(consumer_map, "<u8", 1)
+        self._producer: NDArray[np.uint64] = np.frombuffer(data_map, "<u8", 1)
+        rows = np.frombuffer(data_map, row, size // row.itemsize, page)
+        self._lengths = rows["length"]
+        self._records = rows["record"]
         self._row = row.itemsize
-        self.capacity = len(self._rows)
+        self.capacity = len(rows)
         """records"""
 
     def pending(self) -> int:
@@ -88,9 +88,3 @@ class Ring:
                 break
         self._consumer[0] = (begin + done) * self._row
         return np.concatenate(taken) if len(taken) > 1 else taken[0]
-
-    def close(self) -> None:
-        """Let go of the mapping."""
-        del self._consumer, self._producer, self._rows, self._lengths, self._records
-        self._consumer_map.close()
-        self._data_map.close()

@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,9 @@ from tracetw.kernel.unit import join
 __all__ = ["Loader", "Session"]
 
 _FLAGS = ("-Wno-macro-redefined", "-Wno-unused-value", "-Wno-pragma-once-outside-header")
+# CPUS in bpf/prelude.h: rows of the tables with one row a CPU.
 _CPUS = 1024
+_STATS = [stat for stat in Stat if stat is not Stat.MAX]
 _REPLY = 1 << 20
 _MAX_FDS = 64
 
@@ -54,7 +57,7 @@ class Loader:
 
     def load(self, plan: Plan) -> Session:
         """Compile and attach. Raises CannotTrace with what the compiler or verifier said."""
-        maps = ["closing", "minis", "held", "stats", "closes"]
+        maps = ["closing", "closing_keys", "minis", "held", "stats", "closes"]
         if plan.events:
             maps.append("events")
         request = {
@@ -98,7 +101,9 @@ class Loader:
 def _reason(text: str) -> str:
     """The lines that say why, of all that BCC, clang and the verifier printed."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [line for line in lines if "error:" in line or "Error" in line or "not allowed" in line]
+    telling = [
+        line for line in lines if "error:" in line or "Error" in line or "not allowed" in line
+    ]
     shown = "; ".join((telling or lines)[:3])
     if "Operation not permitted" in text:
         return f"the kernel refused the BPF programs: {shown}"
@@ -121,24 +126,23 @@ class Session:
         self.events = (
             Ring(self._fds["map:events"], EVENT, plan.sizes.events_pages) if plan.events else None
         )
-        self._closing_map = self._map("closing", plan.sizes.closing_slots * CLOSE.itemsize)
-        self._closing = np.frombuffer(self._closing_map, CLOSE, plan.sizes.closing_slots)
-        self._closing_flags = self._closing["flags"]
-        self._held_map = self._map("held", _CPUS * CLOSE.itemsize)
-        self._held = np.frombuffer(self._held_map, CLOSE, _CPUS)[: os.cpu_count() or _CPUS]
-        self._stats_map = self._map("stats", _CPUS * len(_stats()) * 8)
-        self._stats = np.frombuffer(self._stats_map, "<u8", _CPUS * len(_stats())).reshape(
-            _CPUS, len(_stats())
-        )[: os.cpu_count() or _CPUS]
+        slots = plan.sizes.closing_slots
+        self._closing = self._table("closing", CLOSE, slots)
+        self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
+        self._held = self._table("held", CLOSE, _CPUS)
+        stats = self._table("stats", np.dtype("<u8"), _CPUS * len(_STATS))
+        self._stats = stats.reshape(_CPUS, len(_STATS))
 
-    def _map(self, name: str, size: int) -> mmap.mmap:
-        rounded = -(-size // mmap.PAGESIZE) * mmap.PAGESIZE
-        return mmap.mmap(self._fds[f"map:{name}"], rounded, mmap.MAP_SHARED, mmap.PROT_READ)
+    def _table(self, name: str, row: np.dtype[Any], rows: int) -> NDArray[Any]:
+        """A mapped array map, as long as somebody refers to it."""
+        size = -(-rows * row.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+        memory = mmap.mmap(self._fds[f"map:{name}"], size, mmap.MAP_SHARED, mmap.PROT_READ)
+        return np.frombuffer(memory, row, rows)
 
     def stats(self) -> dict[Stat, int]:
         """The tracer's own counters, summed over the CPUs."""
         totals = self._stats.sum(axis=0)
-        return {stat: int(totals[stat]) for stat in _stats()}
+        return {stat: int(totals[stat]) for stat in _STATS}
 
     def misses(self) -> int:
         """Runs that the kernel left out since the same program was interrupted on that CPU."""
@@ -151,7 +155,9 @@ class Session:
 
         ``end`` is ``DESTROY`` for those that only wait for a RST that may follow.
         """
-        closing = self._closing[np.flatnonzero(self._closing_flags & F_CLOSED)]
+        closing = self._closing[np.flatnonzero(self._keys)]
+        # A record that is just being written has no flags yet.
+        closing = closing[(closing["flags"] & F_CLOSED) != 0]
         held = self._held[np.flatnonzero(self._held["flags"] & F_CLOSED)]
         return np.concatenate([closing, held]) if len(held) else closing
 
@@ -160,12 +166,8 @@ class Session:
 
         The table is mapped for the moment only: its pages would count as ours.
         """
-        slots = self.plan.sizes.mini_slots
-        with self._map("minis", slots * CLOSE.itemsize) as view:
-            rows = np.frombuffer(view, CLOSE, slots)
-            found: NDArray[np.void] = rows[np.flatnonzero(rows["flags"] & F_CLOSED)]
-            del rows
-        return found
+        rows = self._table("minis", CLOSE, self.plan.sizes.mini_slots)
+        return rows[np.flatnonzero(rows["flags"] & F_CLOSED)]
 
     def programs(self) -> dict[str, int]:
         """Descriptors of the programs by name, for measurements."""
@@ -181,15 +183,8 @@ class Session:
             os.close(self._fds.pop(name))
 
     def close(self) -> None:
-        """Detach and let go of everything."""
+        """Detach and let go of the maps; the memory mapped goes with this object."""
         self.detach()
-        self.closes.close()
-        if self.events is not None:
-            self.events.close()
-        del self._closing, self._closing_flags, self._held, self._stats
-        self._closing_map.close()
-        self._held_map.close()
-        self._stats_map.close()
         for fd in self._fds.values():
             os.close(fd)
         self._fds.clear()
@@ -204,7 +199,3 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _stats() -> list[Stat]:
-    return [stat for stat in Stat if stat is not Stat.MAX]

@@ -33,9 +33,7 @@ def resolve(rows: Rows, listeners: Listeners) -> None:
     held = np.flatnonzero((rows["end"] == End.PENDING) & (rows["flags"] & F_DEAD == 0))
     if not len(held):
         return
-    owners = process.owners_by_inode(
-        {int(inode) for inode in rows["inode"][held] if inode}
-    )
+    owners = process.owners_by_inode({int(inode) for inode in rows["inode"][held] if inode})
     for index in held:
         row = rows[index]
         owner = owners.get(int(row["inode"]))

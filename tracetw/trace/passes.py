@@ -12,7 +12,9 @@ from tracetw.filter import KernelFilter, KernelNet, PortRange
 
 __all__ = ["passes"]
 
-_MAPPED = "((u32 *)({side}))[0] == 0 && ((u32 *)({side}))[1] == 0 && ((u32 *)({side}))[2] == 0xffff0000u"
+_MAPPED = (
+    "((u32 *)({side}))[0] == 0 && ((u32 *)({side}))[1] == 0 && ((u32 *)({side}))[2] == 0xffff0000u"
+)
 
 
 def passes(wanted: KernelFilter) -> str:

@@ -97,5 +97,3 @@ class Pipeline:
             for verdict, count in zip(VERDICTS, self._counts, strict=True)
             if count
         }
-
-

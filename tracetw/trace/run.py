@@ -104,7 +104,7 @@ class _Trace:
             command.interrupt(stop.signal)
         status = command.status() if command is not None else 0
         try:
-            self._finish(failed is None and not closed)
+            self._finish(report=failed is None and not closed)
         except OutputClosed:
             closed = True
         except OutputFailed as error:
@@ -162,7 +162,7 @@ class _Trace:
             if self._session.closes.pending() < self._session.closes.capacity // 8:
                 time.sleep(_PAUSE)
 
-    def _finish(self, report: bool) -> None:
+    def _finish(self, *, report: bool) -> None:
         """Everything that is still on its way, then the summary."""
         ended = counters.snapshot()
         self._session.detach()
@@ -192,9 +192,7 @@ class _Trace:
         self._pipeline.closes(self._source.overdue(everything=True))
         self._pipeline.losses(self._source.losses())
 
-    def _reconcile(
-        self, ended: Snapshot, stopped: Snapshot, unfinished: int
-    ) -> list[Reconciled]:
+    def _reconcile(self, ended: Snapshot, stopped: Snapshot, unfinished: int) -> list[Reconciled]:
         """Against the kernel's counters."""
         stats = self._session.stats()
         totals = [stats[stat] for stat in Stat if stat is not Stat.MAX]
@@ -237,5 +235,3 @@ def _say_text(text: str) -> None:
         sys.stderr.flush()
     except OSError:
         pass
-
-

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tracetw import __version__
+from tracetw.cli import main
+from tracetw.errors import CannotTrace, Failed
+from tracetw.options import TraceOptions
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[TraceOptions]:
+    """What the tracing loop is called with; it does nothing and returns 7."""
+    calls: list[TraceOptions] = []
+
+    def loop(options: TraceOptions) -> int:
+        calls.append(options)
+        return 7
+
+    monkeypatch.setitem(sys.modules, "tracetw.trace", SimpleNamespace(run=loop))
+    return calls
+
+
+def fails_with(monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]) -> Result:
+    def loop(_: TraceOptions) -> int:
+        raise error()
+
+    monkeypatch.setitem(sys.modules, "tracetw.trace", SimpleNamespace(run=loop))
+    return run("trace")
+
+
+def test_version() -> None:
+    result = run("--version")
+    assert (result.exit_code, result.output) == (0, f"tracetw {__version__}\n")
+
+
+def test_defaults(traced: list[TraceOptions]) -> None:
+    assert run("trace").exit_code == 7
+    (options,) = traced
+    assert (options.output, options.events, options.duration) == ("table", frozenset(), None)
+    assert (options.ready_fd, options.command, options.utc) == (None, (), False)
+    assert not options.color
+    assert not options.transitions
+
+
+def test_everything(traced: list[TraceOptions]) -> None:
+    words = "--port 80 --abnormal -o json --transitions --events drop,timewait --events retransmit"
+    words += " --duration 1m --ready-fd 1 --color --utc -- sh -c exit"
+    result = run("trace", *words.split())
+    assert result.exit_code == 7, result.output
+    (options,) = traced
+    assert options.filter.ports == ((80, 80),)
+    assert options.filter.abnormal
+    assert options.events == {"drop", "timewait", "retransmit", "transition"}
+    assert options.transitions
+    assert (options.output, options.duration, options.ready_fd) == ("json", 60.0, 1)
+    assert (options.color, options.utc) == (True, True)
+    assert options.command == ("sh", "-c", "exit")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value", "form"),
+    [
+        ("trace --port 70000", "70000", "1 to 65535"),
+        ("trace --verdict peer-rst", "peer-rst", "did you mean peer-reset?"),
+        ("trace --addr 10.0.0.0/64", "10.0.0.0/64", "10.0.0.0/8"),
+        ("trace --netns no-such-namespace", "no-such-namespace", "name"),
+        ("trace --events tw", "tw", "timewait"),
+        ("trace --events transitions", "transitions", "did you mean transition?"),
+        ("trace --duration -1", "-1", "500ms"),
+        ("trace --ready-fd 999", "999", "descriptor"),
+        ("trace -o yaml", "yaml", "'json'"),
+        ("trace -- no-such-program", "no-such-program", "PATH"),
+        ("trace --no-such-option", "--no-such-option", "--help"),
+        ("trce", "trce", "--help"),
+    ],
+)
+def test_bad_input(arguments: str, value: str, form: str) -> None:
+    result = run(*arguments.split())
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert result.stderr.count("\n") == 1
+    assert result.stderr.startswith("tracetw: ")
+    assert value in result.stderr
+    assert form in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (Failed("it broke", "mend it"), 1, "tracetw: it broke; mend it\n"),
+        (CannotTrace("no BTF"), 3, "tracetw: no BTF\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+)
+def test_errors_become_text_and_exit_codes(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, text: str
+) -> None:
+    result = fails_with(monkeypatch, lambda: error)
+    assert (result.exit_code, result.stderr.lstrip()) == (code, text)
+
+
+def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = fails_with(monkeypatch, lambda: ZeroDivisionError("oops"))
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+@pytest.mark.parametrize("command", [(), ("trace",), ("doctor",), ("explain",)])
+def test_every_command_has_help(command: tuple[str, ...]) -> None:
+    result = run(*command, "--help")
+    assert result.exit_code == 0
+    assert result.output.startswith("Usage: ")
+
+
+@pytest.mark.parametrize("command", [(), ("trace",)])
+def test_help_has_examples_that_run(command: tuple[str, ...], traced: list[TraceOptions]) -> None:
+    lines = run(*command, "--help").output.splitlines()
+    examples = [line.strip().split("   ")[0] for line in lines if line.startswith("    tracetw t")]
+    for example in examples:
+        words = ["true" if word == "./run-tests" else word for word in example.split()[1:]]
+        assert run(*words).exit_code == 7, example
+    assert len(traced) == len(examples) >= 2
+
+
+def test_verdicts_are_explained() -> None:
+    assert "SO_LINGER" in run("explain", "abort-linger").output
+
+
+def child(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env=environment,
+    )
+
+
+def test_only_what_a_command_needs_is_imported() -> None:
+    code = "import sys, tracetw.cli, json; print(json.dumps([*sys.modules]))"
+    few = json.loads(child("-c", code).stdout)
+    assert not {"numpy", "tabulate", "pyroute2"} & {*few}
+    code = code.replace("tracetw.cli,", "tracetw.cli.trace, tracetw.sink.json, tracetw.sink.table,")
+    more = json.loads(child("-c", code).stdout)
+    assert "numpy" in more
+    assert not {"tabulate", "pyroute2", "bcc"} & {*more}
+
+
+def test_a_reader_that_left_is_no_error() -> None:
+    script = f"{sys.executable} -m tracetw explain | true; echo ${{PIPESTATUS[0]}}"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=True, env=environment
+    )
+    assert (result.stdout, result.stderr) == ("0\n", "")
+
+
+def test_closed_standard_output() -> None:
+    script = f"{sys.executable} -m tracetw trace >&-"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, env=environment
+    )
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+from __future__ import annotations
+
+import io
+import re
+
+import pytest
+
+from tests.unit.sink_rows import NAMES, ORDINARY, SCENE, START, closes, events, varied
+from tracetw.event import record
+from tracetw.sink.batch import Closes, Events, Loss, Summary
+from tracetw.sink.human import clip, endpoint, printable, size, span
+from tracetw.sink.summary import summary_text
+from tracetw.sink.table import TableSink
+from tracetw.verdict.explain import sentences
+from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS
+
+ANSI = re.compile(r"\x1b\[\d*m")
+EVERY_EVENT = events(
+    *({"kind": 1, "from": a, "to": b} for a in range(12) for b in range(12)),
+    *({"kind": 2, "from": 4, "code": code} for code in record.What),
+    *({"kind": 3, "code": code, "born": START - 1} for code in record.Timewait),
+    *({"kind": 4, "code": code, "reason": 33} for code in record.Drop),
+)
+
+
+def lines(
+    *batches: Closes | Events, wide: bool = False, color: bool = False, utc: bool = True
+) -> list[str]:
+    out = io.BytesIO()
+    sink = TableSink(out, SCENE, wide=wide, color=color, utc=utc)
+    for batch in batches:
+        if isinstance(batch, Closes):
+            sink.closes(batch)
+        else:
+            sink.events(batch)
+    return out.getvalue().decode().split("\n")[:-1]
+
+
+def test_one_line_says_what_happened() -> None:
+    batch = closes({"first_close": FIRST_CLOSE.index("local")})
+    assert lines(batch) == [
+        "TIME     LOCAL           REMOTE                PROCESS      VERDICT",
+        "03:04:06 10.0.0.1:443  > 10.0.0.2:51234        nginx/1234   orderly fin-4 10ms",
+    ]
+
+
+def test_no_line_is_longer_than_80_columns() -> None:
+    long = {"family": 10, "local": "2001:db8:1111:2222:3333:4444:5555:6666", "pid": 4194304}
+    long |= {"remote": "fd00:1111:2222:3333:4444:5555:6666:7777", "comm": b"a-command-name"}
+    batches: list[Closes | Events] = [varied(500), EVERY_EVENT]
+    batches += [closes(*(long | {"verdict": verdict.code} for verdict in VERDICTS))]
+    text = lines(*batches)
+    assert len(text) == 1 + 500 + len(EVERY_EVENT.rows) + len(VERDICTS)
+    assert max(map(len, text)) == 80
+
+
+def test_the_verdict_is_never_cut() -> None:
+    text = lines(closes(*({"verdict": verdict.code} for verdict in VERDICTS)))[1:]
+    assert [line[60:].split()[0] for line in text] == [verdict.code for verdict in VERDICTS]
+
+
+@pytest.mark.parametrize("wide", [False, True])
+def test_no_escapes_without_colour_and_the_same_text_with(*, wide: bool) -> None:
+    plain = lines(varied(200), EVERY_EVENT, wide=wide)
+    assert not any("\x1b" in line for line in plain)
+    colored = lines(varied(200), EVERY_EVENT, wide=wide, color=True)
+    assert [ANSI.sub("", line).rstrip() for line in colored] == plain
+    assert all(ANSI.search(line) for line in colored)
+
+
+def test_a_command_name_cannot_play_with_the_terminal() -> None:
+    comm = b"\x1b[31m\r\x07" + "中".encode()
+    (_, line) = lines(closes({"comm": comm, "pid": 7}))
+    assert "?[31m???/7" in line
+
+
+def test_who_killed_the_process_stands_behind_the_verdict() -> None:
+    crash = {"closed_by": CLOSED_BY.index("process-crash"), "exit_code": 11}
+    oom = {"closed_by": CLOSED_BY.index("oom-kill"), "verdict": "abort-unread"}
+    text = lines(closes(crash, oom))[1:]
+    assert [line[60:] for line in text] == ["orderly SIGSEGV 10ms", "abort-unread OOM"]
+
+
+def test_the_heading_comes_once() -> None:
+    text = lines(varied(2), EVERY_EVENT, varied(2))
+    assert sum(line.startswith("TIME") for line in text) == 1
+
+
+def test_wide_has_the_sentence_and_whole_addresses() -> None:
+    far = "fd00:1111:2222:3333:4444:5555:6666:7777"
+    batch = closes({"family": 10, "local": "2001:db8::1", "remote": far})
+    (_, line) = lines(batch, wide=True)
+    assert f"[{far}]:51234" in line
+    assert line.endswith(sentences(batch.rows, batch.findings, NAMES)[0])
+
+
+def test_unknown_is_a_dash() -> None:
+    (_, line) = lines(closes({"verdict": "undetermined"}, bare=True))
+    assert line.split() == ["-", "-", "!", "-", "-", "undetermined"]
+
+
+def test_events_are_named_as_in_the_contract() -> None:
+    some = events(
+        {"kind": 1, "from": 1, "to": 4},
+        {"kind": 2, "from": 4, "code": record.What.FIN},
+        {"kind": 3, "code": record.Timewait.KILLED_BY_RESET},
+        {"kind": 4, "code": record.Drop.OUT_OF_WINDOW_RESET},
+    )
+    assert [line[60:] for line in lines(some)[1:]] == [
+        "ESTAB→FIN_WAIT1",
+        "retransmit fin",
+        "tw killed-by-reset",
+        "out-of-window-reset",
+    ]
+
+
+def test_loss_is_a_line_of_its_own() -> None:
+    out = io.BytesIO()
+    sink = TableSink(out, SCENE, wide=False, color=False, utc=True)
+    sink.loss(Loss(3, "ring buffer full", 10**18, 10**18 + 10**9))
+    expected = "-- 3 records lost between 01:46:40 and 01:46:41: ring buffer full"
+    assert out.getvalue().decode().splitlines()[1] == expected
+
+
+def test_summary_fits_80_columns_and_advises_on_what_dominates() -> None:
+    rows = [
+        {
+            "counter": "TCPAbortOnTimeout",
+            "kernel": 7,
+            "explained": 5,
+            "difference": 2,
+            "reason": None,
+        },
+        {"counter": "TW", "kernel": 9, "explained": 9, "difference": 0, "reason": None},
+        {"counter": "OutRsts", "kernel": 0, "explained": 0, "difference": 0, "reason": None},
+        {"counter": "PAWSTimewait", "kernel": None, "explained": 0, "difference": None}
+        | {"reason": "this kernel does not have it"},
+    ]
+    closed = {verdict.code: 1 for verdict in VERDICTS} | {"orderly": 900, "peer-reset": 200}
+    text = summary_text(Summary(0, 61.0, closed, 4, rows))  # type: ignore[arg-type]
+    assert max(map(len, text.splitlines())) <= 80
+    advice = next(verdict.advice for verdict in VERDICTS if verdict.code == "peer-reset")
+    assert advice in " ".join(text.split())
+    assert "unexplained" in text
+    assert "lost: 4 records" in text
+    assert "OutRsts" not in text
+
+
+def test_summary_of_nothing() -> None:
+    text = summary_text(Summary(0, 2.0, {}, 0, []))
+    assert "no connection ended in 2.0s" in text
+    assert "lost: nothing" in text
+
+
+@pytest.mark.parametrize(
+    ("ns", "text"),
+    [
+        (0, "0us"),
+        (340_000, "340us"),
+        (1_340_000, "1.3ms"),
+        (9_990_000, "10.0ms"),
+        (35_400_000, "35ms"),
+        (999_999_999, "1.0s"),
+        (59_900_000_000, "59.9s"),
+        (60_000_000_000, "1m00s"),
+        (123_000_000_000, "2m03s"),
+        (18_720_000_000_000, "5h12m"),
+        (273_600_000_000_000, "3d04h"),
+    ],
+)
+def test_span(ns: int, text: str) -> None:
+    assert span(ns) == text
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "0"), (1023, "1023"), (1536, "1.5K"), (640 * 2**20, "640M"), (2**63, "8192P")],
+)
+def test_size(count: int, text: str) -> None:
+    assert size(count) == text
+
+
+def test_addresses_are_shortened_where_they_say_least() -> None:
+    assert endpoint("10.0.0.1", 443, 13) == "10.0.0.1:443"
+    assert endpoint("192.168.100.200", 65535, 13) == "…00.200:65535"
+    assert endpoint("2001:db8:1:2:3:4:5:6", 443, 21) == "[2001:db…3:4:5:6]:443"
+    assert endpoint("2001:db8::1", 443) == "[2001:db8::1]:443"
+    assert (clip("abcdef", 4), clip("abc", 4)) == ("abc…", "abc")
+    assert printable("a\u0301\n") == "a??"
+
+
+def test_forms_are_shown_for_orderly_only() -> None:
+    reset = {"verdict": "peer-reset", "form": FORMS.index("rst-received")}
+    text = lines(closes(reset, {"flags": ORDINARY["flags"] & ~record.F_BORN}))[1:]
+    assert [line[60:] for line in text] == ["peer-reset 10ms", "orderly fin-4"]

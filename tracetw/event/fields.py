@@ -1,0 +1,295 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Columns decoded from close records, shared by rules, sinks and filters.
+
+Pure functions over batches of records (dtype ``record.CLOSE``): one array of the batch's length
+each, no Python per row unless said. Times are nanoseconds of CLOCK_MONOTONIC, -1 where unknown.
+"""
+
+from __future__ import annotations
+
+import errno
+import signal
+from enum import IntEnum
+from functools import lru_cache
+from ipaddress import IPv6Address
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event.names import KernelNames
+from tracetw.event.record import (
+    F_BORN,
+    F_CLIENT,
+    F_DONE,
+    F_RST_IN,
+    F_RST_OUT,
+    F_RST_REPLY,
+    F_SERVER,
+    PATH_MAX,
+)
+
+__all__ = [
+    "ROLES",
+    "Rows",
+    "State",
+    "address_texts",
+    "bytes_sent",
+    "bytes_unacked",
+    "bytes_unread",
+    "depth",
+    "duration_ns",
+    "end_ns",
+    "error_name",
+    "exit_status",
+    "families",
+    "jiffies_to_ms",
+    "outstanding",
+    "path_states",
+    "role",
+    "rto_ms",
+    "state_names",
+    "teardown_ns",
+    "time_in",
+    "unsent",
+]
+
+Rows = NDArray[np.void]
+
+ROLES: tuple[str | None, ...] = (None, "client", "server")
+
+_AF_INET = 2
+_V4_MAPPED = bytes(10) + b"\xff\xff"
+_NO_FIN, _UNSEEN = -2, -1
+
+
+class State(IntEnum):
+    """TCP states.
+
+    These numbers are user space ABI (``BPF_TCP_*`` in include/uapi/linux/bpf.h, held equal to the
+    kernel's own by BUILD_BUG_ON in tcp_set_state), so rules may use them; names for people come
+    from ``KernelNames``.
+    """
+
+    ESTABLISHED = 1
+    SYN_SENT = 2
+    SYN_RECV = 3
+    FIN_WAIT1 = 4
+    FIN_WAIT2 = 5
+    TIME_WAIT = 6
+    CLOSE = 7
+    CLOSE_WAIT = 8
+    LAST_ACK = 9
+    LISTEN = 10
+    CLOSING = 11
+
+
+_FIN_STATES = (
+    State.FIN_WAIT1,
+    State.FIN_WAIT2,
+    State.CLOSE_WAIT,
+    State.LAST_ACK,
+    State.CLOSING,
+    State.TIME_WAIT,
+)
+# A first FIN leads to one of these. The other FIN states come second: a path that begins with one
+# of them says nothing about the time of the first FIN.
+_FIRST_FIN = (State.FIN_WAIT1, State.CLOSE_WAIT)
+
+
+@lru_cache(maxsize=1024)
+def path_states(path: int) -> tuple[int, ...]:
+    """States of one ``path``, oldest first; ``at[i]`` belongs to the i-th."""
+    states = [path >> shift & 15 for shift in range(28, -1, -4)]
+    return tuple(state for state in states if state)[-PATH_MAX:]
+
+
+def state_names(path: int, names: KernelNames) -> tuple[str, ...]:
+    """States of one ``path`` by name, oldest first; an unknown one as its number."""
+    known = names.tcp_states
+    return tuple(known.get(state) or str(state) for state in path_states(path))
+
+
+def depth(path: NDArray[np.uint32]) -> NDArray[np.intp]:
+    """Number of states in each path: ``at[:depth]`` are in use."""
+    # frexp's exponent of an integer is its length in bits; every state has 4.
+    bits = np.frexp(path.astype(np.float64))[1]
+    count: NDArray[np.intp] = np.minimum((bits + 3) // 4, PATH_MAX).astype(np.intp)
+    return count
+
+
+def end_ns(rows: Rows) -> NDArray[np.int64]:
+    """Time of the last state entered; -1 unknown."""
+    last = depth(rows["path"]) - 1
+    at = rows["at"][np.arange(len(rows)), np.maximum(last, 0)].astype(np.int64)
+    return np.where((last >= 0) & (at > 0), at, -1)
+
+
+def time_in(rows: Rows, state: int) -> NDArray[np.int64]:
+    """Time when each connection entered ``state`` last; -1 if never or unknown."""
+    path: NDArray[np.uint32] = rows["path"]
+    last = depth(path) - 1
+    found = np.full(len(rows), -1, np.int64)
+    for back in range(PATH_MAX - 1, -1, -1):
+        here = np.flatnonzero((path >> np.uint32(4 * back) & np.uint32(15)) == state)
+        if len(here):
+            place = last[here] - back
+            here, place = here[place >= 0], place[place >= 0]
+            at = rows["at"][here, place].astype(np.int64)
+            found[here] = np.where(at > 0, at, -1)
+    return found
+
+
+def duration_ns(rows: Rows) -> NDArray[np.int64]:
+    """Whole life; -1 for a connection that began before the trace."""
+    born = rows["at"][:, 0].astype(np.int64)
+    end = end_ns(rows)
+    known = ((rows["flags"] & F_BORN) != 0) & (born > 0) & (end >= born)
+    return np.where(known, end - born, -1)
+
+
+def teardown_ns(rows: Rows) -> NDArray[np.int64]:
+    """First FIN or RST to the end; -1 if there was none or its time is unknown.
+
+    A RST ends a connection at once, so a life without FIN that a RST ended has 0.
+    """
+    paths, which = np.unique(rows["path"], return_inverse=True)
+    place = np.full(len(paths), _UNSEEN, np.intp)
+    for number, path in enumerate(paths.tolist()):
+        states = path_states(path)
+        fins = [at for at, state in enumerate(states) if state in _FIN_STATES]
+        if not fins:
+            place[number] = _NO_FIN
+        elif states[fins[0]] in _FIRST_FIN:
+            place[number] = fins[0]
+    place = place[which]
+    first = rows["at"][np.arange(len(rows)), np.maximum(place, 0)].astype(np.int64)
+    end = end_ns(rows)
+    reset = (rows["flags"] & (F_RST_IN | F_RST_OUT | F_RST_REPLY)) != 0
+    none = np.where(reset, 0, -1)
+    timed = np.where((first > 0) & (end >= first), end - first, -1)
+    return np.where(place == _NO_FIN, none, np.where(place >= 0, timed, -1))
+
+
+def outstanding(rows: Rows) -> NDArray[np.int32]:
+    """``snd_nxt - snd_una``: sequence space sent and not acknowledged, SYN and FIN included."""
+    ahead: NDArray[np.uint32] = np.subtract(rows["snd_nxt"], rows["snd_una"], dtype=np.uint32)
+    return ahead.view(np.int32)
+
+
+def unsent(rows: Rows) -> NDArray[np.int32]:
+    """``write_seq - snd_nxt``: sequence space queued and never sent, FIN included."""
+    ahead: NDArray[np.uint32] = np.subtract(rows["write_seq"], rows["snd_nxt"], dtype=np.uint32)
+    return ahead.view(np.int32)
+
+
+def bytes_unread(rows: Rows) -> NDArray[np.int64]:
+    """Payload received in order and not read by the application.
+
+    ``rcv_nxt - copied_seq``; a FIN received (F_DONE) counts one there until it is read. While a
+    connection is being opened both numbers are still being set: none.
+    """
+    ahead: NDArray[np.uint32] = np.subtract(rows["rcv_nxt"], rows["copied_seq"], dtype=np.uint32)
+    fin = (rows["flags"] & F_DONE) != 0
+    state = rows["old_state"]
+    opening = (state == State.SYN_SENT) | (state == State.SYN_RECV)
+    return np.where(opening, 0, np.maximum(ahead.view(np.int32).astype(np.int64) - fin, 0))
+
+
+def bytes_unacked(rows: Rows) -> NDArray[np.int64]:
+    """Payload sent and not acknowledged by the peer.
+
+    A FIN is the last thing of a stream, so it is part of ``snd_nxt - snd_una`` when the state says
+    that one is on its way and nothing is left to send. A SYN is no payload.
+    """
+    ahead = outstanding(rows).astype(np.int64)
+    state = rows["old_state"]
+    closing = (state == State.FIN_WAIT1) | (state == State.CLOSING) | (state == State.LAST_ACK)
+    fin = closing & (rows["snd_nxt"] == rows["write_seq"])
+    opening = (state == State.SYN_SENT) | (state == State.SYN_RECV)
+    return np.where(opening, 0, np.maximum(ahead - fin, 0))
+
+
+def bytes_sent(rows: Rows) -> NDArray[np.int64]:
+    """Payload sent, each byte once: ``bytes_sent`` of the kernel counts repetitions."""
+    once: NDArray[np.int64] = rows["bytes_sent"].astype(np.int64) - rows["bytes_retrans"].astype(
+        np.int64
+    )
+    return np.maximum(once, 0)
+
+
+def role(rows: Rows) -> NDArray[np.uint8]:
+    """Index in ``ROLES``."""
+    flags = rows["flags"]
+    server = (flags & F_SERVER) != 0
+    client = (flags & F_CLIENT) != 0
+    return np.where(client, 1, np.where(server, 2, 0)).astype(np.uint8)
+
+
+def jiffies_to_ms(jiffies: NDArray[Any], names: KernelNames) -> NDArray[np.int64]:
+    """Milliseconds of a jiffies column."""
+    return jiffies.astype(np.int64) * 1000 // names.hz
+
+
+def rto_ms(rows: Rows, names: KernelNames) -> NDArray[np.int64]:
+    """Last retransmission timeout; 0 unknown."""
+    return jiffies_to_ms(rows["rto"], names)
+
+
+def families(rows: Rows) -> NDArray[np.uint8]:
+    """4 or 6 as shown: an IPv4 connection of an IPv6 socket is IPv4."""
+    shown = np.where(rows["family"] == _AF_INET, 4, 6).astype(np.uint8)
+    six = np.flatnonzero(shown == 6)  # noqa: PLR2004
+    if len(six):
+        prefix = np.frombuffer(_V4_MAPPED, np.uint8)
+        mapped = [(rows[name][six, :12] == prefix).all(axis=1) for name in ("laddr", "raddr")]
+        shown[six[mapped[0] & mapped[1]]] = 4
+    return shown
+
+
+@lru_cache(maxsize=65536)
+def _v4(packed: int) -> str:
+    return f"{packed >> 24}.{packed >> 16 & 255}.{packed >> 8 & 255}.{packed & 255}"
+
+
+@lru_cache(maxsize=65536)
+def _v6(packed: bytes) -> str:
+    return str(IPv6Address(packed))
+
+
+def address_texts(rows: Rows, column: str) -> list[str]:
+    """Addresses of ``laddr`` or ``raddr`` as shown, v4-mapped ones as IPv4. Python per row."""
+    raw = np.ascontiguousarray(rows[column])
+    family = rows["family"]
+    first = np.where(family == _AF_INET, raw.view(">u4")[:, 0], raw.view(">u4")[:, 3])
+    shown = families(rows)
+    if (shown == 4).all():  # noqa: PLR2004
+        return [_v4(packed) for packed in first.tolist()]
+    return [
+        _v4(packed) if is_v4 else _v6(six.tobytes())
+        for packed, is_v4, six in zip(
+            first.tolist(),
+            (shown == 4).tolist(),  # noqa: PLR2004
+            raw,
+            strict=True,
+        )
+    ]
+
+
+def error_name(number: int) -> str | None:
+    """``ECONNRESET`` for 104; None for 0; a number without a name as ``errno 999``."""
+    if not number:
+        return None
+    return errno.errorcode.get(number) or f"errno {number}"
+
+
+def exit_status(code: int) -> tuple[int | None, str | None, bool]:
+    """(exit code, signal name, core dumped) of a wait(2) status; one of the first two is None."""
+    number = code & 127
+    if not number:
+        return code >> 8 & 255, None, False
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"SIG{number}"
+    return None, name, bool(code & 128)

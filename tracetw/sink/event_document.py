@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The objects of single events in the JSON contract: columns, shapes and documents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event import fields
+from tracetw.event.names import KernelNames
+from tracetw.event.record import F_ADDR, Drop, EventKind, Timewait, What
+from tracetw.host.clock import rfc3339_all
+from tracetw.sink.batch import Events
+from tracetw.sink.close_document import OWNERS
+from tracetw.sink.schema import SCHEMA
+from tracetw.sink.template import Slot, millis, number, split_millis, text
+
+__all__ = ["EVENT_SHAPE", "event_columns", "event_document", "event_name", "event_shapes"]
+
+_ADDRESS, _PID, _COMM, _AGE, _RTO = (1 << bit for bit in range(5))
+
+EVENT_SHAPE = np.dtype(
+    [
+        ("reason", "<u4"),
+        ("kind", "u1"),
+        ("known", "u1"),
+        ("family", "u1"),
+        ("role", "u1"),
+        ("from", "u1"),
+        ("to", "u1"),
+        ("code", "u1"),
+        ("owner_from", "u1"),
+    ]
+)
+
+
+def event_columns(batch: Events, names: KernelNames) -> dict[str, Any]:
+    """Arrays or lists of the batch's length, as ``close_columns.columns``."""
+    rows = batch.rows
+    at = rows["at"].astype(np.int64)
+    age = at - rows["born"].astype(np.int64)
+    return {
+        "time": rfc3339_all(batch.clock.to_wall_ns(at)),
+        "laddr": fields.address_texts(rows, "laddr"),
+        "raddr": fields.address_texts(rows, "raddr"),
+        "lport": rows["lport"],
+        "rport": rows["rport"],
+        "netns": rows["netns"],
+        "pid": rows["pid"],
+        "backoff": rows["backoff"],
+        "rto": fields.jiffies_to_ms(rows["rto"], names),
+        **split_millis(("age",), age[None, :]),
+    }
+
+
+def event_shapes(batch: Events) -> list[bytes]:
+    """The shape of every row: the bytes of one ``EVENT_SHAPE`` each."""
+    rows = batch.rows
+    shape = np.zeros(len(rows), dtype=EVENT_SHAPE)
+    for name in ("kind", "reason", "from", "to", "code", "owner_from"):
+        shape[name] = rows[name]
+    shape["family"] = fields.families(rows)
+    shape["role"] = fields.role(rows)
+    known: NDArray[np.uint8] = np.zeros(len(rows), dtype=np.uint8)
+    for bit, mask in (
+        (_ADDRESS, rows["flags"] & F_ADDR),
+        (_PID, rows["pid"]),
+        (_COMM, rows["comm"] != b""),
+        (_AGE, (rows["born"] > 0) & (rows["born"] <= rows["at"])),
+        (_RTO, rows["rto"]),
+    ):
+        known |= np.where(mask, np.uint8(bit), np.uint8(0))
+    shape["known"] = known
+    keys: list[bytes] = shape.view(f"V{EVENT_SHAPE.itemsize}").tolist()
+    return keys
+
+
+def event_document(
+    raw: Any,  # noqa: ANN401 (a scalar of EVENT_SHAPE)
+    host: str,
+    names: KernelNames,
+) -> dict[str, Any]:
+    """Document for a ``Template``: what every event has, then what its kind has."""
+    known = int(raw["known"])
+
+    def if_known(bit: int, slot: Slot) -> Slot | None:
+        return slot if known & bit else None
+
+    def endpoint(end: str) -> dict[str, Slot | None]:
+        return {
+            "addr": if_known(_ADDRESS, Slot('"%s"', (f"{end}addr",))),
+            "port": if_known(_ADDRESS, number(f"{end}port")),
+        }
+
+    document = {
+        "v": SCHEMA,
+        "kind": EventKind(raw["kind"]).name.lower(),
+        "time": Slot('"%s"', ("time",)),
+        "host": host,
+        "netns": number("netns"),
+        "family": if_known(_ADDRESS, Slot(str(raw["family"]), ())),
+        "local": endpoint("l"),
+        "remote": endpoint("r"),
+        "role": fields.ROLES[raw["role"]],
+        "pid": if_known(_PID, number("pid")),
+        "comm": if_known(_COMM, text("comm")),
+        "cgroup": text("cgroup"),
+        "container": text("container"),
+        "owner_from": OWNERS.get(int(raw["owner_from"])),
+    }
+    age = if_known(_AGE, millis("age"))
+    return document | _own_fields(raw, names, age, if_known(_RTO, number("rto")))
+
+
+def _own_fields(
+    raw: Any,  # noqa: ANN401 (a scalar of EVENT_SHAPE)
+    names: KernelNames,
+    age: Slot | None,
+    rto: Slot | None,
+) -> dict[str, Any]:
+    kind = int(raw["kind"])
+    if kind == EventKind.TRANSITION:
+        return {"from": _state(names, raw["from"]), "to": _state(names, raw["to"])}
+    if kind == EventKind.RETRANSMIT:
+        return {
+            "state": _state(names, raw["from"]),
+            "what": event_name(kind, int(raw["code"])),
+            "backoff": number("backoff"),
+            "rto_ms": rto,
+        }
+    own = {"event": event_name(kind, int(raw["code"])), "age_ms": age}
+    if kind == EventKind.DROP:
+        own["reason"] = names.drop_reasons.get(int(raw["reason"])) if raw["reason"] else None
+    return own
+
+
+def event_name(kind: int, code: int) -> str:
+    """Name in the contract of the ``code`` of an event: ``reused-by-syn``; a number if new."""
+    codes = {
+        EventKind.RETRANSMIT: What,
+        EventKind.TIMEWAIT: Timewait,
+        EventKind.DROP: Drop,
+    }
+    try:
+        return str(codes[EventKind(kind)](code).name).lower().replace("_", "-")
+    except ValueError:
+        return str(code)
+
+
+def _state(names: KernelNames, number_: int) -> str | None:
+    """Name of a TCP state; null for the 0 of a socket that had none yet."""
+    number_ = int(number_)
+    return names.tcp_states.get(number_, str(number_)) if number_ else None

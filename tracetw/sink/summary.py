@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The end of a trace as text for stderr, at most 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+
+from tabulate import tabulate
+
+from tracetw.sink.batch import Summary
+from tracetw.sink.human import span
+from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS, Verdict
+
+__all__ = ["summary_text"]
+
+_WIDTH = 80
+_MEANING = 40
+_REASON = 28
+# An abnormal verdict gets its advice printed from this part of all closes.
+_DOMINANT = 0.05
+_ABSENT = "-"
+
+
+def summary_text(summary: Summary) -> str:
+    """Closes by verdict, advice if an abnormal one is frequent, loss, reconciliation."""
+    return "\n".join(["", *_closes(summary), *_lost(summary), *_reconciled(summary), ""])
+
+
+def _closes(summary: Summary) -> Iterator[str]:
+    total = sum(summary.closes.values())
+    traced = span(round(summary.duration_s * 1e9))
+    if not total:
+        yield f"no connection ended in {traced}"
+        return
+    counts = sorted(_known(summary.closes), key=lambda pair: -pair[1])
+    abnormal = sum(count for verdict, count in counts if verdict.abnormal)
+    noun = "connection" if total == 1 else "connections"
+    yield f"{total:,} {noun} ended in {traced}, {f'{abnormal:,}' if abnormal else 'none'} abnormally"
+    rows = [
+        (verdict.code, f"{count:,}", f"{count / total:.1%}", verdict.meaning)
+        for verdict, count in counts
+        if count
+    ]
+    yield ""
+    yield _table(
+        ("verdict", "closes", "part", "meaning"), rows, "lrrl", (None, None, None, _MEANING)
+    )
+    frequent = [pair for pair in counts if pair[0].abnormal and pair[1] >= total * _DOMINANT]
+    for verdict, _ in frequent[:1]:
+        yield ""
+        yield from textwrap.wrap(f"{verdict.code}: {verdict.advice}", _WIDTH)
+
+
+def _known(closes: Mapping[str, int]) -> Iterator[tuple[Verdict, int]]:
+    for code, count in closes.items():
+        yield VERDICTS[VERDICT_INDEX[code]], count
+
+
+def _lost(summary: Summary) -> Iterator[str]:
+    yield ""
+    if not summary.lost:
+        yield "lost: nothing"
+        return
+    text = (
+        f"lost: {summary.lost:,} records. Those connections are not above, and verdicts around the"
+        " loss are weakened. A filter that lets fewer through helps."
+    )
+    yield from textwrap.wrap(text, _WIDTH)
+
+
+def _reconciled(summary: Summary) -> Iterator[str]:
+    """The counters that moved; the rest in one number."""
+    if not summary.reconciliation:
+        return
+    moved = [row for row in summary.reconciliation if row["kernel"] or row["explained"]]
+    off = [row for row in moved if row["difference"]]
+    if moved:
+        rows = [
+            (
+                row["counter"],
+                _number(row["kernel"]),
+                _number(row["explained"]),
+                _number(row["difference"]),
+                row["reason"] or ("" if not row["difference"] else "unexplained"),
+            )
+            for row in moved
+        ]
+        heads = ("kernel counter", "kernel", "explained", "difference", "reason")
+        yield ""
+        yield _table(heads, rows, "lrrrl", (None, None, None, None, _REASON))
+    agree = sum(row["difference"] == 0 for row in summary.reconciliation)
+    yield ""
+    yield f"{agree} kernel counters agree with what was explained, {len(off)} differ"
+
+
+def _number(value: int | None) -> str:
+    return _ABSENT if value is None else f"{value:,}"
+
+
+def _table(
+    heads: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    align: str,
+    widths: Sequence[int | None],
+) -> str:
+    names = {"l": "left", "r": "right"}
+    return tabulate(
+        rows,
+        headers=heads,
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=[names[letter] for letter in align],
+        maxcolwidths=list(widths),
+    )

@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``why``: one sentence in plain words for each record, with the numbers.
+
+``plan`` gives each row the number of a template and the columns that fill it, so that a sink can
+render thousands of rows of few templates; ``sentences`` does it for those who want the text.
+
+The number of a template is that of its sentence, and which alternative each of its places takes.
+"""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event import fields
+from tracetw.event.fields import Rows, State
+from tracetw.event.names import KernelNames
+from tracetw.verdict.evidence import EVIDENCE, MISSING
+from tracetw.verdict.findings import Findings
+from tracetw.verdict.sentences import SENTENCES
+from tracetw.verdict.taxonomy import FIRST_CLOSE, FORMS, LIMITS, VERDICT_INDEX
+
+__all__ = ["Template", "Why", "plan", "sentences", "template"]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A sentence with ``%`` places.
+
+    Attributes:
+        form: ASCII, safe inside a JSON string.
+        columns: names in ``Why.columns``, in the order of the places.
+    """
+
+    form: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Sentences of a batch, not yet rendered.
+
+    Attributes:
+        template: number of each row's template, for ``template()``.
+        columns: what the templates of this batch need, each of the batch's length.
+    """
+
+    template: NDArray[np.uint32]
+    columns: dict[str, Sequence[Any] | NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    rows: Rows
+    findings: Findings
+    names: KernelNames
+
+
+_Which = NDArray[np.intp]
+_Choice = Callable[[_Batch, _Which], NDArray[Any]]
+_VARIANTS = 256
+"""Alternatives of one sentence: the product over its places."""
+
+_LATER_NS = 100_000_000
+_PAIR, _FIN_WAIT2_TIME_WAIT = 0xFF, State.FIN_WAIT2 << 4 | State.TIME_WAIT
+_TRIPLE = 0xFFF
+_CLOSE_WAIT_LAST_ACK_CLOSE = State.CLOSE_WAIT << 8 | State.LAST_ACK << 4 | State.CLOSE
+_UNIT = {"TCP_USER_TIMEOUT": " ms", "tcp_fin_timeout": " s", "TCP_LINGER2": " s"}
+_PLACE = re.compile(r"\{(\w+)(?::([a-z ]+))?\}")
+
+_SIGNALS = np.array([f"signal {number}" for number in range(128)], object)
+for _signal in signal.Signals:
+    _SIGNALS[_signal] = _signal.name
+_ERRORS = np.array([fields.error_name(number) or "an error" for number in range(256)], object)
+_BIT = {name: np.uint64(1 << at) for at, name in enumerate(EVIDENCE)}
+_MISSING = list(MISSING)
+_BY_VERDICT: dict[int, list[int]] = {}
+for _number, _sentence in enumerate(SENTENCES):
+    _BY_VERDICT.setdefault(VERDICT_INDEX[_sentence.verdict], []).append(_number)
+
+
+def _later(batch: _Batch, which: _Which) -> NDArray[np.int64]:
+    """Time between the two FINs (ns), -1 unknown: in FIN_WAIT2, or in CLOSE_WAIT."""
+    rows = batch.rows[["path", "at"]][which]
+    path = rows["path"]
+    mine = path & _PAIR == _FIN_WAIT2_TIME_WAIT
+    theirs = path & _TRIPLE == _CLOSE_WAIT_LAST_ACK_CLOSE
+    end = np.maximum(fields.depth(path) - 1 - theirs, 1)
+    here = np.arange(len(rows))
+    ended, began = (rows["at"][here, place].astype(np.int64) for place in (end, end - 1))
+    known = (mine | theirs) & (began > 0) & (ended >= began)
+    return np.where(known, ended - began, -1)
+
+
+# Numbers and words of the rows asked for.
+_COLUMNS: dict[str, _Choice] = {
+    "unread": lambda batch, which: fields.bytes_unread(batch.rows[which]),
+    "unacked": lambda batch, which: fields.bytes_unacked(batch.rows[which]),
+    "unsent": lambda batch, which: fields.unsent(batch.rows[which]),
+    "retransmits": lambda batch, which: batch.rows["retransmits"][which],
+    # Retransmissions of a FIN include the loss probe that comes before the first timeout.
+    "again": lambda batch, which: np.maximum(
+        batch.rows["fin_retrans"][which], batch.rows["retransmits"][which]
+    ),
+    "probes": lambda batch, which: batch.rows["probes_out"][which],
+    "signal": lambda batch, which: _SIGNALS[batch.rows["exit_code"][which] & 127],
+    "error": lambda batch, which: _ERRORS[batch.rows["err"][which]],
+    "limit_value": lambda batch, which: batch.findings.limit_value[which],
+    "elapsed_s": lambda batch, which: batch.findings.limit_elapsed_ms[which] / 1000,
+    "later_s": lambda batch, which: _later(batch, which) / 1_000_000_000,
+}
+
+# In the order of CLOSED_BY, after the one for all others.
+_WHO = (
+    Template("This side closed", ()),
+    Template("The application closed", ()),
+    Template("The process exited", ()),
+    Template("The process died of %s", ("signal",)),
+    Template("The process was killed for lack of memory", ()),
+)
+_BARE = (
+    Template("its RST had no ACK flag", ()),
+    Template("its RST carried no timestamp", ()),
+)
+
+
+def _limit_texts() -> tuple[Template, ...]:
+    """Two for each limit: with its value and without."""
+    texts = []
+    for name in LIMITS:
+        shown = name or "its limit"
+        texts += [
+            Template(f"{shown} (%d{_UNIT.get(shown, '')})", ("limit_value",)),
+            Template(shown, ()),
+        ]
+    texts[0] = texts[1]
+    return tuple(texts)
+
+
+def _elapsed_known(batch: _Batch, which: _Which) -> NDArray[Any]:
+    return batch.findings.limit_elapsed_ms[which] >= 0
+
+
+def _who(batch: _Batch, which: _Which) -> NDArray[Any]:
+    """Index in ``_WHO``: 0 for whoever is not on this side."""
+    closed_by = batch.findings.closed_by[which]
+    return np.where(closed_by < len(_WHO) - 1, closed_by + np.uint8(1), np.uint8(0))
+
+
+def _limit(batch: _Batch, which: _Which) -> NDArray[Any]:
+    """Index in ``_limit_texts()``."""
+    unknown = batch.findings.limit_value[which] < 0
+    return batch.findings.limit[which] * np.uint8(2) + unknown
+
+
+# Places with a choice that does not depend on a noun: the alternatives, and which one a row takes.
+_PLACES: dict[str, tuple[tuple[Template, ...], _Choice]] = {
+    "who": (_WHO, _who),
+    "limit": (_limit_texts(), _limit),
+    "over": ((Template("", ()), Template(" over %.1f s", ("elapsed_s",))), _elapsed_known),
+    "silent": (
+        (Template("", ()), Template(" after %.1f s of silence", ("elapsed_s",))),
+        _elapsed_known,
+    ),
+    "later": (
+        (Template("", ()), Template(" %.1f s later", ("later_s",))),
+        lambda batch, which: _later(batch, which) >= _LATER_NS,
+    ),
+    "bare": (_BARE, lambda batch, which: _has(batch, which, "rst-without-timestamp")),
+    "error": (
+        (Template("%s", ("error",)),),
+        lambda _, which: np.zeros(len(which), np.uint8),
+    ),
+}
+
+
+def _is_one(column: str, batch: _Batch, which: _Which) -> NDArray[Any]:
+    one: NDArray[np.bool_] = _COLUMNS[column](batch, which) == 1
+    return one
+
+
+@lru_cache(maxsize=256)
+def _places(number: int) -> tuple[tuple[tuple[Template, ...], _Choice], ...]:
+    """Places of one sentence, in order."""
+    found: list[tuple[tuple[Template, ...], _Choice]] = []
+    for name, noun in _PLACE.findall(SENTENCES[number].text):
+        if noun:
+            many, one = (Template(f"%d {noun}{end}", (name,)) for end in ("s", ""))
+            found.append(((many, one), partial(_is_one, name)))
+        else:
+            found.append(_PLACES[name])
+    return tuple(found)
+
+
+@lru_cache(maxsize=4096)
+def template(number: int) -> Template:
+    """A template by its number in ``Why.template``."""
+    sentence, variant = divmod(number, _VARIANTS)
+    columns: list[str] = []
+    chosen = []
+    for alternatives, _ in _places(sentence):
+        variant, which = divmod(variant, len(alternatives))
+        chosen.append(alternatives[which])
+    parts = iter(chosen)
+
+    def fill(_: re.Match[str]) -> str:
+        part = next(parts)
+        columns.extend(part.columns)
+        return part.form
+
+    return Template(_PLACE.sub(fill, SENTENCES[sentence].text), tuple(columns))
+
+
+def _has(batch: _Batch, which: _Which, name: str) -> NDArray[np.bool_]:
+    """Whether evidence is in the findings."""
+    has: NDArray[np.bool_] = (batch.findings.evidence[which] & _BIT[name]) != 0
+    return has
+
+
+def _condition(batch: _Batch, which: _Which, name: str) -> NDArray[np.bool_]:
+    findings = batch.findings
+    if name in EVIDENCE:
+        return _has(batch, which, name)
+    holds: NDArray[np.bool_]
+    if name in FORMS:
+        holds = findings.form[which] == FORMS.index(name)
+        return holds
+    kind, _, what = name.partition("-")
+    if kind == "first":
+        holds = findings.first_close[which] == FIRST_CLOSE.index(what)
+    else:
+        holds = (findings.missing[which] & np.uint32(1 << _MISSING.index(what))) != 0
+    return holds
+
+
+def _choose(batch: _Batch, left: _Which, chosen: NDArray[np.uint32]) -> None:
+    """Sets the template of rows that have one verdict."""
+    for number in _BY_VERDICT[int(batch.findings.verdict[left[0]])]:
+        here = left
+        if SENTENCES[number].when:
+            holds = _condition(batch, left, SENTENCES[number].when[0])
+            for name in SENTENCES[number].when[1:]:
+                holds &= _condition(batch, left, name)
+            here, left = left[holds], left[~holds]
+            if not len(here):
+                continue
+        variant, radix = np.full(len(here), number * _VARIANTS, np.uint32), 1
+        for alternatives, choice in _places(number):
+            if len(alternatives) > 1:
+                variant += choice(batch, here).astype(np.uint32) * np.uint32(radix)
+            radix *= len(alternatives)
+        chosen[here] = variant
+        if here is left or not len(left):
+            break
+
+
+def plan(rows: Rows, findings: Findings, names: KernelNames) -> Why:
+    """Chooses the sentence of each row of a batch and computes the columns that fill it."""
+    chosen = np.zeros(len(rows), np.uint32)
+    batch = _Batch(rows, findings, names)
+    for verdict in np.flatnonzero(np.bincount(findings.verdict)).tolist():
+        _choose(batch, np.flatnonzero(findings.verdict == verdict), chosen)
+    numbers = np.flatnonzero(np.bincount(chosen)).tolist()
+    needed = {column for number in numbers for column in template(number).columns}
+    every = np.arange(len(rows))
+    return Why(chosen, {column: _COLUMNS[column](batch, every) for column in sorted(needed)})
+
+
+def sentences(rows: Rows, findings: Findings, names: KernelNames) -> list[str]:
+    """The sentence of each row. Python per row."""
+    why = plan(rows, findings, names)
+    values = {name: np.asarray(column).tolist() for name, column in why.columns.items()}
+    texts = []
+    for at, number in enumerate(why.template.tolist()):
+        chosen = template(number)
+        texts.append(chosen.form % tuple(values[column][at] for column in chosen.columns))
+    return texts

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From signatures to named facts: what the rules may speak of.
+
+Every name of ``EVIDENCE`` is a fact; the others (guards) only tell the cases apart. What each means
+for the kernel is said in the functions below.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event import record
+from tracetw.event.fields import State
+from tracetw.event.record import End
+from tracetw.verdict.signature import Error, Reason, Words
+
+__all__ = ["GUARDS", "Facts", "facts"]
+
+Facts = dict[str, NDArray[np.bool_]]
+
+# Facts that are no evidence on their own.
+GUARDS = (
+    "quiet",
+    "expired",
+    "any-rst",
+    "closing",
+    "owned",
+    "client",
+    "mini-open",
+    "missed",
+    "close-seen",
+    "silent",
+)
+
+_REASONS = {
+    "reason-close": Reason.CLOSE,
+    "reason-linger": Reason.LINGER,
+    "reason-memory": Reason.MEMORY,
+    "reason-data": Reason.DATA,
+    "reason-keepalive": Reason.KEEPALIVE,
+    "reason-state": Reason.STATE,
+    "reason-disconnect": Reason.DISCONNECT,
+}
+
+_FROM = {
+    "from-syn-sent": State.SYN_SENT,
+    "from-syn-recv": State.SYN_RECV,
+    "from-fin-wait1": State.FIN_WAIT1,
+    "from-fin-wait2": State.FIN_WAIT2,
+    "from-closing": State.CLOSING,
+    "from-last-ack": State.LAST_ACK,
+}
+
+_MINI_ENDS = {
+    "mini-fin": End.FIN,
+    "mini-rst": End.RST,
+    "mini-late-data": End.LATE_DATA,
+    "mini-timeout": End.TIMEOUT,
+}
+
+
+def facts(words: Words) -> Facts:
+    """All facts of a column of signatures, each a boolean column."""
+    known: Facts = {name: words.state == state for name, state in _FROM.items()}
+    known |= {name: words.end == end for name, end in _MINI_ENDS.items()}
+    known |= {name: words.reason == reason for name, reason in _REASONS.items()}
+    known["missed"] = words.flag(record.F_MISSED)
+    known["record-early"] = words.end == End.FULL
+    known["no-port"] = words.bit("no-port")
+    known["netns-gone"] = words.bit("netns-gone")
+    known["client"] = words.flag(record.F_CLIENT)
+    known["no-reset-due"] = known["from-closing"] | known["from-last-ack"]
+    known["closing"] = known["no-reset-due"] | known["from-fin-wait1"]
+    _resets(words, known)
+    _errors(words, known)
+    _sending(words, known)
+    _task(words, known)
+    _fins(words, known)
+    return known
+
+
+def _resets(words: Words, known: Facts) -> None:
+    flag = words.flag
+    received = flag(record.F_RST_IN)
+    known["rst-in"] = received
+    known["rst-reply"] = flag(record.F_RST_REPLY)
+    known["rst-early"] = flag(record.F_RST_OUT) & flag(record.F_RST_EARLY)
+    known["rst-out"] = flag(record.F_RST_OUT) & ~flag(record.F_RST_EARLY)
+    known["any-rst"] = received | known["rst-reply"] | flag(record.F_RST_OUT)
+    known["syn-hit"] = flag(record.F_SYN_HIT)
+    # The RST of a live connection comes from tcp_transmit_skb: ACK, and timestamps once negotiated.
+    # A stateless one (tcp_v4_send_reset) has neither. RFC 7323 3.2 lets other systems add a timestamp
+    # to it, so only the flag proves.
+    seen = flag(record.F_RST_ACK_KNOWN)
+    any_received = received | known["mini-rst"]
+    known["rst-with-ack"] = any_received & seen & flag(record.F_RST_ACK)
+    known["rst-without-ack"] = any_received & seen & ~flag(record.F_RST_ACK)
+    timed = received & ~seen & flag(record.F_TS_OK)
+    known["rst-with-timestamp"] = timed & flag(record.F_TS_SEEN)
+    known["rst-without-timestamp"] = timed & ~flag(record.F_TS_SEEN)
+
+
+def _errors(words: Words, known: Facts) -> None:
+    error = words.error
+    known["no-error"] = error == Error.NONE
+    known["error-refused"] = error == Error.REFUSED
+    known["error-aborted"] = error == Error.ABORTED
+    known["error-timeout"] = error == Error.TIMEOUT
+    # tcp_write_err reports sk_err_soft instead of ETIMEDOUT if an ICMP error left one. While
+    # connecting the error is the ICMP one at once (tcp_v4_err).
+    soft = words.bit("soft") & (error != Error.TIMEOUT) & (error != Error.ABORTED)
+    known["error-unreachable"] = soft | (known["from-syn-sent"] & (error == Error.UNREACHABLE))
+    known["expired"] = (known["error-timeout"] | soft) & ~known["rst-in"]
+    # tcp_disconnect sets ECONNRESET itself: without a RST received it is no error of the peer's.
+    known["quiet"] = known["no-error"] | ((error == Error.RESET) & ~known["rst-in"])
+
+
+def _sending(words: Words, known: Facts) -> None:
+    for name in ("unacked", "unacked-data", "unsent", "retransmitted", "window-zero"):
+        known[name] = words.bit(name)
+    known["window-open"] = ~known["window-zero"]
+    known["probes-unanswered"] = words.bit("probes")
+    known["user-timeout-set"] = words.bit("user-timeout")
+    known["nothing-unanswered"] = ~(
+        known["unacked"] | known["unsent"] | (known["probes-unanswered"] & ~known["rst-early"])
+    )
+
+
+def _task(words: Words, known: Facts) -> None:
+    flag = words.flag
+    dead, socket, owned = flag(record.F_DEAD), flag(record.F_SOCKET), flag(record.F_OWNED)
+    known["owned"] = owned
+    known["orphan"] = dead
+    known["orphaned-in-close"] = dead & owned
+    known["unaccepted"] = ~dead & ~socket & ~known["missed"]
+    # __tcp_close shuts down both ways first and detaches the socket last (sock_orphan).
+    call = ~dead & socket & owned & known["quiet"]
+    known["in-close"] = call & words.bit("shutdown")
+    known["in-call"] = call & ~words.bit("shutdown")
+    known["unread-data"] = words.bit("unread") & ~known["from-syn-sent"] & ~known["from-syn-recv"]
+    known["linger-zero"] = flag(record.F_LINGER0)
+    known["linger2-negative"] = words.bit("linger2-negative")
+    # The record names the task that let go of the socket in the end. It is the one that brought the end
+    # about unless the socket was still attached then: after shutdown() the FIN was its doing.
+    ended = dead | known["in-close"] | known["unaccepted"]
+    exiting = ended & flag(record.F_EXITING)
+    known["process-exiting"] = exiting
+    known["oom-victim"] = exiting & flag(record.F_OOM)
+    known["process-signal"] = exiting & words.bit("signalled")
+    # A kernel thread that closes for a task (delayed fput, io_uring) does not tell which and why.
+    witnessed = words.bit("close-seen") | owned | known["unaccepted"]
+    known["close-seen"] = witnessed & (exiting | ~flag(record.F_KTHREAD))
+
+
+def _fins(words: Words, known: Facts) -> None:
+    flag = words.flag
+    mini = flag(record.F_TW) & flag(record.F_TW_FIN_WAIT2)
+    direct = flag(record.F_TW) & ~mini
+    witnessed = np.isin(words.end, [*_MINI_ENDS.values()])
+    known["mini-open"] = mini & ~witnessed
+    known["time-wait"] = direct | known["mini-fin"]
+    known["peer-fin"] = (
+        flag(record.F_DONE)
+        | known["no-reset-due"]
+        | (words.state == State.CLOSE_WAIT)
+        | known["mini-fin"]
+    )
+    known["fin-acked"] = (flag(record.F_FIN_ACKED) & known["closing"]) | known["from-fin-wait2"]
+    due = known["from-fin-wait2"] | (known["from-closing"] & known["fin-acked"])
+    untold = known["quiet"] & ~known["any-rst"] & ~flag(record.F_TW) & ~witnessed
+    # tcp_time_wait falls back to closing at once if inet_twsk_alloc refuses.
+    told = known["missed"] | known["record-early"] | known["linger2-negative"]
+    known["no-time-wait"] = due & untold & ~told
+    known["silent"] = untold & known["no-error"] & ~known["no-time-wait"]
+    known["ack-with-fin"] = known["from-last-ack"] & flag(record.F_ACK_PENDING)
+    direct = direct & known["from-fin-wait2"]
+    # tcp_rcv_state_process turns an orphan into a mini-socket at the ACK of its FIN.
+    sure = known["orphan"] & ~words.bit("long-fin-wait2")
+    known["fin-with-ack"] = direct & sure
+    known["fin-soon-after-ack"] = direct & ~sure & words.bit("at-once")
+    known["fin-after-ack"] = known["mini-fin"] | (direct & ~sure & words.bit("apart"))

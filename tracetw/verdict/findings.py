@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What judging a batch of close records gives: equal-length columns, one row per connection."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["UNKNOWN", "Findings"]
+
+UNKNOWN = 255
+"""Null in the columns ``form`` and ``closed_by``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """Verdicts of a batch.
+
+    Attributes:
+        verdict: index in ``taxonomy.VERDICTS``.
+        form: index in ``taxonomy.FORMS``; ``UNKNOWN`` for null.
+        first_close: index in ``taxonomy.FIRST_CLOSE``.
+        closed_by: index in ``taxonomy.CLOSED_BY``; ``UNKNOWN`` for null.
+        time_wait: index in ``taxonomy.TIME_WAIT``.
+        confidence: index in ``taxonomy.CONFIDENCE``.
+        evidence: bits over ``taxonomy.EVIDENCE``.
+        missing: bits over ``taxonomy.MISSING``: what an undetermined verdict lacked.
+        reset_direction: 0 none, 1 sent, 2 received.
+        limit: index in ``taxonomy.LIMITS``, 0 none.
+        limit_value: in the unit of the limit's own sysctl or socket option; -1 unknown.
+        limit_elapsed_ms: time waited until the limit ran out; -1 unknown.
+        error: errno that the application saw or will see; 0 none.
+    """
+
+    verdict: NDArray[np.uint8]
+    form: NDArray[np.uint8]
+    first_close: NDArray[np.uint8]
+    closed_by: NDArray[np.uint8]
+    time_wait: NDArray[np.uint8]
+    confidence: NDArray[np.uint8]
+    evidence: NDArray[np.uint64]
+    missing: NDArray[np.uint32]
+    reset_direction: NDArray[np.uint8]
+    limit: NDArray[np.uint8]
+    limit_value: NDArray[np.int64]
+    limit_elapsed_ms: NDArray[np.int64]
+    error: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.verdict)
+
+    def take(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Findings:
+        """The findings of some rows, by index or mask."""
+        return Findings(**{field.name: getattr(self, field.name)[which] for field in fields(self)})

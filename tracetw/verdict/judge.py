@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Facts in, findings out: judges a batch of close records."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event.fields import Rows
+from tracetw.event.names import KernelNames
+from tracetw.verdict.findings import Findings
+from tracetw.verdict.limits import limits
+from tracetw.verdict.outcome import OUTCOME, outcomes
+from tracetw.verdict.signature import signatures
+from tracetw.verdict.taxonomy import CONFIDENCE
+
+__all__ = ["judge"]
+
+_WEAKENED = CONFIDENCE.index("weakened")
+# Some hundred signatures exist in practice; a flood of invented ones must not grow without bound.
+_KEEP = 1 << 15
+
+# Sorted signatures and their outcomes, replaced as a whole so that threads never see half of it.
+_known: tuple[NDArray[np.uint64], NDArray[np.void]] = (
+    np.zeros(1, np.uint64),
+    outcomes(np.zeros(1, np.uint64)),
+)
+
+
+def _learn(words: NDArray[np.uint64]) -> tuple[NDArray[np.uint64], NDArray[np.void]]:
+    """Adds the outcomes of signatures not seen before."""
+    global _known  # noqa: PLW0603 - a cache of a pure function
+    signatures_, results = _known
+    fresh = np.setdiff1d(words, signatures_)
+    if len(signatures_) + len(fresh) > _KEEP:
+        signatures_, results, fresh = signatures_[:0], results[:0], np.unique(words)
+    merged = np.concatenate([signatures_, fresh])
+    order = np.argsort(merged, kind="stable")
+    _known = merged[order], np.concatenate([results, outcomes(fresh)])[order]
+    return _known
+
+
+def _look_up(words: NDArray[np.uint64]) -> NDArray[np.void]:
+    """Outcome of each signature."""
+    known, results = _known
+    one = words[:1]
+    if len(words) > 1 and (words == one).all():
+        return np.broadcast_to(_look_up(one), len(words))
+    at = np.minimum(np.searchsorted(known, words), len(known) - 1)
+    if not (known[at] == words).all():
+        known, results = _learn(words)
+        at = np.searchsorted(known, words)
+    return results[at]
+
+
+def judge(
+    rows: Rows,
+    names: KernelNames,
+    *,
+    lossy: bool,
+    gone: NDArray[np.bool_] | None = None,
+) -> Findings:
+    """Judges a batch of close records.
+
+    Args:
+        rows: records, dtype ``record.CLOSE``, any number.
+        names: the traced kernel's names and its HZ.
+        lossy: records were lost around this batch, which weakens all its findings.
+        gone: for each record, whether its network namespace is known to be gone; None unknown.
+    """
+    found = _look_up(signatures(rows, names, gone)) if len(rows) else np.zeros(0, OUTCOME)
+    verdict = np.ascontiguousarray(found["verdict"])
+    confidence = np.where(
+        found["missed"] | np.uint8(lossy), np.uint8(_WEAKENED), found["confidence"]
+    )
+    limit, value, elapsed = limits(rows, verdict, names)
+    return Findings(
+        verdict=verdict,
+        form=found["form"],
+        first_close=found["first_close"],
+        closed_by=found["closed_by"],
+        time_wait=found["time_wait"],
+        confidence=confidence,
+        evidence=found["evidence"],
+        missing=found["missing"],
+        reset_direction=found["reset_direction"],
+        limit=limit,
+        limit_value=value,
+        limit_elapsed_ms=elapsed,
+        error=rows["err"],
+    )

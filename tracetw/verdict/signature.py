@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The signature of a record: all that decides its verdict, in 64 bits.
+
+A verdict depends on flags, states, the class of an error and on whether numbers are zero, never on
+the numbers themselves. So each record is reduced to a word first, a dozen comparisons a batch, and
+the rules judge words. A busy host has a few dozen of them.
+
+Layout, lowest bit first: the flags of the record that matter (30 bits), ``_BITS`` (20), state that
+CLOSE was entered from (4), ``enum end`` (4), error class (3), class of the kernel's reset reason (3).
+"""
+
+from __future__ import annotations
+
+import errno
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event import record
+from tracetw.event.fields import Rows, State, depth
+from tracetw.event.names import KernelNames
+from tracetw.event.record import (
+    F_CLOSE_CALLED,
+    F_DONE,
+    F_MISSED,
+    F_RST_REASON,
+    F_SYSCTL,
+    F_TW,
+    F_TW_FIN_WAIT2,
+)
+
+__all__ = ["Error", "Reason", "Words", "signatures"]
+
+
+class Error(IntEnum):
+    """Classes of ``sk_err``."""
+
+    NONE = 0
+    RESET = 1
+    PIPE = 2
+    TIMEOUT = 3
+    ABORTED = 4
+    REFUSED = 5
+    UNREACHABLE = 6
+    OTHER = 7
+
+
+class Reason(IntEnum):
+    """Classes of ``enum sk_rst_reason``; NONE also when the kernel gave none."""
+
+    NONE = 0
+    CLOSE = 1
+    LINGER = 2
+    MEMORY = 3
+    KEEPALIVE = 4
+    DATA = 5
+    STATE = 6
+    DISCONNECT = 7
+
+
+_REASONS = {
+    "TCP_ABORT_ON_CLOSE": Reason.CLOSE,
+    "TCP_ABORT_ON_LINGER": Reason.LINGER,
+    "TCP_ABORT_ON_MEMORY": Reason.MEMORY,
+    "TCP_KEEPALIVE_TIMEOUT": Reason.KEEPALIVE,
+    "TCP_ABORT_ON_DATA": Reason.DATA,
+    "TCP_STATE": Reason.STATE,
+    "TCP_DISCONNECT_WITH_DATA": Reason.DISCONNECT,
+}
+
+_ERRORS = np.full(256, Error.OTHER, np.uint64)
+_ERRORS[0] = Error.NONE
+_ERRORS[errno.ECONNRESET] = Error.RESET
+_ERRORS[errno.EPIPE] = Error.PIPE
+_ERRORS[errno.ETIMEDOUT] = Error.TIMEOUT
+_ERRORS[errno.ECONNABORTED] = Error.ABORTED
+_ERRORS[errno.ECONNREFUSED] = Error.REFUSED
+# What ICMP and ICMPv6 errors become (icmp_err_convert, tab_unreach), but ECONNREFUSED.
+for _number in (
+    errno.ENETUNREACH,
+    errno.EHOSTUNREACH,
+    errno.EHOSTDOWN,
+    errno.ENONET,
+    errno.ENOPROTOOPT,
+    errno.EOPNOTSUPP,
+    errno.EACCES,
+    errno.EPROTO,
+):
+    _ERRORS[_number] = Error.UNREACHABLE
+
+_CLOSING = np.zeros(256, np.uint8)
+_CLOSING[[State.FIN_WAIT1, State.CLOSING, State.LAST_ACK]] = 1
+
+# Flags that no rule reads: without them there are fewer different words.
+_UNREAD_FLAGS = (
+    record.F_BORN
+    | record.F_RST_REASON
+    | record.F_SYSCTL
+    | record.F_CLOSE_CALLED
+    | record.F_CLOSED
+    | record.F_ADDR
+)
+_FLAGS = np.uint32(((1 << 30) - 1) & ~_UNREAD_FLAGS)
+
+_BITS = (
+    "unread",
+    "unacked",
+    "unacked-data",
+    "unsent",
+    "window-zero",
+    "probes",
+    "retransmitted",
+    "user-timeout",
+    "linger2-negative",
+    "shutdown",
+    "at-once",
+    "apart",
+    "long-fin-wait2",
+    "signalled",
+    "soft",
+    "no-port",
+    "netns-gone",
+    "close-seen",
+)
+_BIT = {name: at for at, name in enumerate(_BITS)}
+_BITS_AT, _STATE_AT, _END_AT, _ERROR_AT, _REASON_AT = (
+    np.uint64(shift) for shift in (30, 50, 54, 58, 61)
+)
+
+_SHUTDOWN_BOTH = 3
+_SAME_MOMENT_NS = 100_000
+_TIME_WAIT_S = 60
+_FW2_TW = State.FIN_WAIT2 << 4 | State.TIME_WAIT
+
+_reasons: tuple[KernelNames, NDArray[np.uint64]] | None = None
+
+
+def _reason_classes(names: KernelNames) -> NDArray[np.uint64]:
+    """Class of each reset reason of this kernel, already in place for the word."""
+    global _reasons  # noqa: PLW0603 - one kernel a process, but for tests
+    if _reasons is None or _reasons[0] is not names:
+        table = np.zeros(256, np.uint64)
+        for number, name in names.reset_reasons.items():
+            table[number & 255] = _REASONS.get(name, Reason.NONE)
+        _reasons = names, table << _REASON_AT
+    return _reasons[1]
+
+
+def _states(rows: Rows, flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """States that CLOSE was entered from; from the path where the event itself was missed."""
+    states: NDArray[np.uint8] = rows["old_state"]
+    missed = np.flatnonzero((flags & F_MISSED) != 0)
+    if len(missed):
+        path = rows["path"][missed]
+        newest = path & 15
+        final = (newest == State.CLOSE) | (newest == State.TIME_WAIT)
+        known = states[missed]
+        guess = np.where(final, path >> 4 & 15, newest)
+        states = states.copy()
+        states[missed] = np.where((known == 0) | (known == State.CLOSE), guess, known)
+    return states
+
+
+def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp], hz: int) -> None:
+    """Sets how far FIN_WAIT2 and a TIME_WAIT that came directly after it are apart.
+
+    One segment with ACK and FIN makes both changes in one softirq. The times tell that only by
+    their closeness; that an orphan does not wait in FIN_WAIT2 as a full socket, unless its time
+    there is above TCP_TIMEWAIT_LEN (tcp_rcv_state_process), tells it for sure.
+    """
+    some = rows[which]
+    last = depth(some["path"]) - 1
+    here = np.arange(len(some))
+    closed = some["at"][here, last]
+    acked = some["at"][here, last - 1]
+    known = (closed >= acked) & (acked > 0)
+    near = closed - acked < _SAME_MOMENT_NS
+    bits[which, _BIT["at-once"]] = known & near
+    bits[which, _BIT["apart"]] = known & ~near
+    linger2 = some["linger2"]
+    asked = np.where(linger2 > 0, linger2, some["fin_timeout"].astype(np.int64))
+    sure = ((some["flags"] & F_SYSCTL) != 0) | (linger2 > 0)
+    bits[which, _BIT["long-fin-wait2"]] = ~sure | (asked > _TIME_WAIT_S * hz)
+
+
+def _close_seen(path: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Whether FIN_WAIT1 or LAST_ACK is in the path: only close() and shutdown() lead there."""
+    seen = np.zeros(len(path), np.bool_)
+    for state in (State.FIN_WAIT1, State.LAST_ACK):
+        # A nibble is zero where the state was; the classic test for a zero in a word.
+        zero = path ^ np.uint32(state * 0x11111111)
+        seen |= ((zero - np.uint32(0x11111111)) & ~zero & np.uint32(0x88888888)) != 0
+    return seen
+
+
+def signatures(
+    rows: Rows, names: KernelNames, gone: NDArray[np.bool_] | None
+) -> NDArray[np.uint64]:
+    """One word for each record; ``gone``: its network namespace is known to be gone."""
+    flags = np.ascontiguousarray(rows["flags"])
+    bits = np.zeros((len(rows), 32), np.uint8)
+    states = _states(rows, flags)
+
+    # Sequence numbers wrap: differences are signed 32-bit.
+    nxt, write = rows["snd_nxt"], rows["write_seq"]
+    ahead = (nxt - rows["snd_una"]).view(np.int32)
+    queued = (write - nxt).view(np.int32)
+    unread = (rows["rcv_nxt"] - rows["copied_seq"]).view(np.int32)
+    fin = ((flags & F_DONE) != 0).view(np.uint8)
+    np.greater(unread, fin, out=bits[:, 0], casting="unsafe")
+    np.greater(ahead, 0, out=bits[:, 1], casting="unsafe")
+    # With a FIN on its way (FIN_WAIT1, CLOSING, LAST_ACK and nothing unsent) one of them is no data.
+    closing = (_CLOSING[states] != 0) & (queued == 0)
+    np.greater(ahead, closing, out=bits[:, 2], casting="unsafe")
+    np.greater(queued, 0, out=bits[:, 3], casting="unsafe")
+    np.equal(rows["snd_wnd"], 0, out=bits[:, 4], casting="unsafe")
+    np.not_equal(rows["probes_out"], 0, out=bits[:, 5], casting="unsafe")
+    np.not_equal(rows["retransmits"], 0, out=bits[:, 6], casting="unsafe")
+    np.not_equal(rows["user_timeout"], 0, out=bits[:, 7], casting="unsafe")
+    np.less(rows["linger2"], 0, out=bits[:, 8], casting="unsafe")
+    np.equal(rows["shutdown"], _SHUTDOWN_BOTH, out=bits[:, 9], casting="unsafe")
+    np.not_equal(rows["exit_code"] & np.uint32(127), 0, out=bits[:, 13], casting="unsafe")
+    error = rows["err"]
+    np.logical_and(error == rows["err_soft"], error, out=bits[:, 14], casting="unsafe")
+    np.equal(rows["lport"], 0, out=bits[:, 15], casting="unsafe")
+    if gone is not None:
+        bits[:, 16] = gone
+    bits[:, 17] = _close_seen(rows["path"]) | ((flags & F_CLOSE_CALLED) != 0)
+    direct = np.flatnonzero(
+        ((flags & (F_TW | F_TW_FIN_WAIT2)) == F_TW) & (rows["path"] & np.uint32(255) == _FW2_TW)
+    )
+    if len(direct):
+        _fin_wait2_gap(rows, bits, direct, names.hz)
+
+    words = (flags & _FLAGS).astype(np.uint64)
+    words |= (
+        np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint64) << _BITS_AT
+    )
+    words |= states.astype(np.uint64) << _STATE_AT
+    words |= rows["end"].astype(np.uint64) << _END_AT
+    words |= _ERRORS[error] << _ERROR_AT
+    reasons = _reason_classes(names)[rows["reset_reason"]]
+    words |= np.where((flags & F_RST_REASON) != 0, reasons, np.uint64(0))
+    return words
+
+
+class Words:
+    """Signatures taken apart: one boolean column for each question."""
+
+    def __init__(self, words: NDArray[np.uint64]) -> None:
+        self.words = words
+        self.state = words >> _STATE_AT & np.uint64(15)
+        self.end = words >> _END_AT & np.uint64(15)
+        self.error = words >> _ERROR_AT & np.uint64(7)
+        self.reason = words >> _REASON_AT & np.uint64(7)
+
+    def flag(self, flag: int) -> NDArray[np.bool_]:
+        """Whether a flag of the record is set. KeyError for one that is not in the word."""
+        if not flag & int(_FLAGS):
+            raise KeyError(flag)
+        holds: NDArray[np.bool_] = (self.words & np.uint64(flag)) != 0
+        return holds
+
+    def bit(self, name: str) -> NDArray[np.bool_]:
+        """Whether a comparison of ``_BITS`` held."""
+        holds: NDArray[np.bool_] = (
+            self.words >> _BITS_AT >> np.uint64(_BIT[name]) & np.uint64(1)
+        ) != 0
+        return holds

@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The verdicts: the only list of them and of the words that findings are made of.
+
+The position in each tuple is the number in ``Findings``. Codes are the contract (JSON, metrics,
+recordings, filters, docs); a new one goes to the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tracetw.verdict.evidence import EVIDENCE, MISSING
+
+__all__ = [
+    "CLOSED_BY",
+    "CONFIDENCE",
+    "EVIDENCE",
+    "FIRST_CLOSE",
+    "FORMS",
+    "LIMITS",
+    "MISSING",
+    "RESET_DIRECTIONS",
+    "TIME_WAIT",
+    "VERDICTS",
+    "VERDICT_INDEX",
+    "Verdict",
+]
+
+FORMS = ("fin-4", "fin-3", "fin-simultaneous", "rst-sent", "rst-received", "timeout")
+FIRST_CLOSE = ("none", "local", "remote", "both")
+CLOSED_BY = (
+    "app",
+    "process-exit",
+    "process-crash",
+    "oom-kill",
+    "peer",
+    "kernel-timer",
+    "kernel-memory",
+    "admin",
+    "netns-exit",
+)
+TIME_WAIT = ("none", "local", "remote", "skipped")
+CONFIDENCE = ("proven", "inferred", "weakened")
+RESET_DIRECTIONS = (None, "sent", "received")
+LIMITS = (
+    None,
+    "tcp_retries2",
+    "tcp_orphan_retries",
+    "TCP_USER_TIMEOUT",
+    "tcp_keepalive_probes",
+    "TCP_KEEPCNT",
+    "tcp_fin_timeout",
+    "TCP_LINGER2",
+)
+
+_EITHER = "either side"
+_SENDS = "the side that sends the RST"
+_RECEIVES = "the side that receives the RST"
+_TIMES_OUT = "the side that times out"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One way in which a connection can end.
+
+    Attributes:
+        code: the identifier everywhere.
+        meaning: one sentence.
+        mechanism: the kernel functions or the RFC behind it.
+        seen_by: the side whose record carries it.
+        requires: groups of evidence; it is issued only if one group is complete.
+        advice: what to do about it in production.
+        abnormal: whether somebody should look.
+    """
+
+    code: str
+    meaning: str
+    mechanism: str
+    seen_by: str
+    requires: tuple[tuple[str, ...], ...]
+    advice: str
+    abnormal: bool = True
+
+
+VERDICTS: tuple[Verdict, ...] = (
+    Verdict(
+        "orderly",
+        "Both directions were closed by FIN and both FINs were acknowledged.",
+        "RFC 9293 3.6; tcp_send_fin, tcp_fin, tcp_time_wait or tcp_timewait_state_process",
+        _EITHER,
+        (("mini-fin",), ("time-wait",), ("fin-acked",), ("peer-fin", "no-time-wait")),
+        "Nothing to do. The side that closes first carries TIME_WAIT for 60 s: let the client close "
+        "first if a server runs out of ports or buckets.",
+        abnormal=False,
+    ),
+    Verdict(
+        "abort-linger",
+        "The application closed with SO_LINGER 0 or a negative TCP_LINGER2, so the kernel sent RST.",
+        "__tcp_close, tcp_disconnect with SO_LINGER 0; __tcp_close or tcp_rcv_state_process in "
+        "FIN_WAIT2 with TCP_LINGER2 below 0",
+        _SENDS,
+        (("in-close", "linger-zero"), ("linger2-negative", "from-fin-wait2")),
+        "Data in flight is thrown away. Remove SO_LINGER 0 unless the loss is meant; it is no cure for "
+        "TIME_WAIT.",
+    ),
+    Verdict(
+        "abort-unread",
+        "The application closed with received data unread, so the kernel sent RST instead of FIN.",
+        "RFC 2525 2.17; __tcp_close, tcp_send_active_reset (TCPAbortOnClose)",
+        _SENDS,
+        (("in-close", "unread-data"), ("rst-out", "reason-close")),
+        "Read to the end of the stream before close(), or shutdown(SHUT_WR) and read until 0. The peer "
+        "may lose data that it had not read yet.",
+    ),
+    Verdict(
+        "abort-late-data",
+        "Data arrived after the application had closed, so the kernel answered with RST.",
+        "RFC 1122 4.2.2.13; tcp_rcv_state_process, tcp_timewait_state_process (TCPAbortOnData)",
+        _SENDS,
+        (("rst-in", "rst-reply"), ("rst-reply", "from-fin-wait2"), ("mini-late-data",)),
+        "The peer was still sending. Agree in the protocol who ends the exchange, or read until 0 "
+        "before close().",
+    ),
+    Verdict(
+        "abort-disconnect",
+        "The application dissolved the connection with connect(AF_UNSPEC), so the kernel sent RST.",
+        "tcp_disconnect",
+        _SENDS,
+        (("in-call",), ("in-close",)),
+        "Rare and deliberate: look at the application, or at a library that reuses its sockets.",
+    ),
+    Verdict(
+        "abort-admin",
+        "The socket was destroyed from outside (ss -K, SOCK_DESTROY or bpf_sock_destroy).",
+        "tcp_abort, called by inet_diag or a BPF program",
+        _SENDS,
+        (("error-aborted", "rst-early"), ("error-aborted", "no-reset-due")),
+        "Find who did it: an operator, a failover script, or a network manager that destroys the "
+        "sockets of an address that was removed.",
+    ),
+    Verdict(
+        "abort-memory",
+        "The kernel gave the orphaned socket up for lack of memory or for too many orphans.",
+        "tcp_check_oom in __tcp_close and in tcp_out_of_resources (TCPAbortOnMemory)",
+        _SENDS,
+        (("orphaned-in-close", "rst-out"), ("orphan", "rst-early"), ("reason-memory",)),
+        "Compare /proc/net/sockstat with net.ipv4.tcp_max_orphans and tcp_mem, and find who leaves so "
+        "many closed connections behind with unsent data.",
+    ),
+    Verdict(
+        "abort-listener",
+        "The listener closed while the connection waited in its accept queue.",
+        "inet_csk_listen_stop, inet_child_forget, tcp_disconnect",
+        _SENDS,
+        (("unaccepted", "rst-out"),),
+        "Drain before a restart: keep the listener open until the queue is empty, hand it to the next "
+        "process, or set net.ipv4.tcp_migrate_req with SO_REUSEPORT.",
+    ),
+    Verdict(
+        "peer-reset",
+        "A peer that had the connection, or had just closed it, aborted it with RST.",
+        "tcp_validate_incoming, tcp_reset. A live connection's RST has ACK and, once negotiated, "
+        "timestamps; a bare RST after the peer's FIN that answers data or nothing but an ACK of ours "
+        "counts here as well: the peer had closed and did not wait for our FIN",
+        _RECEIVES,
+        (
+            ("rst-in", "rst-with-ack"),
+            ("rst-in", "rst-with-timestamp"),
+            ("rst-in", "peer-fin", "unacked-data"),
+            ("rst-in", "nothing-unanswered"),
+            ("mini-rst",),
+        ),
+        "The reason is at the peer: trace there (abort-unread, abort-linger, abort-late-data, a crash), "
+        "or look for a proxy or firewall that resets on its own.",
+    ),
+    Verdict(
+        "peer-lost-state",
+        "A segment of ours met no socket at the peer, which answered with a bare RST.",
+        "RFC 9293 3.5.2; at the peer tcp_v4_send_reset without a socket, from a listener or from "
+        "TIME_WAIT; here tcp_reset",
+        _RECEIVES,
+        (
+            ("rst-in", "rst-without-ack"),
+            ("rst-in", "rst-without-timestamp"),
+            ("mini-rst", "rst-without-ack"),
+        ),
+        "The peer rebooted, was failed over, dropped the connection after a timeout, or an address "
+        "moved. Use keepalives shorter than the shortest timeout on the way.",
+    ),
+    Verdict(
+        "stale-syn-reset",
+        "The peer had forgotten the connection and opened it anew from the same port; our challenge "
+        "ACK to its SYN was answered with RST.",
+        "RFC 5961 4; tcp_send_challenge_ack, then tcp_reset",
+        _RECEIVES,
+        (("rst-in", "syn-hit"),),
+        "The peer restarted without closing. Harmless for the new connection; this end held a dead one "
+        "until then, which keepalives would have found earlier.",
+    ),
+    Verdict(
+        "retransmit-exhausted",
+        "Data was retransmitted until the limit and nothing came back.",
+        "tcp_retransmit_timer, tcp_write_timeout, tcp_write_err (TCPAbortOnTimeout)",
+        _TIMES_OUT,
+        (("error-timeout", "unacked", "retransmitted"),),
+        "The peer or the way to it is silent: host down, cable, firewall that drops. TCP_USER_TIMEOUT "
+        "or a lower net.ipv4.tcp_retries2 finds it sooner than the default 15 minutes.",
+    ),
+    Verdict(
+        "fin-exhausted",
+        "Our FIN was retransmitted until the limit and never acknowledged.",
+        "tcp_write_timeout, tcp_orphan_retries in FIN_WAIT1, CLOSING or LAST_ACK (TCPAbortOnTimeout)",
+        _TIMES_OUT,
+        (
+            ("error-timeout", "unacked", "retransmitted", "from-fin-wait1"),
+            ("error-timeout", "unacked", "retransmitted", "from-closing"),
+            ("error-timeout", "unacked", "retransmitted", "from-last-ack"),
+        ),
+        "The peer vanished before the close was complete; the application saw no error. Data written "
+        "just before close() may be lost: confirm it in the protocol if it matters.",
+    ),
+    Verdict(
+        "user-timeout",
+        "Something of ours stayed unanswered for as long as TCP_USER_TIMEOUT allows.",
+        "RFC 5482; tcp_write_timeout, tcp_probe_timer or tcp_keepalive_timer",
+        _TIMES_OUT,
+        (
+            ("error-timeout", "user-timeout-set", "unacked"),
+            ("error-timeout", "user-timeout-set", "unsent"),
+            ("user-timeout-set", "rst-early", "probes-unanswered"),
+        ),
+        "Working as asked. If it fires on live peers, raise it above the longest pause or loss episode "
+        "that is to be survived.",
+    ),
+    Verdict(
+        "keepalive-expired",
+        "Keepalive probes stayed unanswered until the limit.",
+        "tcp_keepalive_timer, tcp_send_active_reset, tcp_write_err",
+        _TIMES_OUT,
+        (("rst-early", "probes-unanswered", "nothing-unanswered"),),
+        "The idle peer vanished, or a NAT or firewall forgot the connection: let keepalives start "
+        "earlier than its idle timeout.",
+    ),
+    Verdict(
+        "window-probe-expired",
+        "The peer's window was closed and stayed so, or the probes of it went unanswered, until the "
+        "limit.",
+        "tcp_probe_timer, tcp_rtx_probe0_timed_out, tcp_write_err",
+        _TIMES_OUT,
+        (("error-timeout", "window-zero", "unsent"), ("error-timeout", "window-zero", "unacked")),
+        "The receiver stopped reading, then vanished. Look at the reader's backlog; a limit of the "
+        "application's own on stalled writes ends this sooner.",
+    ),
+    Verdict(
+        "fin-wait2-timeout",
+        "Our FIN was acknowledged but the peer never sent its own; the orphan was dropped.",
+        "tcp_time_wait with FIN_WAIT2, tw_timer_handler; tcp_keepalive_timer for times above 60 s",
+        _TIMES_OUT,
+        (("mini-timeout",), ("from-fin-wait2", "orphan", "rst-early")),
+        "The peer does not close its end: a descriptor leak there, or a half-closed stream that is "
+        "longer than net.ipv4.tcp_fin_timeout. Many CLOSE_WAIT sockets at the peer confirm it.",
+    ),
+    Verdict(
+        "unreachable",
+        "Sending ended with an unreachable error from ICMP, ARP or the routing table.",
+        "tcp_v4_err or tcp_v6_err sets sk_err_soft, tcp_write_err reports it",
+        _TIMES_OUT,
+        (("error-unreachable",),),
+        "Check the route, the neighbour and the firewall that sent the ICMP error (ip route get, "
+        "ip neigh).",
+    ),
+    Verdict(
+        "output-blocked",
+        "Our packets never left this host until the limit was reached.",
+        "tcp_write_xmit fails, so the probe timer runs although the peer's window is open; "
+        "tcp_probe_timer, tcp_write_err",
+        _TIMES_OUT,
+        (("error-timeout", "unsent", "window-open"),),
+        "The cause is on this host: an output rule of its own firewall, a full or broken qdisc, a "
+        "policy route. Look at nft list ruleset and tc -s qdisc.",
+    ),
+    Verdict(
+        "namespace-gone",
+        "The network namespace was torn down under the connection.",
+        "inet_twsk_purge, tcp_out_of_resources and __tcp_close when check_net fails",
+        "neither side",
+        (("netns-gone",), ("orphaned-in-close", "no-error")),
+        "Usual when a container stops. The peer learns of it only when it sends or probes.",
+        abnormal=False,
+    ),
+    Verdict(
+        "connect-refused",
+        "The peer or a firewall refused the connection.",
+        "tcp_rcv_synsent_state_process, tcp_reset; or an ICMP port unreachable",
+        "the side that connects",
+        (("from-syn-sent", "rst-in"), ("from-syn-sent", "error-refused")),
+        "Nobody listens at that address and port, or a rule rejects: check the service and the port.",
+    ),
+    Verdict(
+        "connect-timeout",
+        "The SYN was retransmitted until the limit and nothing came back.",
+        "tcp_write_timeout with net.ipv4.tcp_syn_retries or TCP_SYNCNT, tcp_write_err",
+        "the side that connects",
+        (("from-syn-sent", "error-timeout"),),
+        "The host is down, the way is filtered, or the listener's backlog overflows (ListenOverflows "
+        "at the peer).",
+    ),
+    Verdict(
+        "connect-aborted",
+        "The attempt to connect was given up on this side before it was answered.",
+        "tcp_close or tcp_disconnect in SYN_SENT, tcp_abort, or tcp_v4_connect that failed",
+        "the side that connects",
+        (("from-syn-sent",), ("from-syn-recv",)),
+        "Usually a connect timeout of the application itself, or a race of several addresses. Without "
+        "a local port: ports are exhausted (see tracetw timewait).",
+        abnormal=False,
+    ),
+    Verdict(
+        "accept-aborted",
+        "The connection ended on the listening side before the handshake was complete.",
+        "a child in SYN_RECV: tcp_reset, tcp_write_err, or tcp_v4_syn_recv_sock that failed",
+        "the side that listens",
+        (("from-syn-recv",),),
+        "Usually the client gave up. If frequent, look at the accept queue (ss -lt, ListenOverflows).",
+        abnormal=False,
+    ),
+    Verdict(
+        "undetermined",
+        "The evidence for every other verdict was incomplete; the record says what was missing.",
+        "an event was lost, began before the trace, or leaves no trace on this kernel",
+        _EITHER,
+        ((),),
+        "See tracetw doctor for what this kernel cannot show, and the summary for lost records.",
+    ),
+)
+
+VERDICT_INDEX = {verdict.code: number for number, verdict in enumerate(VERDICTS)}
