@@ -78,6 +78,10 @@ BPF_F_TABLE("array", u32, struct keys, closing_keys, CLOSING_SLOTS / WAYS, BPF_F
 BPF_F_TABLE("array", u32, struct close_record, closing, CLOSING_SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct keys, mini_keys, MINI_SLOTS / WAYS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct close_record, minis, MINI_SLOTS, BPF_F_MMAPABLE);
+#ifndef HAVE_RX_SK
+/* The mini-socket of each slot, where a packet does not tell which one it met. */
+BPF_F_TABLE("array", u32, u64, mini_tws, MINI_SLOTS, 0);
+#endif
 /* One record per CPU that is destroyed, but may still be answered with a RST (probes/destroy.c). */
 BPF_F_TABLE("array", u32, struct close_record, held, CPUS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, stats, STATS, BPF_F_MMAPABLE);

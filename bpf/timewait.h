@@ -64,18 +64,19 @@ static __always_inline int mini_waits(const void *tw)
 	return mini_slot(tuple_key(&t)).key != 0;
 }
 
-/* A FIN_WAIT2 mini-socket ended in this way: its record is complete. Sent once, even if two CPUs see it. */
-static __always_inline void mini_end(const void *tw, u8 end, u32 state, u32 flags, u8 reason)
+/* sk_nulls_del_node_init_rcu() clears pprev: the mini-socket has been taken down. */
+static __always_inline int unhashed(const void *tw)
 {
-	struct close_record *r;
-	struct slot slot;
-	struct tuple t;
-	u64 key;
+	return !FIELD(u64, tw, OFF_SKC_NULLS_NODE + 8);
+}
 
-	tuple_of_common(&t, tw);
-	key = tuple_key(&t);
-	slot = mini_slot(key);
-	r = mini_at(slot);
+/* The FIN_WAIT2 mini-socket of this tuple ended: its record is complete. Sent once, even if two CPUs see it. */
+static __always_inline void mini_end_of(const struct tuple *t, u8 end, u32 state, u32 flags, u8 reason)
+{
+	u64 key = tuple_key(t);
+	struct slot slot = mini_slot(key);
+	struct close_record *r = mini_at(slot);
+
 	if (!r || !swap(slot.key, key, KEY_BUSY))
 		return;
 	r->flags |= flags;
@@ -83,8 +84,16 @@ static __always_inline void mini_end(const void *tw, u8 end, u32 state, u32 flag
 	record_step(r, state, bpf_ktime_get_ns());
 #ifdef WANT_TIMEWAITS
 	if (end == END_FIN)
-		carrier_event(r, &t, TIMEWAIT_ENTERED);
+		carrier_event(r, t, TIMEWAIT_ENTERED);
 #endif
 	send(r, end);
 	slot_free(slot, r);
+}
+
+static __always_inline void mini_end(const void *tw, u8 end, u32 state, u32 flags, u8 reason)
+{
+	struct tuple t;
+
+	tuple_of_common(&t, tw);
+	mini_end_of(&t, end, state, flags, reason);
 }

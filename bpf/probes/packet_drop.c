@@ -8,12 +8,6 @@
 #define TCP_FLAG_RST 0x04
 #define TCP_FLAG_ACK 0x10
 
-/* sk_nulls_del_node_init_rcu() clears pprev: the mini-socket has been taken down. */
-static __always_inline int unhashed(const void *sk)
-{
-	return !FIELD(u64, sk, OFF_SKC_NULLS_NODE + 8);
-}
-
 int packet_drop(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *sk = (const void *)ctx->args[3];

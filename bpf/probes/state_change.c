@@ -47,6 +47,14 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	copy = mini_at(slot);
 	if (!copy)
 		return END_FULL;
+#ifndef HAVE_RX_SK
+	{
+		u64 *known = mini_tws.lookup(&slot.index);
+
+		if (known)
+			*known = tw;
+	}
+#endif
 	__builtin_memcpy(copy, r, sizeof(*r));
 	/* The FIN may have come on another CPU while the slot was being filled. */
 	if (mini_substate((const void *)tw) == TCP_TIME_WAIT)

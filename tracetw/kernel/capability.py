@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tracetw.kernel.btf import Btf
 
-__all__ = ["HOOKS", "Capability", "Hook", "Want", "survey"]
+__all__ = ["HOOKS", "Capability", "Hook", "Want", "choose", "survey"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +24,7 @@ class Hook:
         gives: what is known by it.
         lost: what is not known without it.
         needed: tracing makes no sense without it.
+        stands_in_for: the better program that makes this one superfluous.
     """
 
     program: str
@@ -33,6 +34,7 @@ class Hook:
     gives: str
     lost: str
     needed: bool = False
+    stands_in_for: str = ""
 
 
 HOOKS = (
@@ -92,7 +94,16 @@ HOOKS = (
         "skb",
         4,
         "the end of FIN_WAIT2 after close(), drops, challenge ACKs",
+        "drop events, a SYN on a live connection",
+    ),
+    Hook(
+        "packet_drop_skb",
+        "kfree_skb",
+        "skb",
+        2,
+        "the end of FIN_WAIT2 after close(), by reading the packet",
         "the peer's FIN after our close() is not seen: such closes are undetermined",
+        stands_in_for="packet_drop",
     ),
     Hook(
         "timer_expire",
@@ -121,6 +132,20 @@ def _has_third_argument(btf: Btf, event: str) -> bool:
 
 
 WANTS = (
+    Want(
+        "HAVE_CAST",
+        lambda btf: btf.function("bpf_rdonly_cast") is not None,
+        "direct-loads",
+        "fields are loaded, not copied by a helper: half the cost",
+        "speed only",
+    ),
+    Want(
+        "HAVE_RX_SK",
+        lambda btf: (btf.tracepoint_args("kfree_skb") or 0) > len(("skb", "location", "reason")),
+        "drop-socket",
+        "the socket that a dropped packet met",
+        "its tuple is read from the packet",
+    ),
     Want(
         "HAVE_RESET_REASON",
         # Linux kernel commits of the series "Implement reset reason mechanism" (in v6.10)
@@ -151,22 +176,40 @@ class Capability:
     lost_without: str
 
 
-def has_hook(btf: Btf, hook: Hook) -> bool:
-    """Does this kernel have the tracepoint, with as many arguments as the program reads?"""
-    return (btf.tracepoint_args(hook.event) or 0) >= hook.args
+def choose(
+    btf: Btf, without: frozenset[str] = frozenset()
+) -> tuple[tuple[Hook, ...], tuple[Hook, ...], frozenset[str]]:
+    """Look at a kernel: (hooks to use, hooks it lacks, macros of the facts it has).
+
+    Args:
+        btf: of the kernel.
+        without: slugs and programs to do without even if they are there, for tests.
+    """
+    have = frozenset(w.macro for w in WANTS if w.slug not in without and w.present(btf))
+    there = [
+        hook
+        for hook in HOOKS
+        if hook.program not in without and (btf.tracepoint_args(hook.event) or 0) >= hook.args
+    ]
+    names = {hook.program for hook in there}
+    used = tuple(hook for hook in there if hook.stands_in_for not in names)
+    stood_in = {hook.stands_in_for for hook in used}
+    absent = tuple(
+        hook for hook in HOOKS if hook.program not in names | stood_in and not hook.stands_in_for
+    )
+    return used, absent, have
 
 
 def survey(btf: Btf | None = None) -> list[Capability]:
     """What this kernel lets us see. Raises OSError and BtfError when there is no usable BTF."""
     btf = btf or Btf.read()
+    used, _, have = choose(btf)
     rows = [
-        Capability(
-            hook.program, f"{hook.system}:{hook.event}", has_hook(btf, hook), hook.gives, hook.lost
-        )
+        Capability(hook.program, f"{hook.system}:{hook.event}", hook in used, hook.gives, hook.lost)
         for hook in HOOKS
+        if hook in used or not hook.stands_in_for
     ]
     rows += [
-        Capability(want.slug, "argument", want.present(btf), want.gives, want.lost)
-        for want in WANTS
+        Capability(want.slug, "BTF", want.macro in have, want.gives, want.lost) for want in WANTS
     ]
     return rows

@@ -54,7 +54,7 @@ OFFSETS: dict[str, str | tuple[str, ...]] = {
     "OFF_SKB_PROTOCOL": "sk_buff.protocol",
     "OFF_SKB_NETWORK_HEADER": "sk_buff.network_header",
     "OFF_SKB_TRANSPORT_HEADER": "sk_buff.transport_header",
-    "OFF_DEV_NET": "net_device.nd_net",
+    "OFF_DEV_NET": "net_device.nd_net.net",
     "OFF_CB_SEQ": "tcp_skb_cb.seq",
     "OFF_CB_TCP_FLAGS": "tcp_skb_cb.tcp_flags",
     "OFF_TASK_FLAGS": "task_struct.flags",
@@ -200,7 +200,7 @@ def casts(btf: Btf) -> dict[str, int]:
     if number is None:
         return {}
     types = {f"TYPE_{name}": btf.number(name) for name in STRUCTURES}
-    return {"HAVE_CAST": 1, "CAST_CALL": CAST_CALL, "CAST_FUNCTION": number, **types}
+    return {"CAST_CALL": CAST_CALL, "CAST_FUNCTION": number, **types}
 
 
 def load_facts(btf: Btf, *, direct: bool) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from tracetw.errors import CannotTrace
 from tracetw.event.names import KernelNames
 from tracetw.kernel.btf import Btf, BtfError
-from tracetw.kernel.capability import HOOKS, WANTS, Hook, has_hook
+from tracetw.kernel.capability import Hook, choose
 from tracetw.kernel.layout import Missing, casts, constants, load_facts
 
 __all__ = ["HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
@@ -108,6 +108,7 @@ def make_plan(
     passes: str = "1",
     events: frozenset[str] = frozenset(),
     sizes: Sizes | None = None,
+    without: frozenset[str] = frozenset(),
 ) -> Plan:
     """Choose hooks and write the macros.
 
@@ -117,13 +118,13 @@ def make_plan(
         passes: C expression over ``struct close_record *r``: is this one wanted?
         events: single events wanted, keys of ``EVENTS``.
         sizes: room; None takes the defaults.
+        without: capabilities to do without though the kernel has them, for tests.
 
     Raises:
         CannotTrace: the kernel lacks a hook or a field without which nothing can be told.
     """
     sizes = sizes or Sizes()
-    present = [hook for hook in HOOKS if has_hook(btf, hook)]
-    absent = tuple(hook for hook in HOOKS if hook not in present)
+    present, absent, have = choose(btf, without)
     for hook in absent:
         if hook.needed:
             raise CannotTrace(
@@ -132,7 +133,7 @@ def make_plan(
             )
     names = kernel_names(btf, hz)
     try:
-        direct = casts(btf)
+        direct = casts(btf) if "HAVE_CAST" in have else {}
         values = constants(btf) | direct
         facts = load_facts(btf, direct=bool(direct))
     except Missing as missing:
@@ -140,7 +141,7 @@ def make_plan(
             f"this kernel's BTF has no field {missing}", "see tracetw doctor, and report it"
         ) from missing
     macros = {name: str(value) for name, value in values.items()}
-    macros |= {want.macro: "1" for want in WANTS if want.present(btf)}
+    macros |= dict.fromkeys(have, "1")
     macros |= {
         "CONN_SLOTS": str(sizes.conn_slots),
         "CLOSING_SLOTS": str(sizes.closing_slots),

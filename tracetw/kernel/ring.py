@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 __all__ = ["Ring"]
 
-_BUSY = np.uint32(1 << 31)
+# The busy bit is above it: a marked length is no less than this.
 _DISCARD = np.uint32(1 << 30)
 _HEADER = 8
 
@@ -53,6 +53,7 @@ class Ring:
         self._lengths = rows["length"]
         self._records = rows["record"]
         self._row = row.itemsize
+        self._peeked = 0
         self.capacity = len(rows)
         """records"""
 
@@ -60,31 +61,22 @@ class Ring:
         """Records that wait to be read, at least."""
         return (int(self._producer[0]) - int(self._consumer[0])) // self._row
 
-    def take(self, most: int = 1 << 14) -> NDArray[np.void]:
-        """Copy out what is ready, oldest first, and give the room back.
+    def peek(self, most: int = 1 << 14) -> NDArray[np.void]:
+        """What is ready, oldest first, in place: read-only, and valid until :meth:`release`.
 
-        Returns up to ``most`` records (an empty array for none). Stops at a record that is still
-        being written.
+        Up to ``most`` records, an empty array for none; fewer than are ready where the buffer
+        turns over. Stops at a record that is still being written.
         """
         begin = int(self._consumer[0]) // self._row
-        count = min(int(self._producer[0]) // self._row - begin, most)
-        if count <= 0:
-            return self._records[:0].copy()
         first = begin % self.capacity
-        parts = [(first, min(first + count, self.capacity))]
-        if first + count > self.capacity:
-            parts.append((0, first + count - self.capacity))
-        taken = []
-        done = 0
-        for low, high in parts:
-            lengths = self._lengths[low:high]
-            busy = np.flatnonzero(lengths & _BUSY)
-            ready = int(busy[0]) if len(busy) else high - low
-            part = self._records[low : low + ready]
-            discarded = lengths[:ready] & _DISCARD
-            taken.append(part[discarded == 0] if discarded.any() else part.copy())
-            done += ready
-            if len(busy):
-                break
-        self._consumer[0] = (begin + done) * self._row
-        return np.concatenate(taken) if len(taken) > 1 else taken[0]
+        count = min(int(self._producer[0]) // self._row - begin, most, self.capacity - first)
+        lengths = self._lengths[first : first + max(count, 0)]
+        marked = np.flatnonzero(lengths >= _DISCARD)
+        # bpf_ringbuf_output() never discards, so a mark is the busy one.
+        self._peeked = int(marked[0]) if len(marked) else len(lengths)
+        return self._records[first : first + self._peeked]
+
+    def release(self) -> None:
+        """Give the room of the last :meth:`peek` back to the kernel."""
+        self._consumer[0] += np.uint64(self._peeked * self._row)
+        self._peeked = 0

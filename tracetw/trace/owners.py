@@ -17,22 +17,23 @@ __all__ = ["resolve"]
 Rows = NDArray[np.void]
 
 
-def resolve(rows: Rows, listeners: Listeners) -> None:
-    """Fill in pid, comm and ``owner_from`` where something can be known; changes ``rows``.
+def resolve(rows: Rows, listeners: Listeners) -> Rows:
+    """The rows with pid, comm and ``owner_from`` filled in where something can be known.
 
     A socket that its application still holds is looked for among the descriptors of all processes;
     one that nobody has accepted yet belongs to the listener. What connect() told needs only the
     name. Anything else stays unknown: a guess would be worse.
     """
     if (rows["owner_from"] == Owner.CLOSE).all():
-        return
+        return rows
+    rows = rows.copy()
     for index in np.flatnonzero(rows["owner_from"] == Owner.CONNECT):
         if rows["end"][index] != End.PENDING:
             name = process.comm(int(rows["pid"][index]))
             rows["comm"][index] = name.encode()[:15] if name else b""
     held = np.flatnonzero((rows["end"] == End.PENDING) & (rows["flags"] & F_DEAD == 0))
     if not len(held):
-        return
+        return rows
     owners = process.owners_by_inode({int(inode) for inode in rows["inode"][held] if inode})
     for index in held:
         row = rows[index]
@@ -45,6 +46,7 @@ def resolve(rows: Rows, listeners: Listeners) -> None:
         else:
             _put(rows, index, None, None, Owner.NONE)
 
+    return rows
 
 def _put(rows: Rows, index: np.intp, pid: int | None, comm: str | None, how: Owner) -> None:
     rows["pid"][index] = pid or 0

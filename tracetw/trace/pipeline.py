@@ -57,7 +57,7 @@ class Pipeline:
         """Finished connections."""
         if not len(rows):
             return
-        resolve(rows, self._listeners)
+        rows = resolve(rows, self._listeners)
         findings = judge(rows, self._scene.names, lossy=self._lossy)
         self._tally.add(rows, findings)
         self.traced += len(rows)

@@ -119,7 +119,7 @@ class _Trace:
         """Every hook is attached: for people and for programs."""
         absent = [hook.program for hook in self._session.plan.absent]
         without = f" (without {', '.join(absent)}: see tracetw doctor)" if absent else ""
-        _say(f"tracing TCP closes{without}, Ctrl-C ends")
+        _say(f"tracing TCP closes{without}, Ctrl-C ends\n")
         if self._options.output != "json":
             self._sink.head()
         if self._options.ready_fd is not None:
@@ -152,10 +152,11 @@ class _Trace:
                 pipeline.losses(source.losses())
                 pipeline.closes(source.stale())
                 next_audit = now + _AUDIT
-            rows = source.take()
-            pipeline.closes(rows)
+            pipeline.closes(source.take())
+            source.release()
             if events is not None:
-                pipeline.events(events.take())
+                pipeline.events(events.peek())
+                events.release()
             if now >= next_sweep:
                 pipeline.closes(source.overdue())
                 next_sweep = now + _SWEEP
@@ -181,14 +182,16 @@ class _Trace:
             self._sink.summary(summary)
         from tracetw.sink.summary import summary_text  # noqa: PLC0415  tabulate, once, at the end
 
-        _say_text(summary_text(summary))
+        _say(summary_text(summary))
 
     def _rest(self) -> None:
         events = self._session.events
         while self._session.closes.pending():
             self._pipeline.closes(self._source.take())
+            self._source.release()
         while events is not None and events.pending():
-            self._pipeline.events(events.take())
+            self._pipeline.events(events.peek())
+            events.release()
         self._pipeline.closes(self._source.overdue(everything=True))
         self._pipeline.losses(self._source.losses())
 
@@ -224,11 +227,7 @@ def _sink(options: TraceOptions, scene: Scene) -> Sink:
     )
 
 
-def _say(message: str) -> None:
-    _say_text(f"tracetw: {message}\n")
-
-
-def _say_text(text: str) -> None:
+def _say(text: str) -> None:
     """To stderr, which may be gone."""
     try:
         sys.stderr.write(text)

@@ -54,8 +54,11 @@ class Source:
         self._misses = session.misses()
 
     def take(self) -> Rows:
-        """Finished records that have arrived, none that was given before."""
-        rows = self._session.closes.take()
+        """Finished records that have arrived, none that was given before.
+
+        They lie in the ring, read-only, until :meth:`release`.
+        """
+        rows = self._session.closes.peek()
         if not len(rows) or not self._early:
             return rows
         again = np.isin(rows["sk"], np.fromiter((sk for sk, _ in self._early), "<u8"))
@@ -66,6 +69,10 @@ class Source:
             else:
                 again[index] = False
         return rows[~again] if again.any() else rows
+
+    def release(self) -> None:
+        """The records of the last :meth:`take` have been dealt with."""
+        self._session.closes.release()
 
     def overdue(self, *, everything: bool = False) -> Rows:
         """Records that wait for too long (at the end: all of them), marked so in ``end``."""
