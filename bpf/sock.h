@@ -144,6 +144,7 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	r->rport = bpf_ntohs(f.dport);
 	r->netns = GET(u32, net, f.net, OFF_NET_INUM);
 	r->old_state = from;
+	r->end = END_NONE;
 	r->err = f.err;
 	r->err_soft = f.err_soft;
 	if (f.sk_flags & 1ull << BIT_SOCK_DEAD)

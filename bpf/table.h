@@ -141,16 +141,52 @@ static __always_inline struct slot mini_slot(u64 key)
 	return slot_find(mini_keys.lookup(&set), set, key);
 }
 
-static __always_inline struct slot mini_take(u64 key)
-{
-	u32 set = set_of(key, MINI_SLOTS);
-
-	return slot_take(mini_keys.lookup(&set), set, key);
-}
-
 static __always_inline struct close_record *mini_at(struct slot slot)
 {
 	return slot.key ? minis.lookup(&slot.index) : 0;
+}
+
+/* A mini-socket lives 60 s (TCP_TIMEWAIT_LEN); user space has reported one that vanished long before this. */
+#define MINI_GONE_NS 120000000000ull
+
+static __always_inline int mini_gone(const struct close_record *r, u64 now)
+{
+	u64 last = r->at[0];
+
+	/* Steps go up in time, 0 behind the last one. */
+	last = r->at[1] > last ? r->at[1] : last;
+	last = r->at[2] > last ? r->at[2] : last;
+	last = r->at[3] > last ? r->at[3] : last;
+	last = r->at[4] > last ? r->at[4] : last;
+	return last + MINI_GONE_NS < now;
+}
+
+/* A slot for this tuple: where an earlier mini-socket of it vanished unseen, a free one, one long gone. */
+static __always_inline struct slot mini_take(u64 key)
+{
+	u32 set = set_of(key, MINI_SLOTS);
+	struct keys *keys = mini_keys.lookup(&set);
+	struct slot slot = slot_find(keys, set, key);
+	u64 now;
+
+	if (slot.key)
+		return slot;
+	slot = slot_take(keys, set, key);
+	if (slot.key || !keys)
+		return slot;
+	now = bpf_ktime_get_ns();
+#pragma unroll
+	for (u32 way = 0; way < WAYS; way++) {
+		u32 index = set * WAYS + way;
+		struct close_record *r = minis.lookup(&index);
+		u64 old = keys->key[way];
+
+		if (!slot.key && r && old != KEY_BUSY && mini_gone(r, now) && swap(&keys->key[way], old, key)) {
+			slot.key = &keys->key[way];
+			slot.index = index;
+		}
+	}
+	return slot;
 }
 
 /* A reader in user space believes a record that has flags: they go first. */

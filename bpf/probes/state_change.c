@@ -47,6 +47,8 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	copy = mini_at(slot);
 	if (!copy)
 		return END_FULL;
+	if (copy->flags)
+		send(copy, END_STALE);
 #ifndef HAVE_RX_SK
 	{
 		u64 *known = mini_tws.lookup(&slot.index);

@@ -155,10 +155,10 @@ class Session:
 
         ``end`` is ``DESTROY`` for those that only wait for a RST that may follow.
         """
-        closing = self._closing[np.flatnonzero(self._keys)]
-        # A record that is just being written has no flags yet.
+        # The kernel writes meanwhile: look at a copy. A record that is being written has no flags.
+        closing = self._closing[np.flatnonzero(self._keys.copy())]
         closing = closing[(closing["flags"] & F_CLOSED) != 0]
-        held = self._held[np.flatnonzero(self._held["flags"] & F_CLOSED)]
+        held = self._held[np.flatnonzero(self._held["flags"].copy() & F_CLOSED)]
         return np.concatenate([closing, held]) if len(held) else closing
 
     def minis(self) -> NDArray[np.void]:
@@ -167,7 +167,7 @@ class Session:
         The table is mapped for the moment only: its pages would count as ours.
         """
         rows = self._table("minis", CLOSE, self.plan.sizes.mini_slots)
-        return rows[np.flatnonzero(rows["flags"] & F_CLOSED)]
+        return rows[np.flatnonzero(rows["flags"].copy() & F_CLOSED)]
 
     def programs(self) -> dict[str, int]:
         """Descriptors of the programs by name, for measurements."""

@@ -48,8 +48,7 @@ class Source:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._early: set[tuple[int, int]] = set()
-        self._stale: set[tuple[int, int]] = set()
+        self._given: set[tuple[int, int]] = set()
         self._counted = dict.fromkeys(_WHERE, 0)
         self._misses = session.misses()
 
@@ -59,13 +58,13 @@ class Source:
         They lie in the ring, read-only, until :meth:`release`.
         """
         rows = self._session.closes.peek()
-        if not len(rows) or not self._early:
+        if not len(rows) or not self._given:
             return rows
-        again = np.isin(rows["sk"], np.fromiter((sk for sk, _ in self._early), "<u8"))
+        again = np.isin(rows["sk"], np.fromiter((sk for sk, _ in self._given), "<u8"))
         for index in np.flatnonzero(again):
             identity = _identity(rows[index])
-            if identity in self._early:
-                self._early.discard(identity)
+            if identity in self._given:
+                self._given.discard(identity)
             else:
                 again[index] = False
         return rows[~again] if again.any() else rows
@@ -83,11 +82,11 @@ class Source:
         destroyed = rows["end"] == End.DESTROY
         due = np.where(destroyed, age > _SOFTIRQ_NS, age > _PATIENCE_NS) | everything
         for index in np.flatnonzero(due):
-            due[index] = _identity(rows[index]) not in self._early
+            due[index] = _identity(rows[index]) not in self._given
         rows = rows[due]
         # What is in the ring by now was not waiting: it is taken from there.
         rows["end"] = np.where(rows["end"] == End.DESTROY, End.DESTROY, End.PENDING)
-        self._early |= {_identity(row) for row in rows}
+        self._given |= {_identity(row) for row in rows}
         return rows
 
     def stale(self) -> Rows:
@@ -97,16 +96,16 @@ class Source:
             return rows
         age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - end_ns(rows)
         rows = rows[age > _MINI_NS]
-        fresh = [index for index, row in enumerate(rows) if _identity(row) not in self._stale]
+        fresh = [index for index, row in enumerate(rows) if _identity(row) not in self._given]
         rows = rows[fresh]
-        self._stale |= {_identity(row) for row in rows}
+        self._given |= {_identity(row) for row in rows}
         rows["end"] = End.STALE
         return rows
 
     def unfinished(self) -> int:
         """Connections that are closed here and wait in FIN_WAIT2 for the peer's FIN."""
         rows = self._session.minis()
-        return sum(_identity(row) not in self._stale for row in rows)
+        return sum(_identity(row) not in self._given for row in rows)
 
     def idle(self) -> bool:
         """Nothing is in the rings or waits for an application."""
@@ -114,7 +113,7 @@ class Source:
         return (
             not self._session.closes.pending()
             and not (events is not None and events.pending())
-            and all(_identity(row) in self._early for row in self._session.waiting())
+            and all(_identity(row) in self._given for row in self._session.waiting())
         )
 
     def losses(self) -> list[Lost]:

@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The filters of ``tracetw trace``: one set of connections, a tracer at once for each filter."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from tests.kernel.kit.cgroup import joined
+from tests.kernel.kit.polling import eventually
+from tests.kernel.kit.processes import Actor
+from tests.kernel.kit.topology import Pair
+from tests.kernel.kit.tracer import Tracer
+
+# Host and server port of a connection end.
+End: TypeAlias = tuple[str, int]
+
+QUICK, SIX, RESET, LONG = 7001, 7002, 7003, 7004
+LONG_S = 0.7
+ALL = {(host, port) for host in "ab" for port in (QUICK, SIX, RESET, LONG)}
+
+
+def ends(*ports: int) -> set[End]:
+    """Both ends of connections."""
+    return {end for end in ALL if end[1] in ports}
+
+
+def at(host: str) -> set[End]:
+    """The ends on one host."""
+    return {end for end in ALL if end[0] == host}
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """The hosts and the two client processes, which exist before the tracers start."""
+
+    pair: Pair
+    alpha: Actor
+    beta: Actor
+    group: str | None  # of alpha, as a path below the mount of cgroup version 2
+
+
+Options: TypeAlias = Callable[[Cast], list[str]]
+
+CASES: dict[str, tuple[Options, set[End]]] = {
+    "none": (lambda _: [], ALL),
+    "port": (lambda _: ["--port", "7001"], ends(QUICK)),
+    "ports": (lambda _: ["--port", "7001", "--port", "7002"], ends(QUICK, SIX)),
+    "local-port": (lambda _: ["--local-port", "7001"], {("b", QUICK)}),
+    "remote-port": (lambda _: ["--remote-port", "7001"], {("a", QUICK)}),
+    "addr-v4": (lambda _: ["--addr", "10.99.0.0/24"], ends(QUICK, RESET, LONG)),
+    "addr-v4-host": (lambda _: ["--addr", "10.99.0.1"], ends(QUICK, RESET, LONG)),
+    "addr-v4-other": (lambda _: ["--addr", "10.98.0.0/16"], set()),
+    "addr-v6": (lambda _: ["--addr", "fd99::/64"], ends(SIX)),
+    "addr-all-v6": (lambda _: ["--addr", "::/0"], ends(SIX)),
+    "pid": (lambda cast: ["--pid", str(cast.alpha.pid)], {("a", QUICK), ("a", RESET)}),
+    "comm": (lambda _: ["--comm", "flt-beta"], {("a", SIX), ("a", LONG)}),
+    "cgroup": (lambda cast: ["--cgroup", cast.group or "/"], {("a", QUICK), ("a", RESET)}),
+    "netns-name": (lambda cast: ["--netns", cast.pair.a.name], at("a")),
+    "netns-inode": (lambda cast: ["--netns", str(cast.pair.b.netns)], at("b")),
+    "netns-all": (lambda _: ["--netns", "all"], ALL),
+    "verdict": (lambda _: ["--verdict", "peer-reset"], {("b", RESET)}),
+    "verdicts": (
+        lambda _: ["--verdict", "peer-reset", "--verdict", "abort-linger"],
+        ends(RESET),
+    ),
+    "abnormal": (lambda _: ["--abnormal"], ends(RESET)),
+    "min-duration": (lambda _: ["--min-duration", "500ms"], ends(LONG)),
+    "both": (lambda cast: ["--port", "7003", "--netns", cast.pair.a.name], {("a", RESET)}),
+}
+
+
+def converse(cast: Cast, process: Actor, port: int, family: int = 4, lives_s: float = 0.0) -> None:
+    """The process connects to us and closes first; all is over when this returns."""
+    pair = cast.pair
+    listener = pair.keep(pair.b.listen(family, port))
+    process.connect(pair.b.addresses[family], family, port)
+    end = pair.keep(listener.accept()[0])
+    if lives_s:
+        time.sleep(lives_s)  # what is filtered for is a time
+    if port == RESET:
+        process.do("linger", 1, 0)
+    process.do("close")
+    if port != RESET:
+        eventually(lambda: pair.a.states(port) == ["FIN_WAIT2"])
+    assert port == RESET or end.recv(1) == b""
+    eventually(lambda: pair.b.states(port) in ([], ["CLOSE_WAIT"]))
+    end.close()
+    eventually(lambda: pair.b.states(port) == [])
+
+
+@pytest.fixture(scope="module")
+def selected() -> Iterator[dict[str, list[End]]]:
+    """What each filter let through, by name of the case; the order is of no meaning."""
+    with ExitStack() as stack:
+        pair = stack.enter_context(Pair())
+        alpha, beta = pair.actor(pair.a, "flt-alpha"), pair.actor(pair.a, "flt-beta")
+        cast = Cast(pair, alpha, beta, stack.enter_context(joined(alpha.pid)))
+        tracers = {
+            name: stack.enter_context(Tracer(*options(cast)))
+            for name, (options, _) in CASES.items()
+        }
+        converse(cast, cast.alpha, QUICK)
+        converse(cast, cast.beta, SIX, family=6)
+        converse(cast, cast.alpha, RESET)
+        converse(cast, cast.beta, LONG, lives_s=LONG_S)
+        found: dict[str, list[End]] = {}
+        for name, tracer in tracers.items():
+            tracer.stop(0 if CASES[name][1] else 130)
+            on_a = tracer.select(kind="close", netns=pair.a.netns)
+            on_b = tracer.select(kind="close", netns=pair.b.netns)
+            found[name] = [
+                *sorted(("a", line["remote"]["port"]) for line in on_a),
+                *sorted(("b", line["local"]["port"]) for line in on_b),
+            ]
+        yield found
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_selects_exactly(selected: dict[str, list[End]], case: str) -> None:
+    if case == "cgroup" and "cgroup2" not in Path("/proc/mounts").read_text():
+        pytest.skip("no cgroup of version 2 is mounted: /proc/mounts has no cgroup2")
+    assert selected[case] == sorted(CASES[case][1])

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tracetw trace`` as a command: how it starts, stops, fails, and what it leaves behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.kernel.kit.bpf_ids import alive, held_by
+from tests.kernel.kit.expect import SOME, at_least, differences
+from tests.kernel.kit.polling import eventually
+from tests.kernel.kit.topology import Pair
+from tests.kernel.kit.tracer import COMMAND, ROOT, Tracer, environment
+
+LINGER_0 = struct.pack("ii", 1, 0)
+NOBODY = 65534
+READY_S = 2.0
+RESIDENT_KB = 60 * 1024
+
+# Connects to itself, then resets: two connection ends, over when the program is.
+RESETS_ITSELF = textwrap.dedent("""
+    import socket, struct, sys
+    listener = socket.create_server(("127.0.0.1", 0))
+    end = socket.create_connection(listener.getsockname())
+    other = listener.accept()[0]
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    end.close()
+    other.close()
+    sys.exit(int(sys.argv[1]))
+""")
+
+
+@pytest.fixture
+def pair() -> Iterator[Pair]:
+    """Two fresh hosts."""
+    with Pair() as made:
+        yield made
+
+
+def reset_once(pair: Pair) -> None:
+    """One connection that ends at once, at both ends."""
+    link = pair.connect()
+    link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+    link.a.close()
+    with pytest.raises(ConnectionResetError):
+        link.b.recv(1)
+    link.b.close()
+    link.listener.close()
+
+
+def only(pair: Pair) -> list[str]:
+    """Filters for the hosts of a pair, by name."""
+    return ["--netns", pair.a.name, "--netns", pair.b.name]
+
+
+def trace(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run to the end; for what must not even start."""
+    return subprocess.run(
+        [*COMMAND, "trace", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        env=environment(),
+        check=False,
+    )
+
+
+# --- a command to trace
+
+
+@pytest.mark.parametrize("status", [0, 7])
+def test_exits_with_the_status_of_the_command(pair: Pair, status: int) -> None:
+    inside = ["ip", "netns", "exec", pair.a.name]
+    command = [*inside, sys.executable, "-c", RESETS_ITSELF, str(status)]
+    with Tracer("--netns", pair.a.name, "--", *command) as tracer:
+        summary = tracer.finish(status)
+    verdicts = sorted(line["verdict"] for line in tracer.select(kind="close"))
+    assert verdicts == ["abort-linger", "peer-reset"]
+    assert summary["closes"] == {"abort-linger": 1, "peer-reset": 1}
+    assert summary["lost"] == 0
+
+
+def test_command_sees_its_own_standard_output() -> None:
+    """What the command prints is not mixed into the middle of a line of ours."""
+    with Tracer(
+        "--", sys.executable, "-c", "import json; print(json.dumps({'kind': 'own'}))"
+    ) as run:
+        run.finish()
+    assert run.select(kind="own") == [{"kind": "own"}]
+
+
+# --- ways to stop
+
+
+def test_ctrl_c_prints_a_summary(pair: Pair) -> None:
+    with Tracer(*only(pair)) as tracer:
+        reset_once(pair)
+        tracer.close_of(pair.b.netns)
+        summary = tracer.stop()
+        assert "tracing" in tracer.stderr().splitlines()[0]
+        assert "peer-reset" in tracer.stderr()
+    assert summary["closes"] == {"abort-linger": 1, "peer-reset": 1}
+
+
+def test_ctrl_c_with_nothing_traced(pair: Pair) -> None:
+    with Tracer(*only(pair)) as tracer:
+        summary = tracer.stop(130)
+    assert summary["closes"] == {}
+
+
+def test_sigterm_prints_a_summary(pair: Pair) -> None:
+    with Tracer(*only(pair)) as tracer:
+        reset_once(pair)
+        summary = tracer.stop(number=signal.SIGTERM)
+    assert summary["closes"] == {"abort-linger": 1, "peer-reset": 1}
+
+
+def test_duration(pair: Pair) -> None:
+    with Tracer(*only(pair), "--duration", "1s") as tracer:
+        reset_once(pair)
+        assert tracer.finish()["closes"] == {"abort-linger": 1, "peer-reset": 1}
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_closed_pipe(pair: Pair, output: str) -> None:
+    """As ``| head -1``: it ends by itself and does not complain."""
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb") as sink, Tracer(*only(pair), output=output, sink=sink) as tracer:
+        sink.close()
+        reset_once(pair)
+        assert os.read(reader, 1)
+        os.close(reader)
+
+        def ended() -> bool:
+            reset_once(pair)
+            return tracer.process.poll() is not None
+
+        eventually(ended)
+        assert tracer.ended() == 0
+        assert "Traceback" not in tracer.stderr()
+        assert "BrokenPipe" not in tracer.stderr()
+
+
+def test_kill_9_leaves_nothing_behind(pair: Pair) -> None:
+    with Tracer(*only(pair)) as tracer:
+        held = held_by(tracer.process.pid)
+        assert {kind for kind, _ in held} >= {"prog_id", "map_id", "link_id"}
+        assert held <= alive()
+        tracer.process.kill()
+        tracer.process.wait()
+        eventually(lambda: not held & alive())
+
+
+def test_full_disk(pair: Pair, tmp_path: Path) -> None:
+    """Whole lines until the disk is full, then exit 1 with one line that says so."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(tmp_path)], check=True)
+    try:
+        file = tmp_path / "closes"
+        with file.open("wb") as sink, Tracer(*only(pair), sink=sink) as tracer:
+
+            def ended() -> bool:
+                reset_once(pair)
+                return tracer.process.poll() is not None
+
+            eventually(ended)
+            assert tracer.ended() == 1
+            assert "No space left" in tracer.stderr()
+            assert "Traceback" not in tracer.stderr()
+        text = file.read_text()
+        assert text.endswith("\n")
+        assert all(json.loads(line)["kind"] == "close" for line in text.splitlines())
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+# --- what it costs
+
+
+def test_small_and_quick(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+    with Tracer(*only(pair)) as tracer:
+        reset_once(pair)
+        tracer.close_of(pair.b.netns)
+        status = Path(f"/proc/{tracer.process.pid}/status").read_text()
+        resident_kb = int(status.split("VmRSS:")[1].split()[0])
+        mapped = Path(f"/proc/{tracer.process.pid}/maps").read_text()
+    with capsys.disabled():
+        print(f" [ready in {tracer.ready_s:.2f} s, {resident_kb / 1024:.1f} MB resident] ", end="")
+    assert tracer.ready_s < READY_S
+    assert resident_kb < RESIDENT_KB
+    assert "LLVM" not in mapped
+    assert "libbcc.so" not in mapped
+
+
+# --- other output
+
+
+def test_table_is_for_80_columns(pair: Pair, tmp_path: Path) -> None:
+    file = tmp_path / "table"
+    with file.open("wb") as sink, Tracer(*only(pair), output="table", sink=sink) as tracer:
+        reset_once(pair)
+        eventually(lambda: "peer-reset" in file.read_text())
+        tracer.process.send_signal(signal.SIGINT)
+        assert tracer.ended() == 0
+    text = file.read_text()
+    assert "\033" not in text
+    assert max(map(len, text.splitlines())) <= 80
+    assert sum(".99.0.2:7000" in line for line in text.splitlines()) == 2
+
+
+def test_transitions(pair: Pair) -> None:
+    with Tracer(*only(pair), "--transitions") as tracer:
+        reset_once(pair)
+        tracer.stop()
+    steps = [
+        (line["from"], line["to"]) for line in tracer.select(kind="transition", netns=pair.a.netns)
+    ]
+    assert steps == [("CLOSE", "SYN_SENT"), ("SYN_SENT", "ESTABLISHED"), ("ESTABLISHED", "CLOSE")]
+    assert len(tracer.select(kind="close", netns=pair.a.netns)) == 1
+
+
+def test_retransmit_events(pair: Pair) -> None:
+    pair.a.sysctl(tcp_orphan_retries=1)
+    with Tracer(*only(pair), "--events", "retransmit") as tracer:
+        link = pair.connect()
+        pair.drop(pair.b)
+        link.a.close()
+        eventually(lambda: pair.a.states() == [])
+        counted = pair.a.counters()["RetransSegs"]
+        tracer.close_of(pair.a.netns)
+        tracer.stop()
+    events = tracer.select(kind="retransmit", netns=pair.a.netns)
+    assert len(events) == counted
+    expected = {
+        "state": "FIN_WAIT1",
+        "what": "fin",
+        "rto_ms": at_least(200),
+        "backoff": at_least(0),
+    }
+    address = {"local": {"addr": "10.99.0.1"}, "remote": {"addr": "10.99.0.2"}, "time": SOME}
+    assert [differences({**expected, **address}, event) for event in events] == [[]] * counted
+
+
+def test_summary_reconciles(pair: Pair) -> None:
+    """One connection of each main kind: the kernel's counters are explained to the last one."""
+    with Tracer(*only(pair)) as tracer:
+        reset_once(pair)
+        link = pair.connect()
+        link.b.sendall(b"unread")
+        assert link.a.recv(10, socket.MSG_PEEK)
+        link.a.close()
+        link.listener.close()
+        link = pair.connect()
+        link.a.close()
+        eventually(lambda: "FIN_WAIT2" in pair.a.states())
+        link.b.close()
+        eventually(lambda: "TIME_WAIT" in pair.a.states())
+        entries = tracer.stop()["reconciliation"]
+    by_name = {entry["counter"]: entry for entry in entries}
+    assert [entry for entry in entries if entry["difference"]] == []
+    expected = {"TCPAbortOnData": 1, "TCPAbortOnClose": 1, "TW": 1, "OutRsts": 2}
+    assert {name: by_name[name]["kernel"] for name in expected} == expected
+    assert {name: by_name[name]["explained"] for name in expected} == expected
+
+
+# --- what it refuses
+
+
+@pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (["--verdict", "peer-rest"], ["peer-rest", "peer-reset"]),
+        (["--port", "70000"], ["70000", "65535"]),
+        (["--local-port", "-1"], ["-1"]),
+        (["--remote-port", "http"], ["http", "65535"]),
+        (["--addr", "10.0.0.0/33"], ["10.0.0.0/33"]),
+        (["--addr", "fe80::/129"], ["fe80::/129"]),
+        (["--addr", "nowhere"], ["nowhere"]),
+        (["--netns", "no-such-namespace"], ["no-such-namespace"]),
+        (["--netns", "1"], ["1"]),
+        (["--pid", "init"], ["init"]),
+        (["--cgroup", "/no/such/group"], ["/no/such/group"]),
+        (["--min-duration", "soon"], ["soon", "500ms"]),
+        (["--duration", "never"], ["never"]),
+        (["--events", "retransmits"], ["retransmits", "retransmit"]),
+        (["-o", "xml"], ["xml", "json"]),
+        (["--ready-fd", "99"], ["99"]),
+        (["--", "/no/such/command"], ["/no/such/command"]),
+        (["--no-such-option"], ["--no-such-option"]),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else None,
+)
+def test_bad_input(arguments: list[str], names: list[str]) -> None:
+    """Exit 2 and one line that names the value and the valid form."""
+    done = trace(*arguments)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert all(name in done.stderr for name in names), done.stderr
+
+
+def test_not_root() -> None:
+    as_nobody = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"]
+    as_nobody += ["--inh-caps=-all", "--"]
+    reachable = subprocess.run(
+        [*as_nobody, sys.executable, "-c", "import tracetw.cli"],
+        cwd="/",
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if reachable.returncode:
+        pytest.skip(f"uid {NOBODY} cannot read {ROOT}: {reachable.stderr.splitlines()[-1]}")
+    done = subprocess.run(
+        [*as_nobody, *COMMAND, "trace"],
+        cwd="/",
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert done.returncode == 3, done.stderr
+    assert "root" in done.stderr
+    assert "Traceback" not in done.stderr
