@@ -33,7 +33,8 @@ static __always_inline void event_of_socket(struct event_record *e, const void *
 	e->uid = GET(u32, sock, sk, OFF_SK_UID);
 	tuple_of_common(&t, sk);
 	/* The port is given back before ->CLOSE is announced; inet_sport stays. */
-	t.ports = (u32)bpf_ntohs(GET(u16, inet_sock, sk, OFF_INET_SPORT)) << 16 | (t.ports & 0xffff);
+	t.ports =
+		(u32)bpf_ntohs(GET(u16, inet_sock, sk, OFF_INET_SPORT)) << 16 | (t.ports & 0xffff);
 	event_tuple(e, &t);
 	if (!c)
 		return;
@@ -68,7 +69,9 @@ static __always_inline void retransmit_event(const void *sk, const void *skb, u8
 
 	event_of_socket(&e, sk, EVENT_RETRANSMIT);
 	e.from = GET(u8, sock_common, sk, OFF_SKC_STATE);
-	e.code = fin ? WHAT_FIN : e.from == TCP_SYN_SENT || e.from == TCP_SYN_RECV ? WHAT_SYN : WHAT_DATA;
+	e.code = fin						    ? WHAT_FIN
+		 : e.from == TCP_SYN_SENT || e.from == TCP_SYN_RECV ? WHAT_SYN
+								    : WHAT_DATA;
 	e.backoff = backoff;
 	e.rto = GET(u32, inet_connection_sock, sk, OFF_ICSK_RTO);
 	e.seq = FIELD(u32, skb, OFF_SKB_CB + OFF_CB_SEQ);
@@ -127,7 +130,8 @@ struct carrier {
 BPF_TABLE("lru_hash", u64, struct carrier, carriers, CARRIERS);
 
 /* TIME_WAIT (or its FIN_WAIT2) begins, or should have: told with the connection it comes from. */
-static __always_inline void carrier_event(const struct close_record *r, const struct tuple *t, u8 code)
+static __always_inline void carrier_event(const struct close_record *r, const struct tuple *t,
+					  u8 code)
 {
 	struct event_record e = {};
 	struct carrier c = {};

@@ -53,12 +53,12 @@ enum owner {
 #define F_RST_OUT	(1u << 9)	/* tcp_send_reset without a segment: an active reset */
 #define F_RST_REPLY	(1u << 10)	/* tcp_send_reset in answer to a segment */
 #define F_RST_REASON	(1u << 11)	/* reset_reason is the kernel's */
-#define F_RST_EARLY	(1u << 12)	/* the active reset came before CLOSE (a timer or an administrator) */
+#define F_RST_EARLY	(1u << 12)	/* the active reset came before CLOSE (timer, administrator) */
 #define F_TS_OK		(1u << 13)	/* timestamps were negotiated */
 #define F_TS_SEEN	(1u << 14)	/* the last segment received carried a timestamp */
 #define F_TW		(1u << 15)	/* CLOSE left a mini-socket behind */
 #define F_TW_FIN_WAIT2	(1u << 16)	/* ... in substate FIN_WAIT2 */
-#define F_EXITING	(1u << 17)	/* the owner was exiting (PF_EXITING) when it closed: exit_code holds */
+#define F_EXITING	(1u << 17)	/* PF_EXITING when the owner closed: exit_code holds */
 #define F_OOM		(1u << 18)	/* ... as an OOM victim */
 #define F_KTHREAD	(1u << 19)	/* closed by a kernel thread: owner unknown from there */
 #define F_ACK_PENDING	(1u << 20)	/* our FIN left with the ACK of the peer's FIN still due */

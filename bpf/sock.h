@@ -9,47 +9,48 @@
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 
-#define ERR_CONNABORTED 103
+/* include/net/sock.h */
+#define SHUTDOWN_MASK 3
 
 /* The process now running as the owner of d (struct conn or close_record). */
-#define OWNER_IS_CURRENT(d, how)                                                               \
-	({                                                                                     \
-		u64 ids_ = bpf_get_current_pid_tgid();                                         \
-                                                                                               \
-		(d)->pid = ids_ >> 32;                                                         \
-		(d)->owner_from = (how);                                                       \
-		bpf_get_current_comm((d)->comm, sizeof((d)->comm));                            \
-		/* A thread may carry a name of its own; pid is the process. */                \
-		if ((u32)ids_ != ids_ >> 32)                                                   \
-			bpf_probe_read_kernel(                                                 \
-				(d)->comm, sizeof((d)->comm),                                  \
-				(void *)(FIELD(u64, bpf_get_current_task(),                    \
-					       OFF_TASK_GROUP_LEADER) + OFF_TASK_COMM));       \
+#define OWNER_IS_CURRENT(d, how)                                                          \
+	({                                                                                \
+		u64 ids_ = bpf_get_current_pid_tgid();                                    \
+                                                                                          \
+		(d)->pid = ids_ >> 32;                                                    \
+		(d)->owner_from = (how);                                                  \
+		bpf_get_current_comm((d)->comm, sizeof((d)->comm));                       \
+		/* A thread may carry a name of its own; pid is the process. */           \
+		if ((u32)ids_ != ids_ >> 32)                                              \
+			bpf_probe_read_kernel((d)->comm, sizeof((d)->comm),               \
+					      (void *)(FIELD(u64, bpf_get_current_task(), \
+							     OFF_TASK_GROUP_LEADER) +     \
+						       OFF_TASK_COMM));                   \
 	})
 
 /*
  * The process that closes, and whether it closes because it dies. A kernel thread (delayed fput, a
  * workqueue) closes for somebody else: what connect() told stays.
  */
-#define CLOSED_BY_CURRENT(d)                                                                   \
-	({                                                                                     \
-		const void *task_ = (const void *)bpf_get_current_task();                      \
-		u32 task_flags_ = GET(u32, task_struct, task_, OFF_TASK_FLAGS);                           \
-                                                                                               \
-		if (task_flags_ & (PF_KTHREAD | PF_WQ_WORKER)) {                               \
-			(d)->flags |= F_KTHREAD;                                               \
-		} else {                                                                       \
-			OWNER_IS_CURRENT(d, OWNER_CLOSE);                                      \
-			(d)->cgroup = bpf_get_current_cgroup_id();                             \
-			if (task_flags_ & PF_EXITING) {                                        \
-				u64 signal_ = GET(u64, task_struct, task_, OFF_TASK_SIGNAL);              \
-                                                                                               \
-				(d)->flags |= F_EXITING;                                       \
-				(d)->exit_code = GET(u32, task_struct, task_, OFF_TASK_EXIT_CODE);        \
-				if (GET(u64, signal_struct, signal_, OFF_SIGNAL_OOM_MM))                    \
-					(d)->flags |= F_OOM;                                   \
-			}                                                                      \
-		}                                                                              \
+#define CLOSED_BY_CURRENT(d)                                                                       \
+	({                                                                                         \
+		const void *task_ = (const void *)bpf_get_current_task();                          \
+		u32 task_flags_ = GET(u32, task_struct, task_, OFF_TASK_FLAGS);                    \
+                                                                                                   \
+		if (task_flags_ & (PF_KTHREAD | PF_WQ_WORKER)) {                                   \
+			(d)->flags |= F_KTHREAD;                                                   \
+		} else {                                                                           \
+			OWNER_IS_CURRENT(d, OWNER_CLOSE);                                          \
+			(d)->cgroup = bpf_get_current_cgroup_id();                                 \
+			if (task_flags_ & PF_EXITING) {                                            \
+				u64 signal_ = GET(u64, task_struct, task_, OFF_TASK_SIGNAL);       \
+                                                                                                   \
+				(d)->flags |= F_EXITING;                                           \
+				(d)->exit_code = GET(u32, task_struct, task_, OFF_TASK_EXIT_CODE); \
+				if (GET(u64, signal_struct, signal_, OFF_SIGNAL_OOM_MM))           \
+					(d)->flags |= F_OOM;                                       \
+			}                                                                          \
+		}                                                                                  \
 	})
 
 /* What identifies a connection end where there is no socket address: its tuple and namespace. */
@@ -57,7 +58,7 @@ struct tuple {
 	u64 local[2];
 	u64 remote[2];
 	u64 net;
-	u32 ports;	/* local << 16 | remote, host order */
+	u32 ports; /* local << 16 | remote, host order */
 	u32 family;
 };
 
@@ -71,7 +72,9 @@ static __always_inline u64 tuple_key(const struct tuple *t)
 	}
 	key = (key ^ key >> 32) * 0xBF58476D1CE4E5B9ull ^ t->net;
 	key = (key ^ key >> 29) * 0x94D049BB133111EBull + ((u64)t->ports << 16 | t->family);
-	return key ^ key >> 32 | 1ull << 63;
+	key ^= key >> 32;
+	/* The low bits as an address has them, see some_way(). */
+	return (key & ~7ull) | 1ull << 63 | (t->net & 7);
 }
 
 static __always_inline void tuple_of_record(struct tuple *t, const struct close_record *r, u64 net)
@@ -90,7 +93,8 @@ static __always_inline void tuple_of_common(struct tuple *t, const void *sk)
 {
 	t->family = GET(u16, sock_common, sk, OFF_SKC_FAMILY);
 	t->net = FIELD(u64, sk, OFF_SKC_NET);
-	t->ports = (u32)GET(u16, sock_common, sk, OFF_SKC_NUM) << 16 | bpf_ntohs(GET(u16, sock_common, sk, OFF_SKC_DPORT));
+	t->ports = (u32)GET(u16, sock_common, sk, OFF_SKC_NUM) << 16 |
+		   bpf_ntohs(GET(u16, sock_common, sk, OFF_SKC_DPORT));
 	if (t->family == AF_INET6) {
 		bpf_probe_read_kernel(t->local, 16, sk + OFF_SKC_V6_RCV_SADDR);
 		bpf_probe_read_kernel(t->remote, 16, sk + OFF_SKC_V6_DADDR);

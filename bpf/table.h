@@ -13,20 +13,32 @@ static __always_inline u32 set_of(u64 key, u32 slots)
 	return (u32)((key * 0x9E3779B97F4A7C15ull) >> 40) & (slots / WAYS - 1);
 }
 
+/*
+ * The way of a slot that was found, for what follows: the same number, but one that the verifier does not know, or
+ * it would walk all that follows once for each way. The low bits of a key are 0 (an aligned address, or so made).
+ */
+static __always_inline u32 some_way(u32 way, u64 key)
+{
+	return (way + (u32)key) & (WAYS - 1);
+}
+
 static __always_inline struct slot slot_find(struct keys *keys, u32 set, u64 wanted)
 {
 	struct slot found = {};
+	u32 way;
 
 	if (!keys)
 		return found;
 #pragma unroll
-	for (u32 way = 0; way < WAYS; way++) {
-		if (keys->key[way] == wanted) {
-			found.key = &keys->key[way];
-			found.index = set * WAYS + way;
+	for (way = 0; way < WAYS; way++) {
+		if (keys->key[way] == wanted)
 			break;
-		}
 	}
+	if (way == WAYS)
+		return found;
+	way = some_way(way, wanted);
+	found.key = &keys->key[way];
+	found.index = set * WAYS + way;
 	return found;
 }
 
@@ -34,17 +46,20 @@ static __always_inline struct slot slot_find(struct keys *keys, u32 set, u64 wan
 static __always_inline struct slot slot_take(struct keys *keys, u32 set, u64 wanted)
 {
 	struct slot taken = {};
+	u32 way;
 
 	if (!keys)
 		return taken;
 #pragma unroll
-	for (u32 way = 0; way < WAYS; way++) {
-		if (!keys->key[way] && swap(&keys->key[way], 0, wanted)) {
-			taken.key = &keys->key[way];
-			taken.index = set * WAYS + way;
+	for (way = 0; way < WAYS; way++) {
+		if (!keys->key[way] && swap(&keys->key[way], 0, wanted))
 			break;
-		}
 	}
+	if (way == WAYS)
+		return taken;
+	way = some_way(way, wanted);
+	taken.key = &keys->key[way];
+	taken.index = set * WAYS + way;
 	return taken;
 }
 
@@ -68,37 +83,32 @@ static __always_inline struct conn *conn_find(u64 sk)
 }
 
 /*
- * The slot of this socket, emptied: its own old one (an end was missed) or a free one. A full set loses the
- * history of this connection, not the record of its end.
+ * The slot of this socket, emptied when it is new or when a new life of the socket begins (an end was missed). A
+ * full set loses the history of this connection, not the record of its end.
  */
-static __always_inline struct conn *conn_claim(u64 sk)
+static __always_inline struct conn *conn_open(u64 sk, int begins)
 {
 	u32 set = set_of(sk, CONN_SLOTS);
 	struct keys *keys = conn_keys.lookup(&set);
 	struct slot slot = slot_find(keys, set, sk);
 	struct conn *c;
 
-	if (!slot.key)
+	if (!slot.key) {
 		slot = slot_take(keys, set, sk);
+		begins = 1;
+	}
 	if (!slot.key) {
 		count(STAT_CONN_FULL);
 		return 0;
 	}
 	c = conn_at(slot.index);
-	if (!c)
-		return 0;
-	c->path = 0;
-	c->flags = 0;
-	c->pid = 0;
-	*(u64 *)&c->steps = 0;
+	if (c && begins) {
+		c->path = 0;
+		c->flags = 0;
+		c->pid = 0;
+		*(u64 *)&c->steps = 0;
+	}
 	return c;
-}
-
-static __always_inline struct conn *conn_get(u64 sk)
-{
-	struct conn *c = conn_find(sk);
-
-	return c ? c : conn_claim(sk);
 }
 
 /* One more state. The first ones and the last are what a story needs, so a full path stops growing. */
@@ -181,9 +191,10 @@ static __always_inline struct slot mini_take(u64 key)
 		struct close_record *r = minis.lookup(&index);
 		u64 old = keys->key[way];
 
-		if (!slot.key && r && old != KEY_BUSY && mini_gone(r, now) && swap(&keys->key[way], old, key)) {
-			slot.key = &keys->key[way];
-			slot.index = index;
+		if (!slot.key && r && old != KEY_BUSY && mini_gone(r, now) &&
+		    swap(&keys->key[way], old, key)) {
+			slot.index = set * WAYS + some_way(way, key);
+			slot.key = &keys->key[some_way(way, key)];
 		}
 	}
 	return slot;

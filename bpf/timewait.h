@@ -31,8 +31,10 @@ static __always_inline u64 mini_find(const struct close_record *r, const void *s
 		    GET(u32, sock_common, candidate, OFF_SKC_HASH) == hash) {
 			tuple_of_common(&t, candidate);
 			if (t.net == net && t.ports == ((u32)r->lport << 16 | r->rport) &&
-			    t.local[0] == ((u64 *)r->laddr)[0] && t.local[1] == ((u64 *)r->laddr)[1] &&
-			    t.remote[0] == ((u64 *)r->raddr)[0] && t.remote[1] == ((u64 *)r->raddr)[1])
+			    t.local[0] == ((u64 *)r->laddr)[0] &&
+			    t.local[1] == ((u64 *)r->laddr)[1] &&
+			    t.remote[0] == ((u64 *)r->raddr)[0] &&
+			    t.remote[1] == ((u64 *)r->raddr)[1])
 				return (u64)candidate;
 		}
 		node = FIELD(u64, node, 0);
@@ -71,7 +73,8 @@ static __always_inline int unhashed(const void *tw)
 }
 
 /* The FIN_WAIT2 mini-socket of this tuple ended: its record is complete. Sent once, even if two CPUs see it. */
-static __always_inline void mini_end_of(const struct tuple *t, u8 end, u32 state, u32 flags, u8 reason)
+static __always_inline void mini_end_of(const struct tuple *t, u8 end, u32 state, u32 flags,
+					u8 reason)
 {
 	u64 key = tuple_key(t);
 	struct slot slot = mini_slot(key);

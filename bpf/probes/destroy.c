@@ -13,7 +13,8 @@ static __always_inline int may_be_answered(const struct close_record *r)
 {
 	if (!(r->flags & F_DEAD) || r->flags & (F_RST_REPLY | F_RST_OUT))
 		return 0;
-	return r->flags & F_RST_IN || (r->old_state == TCP_FIN_WAIT2 && !(r->flags & F_TW) && !r->err);
+	return r->flags & F_RST_IN ||
+	       (r->old_state == TCP_FIN_WAIT2 && !(r->flags & F_TW) && !r->err);
 }
 
 int destroy(struct bpf_raw_tracepoint_args *ctx)

@@ -48,7 +48,8 @@ int packet_drop_skb(struct bpf_raw_tracepoint_args *ctx)
 	u64 *known;
 	u8 flags;
 
-	if (!tuple_of_packet(&t, (const void *)ctx->args[0], &flags) || !(flags & (TCP_FLAG_FIN | TCP_FLAG_RST)))
+	if (!tuple_of_packet(&t, (const void *)ctx->args[0], &flags) ||
+	    !(flags & (TCP_FLAG_FIN | TCP_FLAG_RST)))
 		return 0;
 	slot = mini_slot(tuple_key(&t));
 	known = slot.key ? mini_tws.lookup(&slot.index) : 0;

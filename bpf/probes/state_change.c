@@ -109,55 +109,26 @@ static __always_inline void closed(const void *sk, u32 from)
 }
 
 /* connect(): what this socket was before is over. */
-static __always_inline void connecting(const void *sk)
+static __always_inline void connecting(const void *sk, struct conn *c)
 {
 	struct slot slot = closing_slot((u64)sk);
 	struct close_record *r = closing_at(slot);
-	struct conn *c;
 
 	if (r) {
 		send(r, END_REUSE);
 		slot_free(slot, r);
 	}
-	c = conn_claim((u64)sk);
 	if (!c)
 		return;
 	c->flags = F_BORN | F_CLIENT;
 	c->pid = bpf_get_current_pid_tgid() >> 32;
 	c->owner_from = OWNER_CONNECT;
-	conn_step(c, TCP_SYN_SENT, bpf_ktime_get_ns());
 }
 
-static __always_inline void established(const void *sk, u32 from)
+static __always_inline void leaving(const void *sk, struct conn *c, u32 from, u32 to)
 {
-	struct conn *c;
-
-#ifdef WANT_TIMEWAITS
-	reuse_event(sk, from == TCP_SYN_RECV ? TIMEWAIT_REUSED_BY_SYN : TIMEWAIT_REUSED_BY_CONNECT);
-#endif
-	if (from == TCP_SYN_RECV) {
-		c = conn_claim((u64)sk);
-		if (c)
-			c->flags = F_BORN | F_SERVER;
-	} else {
-		c = conn_get((u64)sk);
-		if (c)
-			c->flags |= F_CLIENT;
-	}
-	if (c)
-		conn_step(c, TCP_ESTABLISHED, packet_time(sk));
-}
-
-static __always_inline void leaving(const void *sk, u32 from, u32 to)
-{
-	struct conn *c = conn_get((u64)sk);
-
-	if (!c)
-		return;
 	if (from == to)
 		c->flags |= F_CLOSE_CALLED;
-	else
-		conn_step(c, to, bpf_ktime_get_ns());
 	/* Only close(), shutdown() and the exit of a process come here with these. */
 	if (from == to || to == TCP_FIN_WAIT1 || to == TCP_LAST_ACK)
 		CLOSED_BY_CURRENT(c);
@@ -170,6 +141,7 @@ int state_change(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *sk = (const void *)ctx->args[0];
 	u32 from = ctx->args[1], to = ctx->args[2];
+	struct conn *c;
 
 #ifdef WANT_TRANSITIONS
 	transition_event(sk, from, to);
@@ -177,18 +149,27 @@ int state_change(struct bpf_raw_tracepoint_args *ctx)
 	/* A listener's child appears as LISTEN -> SYN_RECV and is ESTABLISHED in the same softirq. */
 	if (from == TCP_LISTEN || to == TCP_LISTEN)
 		return 0;
-	switch (to) {
-	case TCP_CLOSE:
+	if (to == TCP_CLOSE) {
 		closed(sk, from);
-		break;
-	case TCP_SYN_SENT:
-		connecting(sk);
-		break;
-	case TCP_ESTABLISHED:
-		established(sk, from);
-		break;
-	default:
-		leaving(sk, from, to);
+		return 0;
 	}
+	c = conn_open((u64)sk, to == TCP_SYN_SENT || from == TCP_SYN_RECV);
+	if (to == TCP_SYN_SENT)
+		connecting(sk, c);
+	if (!c)
+		return 0;
+	if (to == TCP_ESTABLISHED) {
+#ifdef WANT_TIMEWAITS
+		reuse_event(sk, from == TCP_SYN_RECV ? TIMEWAIT_REUSED_BY_SYN
+						     : TIMEWAIT_REUSED_BY_CONNECT);
+#endif
+		c->flags |= from == TCP_SYN_RECV ? F_BORN | F_SERVER : F_CLIENT;
+		conn_step(c, to, packet_time(sk));
+		return 0;
+	}
+	if (from != to)
+		conn_step(c, to, bpf_ktime_get_ns());
+	if (to != TCP_SYN_SENT)
+		leaving(sk, c, from, to);
 	return 0;
 }

@@ -9,7 +9,8 @@ int timer_expire(struct bpf_raw_tracepoint_args *ctx)
 	u32 zero = 0;
 	u64 *handler = learned.lookup(&zero);
 
-	if (!handler || !*handler || GET(u64, timer_list, ctx->args[0], OFF_TIMER_FUNCTION) != *handler)
+	if (!handler || !*handler ||
+	    GET(u64, timer_list, ctx->args[0], OFF_TIMER_FUNCTION) != *handler)
 		return 0;
 	if (mini_substate(tw) == TCP_FIN_WAIT2)
 		mini_end(tw, END_TIMEOUT, TCP_CLOSE, 0, 0);

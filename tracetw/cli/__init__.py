@@ -27,6 +27,27 @@ _COMMANDS = {
 _INTERRUPTED = 130
 
 
+_BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+
+
+def _load(module: str) -> click.Command:
+    """The click command of a module.
+
+    NumPy's BLAS, which we never call, starts a thread for each CPU when it is imported. Those
+    would keep every capability when the tracing thread drops them. The variable is taken back
+    at once: a traced command is to see the environment of its user.
+    """
+    mine = _BLAS_THREADS not in os.environ
+    if mine:
+        os.environ[_BLAS_THREADS] = "1"
+    try:
+        command: click.Command = import_module(module).command
+        return command
+    finally:
+        if mine:
+            del os.environ[_BLAS_THREADS]
+
+
 def _say(message: str) -> None:
     """One line for the user; stderr may be gone as well."""
     with suppress(OSError):
@@ -53,8 +74,7 @@ class _Commands(click.Group):
     ) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        command: click.Command = import_module(_COMMANDS[cmd_name]).command
-        return command
+        return _load(_COMMANDS[cmd_name])
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (what the command returns)
         """Run the command. A reader that has left got what it wanted: that is no error."""

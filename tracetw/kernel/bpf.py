@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bpf(2) system call, as far as we need it: load and attach a program, ask about one.
 
-BCC compiles; loading is done here, since kfunc calls have to be resolved in between and since the
-signature of BCC's own loading function changes from release to release.
+BCC compiles; maps and programs are made here, so that a cached image needs no BCC, kfunc calls can be
+resolved in between, and no release of BCC's library decides how.
 """
 
 from __future__ import annotations
@@ -13,19 +13,17 @@ import platform
 import struct
 from dataclasses import dataclass
 
-__all__ = ["ProgramInfo", "attach", "load", "program_info", "resolve_kfunc"]
+__all__ = ["ProgramInfo", "attach", "create_map", "load", "program_info"]
 
 # asm/unistd.h
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "ppc64le": 361, "s390x": 351, "riscv64": 280}
 # enum bpf_cmd, enum bpf_prog_type: include/uapi/linux/bpf.h
-_PROG_LOAD, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 5, 15, 17
+_MAP_CREATE, _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 0, 5, 15, 17
 _RAW_TRACEPOINT = 17
 _LOG_SIZE = 1 << 20
 # struct bpf_prog_info: offsets of what is read.
 _INFO_SIZE = 232
 _RUN_TIME_NS, _RUN_COUNT, _MISSES, _VERIFIED = 192, 200, 208, 216
-# struct bpf_insn: BPF_JMP | BPF_CALL, and the source register that marks a kfunc.
-_CALL, _KFUNC = 0x85, 2
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -58,14 +56,14 @@ def _bpf(command: int, attributes: bytes) -> int:
     return result
 
 
-def resolve_kfunc(code: bytes, call: int, function: int) -> bytes:
-    """Turn every call of helper number ``call`` into a call of the kfunc with BTF id ``function``."""
-    patched = bytearray(code)
-    for at in range(0, len(patched), 8):
-        opcode, registers, _, number = struct.unpack_from("=BBhi", patched, at)
-        if (opcode, registers, number) == (_CALL, 0, call):
-            struct.pack_into("=BBhi", patched, at, _CALL, _KFUNC << 4, 0, function)
-    return bytes(patched)
+def create_map(name: str, shape: tuple[int, int, int, int, int]) -> int:
+    """Create a map; its descriptor. Raises OSError.
+
+    Args:
+        name: the kernel keeps 15 characters.
+        shape: type, key size, value size, entries, flags.
+    """
+    return _bpf(_MAP_CREATE, struct.pack("=IIIII8x16s", *shape, name.encode()[:15]))
 
 
 def load(name: str, code: bytes) -> int:

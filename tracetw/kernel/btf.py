@@ -8,6 +8,7 @@ everything else is decoded when it is asked for, so that a whole kernel costs we
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,12 @@ _MAGIC = 0xEB9F
 # Bytes that follow the 12-byte header: fixed, and per member.
 _FIXED = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
 _PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
+# Found by name; a union is looked for like a structure.
+_NAMED = {_STRUCT: _STRUCT, _UNION: _STRUCT, _ENUM: _ENUM, _ENUM64: _ENUM64, _TYPEDEF: _TYPEDEF}
+_VOID = 0
+_TWO = struct.Struct("=II")
+# Modifiers on modifiers, and structures in structures, that a sane compiler makes.
+_DEEPEST = 64
 _MODIFIERS = {_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG}
 
 
@@ -60,73 +67,96 @@ class Btf:
             raise BtfError(f"BTF header cut short ({len(blob)} bytes)") from error
         if magic != _MAGIC or version != 1:
             raise BtfError(f"not BTF version 1 in native byte order (magic {magic:#x})")
-        self._types = blob[header + type_off : header + type_off + type_len]
-        self._strings = blob[header + str_off : header + str_off + str_len]
-        self._start = [0]
-        self._scan()
-        self._by_name: dict[tuple[int, int], int] = {}
-        self._index()
+        self._blob = blob
+        # Types and names stay in the blob, which is some MB: a copy would cost more than the rest.
+        self._types = header + type_off
+        self._strings = header + str_off
+        self._end = self._strings + str_len
+        if max(self._types + type_len, self._end) > len(blob) or self._types % 4:
+            raise BtfError(f"BTF cut short: {len(blob)} bytes, its header names more")
+        self._start = array("I", [0])
+        self._by_name: dict[int, int] = {}
+        try:
+            self._scan(memoryview(blob)[self._types : self._types + type_len])
+        except (IndexError, TypeError) as error:
+            raise BtfError("BTF damaged: its types do not end with its type section") from error
 
     @classmethod
     def read(cls, path: Path = VMLINUX) -> Btf:
         """Read a BTF file. Raises OSError, BtfError."""
         return cls(path.read_bytes())
 
-    def _scan(self) -> None:
-        types, start = self._types, self._start
+    def _scan(self, types: memoryview) -> None:
+        """Where each type begins, and which number has which name."""
         extra = [_FIXED.get(kind, 0) for kind in range(32)]
         per = [_PER_MEMBER.get(kind, 0) for kind in range(32)]
-        infos = memoryview(types).cast("I")
-        pos, end = 0, len(types)
-        append = start.append
+        named = [kind in _NAMED for kind in range(32)]
+        infos = types.cast("I")
+        append, base, by_name = self._start.append, self._types, self._by_name
+        pos, end, number = 0, len(types), 0
         while pos < end:
-            append(pos)
-            info = infos[(pos >> 2) + 1]
+            number += 1
+            append(base + pos)
+            word = pos >> 2
+            info = infos[word + 1]
             kind = info >> 24 & 31
+            if named[kind] and infos[word]:
+                by_name.setdefault(infos[word] << 5 | _NAMED[kind], number)
             pos += 12 + extra[kind] + per[kind] * (info & 0xFFFF)
-
-    def _index(self) -> None:
-        infos = memoryview(self._types).cast("I")
-        named = self._by_name
-        keep = {_STRUCT, _UNION, _ENUM, _ENUM64, _TYPEDEF}
-        for number, pos in enumerate(self._start):
-            if number:
-                kind = infos[(pos >> 2) + 1] >> 24 & 31
-                if kind in keep:
-                    name = infos[pos >> 2]
-                    if name:
-                        named.setdefault((_STRUCT if kind == _UNION else kind, name), number)
+        if pos != end:
+            raise IndexError(pos)
 
     def _name_offsets(self, name: str) -> Iterator[int]:
         """Every place in the string section where exactly this name stands."""
         wanted = b"\0" + name.encode() + b"\0"
-        at = self._strings.find(wanted)
+        at = self._blob.find(wanted, self._strings, self._end)
         while at >= 0:
-            yield at + 1
-            at = self._strings.find(wanted, at + 1)
+            yield at + 1 - self._strings
+            at = self._blob.find(wanted, at + 1, self._end)
 
     def _find(self, kinds: tuple[int, ...], name: str) -> int:
         for offset in self._name_offsets(name):
             for kind in kinds:
-                number = self._by_name.get((kind, offset))
+                number = self._by_name.get(offset << 5 | kind)
                 if number is not None:
                     return number
         raise BtfError(f"no type {name}")
 
+    def _unpack(self, code: str, pos: int) -> tuple[int, ...]:
+        """Numbers at a place in the blob. Raises BtfError beyond its end."""
+        try:
+            return struct.unpack_from(code, self._blob, pos)
+        except struct.error as error:
+            raise BtfError("BTF damaged: a type reaches beyond the end") from error
+
+    def _rows(self, code: str, pos: int, count: int) -> Iterator[tuple[int, ...]]:
+        """``count`` rows of numbers at a place in the blob."""
+        step = struct.calcsize(code)
+        return (self._unpack(code, pos + step * i) for i in range(count))
+
     def _header(self, number: int) -> tuple[int, int, int, int, int]:
         """(name offset, kind, vlen, kind flag, size or type) of a type."""
-        name, info, size = struct.unpack_from("=III", self._types, self._start[number])
+        if not 0 <= number < len(self._start):
+            raise BtfError(f"BTF damaged: no type has number {number}")
+        if not number:
+            return 0, _VOID, 0, 0, 0
+        name, info, size = self._unpack("=III", self._start[number])
         return name, info >> 24 & 31, info & 0xFFFF, info >> 31, size
 
     def _text(self, offset: int) -> str:
-        return self._strings[offset : self._strings.index(b"\0", offset)].decode()
+        begin = self._strings + offset
+        end = self._blob.find(b"\0", begin, self._end)
+        if end < 0:
+            raise BtfError(f"BTF damaged: no name at {offset}")
+        return self._blob[begin:end].decode(errors="replace")
 
     def _strip(self, number: int) -> int:
-        while True:
+        for _ in range(_DEEPEST):
             _, kind, _, _, target = self._header(number)
             if kind not in _MODIFIERS:
                 return number
             number = target
+        raise BtfError("BTF damaged: a type refers to itself")
 
     def _size(self, number: int) -> int:
         number = self._strip(number)
@@ -134,8 +164,8 @@ class Btf:
         if kind == _PTR:
             return 8
         if kind == _ARRAY:
-            element, _, count = struct.unpack_from("=III", self._types, self._start[number] + 12)
-            return self._size(element) * int(count)
+            element, _, count = self._unpack("=III", self._start[number] + 12)
+            return self._size(element) * count
         return size
 
     def size(self, name: str) -> int:
@@ -157,9 +187,10 @@ class Btf:
     def function(self, name: str) -> int | None:
         """Id of a kernel function; None when the kernel has none of this name."""
         offsets = set(self._name_offsets(name))
-        infos = memoryview(self._types).cast("I")
-        for number, pos in enumerate(self._start):
-            if infos[pos >> 2] in offsets and infos[(pos >> 2) + 1] >> 24 & 31 == _FUNC:
+        for number in range(1, len(self._start)):
+            pos = self._start[number]
+            named, info = _TWO.unpack_from(self._blob, pos)
+            if named in offsets and info >> 24 & 31 == _FUNC:
                 return number
         return None
 
@@ -174,7 +205,7 @@ class Btf:
     def _base_name(self, number: int) -> str:
         _, kind, _, _, _ = self._header(number)
         if kind == _ARRAY:
-            number = struct.unpack_from("=I", self._types, self._start[number] + 12)[0]
+            (number,) = self._unpack("=I", self._start[number] + 12)
         return self._text(self._header(number)[0])
 
     def _members(self, number: int) -> Iterator[tuple[str, int, int, int]]:
@@ -182,7 +213,7 @@ class Btf:
         if kind not in (_STRUCT, _UNION):
             return
         pos = self._start[number] + 12
-        for name, target, offset in struct.iter_unpack("=III", self._types[pos : pos + 12 * vlen]):
+        for name, target, offset in self._rows("=III", pos, vlen):
             yield self._text(name), offset, flag, target
 
     def _field(self, raw: int, flag: int, target: int) -> Field:
@@ -244,8 +275,7 @@ class Btf:
             _, kind, vlen, _, _ = self._header(number)
             if kind == _ENUM and vlen:
                 pos = self._start[number] + 12
-                names = self._types[pos : pos + 8 * vlen]
-                if any(name in offsets for name, _ in struct.iter_unpack("=Ii", names)):
+                if any(name in offsets for name, _ in self._rows("=Ii", pos, vlen)):
                     return self._enumerators(number)
         raise BtfError(f"no enum with {member}")
 
@@ -253,10 +283,14 @@ class Btf:
         _, kind, vlen, signed, _ = self._header(number)
         pos = self._start[number] + 12
         if kind == _ENUM64:
-            rows = struct.iter_unpack("=III", self._types[pos : pos + 12 * vlen])
-            return {self._text(name): low | high << 32 for name, low, high in rows}
+            rows = self._rows("=III", pos, vlen)
+            bias = 1 << 64 if signed else 0
+            return {
+                self._text(name): value - (bias if value >> 63 else 0)
+                for name, value in ((name, low | high << 32) for name, low, high in rows)
+            }
         code = "=Ii" if signed else "=II"
-        rows = struct.iter_unpack(code, self._types[pos : pos + 8 * vlen])
+        rows = self._rows(code, pos, vlen)
         return {self._text(row[0]): row[1] for row in rows}
 
     def tracepoint_args(self, event: str) -> int | None:

@@ -1,108 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The short-lived child that compiles and attaches.
-
-The only module that imports BCC: LLVM and its 100 MB live and die here. It is started before the
-parent knows what to load, imports BCC meanwhile, then takes one request from its socket, answers
-with one line of JSON and the descriptors (maps, programs, attachments) and exits. What the kernel
-holds then hangs on the parent's descriptors alone.
-"""
+"""From a plan to an attached session: cached image or compiler, then bpf(2)."""
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import socket
+import subprocess
 import sys
-import tempfile
-import traceback
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from tracetw.kernel import bpf
+from tracetw.errors import CannotTrace
+from tracetw.kernel.cache import Cache
+from tracetw.kernel.image import Image, instantiate
 from tracetw.kernel.layout import CAST_CALL
-from tracetw.kernel.stubs import write_stubs
+from tracetw.kernel.plan import Plan
+from tracetw.kernel.session import Session
+from tracetw.kernel.unit import join
 
-__all__ = ["main"]
+__all__ = ["load"]
+
+_FLAGS = ("-Wno-macro-redefined", "-Wno-unused-value")
+# Atomics are refused by the verifier before 5.12: then without.
+_VARIANTS = (("-DHAVE_CMPXCHG",), ())
 
 
-@contextlib.contextmanager
-def captured_stderr() -> Iterator[Path]:
-    """What the compiler and the verifier write to descriptor 2 goes to a file meanwhile."""
-    with tempfile.NamedTemporaryFile() as file:
-        saved = os.dup(2)
-        os.dup2(file.fileno(), 2)
+def load(plan: Plan, cache: Cache | None = None) -> Session:
+    """Compile or take from the cache, load and attach.
+
+    Raises CannotTrace with what the compiler or the verifier said.
+    """
+    cache = cache or Cache()
+    source = join(plan)
+    hooks = [(hook.program, hook.event) for hook in plan.hooks]
+    refusal = ""
+    for variant in _VARIANTS:
+        flags = [*_FLAGS, *variant]
+        image = cache.get(source, flags)
+        fresh = image is None
+        if image is None:
+            image = _compile(source, flags, plan)
         try:
-            yield Path(file.name)
-        finally:
-            os.dup2(saved, 2)
-            os.close(saved)
+            held = instantiate(image, hooks, call=CAST_CALL, function=plan.cast_function)
+        except OSError as error:
+            refusal = refusal or str(error.strerror)
+            continue
+        if fresh:
+            cache.put(source, flags, image)
+        return Session(plan, held)
+    raise CannotTrace(f"the kernel refused the BPF programs: {refusal}")
 
 
-def load(bcc: ModuleType, request: Mapping[str, Any]) -> tuple[list[str], list[int], Any]:
-    """Compile, load and attach: names and descriptors, and the object that owns them."""
-    module = bcc.BPF(text=request["source"], cflags=request["cflags"])
-    names, descriptors = [], []
-    for name in request["maps"]:
-        names.append(f"map:{name}")
-        descriptors.append(module[name].map_fd)
-    programs = []
-    for program, event in request["hooks"]:
-        code = bpf.resolve_kfunc(
-            module.dump_func(program.encode()), CAST_CALL, request["cast_function"]
-        )
-        programs.append((program, event, bpf.load(program, code)))
-    for program, event, fd in programs:
-        names += [f"program:{program}", f"link:{program}"]
-        descriptors += [fd, bpf.attach(fd, event)]
-    return names, descriptors, module
+def _compile(source: str, flags: list[str], plan: Plan) -> Image:
+    request = {
+        "source": source,
+        "cflags": flags,
+        "maps": plan.maps,
+        "programs": [hook.program for hook in plan.hooks],
+    }
+    # -m puts the current folder first on the path: it must not be the user's.
+    package = Path(__file__).resolve().parent.parent
+    done = subprocess.run(
+        [sys.executable, "-m", "tracetw.kernel.compiler"],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(package.parent)},
+        start_new_session=True,
+        check=False,
+    )
+    if done.returncode:
+        raise CannotTrace(_reason(done.stderr.decode(errors="replace"), done.returncode))
+    return Image.parse(done.stdout)
 
 
-def attempt(bcc: ModuleType, request: Mapping[str, Any]) -> tuple[dict[str, Any], list[int], Any]:
-    """Load with atomics where the verifier takes them (since v5.12), else without."""
-    failure = ""
-    for extra in (["-DHAVE_CMPXCHG"], []):
-        with captured_stderr() as said:
-            try:
-                changed = {**request, "cflags": [*request["cflags"], *extra]}
-                names, descriptors, module = load(bcc, changed)
-            except Exception as error:  # noqa: BLE001  BCC raises plain Exception
-                failure = f"{error}\n{said.read_text(errors='replace')}"
-            else:
-                return {"names": names}, descriptors, module
-    return {"error": failure}, [], None
-
-
-def main(fd: int) -> None:
-    """Serve one request on the socket ``fd``."""
-    # BCC looks for kernel headers when it is imported and when it compiles.
-    with socket.socket(fileno=fd) as channel, tempfile.TemporaryDirectory() as folder:
-        answer: dict[str, Any]
-        descriptors: list[int] = []
-        module = None
-        try:
-            write_stubs(Path(folder))
-            os.environ["BCC_KERNEL_SOURCE"] = folder
-            import bcc  # noqa: PLC0415  the reason for this process
-
-            with channel.makefile("rb") as stream:
-                request = json.loads(stream.readline())
-            answer, descriptors, module = attempt(bcc, request)
-        except Exception:  # noqa: BLE001  the parent reports it
-            answer = {"error": traceback.format_exc()}
-        text = json.dumps(answer).encode() + b"\n"
-        if descriptors:
-            socket.send_fds(channel, [text], descriptors)
-        else:
-            channel.sendall(text)
-        channel.shutdown(socket.SHUT_WR)
-        del module
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]))
-    # Unloading LLVM takes longer than leaving.
-    sys.stdout.flush()
-    os._exit(0)
+def _reason(text: str, status: int) -> str:
+    """The lines that say why, of all that BCC and clang printed."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line or "Error" in line]
+    shown = "; ".join((telling or lines)[:3]) or f"the compiler ended with status {status}"
+    return f"cannot compile the BPF programs: {shown}"

@@ -59,6 +59,8 @@ class Plan:
         names: enum names of this kernel.
         sizes: room in the kernel.
         events: single events wanted.
+        tw_at_birth: the counter TW goes up when TIME_WAIT begins, not when it expires; known by
+            ``inet_timewait_sock.tw_kill``, which only kernels have that count late (before v6.0).
     """
 
     hooks: tuple[Hook, ...]
@@ -70,6 +72,20 @@ class Plan:
     names: KernelNames
     sizes: Sizes
     events: frozenset[str]
+    tw_at_birth: bool = True
+
+    @property
+    def maps(self) -> list[str]:
+        """Names of the maps that the unit declares."""
+        names = ["conn_keys", "conns", "closing_keys", "closing", "mini_keys", "minis", "held"]
+        names += ["stats", "learned", "spare", "closes"]
+        if "HAVE_RX_SK" not in self.macros:
+            names.append("mini_tws")
+        if self.events:
+            names.append("events")
+        if "timewait" in self.events:
+            names.append("carriers")
+        return names
 
 
 def kernel_names(btf: Btf, hz: int) -> KernelNames:
@@ -141,7 +157,7 @@ def make_plan(
             f"this kernel's BTF has no field {missing}", "see tracetw doctor, and report it"
         ) from missing
     macros = {name: str(value) for name, value in values.items()}
-    macros |= dict.fromkeys(have, "1")
+    macros |= dict.fromkeys(sorted(have), "1")
     macros |= {
         "CONN_SLOTS": str(sizes.conn_slots),
         "CLOSING_SLOTS": str(sizes.closing_slots),
@@ -155,7 +171,7 @@ def make_plan(
         macros[macro] = str(names.drop_reason(reason))
     if events:
         macros["WANT_EVENTS"] = "1"
-        macros |= {EVENTS[name]: "1" for name in events}
+        macros |= {EVENTS[name]: "1" for name in sorted(events)}
     return Plan(
         hooks=tuple(sorted(present, key=lambda hook: hook.program == "state_change")),
         absent=absent,
@@ -166,6 +182,7 @@ def make_plan(
         names=names,
         sizes=sizes,
         events=events,
+        tw_at_birth=not btf.has_field("inet_timewait_sock.tw_kill"),
     )
 
 

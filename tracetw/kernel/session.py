@@ -6,108 +6,25 @@ Closing them, or dying, detaches everything: the kernel holds nothing by name.
 
 from __future__ import annotations
 
-import json
 import mmap
 import os
-import socket
-import subprocess
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.errors import CannotTrace
 from tracetw.event.record import CLOSE, EVENT, F_CLOSED, Stat
 from tracetw.kernel.bpf import program_info
 from tracetw.kernel.plan import Plan
 from tracetw.kernel.ring import Ring
-from tracetw.kernel.unit import join
 
-__all__ = ["Loader", "Session"]
+__all__ = ["Session"]
 
-_FLAGS = ("-Wno-macro-redefined", "-Wno-unused-value", "-Wno-pragma-once-outside-header")
 # CPUS in bpf/prelude.h: rows of the tables with one row a CPU.
 _CPUS = 1024
 _STATS = [stat for stat in Stat if stat is not Stat.MAX]
-_REPLY = 1 << 20
-_MAX_FDS = 64
-
-
-class Loader:
-    """The compiling child, started early so that it imports BCC while the parent looks at BTF."""
-
-    def __init__(self) -> None:
-        ours, theirs = socket.socketpair()
-        with theirs:
-            # -m puts the current folder first on the path: it must not be the user's.
-            package = Path(__file__).resolve().parent.parent
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "tracetw.kernel.loader", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-                env={**os.environ, "PYTHONPATH": str(package.parent)},
-            )
-        self._socket = ours
-
-    def load(self, plan: Plan) -> Session:
-        """Compile and attach. Raises CannotTrace with what the compiler or verifier said."""
-        maps = ["closing", "closing_keys", "minis", "held", "stats", "closes"]
-        if plan.events:
-            maps.append("events")
-        request = {
-            "source": join(plan),
-            "cflags": list(_FLAGS),
-            "maps": maps,
-            "cast_function": plan.cast_function,
-            "hooks": [[hook.program, hook.event] for hook in plan.hooks],
-        }
-        text, descriptors = b"", []
-        try:
-            self._socket.sendall(json.dumps(request).encode() + b"\n")
-            while not text.endswith(b"\n"):
-                part, fds, _, _ = socket.recv_fds(self._socket, _REPLY, _MAX_FDS)
-                descriptors += fds
-                if not part:
-                    break
-                text += part
-        except OSError:
-            text = b""
-        finally:
-            self._socket.close()
-        status = self._process.wait()
-        if not text:
-            raise CannotTrace(
-                f"the BPF compiler ended with status {status}",
-                "run the command again; if it persists, reinstall the bindings of BCC",
-            )
-        answer = json.loads(text)
-        if "error" in answer:
-            raise CannotTrace(_reason(answer["error"]))
-        return Session(plan, dict(zip(answer["names"], descriptors, strict=True)))
-
-    def abandon(self) -> None:
-        """End the child without loading anything."""
-        self._socket.close()
-        self._process.kill()
-        self._process.wait()
-
-
-def _reason(text: str) -> str:
-    """The lines that say why, of all that BCC, clang and the verifier printed."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    telling = [
-        line for line in lines if "error:" in line or "Error" in line or "not allowed" in line
-    ]
-    shown = "; ".join((telling or lines)[:3])
-    if "Operation not permitted" in text:
-        return f"the kernel refused the BPF programs: {shown}"
-    return f"cannot load the BPF programs: {shown}"
 
 
 class Session:

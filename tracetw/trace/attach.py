@@ -8,8 +8,9 @@ import time
 from tracetw.errors import CannotTrace
 from tracetw.kernel import preflight
 from tracetw.kernel.btf import Btf, BtfError
+from tracetw.kernel.loader import load
 from tracetw.kernel.plan import make_plan
-from tracetw.kernel.session import Loader, Session
+from tracetw.kernel.session import Session
 from tracetw.options import TraceOptions
 from tracetw.trace.passes import passes
 
@@ -24,21 +25,15 @@ def attach(options: TraceOptions) -> Session:
     Raises CannotTrace with what is missing and what to do.
     """
     preflight.check()
-    loader = Loader()
     try:
-        btf = Btf.read()
         plan = make_plan(
-            btf,
+            Btf.read(),
             round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE)),
             passes=passes(options.filter.kernel()),
             events=options.events,
         )
     except (OSError, BtfError) as error:
-        loader.abandon()
         raise CannotTrace(
             f"cannot read the kernel's types: {error}", "use a kernel with CONFIG_DEBUG_INFO_BTF"
         ) from error
-    except BaseException:
-        loader.abandon()
-        raise
-    return loader.load(plan)
+    return load(plan)

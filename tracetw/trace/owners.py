@@ -12,7 +12,7 @@ from tracetw.event.record import F_DEAD, F_SERVER, F_SOCKET, End, Owner
 from tracetw.host import process
 from tracetw.host.listeners import Listeners
 
-__all__ = ["resolve"]
+__all__ = ["named", "resolve"]
 
 Rows = NDArray[np.void]
 
@@ -47,6 +47,19 @@ def resolve(rows: Rows, listeners: Listeners) -> Rows:
             _put(rows, index, None, None, Owner.NONE)
 
     return rows
+
+
+def named(rows: Rows) -> Rows:
+    """Single events with the names of owners that are known by their pid alone."""
+    nameless = (rows["pid"] != 0) & (rows["comm"] == b"")
+    if not nameless.any():
+        return rows
+    rows = rows.copy()
+    for pid in np.unique(rows["pid"][nameless]):
+        name = process.comm(int(pid))
+        rows["comm"][nameless & (rows["pid"] == pid)] = name.encode()[:15] if name else b""
+    return rows
+
 
 def _put(rows: Rows, index: np.intp, pid: int | None, comm: str | None, how: Owner) -> None:
     rows["pid"][index] = pid or 0

@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.filter import Filter
+from tracetw.host import netns
 from tracetw.host.clock import Clock
 from tracetw.host.listeners import Listeners
 from tracetw.host.tally import Tally
 from tracetw.sink.batch import Closes, Events, Loss, Scene, Sink
-from tracetw.trace.owners import resolve
+from tracetw.trace.owners import named, resolve
 from tracetw.trace.source import Lost
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
@@ -21,6 +22,9 @@ from tracetw.verdict.taxonomy import VERDICTS
 __all__ = ["Pipeline"]
 
 Rows = NDArray[np.void]
+
+# A ring that was full is still being worked off.
+_AFTERMATH_NS = 1_000_000_000
 
 
 class Pipeline:
@@ -53,12 +57,12 @@ class Pipeline:
         """What the kernel should have counted."""
         return self._tally
 
-    def closes(self, rows: Rows) -> None:
-        """Finished connections."""
+    def closes(self, rows: Rows, gone: NDArray[np.bool_] | None = None) -> None:
+        """Finished connections; ``gone`` says whose network namespace is known to be gone."""
         if not len(rows):
             return
         rows = resolve(rows, self._listeners)
-        findings = judge(rows, self._scene.names, lossy=self._lossy)
+        findings = judge(rows, self._scene.names, lossy=self._lossy, gone=gone)
         self._tally.add(rows, findings)
         self.traced += len(rows)
         if not self._all:
@@ -70,6 +74,11 @@ class Pipeline:
         self._counts += np.bincount(findings.verdict, minlength=len(VERDICTS))
         self._sink.closes(Closes(rows, findings, self._clock))
 
+    def stale(self, rows: Rows) -> None:
+        """Mini-sockets that vanished without a witness: with their namespace, or who knows how."""
+        if len(rows):
+            self.closes(rows, ~np.isin(rows["netns"], list(netns.find())))
+
     def events(self, rows: Rows) -> None:
         """Single events."""
         if not len(rows):
@@ -77,12 +86,17 @@ class Pipeline:
         self._tally.add_events(rows)
         rows = rows[self._wanted.mask_events(rows, self._scene.cgroup_path)]
         if len(rows):
-            self._sink.events(Events(rows, self._clock))
+            self._sink.events(Events(named(rows), self._clock))
 
     def losses(self, lost: list[Lost]) -> None:
-        """What was lost since the last call: weakens what is judged until the next one."""
+        """What was lost since the last call: weakens what is judged for a second from now."""
         now = time.time_ns()
-        self._lossy = bool(lost)
+        if lost:
+            self._lossy = True
+        elif now - self._quiet_since < _AFTERMATH_NS:
+            return
+        else:
+            self._lossy = False
         for one in lost:
             self.lost += one.records
             self._sink.loss(Loss(one.records, one.where, self._quiet_since, now))

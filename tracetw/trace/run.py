@@ -148,9 +148,10 @@ class _Trace:
         source, pipeline, events = self._source, self._pipeline, self._session.events
         while not over():
             now = time.monotonic()
+            # Before what is taken now: a full ring tells of loss around just these records.
+            pipeline.losses(source.losses())
             if now >= next_audit:
-                pipeline.losses(source.losses())
-                pipeline.closes(source.stale())
+                pipeline.stale(source.stale())
                 next_audit = now + _AUDIT
             pipeline.closes(source.take())
             source.release()
@@ -186,6 +187,7 @@ class _Trace:
 
     def _rest(self) -> None:
         events = self._session.events
+        self._pipeline.losses(self._source.losses())
         while self._session.closes.pending():
             self._pipeline.closes(self._source.take())
             self._source.release()
@@ -193,7 +195,6 @@ class _Trace:
             self._pipeline.events(events.peek())
             events.release()
         self._pipeline.closes(self._source.overdue(everything=True))
-        self._pipeline.losses(self._source.losses())
 
     def _reconcile(self, ended: Snapshot, stopped: Snapshot, unfinished: int) -> list[Reconciled]:
         """Against the kernel's counters."""
@@ -208,6 +209,7 @@ class _Trace:
             stopped=stopped,
             pending=unfinished,
             events=self._options.events,
+            tw_at_birth=self._session.plan.tw_at_birth,
         )
 
 

@@ -1,0 +1,283 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the documentation names exists: commands, options, verdicts, files, links, JSON fields."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from tests.unit.sink_rows import SCENE, closes, events
+from tracetw.cli import main
+from tracetw.event import record
+from tracetw.event.record import CLOSE_SIZE, Drop, EventKind, Timewait
+from tracetw.host.reconcile import Reconciled
+from tracetw.kernel.plan import Sizes
+from tracetw.sink.batch import Closes, Events, Loss, Summary
+from tracetw.sink.json import JsonSink
+from tracetw.verdict.taxonomy import (
+    CLOSED_BY,
+    EVIDENCE,
+    FORMS,
+    LIMITS,
+    MISSING,
+    RESET_DIRECTIONS,
+    VERDICTS,
+)
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "CHANGELOG.md",
+    *sorted(ROOT.glob("docs/**/*.md")),
+]
+IDS = [str(page.relative_to(ROOT)) for page in PAGES]
+# Written by scripts/bench, which needs a quiet machine and some time.
+MEASURED = ROOT / "docs" / "performance.md"
+
+CODES = {verdict.code for verdict in VERDICTS}
+PACKAGES = {"python3-bpfcc", "python3-bcc", "python3-venv"}
+WORDS = (
+    CODES
+    | {*FORMS, *CLOSED_BY, *EVIDENCE, *MISSING}
+    | {value.name.lower().replace("_", "-") for kind in (Timewait, Drop) for value in kind}
+    | PACKAGES
+)
+FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+KEBAB = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)+")
+FILE = re.compile(r"(?:bpf|docs|scripts|tests|tracetw|LICENSES)/[\w./-]+")
+PLACEHOLDER = re.compile(r"[A-Z]{2}")
+COMMAND = re.compile(r"(?:^|[ /])tracetw( .*)?$")
+
+COMMON = "Every object"
+EVENT_PARTS = ("transition", "retransmit", "timewait", "drop")
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text(encoding="utf-8"))
+
+
+def spans(page: Path) -> list[str]:
+    """Code inside sentences."""
+    return [" ".join(span.split()) for span in INLINE.findall(prose(page))]
+
+
+def lines(page: Path) -> list[str]:
+    """Lines of code."""
+    return [
+        line
+        for block in FENCE.findall(page.read_text(encoding="utf-8"))
+        for line in block.splitlines()
+    ]
+
+
+def invocations(page: Path) -> Iterator[list[str]]:
+    """The words after ``tracetw`` of everything that looks like a call of it."""
+    for text in [*spans(page), *lines(page)]:
+        call = COMMAND.search(text.partition(" #")[0].rstrip())
+        if call and not text.startswith(("#", "tracetw: ", "git ")):
+            yield shlex.split(call[1] or "")
+
+
+def options() -> set[str]:
+    context = click.Context(main)
+    commands = [main, *filter(None, (main.get_command(context, name) for name in named()))]
+    return {
+        name
+        for command in commands
+        for parameter in command.get_params(context)
+        for name in (*parameter.opts, *parameter.secondary_opts)
+    }
+
+
+def named() -> list[str]:
+    return main.list_commands(click.Context(main))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_commands_are_understood(page: Path) -> None:
+    for words in invocations(page):
+        if not words or words[0].startswith("-"):
+            assert set(words) <= options(), words
+            continue
+        command = main.get_command(click.Context(main), words[0])
+        assert command is not None, f"there is no tracetw {words[0]}"
+        command.make_context(words[0], words[1:])
+
+
+@pytest.mark.parametrize("page", [README, ROOT / "docs" / "json.md"], ids=lambda page: page.name)
+def test_options_exist(page: Path) -> None:
+    known = options() | {"--"}
+    for span in spans(page):
+        if span.startswith("-"):
+            for word in re.split(r"[ /]", span):
+                assert word in known or not word.startswith("-"), span
+
+
+def test_every_command_and_option_is_in_the_readme() -> None:
+    text = README.read_text(encoding="utf-8")
+    for name in named():
+        assert f"`tracetw {name}" in text
+    trace = main.get_command(click.Context(main), "trace")
+    assert trace is not None
+    for parameter in trace.params:
+        if isinstance(parameter, click.Option):
+            assert any(name in text for name in parameter.opts), parameter.opts
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_codes_are_known(page: Path) -> None:
+    for span in spans(page):
+        assert not KEBAB.fullmatch(span) or span in WORDS, f"`{span}` is no code of ours"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_files_exist(page: Path) -> None:
+    for span in spans(page):
+        if FILE.fullmatch(span) and not PLACEHOLDER.search(span):
+            assert ROOT.joinpath(span).exists(), span
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them out of headings."""
+    titles = HEADING.findall(prose(page))
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=IDS)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in LINK.findall(prose(page)):
+        if link.startswith(("http://", "https://")):
+            continue
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        assert target.is_relative_to(ROOT), link
+        assert target.exists() or target == MEASURED, link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_verdicts_are_generated() -> None:
+    """The page is what the taxonomy says, and its table has every verdict once, in order."""
+    script = ROOT / "scripts" / "gen-verdicts"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    text = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \[`([a-z0-9-]+)`\]", text, re.MULTILINE) == [v.code for v in VERDICTS]
+
+
+def test_numbers_of_the_readme() -> None:
+    text = README.read_text(encoding="utf-8")
+    sizes = Sizes()
+    assert f"one of [{len(VERDICTS)} verdicts]" in text
+    for number in (
+        f"{sizes.conn_slots:,} x ",
+        f"{sizes.closing_slots:,} x {CLOSE_SIZE}",
+        f"{sizes.mini_slots:,} x {CLOSE_SIZE}",
+        f"ring buffer {sizes.closes_pages * 4096 >> 20} MiB",
+        f"ring of {sizes.events_pages * 4096 >> 20} MiB",
+        f"hash of {sizes.carriers:,} entries",
+        f"record of {CLOSE_SIZE} bytes",
+    ):
+        assert number in " ".join(text.split()), number
+
+
+def test_the_json_example_is_real() -> None:
+    (block,) = re.findall(r"^```json\n(.*?)^```$", README.read_text(), re.MULTILINE | re.DOTALL)
+    example = json.loads(block)
+    assert tuple(example) == tuple(rendered(closes({}))[0])
+    assert example["verdict"] in CODES
+
+
+def reference() -> dict[str, list[str]]:
+    """Heading of docs/json.md to the fields in its table."""
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    parts = re.split(r"^#+ (.+)$", text, flags=re.MULTILINE)
+    return {
+        title: re.findall(r"^\| `([\w.\[\]]+)` \| [a-z]+ \| ", body, re.MULTILINE)
+        for title, body in zip(parts[1::2], parts[2::2], strict=True)
+    }
+
+
+def rendered(batch: Closes | Events | Loss | Summary) -> list[dict[str, Any]]:
+    out = io.BytesIO()
+    sink = JsonSink(out, SCENE)
+    if isinstance(batch, Closes):
+        sink.closes(batch)
+    elif isinstance(batch, Events):
+        sink.events(batch)
+    elif isinstance(batch, Loss):
+        sink.loss(batch)
+    else:
+        sink.summary(batch)
+    return [json.loads(line) for line in out.getvalue().splitlines()]
+
+
+def in_order(documents: list[dict[str, Any]]) -> list[str]:
+    """Fields of objects that differ in what is null: as many as there are."""
+    top = list(documents[0])
+    found = dict.fromkeys(name for document in documents for name in named_in(document))
+    return sorted(found, key=lambda name: top.index(re.split(r"[.\[]", name)[0]))
+
+
+def named_in(document: dict[str, Any]) -> Iterator[str]:
+    kind = document["kind"]
+    for name, value in document.items():
+        yield name
+        if isinstance(value, dict) and (kind, name) != ("summary", "closes"):
+            yield from (f"{name}.{inner}" for inner in value)
+        elif isinstance(value, list):
+            yield from dict.fromkeys(
+                f"{name}[].{inner}" for item in value if isinstance(item, dict) for inner in item
+            )
+
+
+def test_every_field_of_a_close_is_described() -> None:
+    received = RESET_DIRECTIONS.index("received")
+    documents = rendered(
+        closes(
+            {"flags": record.F_ADDR | record.F_EXITING, "exit_code": 0x300},
+            {"flags": record.F_ADDR | record.F_EXITING, "exit_code": 0x8B},
+            {"limit": LIMITS.index("tcp_retries2"), "reset_direction": received},
+        )
+    )
+    pages = reference()
+    assert in_order(documents) == pages[COMMON] + pages["close"]
+
+
+@pytest.mark.parametrize("kind", EVENT_PARTS)
+def test_every_field_of_an_event_is_described(kind: str) -> None:
+    documents = rendered(events({"kind": EventKind[kind.upper()], "code": 1, "from": 1, "to": 4}))
+    pages = reference()
+    assert in_order(documents) == pages[COMMON] + pages["Events"] + pages[kind]
+
+
+def test_every_field_of_loss_and_summary_is_described() -> None:
+    row = Reconciled(counter="TW", kernel=1, explained=1, difference=0, reason=None)
+    pages = reference()
+    assert in_order(rendered(Loss(3, "ring", 0, 1))) == pages[COMMON] + pages["loss"]
+    summary = Summary(0, 1.0, {"orderly": 1}, 0, [row])
+    assert in_order(rendered(summary)) == pages[COMMON] + pages["summary"]
+
+
+def test_values_of_the_reference() -> None:
+    text = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
+    limits = [name for name in LIMITS if name]
+    kinds = [value.name.lower().replace("_", "-") for kind in (Timewait, Drop) for value in kind]
+    for word in (*FORMS, *CLOSED_BY, *limits, *kinds):
+        assert f"`{word}`" in text, word
