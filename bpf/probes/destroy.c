@@ -45,6 +45,9 @@ int destroy(struct bpf_raw_tracepoint_args *ctx)
 	if (c && r && load_socket(r, (const void *)sk, 0)) {
 		load_history(r, c);
 		r->flags |= F_MISSED;
+		/* tcp_disconnect() has cleared it. */
+		if (!r->rport)
+			r->flags &= ~F_ADDR;
 		record_step(r, TCP_CLOSE, bpf_ktime_get_ns());
 		if (PASSES(r))
 			send(r, END_DESTROY);

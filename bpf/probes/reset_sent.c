@@ -44,7 +44,8 @@ int reset_sent(struct bpf_raw_tracepoint_args *ctx)
 	/* The answer to an unacceptable ACK while connecting ends nothing: the SYN is sent again. */
 	if (state == TCP_SYN_SENT && how & F_RST_REPLY)
 		return 0;
-	c = conn_open((u64)sk, 0);
+	/* A socket that is in CLOSE with no record got there before we were attached, or unseen. */
+	c = state == TCP_CLOSE ? conn_find((u64)sk) : conn_open((u64)sk, 0);
 	if (c) {
 		c->flags |= how | F_RST_EARLY;
 		c->reset_reason = reason;

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from types import FrameType
 
 from tracetw.event.record import Stat
@@ -35,6 +35,7 @@ _AUDIT = 1.0
 # A command has ended: its last connections may still wait for the other side.
 _DRAIN = 3.0
 _INTERRUPTED = 130
+_NICE = -10
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
 
 
@@ -90,6 +91,7 @@ class _Trace:
         """Until a signal, the time, the command or the reader of the output ends it."""
         self._announce()
         command = Command(self._options.command) if self._options.command else None
+        _hurry()
         privileges.drop(_KEEP)
         self._start = time.monotonic()
         failed: OutputFailed | None = None
@@ -211,6 +213,15 @@ class _Trace:
             events=self._options.events,
             tw_at_birth=self._session.plan.tw_at_birth,
         )
+
+
+def _hurry() -> None:
+    """Records that nobody fetches are lost: on busy CPUs the reader goes before those it reports.
+
+    It takes no more than it needs, a few microseconds a connection.
+    """
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, 0, _NICE)
 
 
 def _sink(options: TraceOptions, scene: Scene) -> Sink:
