@@ -247,12 +247,12 @@ def families(rows: Rows) -> NDArray[np.uint8]:
     return shown
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def _v4(packed: int) -> str:
     return f"{packed >> 24}.{packed >> 16 & 255}.{packed >> 8 & 255}.{packed & 255}"
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=8192)
 def _v6(packed: bytes) -> str:
     return str(IPv6Address(packed))
 

@@ -31,7 +31,7 @@ from tracetw.verdict import explain
 __all__ = ["JsonSink"]
 
 # Rows rendered at a time. Their Python objects live together, so this bounds the memory.
-_CHUNK = 2048
+_CHUNK = 512
 _AT_ONCE = 64
 # Templates kept. A host has some dozens of shapes; a template has about 2 KB.
 _TEMPLATES = 4096
