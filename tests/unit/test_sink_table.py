@@ -40,8 +40,8 @@ def lines(
 def test_one_line_says_what_happened() -> None:
     batch = closes({"first_close": FIRST_CLOSE.index("local")})
     assert lines(batch) == [
-        "TIME     LOCAL           REMOTE                PROCESS      VERDICT",
-        "03:04:06 10.0.0.1:443  > 10.0.0.2:51234        nginx/1234   orderly fin-4 10ms",
+        "TIME     LOCAL               REMOTE            PROCESS      VERDICT",
+        "03:04:06 10.0.0.1:443      > 10.0.0.2:51234    nginx/1234   orderly fin-4 10ms",
     ]
 
 

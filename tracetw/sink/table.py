@@ -29,12 +29,12 @@ class _Column:
     right: bool = False
 
 
-# 80 columns: 8 + 13 + 1 + 21 + 12 + 20 and five spaces. 20 is the longest verdict.
+# 80 columns: 8 + 17 + 1 + 17 + 12 + 20 and five spaces. 20 is the longest verdict.
 _TABLE = (
     _Column("TIME", 8),
-    _Column("LOCAL", 13),
+    _Column("LOCAL", 17),
     _Column("", 1),
-    _Column("REMOTE", 21),
+    _Column("REMOTE", 17),
     _Column("PROCESS", 12),
     _Column("VERDICT", 20),
 )
