@@ -4,6 +4,8 @@
 
 static __always_inline void event_send(struct event_record *e)
 {
+	if (!PASSES(e))
+		return;
 	if (events.ringbuf_output(e, sizeof(*e), BPF_RB_NO_WAKEUP))
 		count(STAT_LOST_EVENTS);
 }

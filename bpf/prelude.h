@@ -29,8 +29,8 @@
 	})
 
 /*
- * A field of a structure that BTF describes. With bpf_rdonly_cast() (Linux kernel commit a35b9af4ec2c ("bpf:
- * Add a kfunc to type cast from bpf uapi ctx to kernel ctx") and its series (in v6.2)) the verifier knows the type
+ * A field of a structure that BTF describes. With bpf_rdonly_cast() (Linux kernel commit a35b9af4ec2c ("bpf: Add a
+ * kfunc for generic type cast") (in v6.2)) the verifier knows the type
  * and lets us load directly: one instruction that a fault turns into 0. The loader puts the kfunc's number where
  * it finds a call of CAST_CALL. A pointer read in this way can be followed, not computed with.
  */

@@ -77,6 +77,22 @@ static __always_inline u64 tuple_key(const struct tuple *t)
 	return (key & ~7ull) | 1ull << 63 | (t->net & 7);
 }
 
+/*
+ * A dual-stack socket has ::ffff:a.b.c.d where the packet on the wire has a.b.c.d: one tuple, one key. The third
+ * 32-bit word of a mapped address is 0x0000ffff in network order.
+ */
+static __always_inline void tuple_unmap(struct tuple *t)
+{
+	if (t->family != AF_INET6 || t->local[0] || t->remote[0] ||
+	    (u32)t->local[1] != 0xffff0000 || (u32)t->remote[1] != 0xffff0000)
+		return;
+	t->family = AF_INET;
+	t->local[0] = t->local[1] >> 32;
+	t->local[1] = 0;
+	t->remote[0] = t->remote[1] >> 32;
+	t->remote[1] = 0;
+}
+
 static __always_inline void tuple_of_record(struct tuple *t, const struct close_record *r, u64 net)
 {
 	t->local[0] = ((u64 *)r->laddr)[0];
@@ -86,6 +102,7 @@ static __always_inline void tuple_of_record(struct tuple *t, const struct close_
 	t->net = net;
 	t->ports = (u32)r->lport << 16 | r->rport;
 	t->family = r->family;
+	tuple_unmap(t);
 }
 
 /* struct inet_timewait_sock begins with the same sock_common as a full socket. */
@@ -98,6 +115,7 @@ static __always_inline void tuple_of_common(struct tuple *t, const void *sk)
 	if (t->family == AF_INET6) {
 		bpf_probe_read_kernel(t->local, 16, sk + OFF_SKC_V6_RCV_SADDR);
 		bpf_probe_read_kernel(t->remote, 16, sk + OFF_SKC_V6_DADDR);
+		tuple_unmap(t);
 	} else {
 		t->local[0] = GET(u32, sock_common, sk, OFF_SKC_RCV_SADDR);
 		t->local[1] = 0;
@@ -124,7 +142,7 @@ static __always_inline void load_sysctls(struct close_record *r, u64 net)
 static __always_inline int load_socket(struct close_record *r, const void *sk, u32 from)
 {
 	struct facts f;
-	u32 flags = F_CLOSED | F_ADDR;
+	u32 flags = F_ADDR;
 	u32 jiffies = (u32)bpf_jiffies64();
 	u32 last;
 
@@ -234,6 +252,15 @@ static __always_inline void load_history(struct close_record *r, const struct co
 		r->cgroup = 0;
 		__builtin_memset(r->comm, 0, sizeof(r->comm));
 	}
+}
+
+/*
+ * The last store to a record that user space may read where it lies: what has F_CLOSED is whole.
+ */
+static __always_inline void record_whole(struct close_record *r)
+{
+	asm volatile("" ::: "memory");
+	r->flags |= F_CLOSED;
 }
 
 /* The last state and its time. at[] is written by position, since the verifier wants constant places. */

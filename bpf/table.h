@@ -42,8 +42,8 @@ static __always_inline struct slot slot_find(struct keys *keys, u32 set, u64 wan
 	return found;
 }
 
-/* A free slot, taken. Two CPUs may reach for the same one: the loser looks on, each once around. */
-static __always_inline struct slot slot_take(struct keys *keys, u32 set, u64 wanted)
+/* A free slot for this key, marked. Two CPUs may reach for the same one: the loser looks on. */
+static __always_inline struct slot slot_take(struct keys *keys, u32 set, u64 key, u64 mark)
 {
 	struct slot taken = {};
 	u32 way;
@@ -52,12 +52,12 @@ static __always_inline struct slot slot_take(struct keys *keys, u32 set, u64 wan
 		return taken;
 #pragma unroll
 	for (way = 0; way < WAYS; way++) {
-		if (!keys->key[way] && swap(&keys->key[way], 0, wanted))
+		if (!keys->key[way] && swap(&keys->key[way], 0, mark))
 			break;
 	}
 	if (way == WAYS)
 		return taken;
-	way = some_way(way, wanted);
+	way = some_way(way, key);
 	taken.key = &keys->key[way];
 	taken.index = set * WAYS + way;
 	return taken;
@@ -82,32 +82,36 @@ static __always_inline struct conn *conn_find(u64 sk)
 	return slot.key ? conn_at(slot.index) : 0;
 }
 
+/* A new life of this socket begins. */
+static __always_inline void conn_begin(struct conn *c)
+{
+	c->path = 0;
+	c->flags = 0;
+	c->pid = 0;
+	*(u64 *)&c->steps = 0;
+}
+
 /*
- * The slot of this socket, emptied when it is new or when a new life of the socket begins (an end was missed). A
- * full set loses the history of this connection, not the record of its end.
+ * The slot of this socket, a new one if it has none. A full set loses the history of this connection, not the
+ * record of its end.
  */
-static __always_inline struct conn *conn_open(u64 sk, int begins)
+static __always_inline struct conn *conn_open(u64 sk)
 {
 	u32 set = set_of(sk, CONN_SLOTS);
 	struct keys *keys = conn_keys.lookup(&set);
 	struct slot slot = slot_find(keys, set, sk);
 	struct conn *c;
 
-	if (!slot.key) {
-		slot = slot_take(keys, set, sk);
-		begins = 1;
-	}
+	if (slot.key)
+		return conn_at(slot.index);
+	slot = slot_take(keys, set, sk, sk);
 	if (!slot.key) {
 		count(STAT_CONN_FULL);
 		return 0;
 	}
 	c = conn_at(slot.index);
-	if (c && begins) {
-		c->path = 0;
-		c->flags = 0;
-		c->pid = 0;
-		*(u64 *)&c->steps = 0;
-	}
+	if (c)
+		conn_begin(c);
 	return c;
 }
 
@@ -130,15 +134,6 @@ static __always_inline struct slot closing_slot(u64 sk)
 	return slot_find(closing_keys.lookup(&set), set, sk);
 }
 
-static __always_inline struct slot closing_take(u64 sk)
-{
-	u32 set = set_of(sk, CLOSING_SLOTS);
-	struct keys *keys = closing_keys.lookup(&set);
-	struct slot slot = slot_find(keys, set, sk);
-
-	return slot.key ? slot : slot_take(keys, set, sk);
-}
-
 static __always_inline struct close_record *closing_at(struct slot slot)
 {
 	return slot.key ? closing.lookup(&slot.index) : 0;
@@ -156,51 +151,96 @@ static __always_inline struct close_record *mini_at(struct slot slot)
 	return slot.key ? minis.lookup(&slot.index) : 0;
 }
 
-/* A mini-socket lives 60 s (TCP_TIMEWAIT_LEN); user space has reported one that vanished long before this. */
-#define MINI_GONE_NS 120000000000ull
+/*
+ * Slots whose end nobody sees are taken again when their set is full, long after user space has reported them: a
+ * dead socket that its application never closes (user space waits for it 0.2 s), and a mini-socket that vanished
+ * (with its namespace; it lives max(tcp_fin_timeout, 3.5 RTO), tcp_time_wait()).
+ */
+#define CLOSING_OLD_NS 10000000000ull
+#define MINI_OLD_NS 600000000000ull
 
-static __always_inline int mini_gone(const struct close_record *r, u64 now)
+/* Is the last step of this record before then? Without branches: the verifier would walk each. */
+static __always_inline int older(const struct close_record *r, u64 then)
 {
-	u64 last = r->at[0];
+	u64 newer = (then - r->at[0]) | (then - r->at[1]) | (then - r->at[2]) | (then - r->at[3]) |
+		    (then - r->at[4]) | (then - r->at[5]);
 
-	/* Steps go up in time, 0 behind the last one. */
-	last = r->at[1] > last ? r->at[1] : last;
-	last = r->at[2] > last ? r->at[2] : last;
-	last = r->at[3] > last ? r->at[3] : last;
-	last = r->at[4] > last ? r->at[4] : last;
-	return last + MINI_GONE_NS < now;
+	return r->flags && !(newer >> 63);
 }
 
-/* A slot for this tuple: where an earlier mini-socket of it vanished unseen, a free one, one long gone. */
+static __always_inline struct slot closing_again(struct keys *keys, u32 set, u64 key)
+{
+	u64 then = bpf_ktime_get_ns() - CLOSING_OLD_NS;
+	struct slot slot = {};
+	u32 way;
+
+	for (way = 0; way < WAYS; way++) {
+		u32 index = set * WAYS + way;
+		struct close_record *r = closing.lookup(&index);
+		u64 old = keys->key[way];
+
+		if (r && older(r, then) && swap(&keys->key[way], old, key)) {
+			r->flags = 0;
+			break;
+		}
+	}
+	if (way == WAYS)
+		return slot;
+	way = some_way(way, key);
+	slot.key = &keys->key[way];
+	slot.index = set * WAYS + way;
+	return slot;
+}
+
+/* The slot for this socket: the one it has, a free one, an old one. */
+static __always_inline struct slot closing_take(u64 sk)
+{
+	u32 set = set_of(sk, CLOSING_SLOTS);
+	struct keys *keys = closing_keys.lookup(&set);
+	struct slot slot = slot_find(keys, set, sk);
+
+	if (!slot.key)
+		slot = slot_take(keys, set, sk, sk);
+	if (!slot.key && keys)
+		slot = closing_again(keys, set, sk);
+	return slot;
+}
+
+/*
+ * A slot for this tuple, busy until it is filled and given its key: where an earlier mini-socket of it vanished
+ * unseen, a free one, an old one.
+ */
 static __always_inline struct slot mini_take(u64 key)
 {
 	u32 set = set_of(key, MINI_SLOTS);
 	struct keys *keys = mini_keys.lookup(&set);
 	struct slot slot = slot_find(keys, set, key);
-	u64 now;
+	u64 then;
+	u32 way;
 
-	if (slot.key)
+	if (slot.key && swap(slot.key, key, KEY_BUSY))
 		return slot;
-	slot = slot_take(keys, set, key);
+	slot = slot_take(keys, set, key, KEY_BUSY);
 	if (slot.key || !keys)
 		return slot;
-	now = bpf_ktime_get_ns();
-#pragma unroll
-	for (u32 way = 0; way < WAYS; way++) {
+	then = bpf_ktime_get_ns() - MINI_OLD_NS;
+	for (way = 0; way < WAYS; way++) {
 		u32 index = set * WAYS + way;
 		struct close_record *r = minis.lookup(&index);
 		u64 old = keys->key[way];
 
-		if (!slot.key && r && old != KEY_BUSY && mini_gone(r, now) &&
-		    swap(&keys->key[way], old, key)) {
-			slot.index = set * WAYS + some_way(way, key);
-			slot.key = &keys->key[some_way(way, key)];
-		}
+		if (r && old != KEY_BUSY && older(r, then) && swap(&keys->key[way], old, KEY_BUSY))
+			break;
 	}
+	if (way == WAYS)
+		return slot;
+	way = some_way(way, key);
+	slot.key = &keys->key[way];
+	slot.index = set * WAYS + way;
 	return slot;
 }
 
-/* A reader in user space believes a record that has flags: they go first. */
+/* A reader in user space believes a record that has F_CLOSED: flags go first. */
 static __always_inline void slot_free(struct slot slot, struct close_record *r)
 {
 	r->flags = 0;

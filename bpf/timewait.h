@@ -7,9 +7,10 @@
 /* Nodes looked at in one chain; it stands first as a rule. */
 #define CHAIN_MAX 8
 
-/* The mini-socket of this record's tuple; 0 when there is none. */
-static __always_inline u64 mini_find(const struct close_record *r, const void *sk, u64 net)
+/* The mini-socket of this tuple; 0 when there is none. */
+static __always_inline u64 mini_find(const struct tuple *wanted, const void *sk)
 {
+	u64 net = wanted->net;
 #ifdef DEATH_ROW_IS_POINTER
 	u64 row = FIELD(u64, net, OFF_NET_DEATH_ROW);
 #else
@@ -30,11 +31,10 @@ static __always_inline u64 mini_find(const struct close_record *r, const void *s
 		if (GET(u8, sock_common, candidate, OFF_SKC_STATE) == TCP_TIME_WAIT &&
 		    GET(u32, sock_common, candidate, OFF_SKC_HASH) == hash) {
 			tuple_of_common(&t, candidate);
-			if (t.net == net && t.ports == ((u32)r->lport << 16 | r->rport) &&
-			    t.local[0] == ((u64 *)r->laddr)[0] &&
-			    t.local[1] == ((u64 *)r->laddr)[1] &&
-			    t.remote[0] == ((u64 *)r->raddr)[0] &&
-			    t.remote[1] == ((u64 *)r->raddr)[1])
+			if (t.net == net && t.ports == wanted->ports &&
+			    t.family == wanted->family && t.local[0] == wanted->local[0] &&
+			    t.local[1] == wanted->local[1] && t.remote[0] == wanted->remote[0] &&
+			    t.remote[1] == wanted->remote[1])
 				return (u64)candidate;
 		}
 		node = FIELD(u64, node, 0);

@@ -49,6 +49,7 @@ int destroy(struct bpf_raw_tracepoint_args *ctx)
 		if (!r->rport)
 			r->flags &= ~F_ADDR;
 		record_step(r, TCP_CLOSE, bpf_ktime_get_ns());
+		record_whole(r);
 		if (PASSES(r))
 			send(r, END_DESTROY);
 	}

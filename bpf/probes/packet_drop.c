@@ -21,7 +21,7 @@ int packet_drop(struct bpf_raw_tracepoint_args *ctx)
 		drop_event(sk, skb, ctx->args[2]);
 #endif
 		if (ctx->args[2] == DROP_REASON_INVALID_SYN) {
-			struct conn *c = conn_open((u64)sk, 0);
+			struct conn *c = conn_open((u64)sk);
 
 			if (c)
 				c->flags |= F_SYN_HIT;

@@ -5,7 +5,7 @@
  */
 int reset_received(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct conn *c = conn_open(ctx->args[0], 0);
+	struct conn *c = conn_open(ctx->args[0]);
 
 	if (c)
 		c->flags |= F_RST_IN;

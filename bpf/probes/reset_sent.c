@@ -2,8 +2,8 @@
 /*
  * tcp:tcp_send_reset(sk, skb[, reason]). skb NULL: an active reset (tcp_send_active_reset), before ->CLOSE
  * when a timer or an administrator ends the connection, after it inside close(). skb set: the answer to that
- * segment; sk is then NULL, a listener, a request, a mini-socket or a full socket (only the last before
- * Linux kernel commit c83afa2f1c8c and its series (in v6.10)).
+ * segment; sk is then NULL, a listener, a request, a mini-socket or a full socket (only the last before v6.10,
+ * tcp_v4_send_reset()).
  */
 int reset_sent(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -45,7 +45,7 @@ int reset_sent(struct bpf_raw_tracepoint_args *ctx)
 	if (state == TCP_SYN_SENT && how & F_RST_REPLY)
 		return 0;
 	/* A socket that is in CLOSE with no record got there before we were attached, or unseen. */
-	c = state == TCP_CLOSE ? conn_find((u64)sk) : conn_open((u64)sk, 0);
+	c = state == TCP_CLOSE ? conn_find((u64)sk) : conn_open((u64)sk);
 	if (c) {
 		c->flags |= how | F_RST_EARLY;
 		c->reset_reason = reason;

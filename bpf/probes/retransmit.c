@@ -17,7 +17,7 @@ int retransmit(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_RETRANSMITS
 	retransmit_event(sk, (const void *)ctx->args[1], fin, backoff);
 #endif
-	c = conn_open((u64)sk, 0);
+	c = conn_open((u64)sk);
 	if (!c)
 		return 0;
 	if (fin && c->fin_retrans < 255)

@@ -14,16 +14,16 @@
  */
 static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64 now)
 {
-	u64 net = FIELD(u64, sk, OFF_SKC_NET);
 	struct close_record *copy;
 	struct slot slot;
 	struct tuple t;
-	u64 tw = mini_find(r, sk, net);
+	u64 key, tw;
 
-	tuple_of_record(&t, r, net);
+	tuple_of_record(&t, r, FIELD(u64, sk, OFF_SKC_NET));
+	tw = mini_find(&t, sk);
 	if (!tw) {
 #ifdef WANT_TIMEWAITS
-		/* No mini-socket, yet no RST and no TCP_LINGER2 below 0: tcp_time_wait() got no memory for it. */
+		/* No mini-socket, yet no RST and no TCP_LINGER2 below 0: tcp_time_wait() got no memory. */
 		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0)
 			carrier_event(r, &t, TIMEWAIT_OVERFLOW);
 #endif
@@ -43,7 +43,8 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 #ifdef WANT_TIMEWAITS
 	carrier_event(r, &t, TIMEWAIT_FIN_WAIT2);
 #endif
-	slot = mini_take(tuple_key(&t));
+	key = tuple_key(&t);
+	slot = mini_take(key);
 	copy = mini_at(slot);
 	if (!copy)
 		return END_FULL;
@@ -58,7 +59,9 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	}
 #endif
 	__builtin_memcpy(copy, r, sizeof(*r));
-	/* The FIN may have come on another CPU while the slot was being filled. */
+	record_whole(copy);
+	*slot.key = key;
+	/* The FIN may have come on another CPU before the slot had its key. */
 	if (mini_substate((const void *)tw) == TCP_TIME_WAIT)
 		mini_end((const void *)tw, END_FIN, TCP_TIME_WAIT, 0, 0);
 	return END_FIN;
@@ -80,6 +83,9 @@ static __always_inline void closed(const void *sk, u32 from)
 			return;
 		slot.key = 0;
 		end = END_FULL;
+	} else if (r->flags & F_CLOSED) {
+		/* Of an earlier socket at this address, whose destruction was missed. */
+		send(r, END_REUSE);
 	}
 	tcp = load_socket(r, sk, from);
 	load_history(r, c);
@@ -91,15 +97,14 @@ static __always_inline void closed(const void *sk, u32 from)
 	} else if (!PASSES(r)) {
 		count(STAT_FILTERED);
 		end = END_FIN;
-	} else {
-		if (!r->err && (from == TCP_FIN_WAIT2 || from == TCP_CLOSING)) {
-			u8 how = carried_on(r, sk, now);
+	} else if (!r->err && (from == TCP_FIN_WAIT2 || from == TCP_CLOSING)) {
+		u8 how = carried_on(r, sk, now);
 
-			end = how ? how : end;
-		} else {
-			record_step(r, TCP_CLOSE, now);
-		}
+		end = how ? how : end;
+	} else {
+		record_step(r, TCP_CLOSE, now);
 	}
+	record_whole(r);
 	if (end == END_FULL) {
 		count(STAT_CLOSING_FULL);
 		send(r, END_FULL);
@@ -120,6 +125,7 @@ static __always_inline void connecting(const void *sk, struct conn *c)
 	}
 	if (!c)
 		return;
+	conn_begin(c);
 	c->flags = F_BORN | F_CLIENT;
 	c->pid = bpf_get_current_pid_tgid() >> 32;
 	c->owner_from = OWNER_CONNECT;
@@ -129,8 +135,12 @@ static __always_inline void leaving(const void *sk, struct conn *c, u32 from, u3
 {
 	if (from == to)
 		c->flags |= F_CLOSE_CALLED;
-	/* Only close(), shutdown() and the exit of a process come here with these. */
-	if (from == to || to == TCP_FIN_WAIT1 || to == TCP_LAST_ACK)
+	/*
+	 * Only close(), shutdown() and the exit of a process come here with these, and they hold the lock: a
+	 * shutdown() that was put off until the handshake is over runs in softirq, without it.
+	 */
+	if ((from == to || to == TCP_FIN_WAIT1 || to == TCP_LAST_ACK) &&
+	    GET(u32, sock, sk, OFF_SK_OWNED))
 		CLOSED_BY_CURRENT(c);
 	/* ICSK_ACK_SCHED: the ACK of the peer's FIN has not left yet, ours will carry it. */
 	if (to == TCP_LAST_ACK && GET(u8, inet_connection_sock, sk, OFF_ICSK_ACK_PENDING) & 1)
@@ -150,10 +160,11 @@ int state_change(struct bpf_raw_tracepoint_args *ctx)
 	if (from == TCP_LISTEN || to == TCP_LISTEN)
 		return 0;
 	if (to == TCP_CLOSE) {
-		closed(sk, from);
+		if (from != to)
+			closed(sk, from);
 		return 0;
 	}
-	c = conn_open((u64)sk, to == TCP_SYN_SENT || from == TCP_SYN_RECV);
+	c = conn_open((u64)sk);
 	if (to == TCP_SYN_SENT)
 		connecting(sk, c);
 	if (!c)
@@ -163,7 +174,13 @@ int state_change(struct bpf_raw_tracepoint_args *ctx)
 		reuse_event(sk, from == TCP_SYN_RECV ? TIMEWAIT_REUSED_BY_SYN
 						     : TIMEWAIT_REUSED_BY_CONNECT);
 #endif
-		c->flags |= from == TCP_SYN_RECV ? F_BORN | F_SERVER : F_CLIENT;
+		/* With connect() on both sides (RFC 9293, 3.5) a client comes through SYN_RECV too. */
+		if (from == TCP_SYN_RECV && !(c->flags & F_CLIENT)) {
+			conn_begin(c);
+			c->flags = F_BORN | F_SERVER;
+		} else {
+			c->flags |= F_CLIENT;
+		}
 		conn_step(c, to, packet_time(sk));
 		return 0;
 	}

@@ -31,10 +31,7 @@ class Cache:
     """
 
     def __init__(self, folder: Path | None = None) -> None:
-        if folder is None:
-            home = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-            folder = (Path("/var/cache") if os.geteuid() == 0 else home) / "tracetw"
-        self._folder = folder
+        self._folder = folder or _default()
 
     def _entry(self, source: str, flags: list[str]) -> Path:
         text = "\0".join([__version__, os.uname().machine, *flags, source])
@@ -58,9 +55,17 @@ class Cache:
         path = self._entry(source, flags)
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=self._folder, delete=False) as file:
-                file.write(image.dump())
-            Path(file.name).rename(path)
+            with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+                fresh = Path(folder, "image")
+                fresh.write_bytes(image.dump())
+                fresh.rename(path)
             entries = sorted(self._folder.glob("*.json"), key=lambda entry: entry.stat().st_mtime)
             for entry in entries[:-_KEEP]:
                 entry.unlink()
+
+
+def _default() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/cache/tracetw")
+    home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(home) if home else Path("~/.cache").expanduser()) / "tracetw"

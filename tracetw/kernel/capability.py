@@ -62,7 +62,7 @@ HOOKS = (
         "tcp",
         2,
         "resets sent",
-        "abort-* verdicts are inferred from socket fields alone",
+        "abort-* verdicts of the local side become undetermined",
     ),
     Hook(
         "reset_received",
@@ -152,7 +152,7 @@ WANTS = (
         lambda btf: _has_third_argument(btf, "tcp_send_reset"),
         "reset-reason",
         "the kernel's own reason for a RST, resets without a socket",
-        "reasons are inferred; resets for unknown connections are not counted",
+        "reasons are inferred; late data on a mini-socket is not seen; OutRsts does not add up",
     ),
     Want(
         "HAVE_RETRANSMIT_ERR",
@@ -197,6 +197,9 @@ def choose(
     absent = tuple(
         hook for hook in HOOKS if hook.program not in names | stood_in and not hook.stands_in_for
     )
+    # It is this program that reads the argument.
+    if "packet_drop" not in names:
+        have -= {"HAVE_RX_SK"}
     return used, absent, have
 
 

@@ -8,9 +8,11 @@ BCC nor LLVM, only bpf(2).
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 import os
+import resource
 import struct
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -108,6 +110,10 @@ def instantiate(
 
     Raises OSError with the verifier's words; nothing is left open then.
     """
+    # Maps and programs are charged to it before v5.11 (then to the memory cgroup).
+    with contextlib.suppress(OSError, ValueError):
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
     held: dict[str, int] = {}
     try:
         for spec in image.maps:

@@ -32,6 +32,7 @@ OFFSETS: dict[str, str | tuple[str, ...]] = {
     "OFF_SKC_HASH": "sock_common.skc_hash",
     "OFF_SKC_NULLS_NODE": "sock_common.skc_nulls_node",
     "OFF_SK_ERR": "sock.sk_err",
+    "OFF_SK_OWNED": "sock.sk_lock.owned",
     "OFF_SK_UID": "sock.sk_uid",
     "OFF_SK_PROTOCOL": "sock.sk_protocol",
     "OFF_INET_SPORT": "inet_sock.inet_sport",
@@ -102,7 +103,7 @@ FACTS = (
     Fact("f->err_soft", "sock.sk_err_soft", "u32"),
     Fact("f->socket", "sock.sk_socket", "u64"),
     Fact("f->owned", "sock.sk_lock.owned", "u32"),
-    Fact("f->protocol", "sock.sk_protocol", "u8"),
+    Fact("f->protocol", "sock.sk_protocol", "u16"),
     Fact("f->lingertime", "sock.sk_lingertime", "u64"),
     Fact("r->uid", "sock.sk_uid", "u32"),
     Fact("r->shutdown", "sock.sk_shutdown", "u8"),
@@ -154,7 +155,7 @@ OPTIONAL = {
 
 _SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 # Bytes of stack for one window, and how far fields may lie apart to share it.
-_WINDOW, _GAP = 160, 120
+_WINDOW, _GAP = 96, 80
 
 
 def _field(btf: Btf, path: str | tuple[str, ...]) -> Field:
@@ -219,7 +220,7 @@ def load_facts(btf: Btf, *, direct: bool) -> str:
             continue
         field = _field(btf, fact.path)
         if fact.path == "sock.sk_protocol" and field.bit_size:
-            # A bit field before Linux kernel commit bf9765145b85 (in v5.6); later a whole u16
+            # Linux kernel commit bf9765145b85 ("sock: Make sk_protocol a 16-bit value") (in v5.6)
             raise Missing(fact.path)
         placed.append((field.offset + fact.part, fact))
     lines = ["struct facts {", *members, "};", ""]

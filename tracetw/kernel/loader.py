@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -43,6 +44,8 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
             held = instantiate(image, hooks, call=CAST_CALL, function=plan.cast_function)
         except OSError as error:
             refusal = refusal or str(error.strerror)
+            if error.errno == errno.EPERM:
+                break
             continue
         if fresh:
             cache.put(source, flags, image)

@@ -72,19 +72,27 @@ class Session:
 
         ``end`` is ``DESTROY`` for those that only wait for a RST that may follow.
         """
-        # The kernel writes meanwhile: look at a copy. A record that is being written has no flags.
-        closing = self._closing[np.flatnonzero(self._keys.copy())]
-        closing = closing[(closing["flags"] & F_CLOSED) != 0]
+        slots = _taken(self._keys)
+        rows = self._closing[slots]
+        # The kernel writes meanwhile. What has F_CLOSED was whole when that was set; what has
+        # changed since it was copied is on its way to the ring.
+        whole = (rows["flags"] & F_CLOSED) != 0
+        whole &= (_bytes(rows) == _bytes(self._closing[slots])).all(axis=1)
         held = self._held[np.flatnonzero(self._held["flags"].copy() & F_CLOSED)]
-        return np.concatenate([closing, held]) if len(held) else closing
+        return np.concatenate([rows[whole], held]) if len(held) else rows[whole]
 
     def minis(self) -> NDArray[np.void]:
         """Copies of the records that wait for the end of FIN_WAIT2.
 
         The table is mapped for the moment only: its pages would count as ours.
         """
-        rows = self._table("minis", CLOSE, self.plan.sizes.mini_slots)
-        return rows[np.flatnonzero(rows["flags"].copy() & F_CLOSED)]
+        slots = self.plan.sizes.mini_slots
+        full = _taken(self._table("mini_keys", np.dtype("<u8"), slots))
+        if not len(full):
+            return np.zeros(0, CLOSE)
+        rows: NDArray[np.void] = self._table("minis", CLOSE, slots)[full]
+        found: NDArray[np.void] = rows[(rows["flags"] & F_CLOSED) != 0]
+        return found
 
     def programs(self) -> dict[str, int]:
         """Descriptors of the programs by name, for measurements."""
@@ -116,3 +124,12 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _taken(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
+    """Slots with a key, neither free nor KEY_BUSY (bpf/prelude.h); the kernel writes there."""
+    return np.flatnonzero(keys.copy() > 1)
+
+
+def _bytes(rows: NDArray[np.void]) -> NDArray[np.uint8]:
+    return np.ascontiguousarray(rows).view(np.uint8).reshape(len(rows), rows.itemsize)

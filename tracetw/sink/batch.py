@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
+from tracetw.host.counters import Snapshot
 from tracetw.host.reconcile import Reconciled
 from tracetw.verdict.findings import Findings
 
@@ -95,6 +96,9 @@ class Summary:
         closes: connections by verdict code; verdicts that did not occur may be left out.
         lost: records lost.
         reconciliation: each kernel counter against what was explained.
+        ended: the kernel's counters before the hooks were detached.
+        stopped: and after.
+        unfinished: connections in FIN_WAIT2 that are not reported.
     """
 
     time_ns: int
@@ -102,6 +106,9 @@ class Summary:
     closes: Mapping[str, int]
     lost: int
     reconciliation: Sequence[Reconciled]
+    ended: Snapshot = field(default_factory=dict)
+    stopped: Snapshot = field(default_factory=dict)
+    unfinished: int = 0
 
 
 class Sink(Protocol):

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from tracetw.errors import BadInput
 
@@ -20,6 +23,7 @@ class Command:
     """
 
     def __init__(self, words: Sequence[str]) -> None:
+        self._asked = 0
         try:
             self._process = subprocess.Popen(words)
         except OSError as error:
@@ -36,7 +40,24 @@ class Command:
         code = self._process.wait()
         return code if code >= 0 else _SIGNALLED - code
 
-    def interrupt(self, signum: int) -> None:
-        """Pass a signal on, if it still runs."""
-        if not self.ended():
+    def end(self, signum: int, times: int) -> None:
+        """Ask it to end, if it was asked for less often than ``times``; from the second time, make it.
+
+        A terminal sends Ctrl-C to the command as well, which is not to get it twice.
+        """
+        if times <= self._asked:
+            return
+        self._asked = times
+        if times > 1:
+            self._process.kill()
+        elif signum != signal.SIGINT or not _in_foreground():
             self._process.send_signal(signum)
+
+
+def _in_foreground() -> bool:
+    """Is this process in the group that the terminal sends its signals to?"""
+    try:
+        with Path("/dev/tty").open() as terminal:
+            return os.tcgetpgrp(terminal.fileno()) == os.getpgrp()
+    except OSError:
+        return False

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from types import FrameType
+from typing import TypeAlias
 
 from tracetw.event.record import Stat
 from tracetw.host import counters, netns, privileges
@@ -31,6 +32,7 @@ __all__ = ["run"]
 # Seconds between looks into the ring, which wakes nobody: it holds ten times as much.
 _PAUSE = 0.025
 _SWEEP = 0.1
+_SWEEP_LATEST = 2.0
 _AUDIT = 1.0
 # A command has ended: its last connections may still wait for the other side.
 _DRAIN = 3.0
@@ -44,13 +46,18 @@ class _Stop:
 
     def __init__(self) -> None:
         self.signal = 0
+        self.times = 0
 
     def __call__(self, signum: int, _frame: FrameType | None) -> None:
         self.signal = signum
+        self.times += 1
 
 
-def run(options: TraceOptions) -> int:
-    """Trace as asked; the exit code.
+MakeSink: TypeAlias = Callable[[TraceOptions, Scene, Session], Sink]
+
+
+def run(options: TraceOptions, make_sink: MakeSink | None = None) -> int:
+    """Trace as asked; the exit code. ``make_sink`` takes the place of ``options.output``.
 
     Raises CannotTrace before tracing began, OutputFailed when the output cannot be written.
     """
@@ -58,7 +65,7 @@ def run(options: TraceOptions) -> int:
     with ExitStack() as stack:
         session = stack.enter_context(attach(options))
         attached = counters.snapshot()
-        trace = _Trace(options, session, began, attached)
+        trace = _Trace(options, session, began, attached, make_sink or _sink)
         stop = _Stop()
         for signum in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, signum, signal.signal(signum, stop))
@@ -69,7 +76,12 @@ class _Trace:
     """One attached trace."""
 
     def __init__(
-        self, options: TraceOptions, session: Session, began: Snapshot, attached: Snapshot
+        self,
+        options: TraceOptions,
+        session: Session,
+        began: Snapshot,
+        attached: Snapshot,
+        make_sink: MakeSink,
     ) -> None:
         self._options = options
         self._session = session
@@ -82,7 +94,7 @@ class _Trace:
             names=session.plan.names,
             cgroup_path=lambda identity: cgroups.path(identity, time.monotonic()),
         )
-        self._sink = _sink(options, scene)
+        self._sink = make_sink(options, scene, session)
         self._source = Source(session)
         self._pipeline = Pipeline(scene, options.filter, self._sink)
         self._start = time.monotonic()
@@ -102,8 +114,9 @@ class _Trace:
             closed = True
         except OutputFailed as error:
             failed = error
-        if command is not None and stop.signal:
-            command.interrupt(stop.signal)
+        if command is not None and not command.ended():
+            # Nobody reads any more; the command goes on to its own end.
+            self._session.detach()
         status = command.status() if command is not None else 0
         try:
             self._finish(report=failed is None and not closed)
@@ -135,12 +148,15 @@ class _Trace:
         def over() -> bool:
             nonlocal drained_by
             now = time.monotonic()
-            if stop.signal or (end is not None and now >= end):
-                return True
-            if command is None or not command.ended():
+            asked = max(stop.times, int(end is not None and now >= end))
+            if command is None:
+                return asked > 0
+            if not command.ended():
+                command.end(stop.signal or signal.SIGTERM, asked)
                 return False
             drained_by = drained_by or now + _DRAIN
-            return now >= drained_by or (self._source.idle() and not self._source.unfinished())
+            drained = self._source.idle() and not self._source.unfinished()
+            return asked > 0 or drained or now >= drained_by
 
         return over
 
@@ -154,6 +170,7 @@ class _Trace:
             pipeline.losses(source.losses())
             if now >= next_audit:
                 pipeline.stale(source.stale())
+                source.forget()
                 next_audit = now + _AUDIT
             pipeline.closes(source.take())
             source.release()
@@ -162,7 +179,10 @@ class _Trace:
                 events.release()
             if now >= next_sweep:
                 pipeline.closes(source.overdue())
-                next_sweep = now + _SWEEP
+                # It may have to look through the descriptors of every process: a twentieth of
+                # the time at most, and still often enough for the slots in the kernel.
+                spent = time.monotonic() - now
+                next_sweep = now + min(max(_SWEEP, 20 * spent), _SWEEP_LATEST)
             if self._session.closes.pending() < self._session.closes.capacity // 8:
                 time.sleep(_PAUSE)
 
@@ -180,6 +200,9 @@ class _Trace:
             closes=self._pipeline.by_verdict(),
             lost=self._pipeline.lost,
             reconciliation=self._reconcile(ended, stopped, unfinished),
+            ended=ended,
+            stopped=stopped,
+            unfinished=unfinished,
         )
         if report:
             self._sink.summary(summary)
@@ -224,7 +247,7 @@ def _hurry() -> None:
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
 
 
-def _sink(options: TraceOptions, scene: Scene) -> Sink:
+def _sink(options: TraceOptions, scene: Scene, _session: Session) -> Sink:
     if options.output == "json":
         from tracetw.sink.json import JsonSink  # noqa: PLC0415  only one of the sinks is needed
 

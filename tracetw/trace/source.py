@@ -21,9 +21,12 @@ Rows = NDArray[np.void]
 # the owner, but no later than this. A record that only waits for a RST needs no longer than the
 # softirq that it is in.
 _PATIENCE_NS = 200_000_000
-_SOFTIRQ_NS = 5_000_000
-# A FIN_WAIT2 mini-socket lives 60 s at most (TCP_TIMEWAIT_LEN); the timer wheel adds some.
-_MINI_NS = 70_000_000_000
+_SOFTIRQ_NS = 50_000_000
+# A FIN_WAIT2 mini-socket lives max(60 s, what of tcp_fin_timeout or TCP_LINGER2 is above that,
+# 3.5 RTO) (tcp_fin_time(), tcp_time_wait()); the timer wheel adds an eighth.
+_TIMEWAIT_S = 60
+_WHEEL = 1.125
+_SLACK_NS = 3_000_000_000
 _WHERE = {
     Stat.LOST_CLOSES: "ring buffer of closes",
     Stat.LOST_EVENTS: "ring buffer of events",
@@ -95,12 +98,27 @@ class Source:
         if not len(rows):
             return rows
         age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - end_ns(rows)
-        rows = rows[age > _MINI_NS]
+        rows = rows[age > self._mini_life_ns(rows)]
         fresh = [index for index, row in enumerate(rows) if _identity(row) not in self._given]
         rows = rows[fresh]
         self._given |= {_identity(row) for row in rows}
         rows["end"] = End.STALE
         return rows
+
+    def _mini_life_ns(self, rows: Rows) -> NDArray[np.int64]:
+        """How long the mini-sockets of these records can live."""
+        hz = self._session.plan.names.hz
+        jiffies = np.maximum(rows["fin_timeout"].astype(np.int64), rows["linger2"])
+        jiffies = np.maximum(jiffies, (3.5 * rows["rto"]).astype(np.int64))
+        jiffies = np.maximum(jiffies, _TIMEWAIT_S * hz)
+        life: NDArray[np.int64] = (jiffies * (_WHEEL * 1e9 / hz)).astype(np.int64) + _SLACK_NS
+        return life
+
+    def forget(self) -> None:
+        """Let go of the identities of records that can no longer come out of the ring."""
+        if self._given and not self._session.closes.pending():
+            slots = np.concatenate([self._session.waiting(), self._session.minis()])
+            self._given &= {_identity(row) for row in slots}
 
     def unfinished(self) -> int:
         """Connections that are closed here and wait in FIN_WAIT2 for the peer's FIN."""

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Loading: what the verifier has to walk, what the kernel holds, what is left behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numpy.typing import NDArray
+
+from scripts.bench_lib.namespace import Namespace
+from scripts.bench_lib.storm import Storm
+from tests.kernel.kit.bpf_ids import alive, held_by
+from tests.kernel.kit.polling import eventually
+from tracetw.errors import CannotTrace
+from tracetw.event.record import End, Stat
+from tracetw.filter import Filter
+from tracetw.kernel import unit
+from tracetw.kernel.bpf import program_info
+from tracetw.kernel.btf import Btf
+from tracetw.kernel.cache import Cache
+from tracetw.kernel.capability import WANTS
+from tracetw.kernel.loader import load
+from tracetw.kernel.plan import EVENTS, Plan, Sizes, make_plan
+from tracetw.kernel.session import Session
+from tracetw.trace.passes import passes
+from tracetw.trace.source import Source
+
+# The verifier stops at a million (BPF_COMPLEXITY_LIMIT_INSNS).
+MOST_VERIFIED = 500_000
+BURST = 20_000
+SMALL = Sizes(
+    conn_slots=1 << 12,
+    closing_slots=1 << 10,
+    mini_slots=1 << 10,
+    closes_pages=256,
+    events_pages=64,
+    carriers=1 << 10,
+)
+# As much of everything as a long command line has.
+LARGEST = Filter.parse(
+    port=["22,80,443,1000-2000,8000-8100,9000"],
+    local_port=["80,443,8080", "1-65535"],
+    remote_port=["1024-65535", "53"],
+    addr=[
+        "10.0.0.0/8,192.168.0.0/16,172.16.0.0/12,127.0.0.1,203.0.113.128/25",
+        "2001:db8::/32,fe80::/10,::1,2001:db8:1:2:3:4:5:6,fd00::/8",
+    ],
+)
+NAMESPACES = frozenset({4026531840, 4026532000, 4026532001})
+SEEN_SOMETIMES = re.compile("libLLVM|libbcc|libclang")
+
+
+@pytest.fixture(scope="module")
+def btf() -> Btf:
+    return Btf.read()
+
+
+@pytest.fixture(scope="module")
+def hz() -> int:
+    return round(1 / time.clock_getres(6))
+
+
+@pytest.fixture
+def small(btf: Btf, hz: int) -> Plan:
+    return make_plan(btf, hz, sizes=SMALL)
+
+
+@pytest.mark.parametrize(
+    "wanted", [Filter(), replace(LARGEST, netns=NAMESPACES)], ids=["all", "few"]
+)
+@pytest.mark.parametrize("events", [(), (*EVENTS,)], ids=["closes", "events"])
+@pytest.mark.parametrize(
+    "without", [(), tuple(want.slug for want in WANTS)], ids=["this-kernel", "floor"]
+)
+def test_the_verifier_has_room(
+    btf: Btf,
+    hz: int,
+    wanted: Filter,
+    events: tuple[str, ...],
+    without: tuple[str, ...],
+) -> None:
+    left_out = frozenset(without) | ({"packet_drop"} if without else frozenset())
+    plan = make_plan(
+        btf, hz, passes=passes(wanted.kernel()), events=frozenset(events), without=left_out
+    )
+    with load(plan) as session:
+        verified = {
+            name: program_info(fd).verified for name, fd in sorted(session.programs().items())
+        }
+    print(verified)
+    assert set(verified) == {hook.program for hook in plan.hooks}
+    assert max(verified.values()) <= MOST_VERIFIED, verified
+
+
+@pytest.mark.parametrize("event", sorted(EVENTS))
+def test_each_kind_of_event_loads_alone(btf: Btf, hz: int, event: str) -> None:
+    with load(make_plan(btf, hz, sizes=SMALL, events=frozenset({event}))) as session:
+        assert session.events is not None
+
+
+def test_a_compile_error_names_the_file(
+    small: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bpf"
+    (folder / "probes").mkdir(parents=True)
+    for file in [*unit.source_dir().glob("*.h"), *unit.source_dir().glob("probes/*.c")]:
+        (folder / file.relative_to(unit.source_dir())).write_text(file.read_text())
+    broken = folder / "probes" / "destroy.c"
+    lines = broken.read_text().splitlines()
+    broken.write_text("\n".join([*lines, "int no_such_thing(void) { return absent; }"]))
+    monkeypatch.setattr(unit, "source_dir", lambda: folder)
+    with pytest.raises(CannotTrace, match=rf"bpf/probes/destroy\.c:{len(lines) + 1}:.*absent"):
+        load(small)
+
+
+def test_a_program_that_the_verifier_refuses_is_named(
+    small: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "bpf"
+    (folder / "probes").mkdir(parents=True)
+    for file in [*unit.source_dir().glob("*.h"), *unit.source_dir().glob("probes/*.c")]:
+        (folder / file.relative_to(unit.source_dir())).write_text(file.read_text())
+    bad = (
+        "int reset_received(struct bpf_raw_tracepoint_args *ctx) { return *(int *)ctx->args[9]; }\n"
+    )
+    (folder / "probes" / "reset_received.c").write_text(bad)
+    monkeypatch.setattr(unit, "source_dir", lambda: folder)
+    before = alive()
+    with pytest.raises(CannotTrace, match="reset_received"):
+        load(small)
+    eventually(lambda: not alive() - before)
+
+
+def test_two_sessions_see_the_same(small: Plan, storm: Storm) -> None:
+    with Namespace() as namespace, load(small) as one, load(small) as two:
+        storm.run(namespace, 500)
+        first, second = ended(one, namespace), ended(two, namespace)
+    assert first == second
+    assert sum(first.values()) == 1000
+
+
+def test_nothing_is_left_behind(small: Plan) -> None:
+    me = os.getpid()
+    before, mine = alive(), held_by(me)
+    session = load(small)
+    held = held_by(me) - mine
+    # A raw tracepoint's link shows its program's number too.
+    assert {kind for kind, _ in held} >= {"prog_id", "map_id"}
+    assert held <= alive() - before
+    session.close()
+    assert not {kind for kind, _ in held_by(me) - mine} & {"prog_id", "link_id"}
+    # What is mapped goes with the object: Python keeps a descriptor for each mapping.
+    del session
+    assert held_by(me) == mine
+    # Maps are freed after a grace period of RCU.
+    eventually(lambda: not held & alive())
+
+
+def test_detached_hooks_see_nothing_more(small: Plan, storm: Storm) -> None:
+    with Namespace() as namespace, load(small) as session:
+        storm.run(namespace, 10)
+        session.detach()
+        storm.run(namespace, 10)
+        assert sum(ended(session, namespace).values()) == 20
+
+
+def test_the_compiler_is_gone(small: Plan, tmp_path: Path) -> None:
+    before, mine = children(), held_by(os.getpid())
+    with load(small, Cache(tmp_path)):
+        assert [*tmp_path.iterdir()], "nothing was compiled"
+        assert children() == before
+        assert not SEEN_SOMETIMES.search(Path("/proc/self/maps").read_text())
+        assert held_by(os.getpid()) != mine
+
+
+def children() -> set[int]:
+    """Processes that this one started and that are still there."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        found |= {int(pid) for pid in (task / "children").read_text().split()}
+    return found
+
+
+@pytest.fixture(scope="module")
+def storm(tmp_path_factory: pytest.TempPathFactory) -> Storm:
+    return Storm(tmp_path_factory.mktemp("storm"))
+
+
+@pytest.fixture
+def namespace() -> Iterator[Namespace]:
+    with Namespace() as made:
+        yield made
+
+
+def ended(session: Session, namespace: Namespace) -> Counter[tuple[int, int]]:
+    """(local port, remote port) of every end reported, and how often."""
+    source, found = Source(session), Counter[tuple[int, int]]()
+    rows = source.take()
+    while len(rows) or session.closes.pending():
+        mine = rows[rows["netns"] == namespace.inode]
+        found.update(zip(mine["lport"].tolist(), mine["rport"].tolist(), strict=True))
+        source.release()
+        rows = source.take()
+    rest = source.overdue(everything=True)
+    rest = rest[rest["netns"] == namespace.inode]
+    found.update(zip(rest["lport"].tolist(), rest["rport"].tolist(), strict=True))
+    return found
+
+
+@pytest.mark.parametrize("mode", ["rst", "timewait"])
+def test_every_connection_of_a_burst_once(
+    btf: Btf, hz: int, storm: Storm, namespace: Namespace, mode: str
+) -> None:
+    """Read meanwhile: the ring holds less."""
+    with load(make_plan(btf, hz)) as session:
+        source = Source(session)
+        lives = Counter[tuple[int, int]]()
+
+        def count(rows: NDArray[Any]) -> None:
+            mine = rows[rows["netns"] == namespace.inode]
+            assert End.FULL not in mine["end"]
+            lives.update(zip(mine["sk"].tolist(), mine["at"][:, 0].tolist(), strict=True))
+
+        load_process = storm.start(namespace, BURST, mode)
+        while load_process.poll() is None or session.closes.pending():
+            count(source.take())
+            source.release()
+        assert storm.finish(load_process).errors == 0
+        count(source.overdue(everything=True))
+        stats = session.stats()
+        assert stats[Stat.LOST_CLOSES] == stats[Stat.CONN_FULL] == stats[Stat.CLOSING_FULL] == 0
+        assert session.misses() == 0
+        assert lives.total() == 2 * BURST
+        assert len(lives) == 2 * BURST
