@@ -12,21 +12,34 @@
 /* include/net/sock.h */
 #define SHUTDOWN_MASK 3
 
-/* The process now running as the owner of d (struct conn or close_record). */
-#define OWNER_IS_CURRENT(d, how)                                                          \
-	({                                                                                \
-		u64 ids_ = bpf_get_current_pid_tgid();                                    \
-                                                                                          \
-		(d)->pid = ids_ >> 32;                                                    \
-		(d)->owner_from = (how);                                                  \
-		bpf_get_current_comm((d)->comm, sizeof((d)->comm));                       \
-		/* A thread may carry a name of its own; pid is the process. */           \
-		if ((u32)ids_ != ids_ >> 32)                                              \
-			bpf_probe_read_kernel((d)->comm, sizeof((d)->comm),               \
-					      (void *)(FIELD(u64, bpf_get_current_task(), \
-							     OFF_TASK_GROUP_LEADER) +     \
-						       OFF_TASK_COMM));                   \
+/*
+ * The process of a task as the owner of d (struct conn or close_record): a thread may carry a name of its own, so
+ * the name is the group leader's. Three helper calls cost more than seven loads.
+ */
+#ifdef HAVE_CAST
+#define OWNER_IS_TASK(d, task)                                                               \
+	({                                                                                   \
+		u64 leader_ = GET(u64, task_struct, task, OFF_TASK_GROUP_LEADER);            \
+		u64 set_ = GET(u64, task_struct, task, OFF_TASK_CGROUPS);                    \
+		u64 group_ = GET(u64, css_set, set_, OFF_CSS_SET_DFL_CGRP);                  \
+                                                                                             \
+		(d)->pid = GET(u32, task_struct, task, OFF_TASK_TGID);                       \
+		((u64 *)(d)->comm)[0] = GET(u64, task_struct, leader_, OFF_TASK_COMM);       \
+		((u64 *)(d)->comm)[1] = GET(u64, task_struct, leader_, OFF_TASK_COMM + 8);   \
+		(d)->cgroup = GET(u64, kernfs_node, GET(u64, cgroup, group_, OFF_CGROUP_KN), \
+				  OFF_KERNFS_NODE_ID);                                       \
 	})
+#else
+#define OWNER_IS_TASK(d, task)                                            \
+	({                                                                \
+		u64 leader_ = FIELD(u64, task, OFF_TASK_GROUP_LEADER);    \
+                                                                          \
+		(d)->pid = bpf_get_current_pid_tgid() >> 32;              \
+		bpf_probe_read_kernel((d)->comm, sizeof((d)->comm),       \
+				      (void *)(leader_ + OFF_TASK_COMM)); \
+		(d)->cgroup = bpf_get_current_cgroup_id();                \
+	})
+#endif
 
 /*
  * The process that closes, and whether it closes because it dies. A kernel thread (delayed fput, a
@@ -40,8 +53,8 @@
 		if (task_flags_ & (PF_KTHREAD | PF_WQ_WORKER)) {                                   \
 			(d)->flags |= F_KTHREAD;                                                   \
 		} else {                                                                           \
-			OWNER_IS_CURRENT(d, OWNER_CLOSE);                                          \
-			(d)->cgroup = bpf_get_current_cgroup_id();                                 \
+			OWNER_IS_TASK(d, task_);                                                   \
+			(d)->owner_from = OWNER_CLOSE;                                             \
 			if (task_flags_ & PF_EXITING) {                                            \
 				u64 signal_ = GET(u64, task_struct, task_, OFF_TASK_SIGNAL);       \
                                                                                                    \

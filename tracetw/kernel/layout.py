@@ -59,6 +59,11 @@ OFFSETS: dict[str, str | tuple[str, ...]] = {
     "OFF_CB_SEQ": "tcp_skb_cb.seq",
     "OFF_CB_TCP_FLAGS": "tcp_skb_cb.tcp_flags",
     "OFF_TASK_FLAGS": "task_struct.flags",
+    "OFF_TASK_TGID": "task_struct.tgid",
+    "OFF_TASK_CGROUPS": "task_struct.cgroups",
+    "OFF_CSS_SET_DFL_CGRP": "css_set.dfl_cgrp",
+    "OFF_CGROUP_KN": "cgroup.kn",
+    "OFF_KERNFS_NODE_ID": "kernfs_node.id",
     "OFF_TASK_COMM": "task_struct.comm",
     "OFF_TASK_SIGNAL": "task_struct.signal",
     "OFF_TASK_EXIT_CODE": "task_struct.exit_code",
@@ -143,6 +148,9 @@ STRUCTURES = (
     "sk_buff",
     "task_struct",
     "signal_struct",
+    "css_set",
+    "cgroup",
+    "kernfs_node",
     "timer_list",
 )
 # No helper has this number: the loader finds the calls by it.
