@@ -30,7 +30,7 @@ quietly() {
 	output=$("$@" 2>&1 </dev/null) || { printf '%s\n' "$output" >&2 && return 1; }
 }
 
-# setup_done EXTRA: the stamp of EXTRA ("run" or "test") holds and nothing it names has gone.
+# setup_done EXTRA: the stamp of EXTRA ("run", "recording" or "test") holds and nothing it names has gone.
 setup_done() {
 	local interpreter bcc project rest
 	{ read -r interpreter && read -r bcc && IFS= read -r -d '' rest; } \
@@ -151,7 +151,7 @@ make_venv() {
 	echo ../../../.. >"$site/tracetw-checkout.pth" || die "could not write to $site"
 }
 
-# install_requirements EXTRA: what pyproject.toml asks for; "test" includes the extra of that name.
+# install_requirements EXTRA: what pyproject.toml asks for; "recording" and "test" add the extra of that name.
 install_requirements() {
 	local requirements
 	mapfile -t requirements < <("$venv/bin/python" -I - "$root/pyproject.toml" "$1" <<-'EOF'

@@ -20,8 +20,13 @@ __all__ = ["main"]
 # Command to module. A module is loaded when its command runs: most need NumPy, some much more.
 _COMMANDS = {
     "trace": "tracetw.cli.trace",
+    "record": "tracetw.cli.record",
+    "report": "tracetw.cli.report",
+    "replay": "tracetw.cli.replay",
+    "query": "tracetw.cli.query",
     "doctor": "tracetw.cli.doctor",
     "explain": "tracetw.cli.explain",
+    "lab": "tracetw.cli.lab",
 }
 
 _INTERRUPTED = 130

@@ -3,54 +3,16 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import sys
 
 import click
 
-from tracetw.cli.options import filter_options
+from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable, use_color
 from tracetw.errors import BadInput
-from tracetw.filter import Filter, closest, seconds
+from tracetw.filter import Filter, seconds
 from tracetw.options import TraceOptions
 
 __all__ = ["command"]
-
-_EVENTS = ("retransmit", "timewait", "drop", "transition")
-
-
-def _events(values: tuple[str, ...], transitions: bool) -> frozenset[str]:
-    kinds = {kind.strip() for value in values for kind in value.split(",")}
-    for kind in sorted(kinds - {*_EVENTS}):
-        raise BadInput(
-            f"--events {kind!r} is no kind of event{closest(kind, _EVENTS)}",
-            f"give any of {', '.join(_EVENTS)}",
-        )
-    return frozenset(kinds | {"transition"} if transitions else kinds)
-
-
-def _ready_fd(number: int | None) -> int | None:
-    if number is None:
-        return None
-    try:
-        os.fstat(number)
-    except (OSError, OverflowError):
-        raise BadInput(
-            f"--ready-fd {number} is not open", "give the number of a descriptor open for writing"
-        ) from None
-    return number
-
-
-def _runnable(words: tuple[str, ...]) -> tuple[str, ...]:
-    if words and shutil.which(words[0]) is None:
-        raise BadInput(f"{words[0]}: no such command", "give a program on PATH after --")
-    return words
-
-
-def _color(wanted: bool | None, terminal: bool) -> bool:
-    if wanted is not None:
-        return wanted
-    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
 @click.command(
@@ -115,11 +77,11 @@ def command(
     options = TraceOptions(
         filter=filter_,
         output=output,
-        events=_events(events, transitions),
+        events=parse_events(events, transitions),
         duration=None if duration is None else seconds("--duration", duration),
-        ready_fd=_ready_fd(ready_fd),
-        command=_runnable(cmd),
-        color=_color(color, out.isatty()),
+        ready_fd=parse_ready_fd(ready_fd),
+        command=runnable(cmd),
+        color=use_color(color, out.isatty()),
         utc=utc,
         out=out,
     )

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tracetw record`` as a command: what is recorded is what ``trace`` would have shown."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
+
+import numpy as np
+import pytest
+
+from tracetw.errors import BadInput
+from tracetw.event.record import Stat
+from tracetw.host.reconcile import reconcile
+from tracetw.host.tally import Tally
+from tracetw.lab.polling import eventually
+from tracetw.lab.topology import Net
+from tracetw.lab.tracer import COMMAND, environment
+from tracetw.recording.facts import Harm
+from tracetw.recording.reader import Recording, open_recordings
+from tracetw.verdict.judge import judge
+from tracetw.verdict.taxonomy import VERDICTS
+
+LINGER_0 = struct.pack("ii", 1, 0)
+READY_S = 20.0
+END_S = 30.0
+# What is older than this when the power goes, or the recorder is killed, can be read.
+SAFE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recorder:
+    """``tracetw record``, attached, and the file of its standard error."""
+
+    process: subprocess.Popen[bytes]
+    errors: IO[str]
+
+    def said(self) -> str:
+        """What it wrote so far."""
+        self.errors.seek(0)
+        return self.errors.read()
+
+    def stop(self, status: int = 0) -> str:
+        """As Ctrl-C would; what it said."""
+        self.process.send_signal(signal.SIGINT)
+        assert self.process.wait(END_S) == status, self.said()
+        assert "lost: nothing" in self.said()
+        return self.said()
+
+
+@contextmanager
+def recorder(folder: Path, *arguments: str) -> Iterator[Recorder]:
+    """Runs in its context; killed at the end if it still runs."""
+    ready, told = os.pipe()
+    words = [*COMMAND, "record", "-o", str(folder), "--ready-fd", str(told), *arguments]
+    with TemporaryFile("w+") as errors:
+        process = subprocess.Popen(words, stderr=errors, pass_fds=(told,), env=environment())
+        os.close(told)
+        run = Recorder(process, errors)
+        try:
+            assert select.select([ready], [], [], READY_S)[0]
+            assert os.read(ready, 1), run.said()
+            yield run
+        finally:
+            os.close(ready)
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+
+
+def read(folder: Path) -> Recording:
+    (recording,) = open_recordings([folder])
+    return recording
+
+
+def recorded(folder: Path) -> int:
+    """Connection ends that can be read so far."""
+    try:
+        return read(folder).counts["closes"]
+    except BadInput:  # nothing yet
+        return 0
+
+
+def verdicts(recording: Recording) -> list[str]:
+    found = []
+    for rows in recording.closes():
+        judged = judge(rows, recording.header.names, lossy=recording.lossy(rows))
+        found += [VERDICTS[index].code for index in judged.verdict]
+    return sorted(found)
+
+
+@pytest.fixture
+def pair() -> Iterator[Net]:
+    with Net() as made:
+        yield made
+
+
+def only(pair: Net) -> list[str]:
+    return ["--netns", pair.a.name, "--netns", pair.b.name]
+
+
+def reset_once(pair: Net) -> None:
+    link = pair.connect()
+    link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+    link.a.close()
+    with pytest.raises(ConnectionResetError):
+        link.b.recv(1)
+    link.b.close()
+    link.listener.close()
+
+
+def test_records_facts_that_reconcile(pair: Net, tmp_path: Path) -> None:
+    with recorder(tmp_path, *only(pair), "--events", "timewait") as run:
+        for _ in range(3):
+            reset_once(pair)
+        said = run.stop()
+    assert f"recorded to {tmp_path}: 6 connections" in said
+    recording = read(tmp_path)
+    assert recording.damage == []
+    assert recording.losses() == []
+    assert verdicts(recording) == ["abort-linger"] * 3 + ["peer-reset"] * 3
+    (rows,) = recording.closes()
+    assert {*rows["netns"].tolist()} == {pair.a.netns, pair.b.netns}
+    assert {*rows["pid"].tolist()} == {os.getpid()}
+    header = recording.header
+    assert header.host == socket.gethostname()
+    assert header.kernel == os.uname().release
+    assert header.boot == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    assert header.events == {"timewait"}
+    assert header.command[:2] == ("tracetw", "record")
+    assert len(header.filters) == 1
+    assert header.netns_names[pair.a.netns] == pair.a.name
+    assert abs(header.started_ns - time.time_ns()) < 60e9
+    before, attached, ended, stopped = recording.samples()
+    assert attached.sysctls[pair.a.netns]["net.ipv4.tcp_fin_timeout"] == 60
+    assert before.moment == "before"
+    assert ended.counters[pair.a.netns]["TCPAbortOnData"] == 3
+    tally = Tally(header.names)
+    tally.add(rows, judge(rows, header.names, lossy=False))
+    stats = [stopped.stats[stat.name] for stat in Stat if stat is not Stat.MAX]
+    mine = {pair.a.netns, pair.b.netns}
+    first, second, third, last = (
+        {inode: dict(values) for inode, values in sample.counters.items() if inode in mine}
+        for sample in (before, attached, ended, stopped)
+    )
+    explained = tally.result(stats)
+    for row in reconcile(
+        first, second, third, explained, stats, stopped=last, pending=0, events=frozenset()
+    ):
+        if row["counter"] != "OutRsts":  # counted for the whole host
+            assert row["difference"] == 0, row
+
+
+def test_a_command_is_recorded_and_its_status_returned(tmp_path: Path) -> None:
+    script = textwrap.dedent("""
+        import socket
+        listener = socket.create_server(("127.0.0.1", 0))
+        end = socket.create_connection(listener.getsockname())
+        other = listener.accept()[0]
+        end.close()
+        other.recv(1)
+        other.close()
+        raise SystemExit(5)
+    """)
+    pid = os.getpid()
+    done = subprocess.run(
+        [*COMMAND, "record", "-o", str(tmp_path), "--", sys.executable, "-c", script],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=END_S,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
+    recording = read(tmp_path)
+    (rows,) = recording.closes()
+    ours = rows[np.isin(rows["lport"], rows["rport"]) & (rows["pid"] != pid)]
+    assert len(ours) >= 2
+
+
+def test_killed_it_has_what_was_safe(pair: Net, tmp_path: Path) -> None:
+    with recorder(tmp_path, *only(pair)) as run:
+        safe = 0
+        begun = time.monotonic()
+        ends: list[float] = []
+        while time.monotonic() < begun + SAFE_S + 1.0:
+            reset_once(pair)
+            ends.append(time.monotonic())
+        run.process.kill()
+        safe = sum(end < time.monotonic() - SAFE_S for end in ends)
+        run.process.wait()
+    assert safe > 0
+    recording = read(tmp_path)
+    assert recording.counts["closes"] >= 2 * safe
+    assert {*verdicts(recording)} == {"abort-linger", "peer-reset"}
+    assert [damage.harm for damage in recording.damage] == [Harm.UNFINISHED]
+    # The next run finishes what is left behind.
+    with recorder(tmp_path, *only(pair)) as run:
+        run.stop(130)
+    assert len([*tmp_path.rglob("*.closes.parquet")]) == 1
+    assert open_recordings([tmp_path])[0].counts == recording.counts
+
+
+def test_a_signal_keeps_what_came_before(pair: Net, tmp_path: Path) -> None:
+    with recorder(tmp_path, *only(pair), "--trigger", "signal") as run:
+        reset_once(pair)
+
+        folder = next(tmp_path.glob("host=*"))
+        eventually(lambda: recorded(folder) == 2)
+        run.process.send_signal(signal.SIGUSR1)
+        eventually(lambda: [*(tmp_path / "kept").rglob("*.tws")])
+        reset_once(pair)
+        said = run.stop()
+    assert "signal: what came before is kept in" in said
+    (kept,) = open_recordings([tmp_path / "kept"])
+    assert verdicts(kept) == ["abort-linger", "peer-reset"]
+    assert kept.damage == []
+    assert read(tmp_path).counts["closes"] == 4
+
+
+def test_a_verdict_is_a_trigger(pair: Net, tmp_path: Path) -> None:
+    with recorder(tmp_path, *only(pair), "--trigger", "verdict:peer-reset") as run:
+        reset_once(pair)
+        eventually(lambda: [*(tmp_path / "kept").rglob("*.tws")])
+        said = run.stop()
+    assert "verdict:peer-reset: what came before is kept" in said
+
+
+def fill(path: Path) -> None:
+    """Take all the room that is left, to the last page."""
+    with path.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+def test_full_disk_is_counted_and_passes(pair: Net, tmp_path: Path) -> None:
+    """On a file system of its own, which is full for a while."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48M", "tmpfs", str(disk)], check=True)
+    try:
+        with recorder(disk / "rec", *only(pair)) as run:
+            reset_once(pair)
+            eventually(lambda: recorded(disk) == 2)
+            fill(disk / "fill")
+            for _ in range(200):
+                reset_once(pair)
+            eventually(lambda: "cannot write the recording" in run.said())
+            (disk / "fill").unlink()
+            eventually(lambda: read(disk).losses())
+            reset_once(pair)
+            said = run.stop()
+        assert "cannot write the recording: No space left on device" in said
+        recording = read(disk)
+        assert recording.damage == []
+        (lost,) = recording.losses()
+        assert lost.where == "the disk of the recorder"
+        assert recording.counts["closes"] + lost.records == 2 * 202
+        assert f"{lost.records} records could not be written" in said
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("--max-size", "1M"), "--max-size 1M is less than four segments"),
+        (("--max-size", "lots"), "--max-size 'lots' is no size"),
+        (("--segment", "64K"), "--segment 64K is too small"),
+        (("--trigger", "verdict:nonsense"), "is no verdict"),
+        (("--keep", "0"), "--keep '0' is no time"),
+    ],
+)
+def test_what_cannot_be_is_said(arguments: tuple[str, ...], says: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "record", "-o", str(tmp_path / "new"), *arguments],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=END_S,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "new").exists()

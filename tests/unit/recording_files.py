@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recordings made for tests, from the real traffic of the golden one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.recording.compact import compact
+from tracetw.recording.frame import Kind
+from tracetw.recording.header import Header
+from tracetw.recording.reader import Recording, open_recordings
+from tracetw.recording.writer import SegmentWriter
+
+GOLDEN = Path(__file__).parents[1] / "data" / "recordings"
+KINDS = {"closes": Kind.CLOSES, "events": Kind.EVENTS}
+
+Rows = NDArray[Any]
+
+
+def golden(which: str = "raw") -> Recording:
+    """The recording of version 1."""
+    (recording,) = open_recordings([GOLDEN / "v1" / which])
+    return recording
+
+
+def everything(recording: Recording, kind: str = "closes") -> Rows:
+    """All rows of a recording."""
+    batches = [*(recording.closes() if kind == "closes" else recording.events())]
+    return np.concatenate(batches) if batches else np.empty(0)
+
+
+def written(path: Path, header: Header, *, frame_rows: int = 20, finish: bool = True) -> Path:
+    """A segment with the rows of the golden recording in frames of a few rows each."""
+    writer = SegmentWriter(path, header)
+    recording = golden()
+    for kind, number in KINDS.items():
+        rows = everything(recording, kind)
+        for first in range(0, len(rows), frame_rows):
+            part = rows[first : first + frame_rows]
+            writer.add(number, [part.tobytes()], len(part))
+    if finish:
+        writer.finish()
+    else:
+        writer.sync()
+    return path
+
+
+def compacted(path: Path, header: Header) -> Path:
+    """The same, compacted to row groups of a few rows each."""
+    assert compact(written(path, header), group=64)
+    return path

@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tracetw lab``: every way in which a connection ends, reproduced here and explained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from tracetw.errors import BadInput
+
+__all__ = ["command"]
+
+_OUTPUT = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="Text, or JSON lines.",
+)
+
+
+@click.group("lab", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Reproduce how connections end, on this kernel, and see how tracetw explains them.
+
+    Each scenario builds two hosts (network namespaces) of its own, plays, is traced, and is held
+    against what it claims: the line of each end, the packets on the wire as scapy reads them, and
+    the kernel's counters. Nothing outside these namespaces is touched, but for a moment's lower
+    tcp_max_orphans (docs/labs.md).
+    """
+    if context.invoked_subcommand is None:
+        raise BadInput("lab does nothing by itself", "give list or run; see tracetw lab --help")
+
+
+@command.command("list")
+@_OUTPUT
+def list_(output: str) -> None:
+    """List the scenarios: name, seconds, IP versions, verdicts, and what each one claims."""
+    from tracetw.lab.catalogue import SCENARIOS  # noqa: PLC0415 (labs load much, other commands not)
+    from tracetw.lab.show import listing, scenario_json  # noqa: PLC0415
+
+    if output == "json":
+        for scenario in SCENARIOS:
+            print(json.dumps(scenario_json(scenario)))
+    else:
+        print(listing(SCENARIOS))
+
+
+@command.command("run")
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Every scenario.")
+@click.option("-4", "four", is_flag=True, help="With IPv4 only.")
+@click.option("-6", "six", is_flag=True, help="With IPv6 only.")
+@click.option("--repeat", type=click.IntRange(1), default=1, metavar="N", help="N times.")
+@click.option(
+    "-j", "--jobs", type=click.IntRange(1), default=8, show_default=True, help="So many at once."
+)
+@click.option(
+    "--pcap",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep the captures there.",
+)
+@click.option("--keep", is_flag=True, help="Leave the namespaces: ip netns list, ip netns del.")
+@_OUTPUT
+def run(
+    names: tuple[str, ...],
+    everything: bool,
+    four: bool,
+    six: bool,
+    repeat: int,
+    jobs: int,
+    pcap: Path | None,
+    keep: bool,
+    output: str,
+) -> int:
+    """Play the scenarios named NAME (or --all); exit 1 if one of them failed.
+
+    Prints, for each, the packets beside the states of both ends (A connects, B listens), then what
+    was expected and what was seen. Ctrl-C undoes everything.
+
+    \b
+    Examples:
+      tracetw lab run four-way-close              how a close should look
+      tracetw lab run --all -4                    everything with IPv4
+      tracetw lab run fin-lost-once --repeat 50   is it always so?
+      tracetw lab run linger-0 --pcap /tmp/pcap   and look at it with Wireshark
+    """
+    from tracetw.lab import laboratory  # noqa: PLC0415 (labs load much, other commands not)
+
+    scenarios = laboratory.chosen(names, everything=everything)
+    if pcap is not None:
+        try:
+            pcap.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BadInput(f"--pcap {pcap}: {error.strerror}", "give a folder") from None
+    families = frozenset({4} if four and not six else {6} if six and not four else {4, 6})
+    options = laboratory.LabOptions(scenarios, families, repeat, jobs, pcap, keep, output)
+    return laboratory.run(options)

@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tracetw record``: the flight recorder."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
+from tracetw.errors import BadInput
+from tracetw.filter import Filter, seconds
+from tracetw.options import TraceOptions
+
+if TYPE_CHECKING:
+    from tracetw.kernel.session import Session
+    from tracetw.recording.recorder import Limits, Totals
+    from tracetw.recording.trigger import Trigger
+    from tracetw.sink.batch import Scene, Sink
+
+__all__ = ["command"]
+
+_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+_SEGMENT = 64 << 20
+_SMALLEST = 8 << 20
+_SEGMENTS = 4
+_SIGNAL = signal.SIGUSR1
+
+
+@click.command(
+    "record",
+    context_settings={"allow_interspersed_args": False},
+    short_help="Record every connection that ends, for report, replay and query.",
+)
+@click.option("-o", "--output", "folder", metavar="DIR", required=True, help="Where to.")
+@filter_options
+@click.option("--max-size", metavar="SIZE", default="1G", show_default=True, help="Disk to use.")
+@click.option("--max-age", metavar="TIME", default="24h", show_default=True, help="Oldest to have.")
+@click.option(
+    "--segment",
+    metavar="SIZE|TIME",
+    help="Begin a new file at this size, or after this time. [default: 64M and 1h]",
+)
+@click.option(
+    "--trigger",
+    metavar="CONDITION",
+    multiple=True,
+    help="Keep what came before: verdict:CODE, rate:CODE>N/s or signal (SIGUSR1).",
+)
+@click.option(
+    "--keep", metavar="TIME", default="5m", show_default=True, help="How much a trigger keeps."
+)
+@click.option("--transitions", is_flag=True, help="Also every change of TCP state.")
+@click.option(
+    "--events",
+    metavar="KIND,...",
+    multiple=True,
+    help="Also single events: retransmit, timewait, drop, transition.",
+)
+@click.option("--duration", metavar="TIME", help="Stop after this time: 30, 30s, 5m.")
+@click.option("--ready-fd", type=int, metavar="N", help="Write one byte to it when attached.")
+@click.argument("cmd", metavar="[-- CMD ...]", nargs=-1, type=click.UNPROCESSED)
+def command(
+    folder: str,
+    filter_: Filter,
+    max_size: str,
+    max_age: str,
+    segment: str | None,
+    trigger: tuple[str, ...],
+    keep: str,
+    transitions: bool,
+    events: tuple[str, ...],
+    duration: str | None,
+    ready_fd: int | None,
+    cmd: tuple[str, ...],
+) -> int:
+    """Record every TCP connection that ends on this host: facts, to be judged when they are read.
+
+    Runs until Ctrl-C, or until CMD has ended and everything has drained. The oldest files are
+    dropped when there are more than --max-size. Closed files are compacted in the background.
+
+    What a trigger keeps goes to DIR/kept, which may use as much as --max-size once more.
+
+    \b
+    Examples:
+      tracetw record -o /var/lib/tracetw                      always on, 1 GiB, one day
+      tracetw record -o /tmp/rec -- ./run-tests               while a command runs
+      tracetw record -o /var/lib/tracetw --trigger 'rate:peer-reset>50/s'
+      tracetw record -o /var/lib/tracetw --trigger signal     then: kill -USR1 PID
+    """
+    from tracetw.recording.trigger import Trigger  # noqa: PLC0415 (loaded when the command runs)
+
+    limits = _limits(max_size, max_age, segment, keep)
+    triggers = [Trigger.parse(text) for text in trigger]
+    options = TraceOptions(
+        filter=filter_,
+        output="recording",
+        events=parse_events(events, transitions),
+        duration=None if duration is None else seconds("--duration", duration),
+        ready_fd=parse_ready_fd(ready_fd),
+        command=runnable(cmd),
+        color=False,
+        utc=True,
+        out=sys.stderr.buffer,
+    )
+    return _record(Path(folder), options, limits, triggers)
+
+
+def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[Trigger]) -> int:
+    from tracetw.recording import sampler  # noqa: PLC0415 (loaded when every argument is good)
+    from tracetw.recording.describe import Describe  # noqa: PLC0415
+    from tracetw.recording.recorder import Recorder  # noqa: PLC0415
+    from tracetw.recording.store import Store  # noqa: PLC0415
+    from tracetw.recording.trigger import Triggers  # noqa: PLC0415
+    from tracetw.sink.recorder import RecorderSink  # noqa: PLC0415
+    from tracetw.trace import run  # noqa: PLC0415
+
+    store = Store(
+        folder, socket.gethostname(), max_bytes=limits.total_bytes, max_age_s=limits.total_s
+    )
+    watched = Triggers(triggers, limits.keep_s)
+    before = sampler.take("before")
+
+    def make_sink(options: TraceOptions, scene: Scene, session: Session) -> Sink:
+        plan = session.plan
+        describe = Describe(
+            names=scene.names,
+            netns=scene.netns,
+            hooks=tuple(hook.program for hook in plan.hooks),
+            absent=tuple(hook.program for hook in plan.absent),
+            events=options.events,
+            command=("tracetw", *sys.argv[1:]),
+            filters=_filters(options.filter),
+        )
+        recorder = Recorder(
+            store,
+            limits,
+            describe,
+            lambda moment: sampler.take(moment, session.stats()),
+            lambda text: _say(f"tracetw: {text}"),
+        )
+        if watched.signalled():
+            signal.signal(_SIGNAL, lambda _number, _frame: recorder.keep("signal"))
+        return RecorderSink(recorder, watched, before, session.stats, _totals(folder))
+
+    return run(options, make_sink)
+
+
+def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limits:
+    from tracetw.recording.recorder import Limits  # noqa: PLC0415
+
+    total = _bytes("--max-size", max_size)
+    size, span = min(_SEGMENT, max(_SMALLEST, total // _SEGMENTS)), Limits().segment_s
+    if segment is not None and _SIZE.fullmatch(segment.strip()) and segment.strip()[-1] not in "mh":
+        size = _bytes("--segment", segment)
+        if size < _SMALLEST:
+            raise BadInput(f"--segment {segment} is too small", "give 8M or more, or a time")
+    elif segment is not None:
+        span = seconds("--segment", segment)
+    if total < size * _SEGMENTS:
+        raise BadInput(
+            f"--max-size {max_size} is less than four segments of {size >> 20}M",
+            f"give {size * _SEGMENTS >> 20}M or more",
+        )
+    return Limits(total, seconds("--max-age", max_age), size, span, seconds("--keep", keep))
+
+
+def _bytes(option: str, text: str) -> int:
+    match = _SIZE.fullmatch(text.strip())
+    if match is None or float(match[1]) == 0:
+        raise BadInput(f"{option} {text!r} is no size", "give bytes with K, M or G, as in 500M")
+    return int(float(match[1]) * _UNITS[match[2].upper()])
+
+
+def _filters(chosen: Filter) -> tuple[str, ...]:
+    """The conditions of a filter, in words that a reader can show."""
+    none = Filter()
+    values = ((field.name, getattr(chosen, field.name)) for field in fields(chosen))
+    return tuple(f"{name}: {value}" for name, value in values if value != getattr(none, name))
+
+
+def _totals(folder: Path) -> Callable[[Totals], None]:
+    def said(totals: Totals) -> None:
+        parts = [f"{totals.closes:,} connections"]
+        if totals.events:
+            parts.append(f"{totals.events:,} single events")
+        if totals.unwritten:
+            parts.append(f"{totals.unwritten:,} records could not be written")
+        if totals.dropped:
+            parts.append(f"{totals.dropped:,} old segments dropped")
+        _say(f"recorded to {folder}: {', '.join(parts)}")
+
+    return said
+
+
+def _say(line: str) -> None:
+    """To stderr, which may be gone."""
+    with suppress(OSError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()

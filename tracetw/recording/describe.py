@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The header of a segment on the host that is being recorded."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import signal
+import socket
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tracetw import __version__
+from tracetw.event.names import KernelNames
+from tracetw.host.clock import Clock
+from tracetw.recording.convert import FORMAT_VERSION
+from tracetw.recording.facts import Sample
+from tracetw.recording.header import Header
+
+__all__ = ["Describe"]
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+@dataclass(frozen=True, slots=True)
+class Describe:
+    """What all segments of a recording have in common; attributes as of ``Header``."""
+
+    names: KernelNames
+    netns: int
+    hooks: tuple[str, ...]
+    absent: tuple[str, ...]
+    events: frozenset[str]
+    command: tuple[str, ...]
+    filters: tuple[str, ...]
+    run: str = field(default_factory=lambda: secrets.token_hex(8))
+    started_ns: int = field(default_factory=time.time_ns)
+
+    def header(self, segment: int, sample: Sample) -> Header:
+        """Of a segment that begins now, with the numbers of the latest ``sample``."""
+        system = os.uname()
+        return Header(
+            version=FORMAT_VERSION,
+            run=self.run,
+            segment=segment,
+            host=socket.gethostname(),
+            kernel=system.release,
+            machine=system.machine,
+            boot=_BOOT_ID.read_text(encoding="ascii").strip(),
+            clock=Clock.now(),
+            run_started_ns=self.started_ns,
+            started_ns=time.time_ns(),
+            ended_ns=None,
+            netns=self.netns,
+            names=self.names,
+            netns_names=sample.netns_names,
+            sysctls=sample.sysctls,
+            counters=sample.counters,
+            hooks=self.hooks,
+            absent=self.absent,
+            events=self.events,
+            command=self.command,
+            filters=self.filters,
+            tracetw=__version__,
+            signals={int(one): one.name for one in signal.Signals},
+            errors=dict(errno.errorcode),
+        )

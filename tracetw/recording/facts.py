@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a recording tells besides rows: samples, losses, damage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from tracetw.host.clock import Clock
+
+__all__ = ["ByNetns", "Damage", "Harm", "Lost", "Sample"]
+
+ByNetns = Mapping[int, Mapping[str, int]]
+"""Namespace inode to name to value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The kernel's own numbers at one moment, every ten seconds, at the start and at the end.
+
+    Attributes:
+        moment: ``before`` (no hook attached yet), ``attached`` (all of them), ``running``,
+            ``ended`` (before detaching), ``stopped`` (detached).
+        time_ns: wall clock, nanoseconds since 1970.
+        clock: relation of the clocks at that time.
+        counters: by namespace, as of ``tracetw.host.counters``, and ``tw`` and ``orphan``
+            (sockets in TIME_WAIT, orphans) as of ``/proc/net/sockstat``.
+        sysctls: by namespace, as of ``tracetw.host.sysctl.read``.
+        netns_names: names of namespaces that have one.
+        stats: the tracer's own counters by name of ``Stat``, since attaching.
+        unfinished: connections in FIN_WAIT2 that no record tells of (at ``stopped``; else 0).
+    """
+
+    moment: str
+    time_ns: int
+    clock: Clock
+    counters: ByNetns
+    sysctls: ByNetns
+    netns_names: Mapping[int, str]
+    stats: Mapping[str, int]
+    unfinished: int
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Records that happened and are not in the recording.
+
+    Attributes:
+        records: how many.
+        where: what was full, in words: a ring buffer, the disk.
+        since_ns: wall time, nanoseconds since 1970: nothing was lost before.
+        until_ns: nor after.
+    """
+
+    records: int
+    where: str
+    since_ns: int
+    until_ns: int
+
+
+class Harm(str, Enum):
+    """What is wrong with a file."""
+
+    DAMAGED = "damaged"
+    """Bytes are not what was written."""
+    UNFINISHED = "unfinished"
+    """It ends without its last frame: a crash, or it is being written, or was cut there."""
+    MISSING = "missing"
+    """Segments between others, or a file that a segment names, are not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """One place where a recording is not whole. Everything before it is read.
+
+    Attributes:
+        harm: what is wrong.
+        path: the file.
+        offset: byte from where on nothing of it was used.
+        closes: rows of the file before that place, all of them readable.
+        events: the same for single events.
+        reason: in words, one line.
+    """
+
+    harm: Harm
+    path: Path
+    offset: int
+    closes: int
+    events: int
+    reason: str
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: {self.harm.value} at byte {self.offset}: {self.reason};"
+            f" {self.closes} closes and {self.events} events before it are readable"
+        )

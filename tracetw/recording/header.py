@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The header of a segment: what a reader on another machine needs to know of the recorded one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tracetw.event.names import KernelNames
+from tracetw.host.clock import Clock
+from tracetw.recording.facts import ByNetns
+
+__all__ = ["Header"]
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Of a segment, or of a recording (that of its first segment that is there).
+
+    Attributes:
+        version: format of the files as they were written.
+        run: identity of the recording, 16 hex digits.
+        segment: number of the segment in it, from 0.
+        host: name of the host.
+        kernel: its release.
+        machine: its architecture.
+        boot: its boot id.
+        clock: CLOCK_MONOTONIC to wall time when the segment was begun.
+        run_started_ns: wall time when tracing began, nanoseconds since 1970.
+        started_ns: wall time when the segment was begun.
+        ended_ns: wall time of its last frame, of the last segment for a recording; None unknown.
+        netns: inode of the network namespace of the tracer.
+        names: enum names of that kernel.
+        netns_names: names of its network namespaces that have one.
+        sysctls: teardown settings by namespace when the segment was begun.
+        counters: the kernel's counters by namespace when the segment was begun.
+        hooks: programs attached.
+        absent: programs that the kernel had no hook for.
+        events: kinds of single events that were recorded.
+        command: command line.
+        filters: the options of it that chose connections; empty when all were recorded.
+        tracetw: version of the program.
+        signals: number to name.
+        errors: errno to name.
+    """
+
+    version: int
+    run: str
+    segment: int
+    host: str
+    kernel: str
+    machine: str
+    boot: str
+    clock: Clock
+    run_started_ns: int
+    started_ns: int
+    ended_ns: int | None
+    netns: int
+    names: KernelNames
+    netns_names: Mapping[int, str]
+    sysctls: ByNetns
+    counters: ByNetns
+    hooks: tuple[str, ...]
+    absent: tuple[str, ...]
+    events: frozenset[str]
+    command: tuple[str, ...]
+    filters: tuple[str, ...]
+    tracetw: str
+    signals: Mapping[int, str]
+    errors: Mapping[int, str]
+
+    @property
+    def clock_offset_ns(self) -> int:
+        """Wall time minus monotonic time when the segment was begun."""
+        return self.clock.offset_ns
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is written."""
+        return {
+            "run": self.run,
+            "segment": self.segment,
+            "host": self.host,
+            "kernel": self.kernel,
+            "machine": self.machine,
+            "boot": self.boot,
+            "clock": {"offset_ns": self.clock.offset_ns, "error_ns": self.clock.error_ns},
+            "run_started_ns": self.run_started_ns,
+            "started_ns": self.started_ns,
+            "netns": self.netns,
+            "names": {
+                "tcp_states": self.names.tcp_states,
+                "reset_reasons": self.names.reset_reasons,
+                "drop_reasons": self.names.drop_reasons,
+                "hz": self.names.hz,
+            },
+            "netns_names": self.netns_names,
+            "sysctls": self.sysctls,
+            "counters": self.counters,
+            "hooks": self.hooks,
+            "absent": self.absent,
+            "events": sorted(self.events),
+            "command": self.command,
+            "filters": self.filters,
+            "tracetw": self.tracetw,
+            "signals": self.signals,
+            "errors": self.errors,
+        }
+
+    @classmethod
+    def from_json(cls, version: int, values: Mapping[str, Any]) -> Header:
+        """From what :meth:`to_json` wrote. Raises KeyError, TypeError or ValueError."""
+        names = values["names"]
+        return cls(
+            version=version,
+            run=values["run"],
+            segment=values["segment"],
+            host=values["host"],
+            kernel=values["kernel"],
+            machine=values["machine"],
+            boot=values["boot"],
+            clock=Clock(values["clock"]["offset_ns"], values["clock"]["error_ns"]),
+            run_started_ns=values["run_started_ns"],
+            started_ns=values["started_ns"],
+            ended_ns=None,
+            netns=values["netns"],
+            names=KernelNames(
+                tcp_states=numbered(names["tcp_states"]),
+                reset_reasons=numbered(names["reset_reasons"]),
+                drop_reasons=numbered(names["drop_reasons"]),
+                hz=names["hz"],
+            ),
+            netns_names=numbered(values["netns_names"]),
+            sysctls=numbered(values["sysctls"]),
+            counters=numbered(values["counters"]),
+            hooks=tuple(values["hooks"]),
+            absent=tuple(values["absent"]),
+            events=frozenset(values["events"]),
+            command=tuple(values["command"]),
+            filters=tuple(values["filters"]),
+            tracetw=values["tracetw"],
+            signals=numbered(values["signals"]),
+            errors=numbered(values["errors"]),
+        )
+
+
+def numbered(values: Mapping[str, Any]) -> dict[int, Any]:
+    """JSON has only texts for keys."""
+    return {int(key): value for key, value in values.items()}
