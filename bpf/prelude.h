@@ -113,7 +113,8 @@ static __always_inline int swap(u64 *key, u64 from, u64 to)
 #else
 	if (*key != from)
 		return 0;
-	*key = to;
+	/* Without a result this one is old, and as good a barrier. */
+	__sync_fetch_and_add(key, to - from);
 	return 1;
 #endif
 }

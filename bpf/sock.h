@@ -199,7 +199,8 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	r->inode = 0;
 	if (f.socket) {
 		flags |= F_SOCKET;
-		if (!f.owned)
+		/* Inside close() the owner is at hand; ss -K holds the lock of somebody else's socket. */
+		if (!f.owned || f.err)
 			r->inode = FIELD(u64, f.socket, OFF_SOCKET_INO);
 	}
 	last = (s32)(f.lrcvtime - f.rcv_tstamp) > 0 ? f.lrcvtime : f.rcv_tstamp;

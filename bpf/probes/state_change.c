@@ -60,8 +60,11 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 #endif
 	__builtin_memcpy(copy, r, sizeof(*r));
 	record_whole(copy);
-	*slot.key = key;
-	/* The FIN may have come on another CPU before the slot had its key. */
+	/*
+	 * The FIN may have come on another CPU before the slot had its key. Atomic for its barrier: this CPU stores
+	 * the key and loads the substate, the other one stores the substate and loads the key.
+	 */
+	swap(slot.key, KEY_BUSY, key);
 	if (mini_substate((const void *)tw) == TCP_TIME_WAIT)
 		mini_end((const void *)tw, END_FIN, TCP_TIME_WAIT, 0, 0);
 	return END_FIN;
@@ -156,8 +159,7 @@ int state_change(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_TRANSITIONS
 	transition_event(sk, from, to);
 #endif
-	/* A listener's child appears as LISTEN -> SYN_RECV and is ESTABLISHED in the same softirq. */
-	if (from == TCP_LISTEN || to == TCP_LISTEN)
+	if (to == TCP_LISTEN || (from == TCP_LISTEN && to != TCP_SYN_RECV))
 		return 0;
 	if (to == TCP_CLOSE) {
 		if (from != to)
@@ -174,19 +176,22 @@ int state_change(struct bpf_raw_tracepoint_args *ctx)
 		reuse_event(sk, from == TCP_SYN_RECV ? TIMEWAIT_REUSED_BY_SYN
 						     : TIMEWAIT_REUSED_BY_CONNECT);
 #endif
-		/* With connect() on both sides (RFC 9293, 3.5) a client comes through SYN_RECV too. */
-		if (from == TCP_SYN_RECV && !(c->flags & F_CLIENT)) {
-			conn_begin(c);
-			c->flags = F_BORN | F_SERVER;
-		} else {
-			c->flags |= F_CLIENT;
-		}
+		if (!(c->flags & F_CLIENT))
+			c->flags |= from == TCP_SYN_SENT ? F_CLIENT : F_SERVER;
 		conn_step(c, to, packet_time(sk));
 		return 0;
 	}
+	/*
+	 * A listener's child is born: in the softirq that makes it ESTABLISHED next, or, with TCP Fast Open, long
+	 * before. With connect() on both sides (RFC 9293, 3.5) a client comes through SYN_RECV too.
+	 */
+	if (from == TCP_LISTEN) {
+		conn_begin(c);
+		c->flags = F_BORN | F_SERVER;
+	}
 	if (from != to)
 		conn_step(c, to, bpf_ktime_get_ns());
-	if (to != TCP_SYN_SENT)
+	if (to != TCP_SYN_SENT && to != TCP_SYN_RECV)
 		leaving(sk, c, from, to);
 	return 0;
 }

@@ -22,7 +22,7 @@ import pytest
 from scripts.bench_lib.closes import Closes, read_closes
 from scripts.bench_lib.namespace import Namespace
 from scripts.bench_lib.storm import Storm
-from tests.kernel.kit.tracer import environment
+from tracetw.lab.tracer import environment
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 

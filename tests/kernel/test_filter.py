@@ -12,11 +12,12 @@ from typing import TypeAlias
 
 import pytest
 
-from tests.kernel.kit.cgroup import joined
-from tests.kernel.kit.polling import eventually
-from tests.kernel.kit.processes import Actor
-from tests.kernel.kit.topology import Pair
-from tests.kernel.kit.tracer import Tracer
+from tracetw.lab.cable import networks
+from tracetw.lab.cgroup import joined
+from tracetw.lab.polling import eventually
+from tracetw.lab.process import Actor
+from tracetw.lab.topology import Net
+from tracetw.lab.tracer import Tracer
 
 # Host and server port of a connection end.
 End: TypeAlias = tuple[str, int]
@@ -40,7 +41,7 @@ def at(host: str) -> set[End]:
 class Cast:
     """The hosts and the two client processes, which exist before the tracers start."""
 
-    pair: Pair
+    pair: Net
     alpha: Actor
     beta: Actor
     group: str | None  # of alpha, as a path below the mount of cgroup version 2
@@ -54,10 +55,10 @@ CASES: dict[str, tuple[Options, set[End]]] = {
     "ports": (lambda _: ["--port", "7001", "--port", "7002"], ends(QUICK, SIX)),
     "local-port": (lambda _: ["--local-port", "7001"], {("b", QUICK)}),
     "remote-port": (lambda _: ["--remote-port", "7001"], {("a", QUICK)}),
-    "addr-v4": (lambda _: ["--addr", "10.99.0.0/24"], ends(QUICK, RESET, LONG)),
-    "addr-v4-host": (lambda _: ["--addr", "10.99.0.1"], ends(QUICK, RESET, LONG)),
+    "addr-v4": (lambda _: ["--addr", networks(99)[4]], ends(QUICK, RESET, LONG)),
+    "addr-v4-host": (lambda cast: ["--addr", cast.pair.a.addresses[4]], ends(QUICK, RESET, LONG)),
     "addr-v4-other": (lambda _: ["--addr", "10.98.0.0/16"], set()),
-    "addr-v6": (lambda _: ["--addr", "fd99::/64"], ends(SIX)),
+    "addr-v6": (lambda _: ["--addr", networks(99)[6]], ends(SIX)),
     "addr-all-v6": (lambda _: ["--addr", "::/0"], ends(SIX)),
     "pid": (lambda cast: ["--pid", str(cast.alpha.pid)], {("a", QUICK), ("a", RESET)}),
     "comm": (lambda _: ["--comm", "flt-beta"], {("a", SIX), ("a", LONG)}),
@@ -99,7 +100,7 @@ def converse(cast: Cast, process: Actor, port: int, family: int = 4, lives_s: fl
 def selected() -> Iterator[dict[str, list[End]]]:
     """What each filter let through, by name of the case; the order is of no meaning."""
     with ExitStack() as stack:
-        pair = stack.enter_context(Pair())
+        pair = stack.enter_context(Net())
         alpha, beta = pair.actor(pair.a, "flt-alpha"), pair.actor(pair.a, "flt-beta")
         cast = Cast(pair, alpha, beta, stack.enter_context(joined(alpha.pid)))
         tracers = {

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.kit.polling import eventually
 from tracetw.errors import BadInput
 from tracetw.host import counters, netns, sockdiag
 from tracetw.host.counters import COUNTERS, snapshot
 from tracetw.host.listeners import Listeners
 from tracetw.host.netns import Netns, Runner
 from tracetw.host.privileges import ENTER_NAMESPACES, READ_PROCESSES
+from tracetw.lab.polling import eventually
 
 pytestmark = pytest.mark.kernel
 

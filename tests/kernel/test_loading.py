@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from scripts.bench_lib.namespace import Namespace
 from scripts.bench_lib.storm import Storm
 from tests.kernel.kit.bpf_ids import alive, held_by
-from tests.kernel.kit.polling import eventually
 from tracetw.errors import CannotTrace
 from tracetw.event.record import End, Stat
 from tracetw.filter import Filter
@@ -30,6 +29,7 @@ from tracetw.kernel.capability import WANTS
 from tracetw.kernel.loader import load
 from tracetw.kernel.plan import EVENTS, Plan, Sizes, make_plan
 from tracetw.kernel.session import Session
+from tracetw.lab.polling import eventually
 from tracetw.trace.passes import passes
 from tracetw.trace.source import Source
 

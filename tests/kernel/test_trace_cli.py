@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 
 from tests.kernel.kit.bpf_ids import alive, held_by
-from tests.kernel.kit.expect import SOME, at_least, differences
-from tests.kernel.kit.polling import eventually
-from tests.kernel.kit.topology import Pair
-from tests.kernel.kit.tracer import COMMAND, ROOT, Tracer, environment
+from tracetw.lab.expect import SOME, at_least, differences
+from tracetw.lab.polling import eventually
+from tracetw.lab.topology import Net
+from tracetw.lab.tracer import COMMAND, ROOT, Tracer, environment
 
 LINGER_0 = struct.pack("ii", 1, 0)
 NOBODY = 65534
@@ -41,13 +41,13 @@ RESETS_ITSELF = textwrap.dedent("""
 
 
 @pytest.fixture
-def pair() -> Iterator[Pair]:
+def pair() -> Iterator[Net]:
     """Two fresh hosts."""
-    with Pair() as made:
+    with Net() as made:
         yield made
 
 
-def reset_once(pair: Pair) -> None:
+def reset_once(pair: Net) -> None:
     """One connection that ends at once, at both ends."""
     link = pair.connect()
     link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
@@ -58,7 +58,7 @@ def reset_once(pair: Pair) -> None:
     link.listener.close()
 
 
-def only(pair: Pair) -> list[str]:
+def only(pair: Net) -> list[str]:
     """Filters for the hosts of a pair, by name."""
     return ["--netns", pair.a.name, "--netns", pair.b.name]
 
@@ -79,7 +79,7 @@ def trace(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("status", [0, 7])
-def test_exits_with_the_status_of_the_command(pair: Pair, status: int) -> None:
+def test_exits_with_the_status_of_the_command(pair: Net, status: int) -> None:
     inside = ["ip", "netns", "exec", pair.a.name]
     command = [*inside, sys.executable, "-c", RESETS_ITSELF, str(status)]
     with Tracer("--netns", pair.a.name, "--", *command) as tracer:
@@ -102,7 +102,7 @@ def test_command_sees_its_own_standard_output() -> None:
 # --- ways to stop
 
 
-def test_ctrl_c_prints_a_summary(pair: Pair) -> None:
+def test_ctrl_c_prints_a_summary(pair: Net) -> None:
     with Tracer(*only(pair)) as tracer:
         reset_once(pair)
         tracer.close_of(pair.b.netns)
@@ -112,27 +112,27 @@ def test_ctrl_c_prints_a_summary(pair: Pair) -> None:
     assert summary["closes"] == {"abort-linger": 1, "peer-reset": 1}
 
 
-def test_ctrl_c_with_nothing_traced(pair: Pair) -> None:
+def test_ctrl_c_with_nothing_traced(pair: Net) -> None:
     with Tracer(*only(pair)) as tracer:
         summary = tracer.stop(130)
     assert summary["closes"] == {}
 
 
-def test_sigterm_prints_a_summary(pair: Pair) -> None:
+def test_sigterm_prints_a_summary(pair: Net) -> None:
     with Tracer(*only(pair)) as tracer:
         reset_once(pair)
         summary = tracer.stop(number=signal.SIGTERM)
     assert summary["closes"] == {"abort-linger": 1, "peer-reset": 1}
 
 
-def test_duration(pair: Pair) -> None:
+def test_duration(pair: Net) -> None:
     with Tracer(*only(pair), "--duration", "1s") as tracer:
         reset_once(pair)
         assert tracer.finish()["closes"] == {"abort-linger": 1, "peer-reset": 1}
 
 
 @pytest.mark.parametrize("output", ["table", "json"])
-def test_closed_pipe(pair: Pair, output: str) -> None:
+def test_closed_pipe(pair: Net, output: str) -> None:
     """As ``| head -1``: it ends by itself and does not complain."""
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as sink, Tracer(*only(pair), output=output, sink=sink) as tracer:
@@ -151,7 +151,7 @@ def test_closed_pipe(pair: Pair, output: str) -> None:
         assert "BrokenPipe" not in tracer.stderr()
 
 
-def test_kill_9_leaves_nothing_behind(pair: Pair) -> None:
+def test_kill_9_leaves_nothing_behind(pair: Net) -> None:
     with Tracer(*only(pair)) as tracer:
         held = held_by(tracer.process.pid)
         assert {kind for kind, _ in held} >= {"prog_id", "map_id", "link_id"}
@@ -161,7 +161,7 @@ def test_kill_9_leaves_nothing_behind(pair: Pair) -> None:
         eventually(lambda: not held & alive())
 
 
-def test_full_disk(pair: Pair, tmp_path: Path) -> None:
+def test_full_disk(pair: Net, tmp_path: Path) -> None:
     """Whole lines until the disk is full, then exit 1 with one line that says so."""
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8k", "tmpfs", str(tmp_path)], check=True)
     try:
@@ -186,7 +186,7 @@ def test_full_disk(pair: Pair, tmp_path: Path) -> None:
 # --- what it costs
 
 
-def test_small_and_quick(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None:
+def test_small_and_quick(pair: Net, capsys: pytest.CaptureFixture[str]) -> None:
     with Tracer(*only(pair)) as tracer:
         reset_once(pair)
         tracer.close_of(pair.b.netns)
@@ -204,7 +204,7 @@ def test_small_and_quick(pair: Pair, capsys: pytest.CaptureFixture[str]) -> None
 # --- other output
 
 
-def test_table_is_for_80_columns(pair: Pair, tmp_path: Path) -> None:
+def test_table_is_for_80_columns(pair: Net, tmp_path: Path) -> None:
     file = tmp_path / "table"
     with file.open("wb") as sink, Tracer(*only(pair), output="table", sink=sink) as tracer:
         reset_once(pair)
@@ -214,10 +214,10 @@ def test_table_is_for_80_columns(pair: Pair, tmp_path: Path) -> None:
     text = file.read_text()
     assert "\033" not in text
     assert max(map(len, text.splitlines())) <= 80
-    assert sum(".99.0.2:7000" in line for line in text.splitlines()) == 2
+    assert sum(":7000" in line for line in text.splitlines()) == 2
 
 
-def test_transitions(pair: Pair) -> None:
+def test_transitions(pair: Net) -> None:
     with Tracer(*only(pair), "--transitions") as tracer:
         reset_once(pair)
         tracer.stop()
@@ -228,7 +228,7 @@ def test_transitions(pair: Pair) -> None:
     assert len(tracer.select(kind="close", netns=pair.a.netns)) == 1
 
 
-def test_retransmit_events(pair: Pair) -> None:
+def test_retransmit_events(pair: Net) -> None:
     pair.a.sysctl(tcp_orphan_retries=1)
     with Tracer(*only(pair), "--events", "retransmit") as tracer:
         link = pair.connect()
@@ -246,11 +246,13 @@ def test_retransmit_events(pair: Pair) -> None:
         "rto_ms": at_least(200),
         "backoff": at_least(0),
     }
-    address = {"local": {"addr": "10.99.0.1"}, "remote": {"addr": "10.99.0.2"}, "time": SOME}
-    assert [differences({**expected, **address}, event) for event in events] == [[]] * counted
+    addresses = {"local": {"addr": pair.a.addresses[4]}, "remote": {"addr": pair.b.addresses[4]}}
+    assert [differences({**expected, **addresses, "time": SOME}, event) for event in events] == [
+        []
+    ] * counted
 
 
-def test_summary_reconciles(pair: Pair) -> None:
+def test_summary_reconciles(pair: Net) -> None:
     """One connection of each main kind: the kernel's counters are explained to the last one."""
     with Tracer(*only(pair)) as tracer:
         reset_once(pair)

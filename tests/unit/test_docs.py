@@ -22,6 +22,9 @@ from tracetw.event import record
 from tracetw.event.record import CLOSE_SIZE, Drop, EventKind, Timewait
 from tracetw.host.reconcile import Reconciled
 from tracetw.kernel.plan import Sizes
+from tracetw.lab.catalogue import BY_NAME
+from tracetw.report.disagree import DISAGREEMENTS
+from tracetw.report.kinds import KINDS
 from tracetw.sink.batch import Closes, Events, Loss, Summary
 from tracetw.sink.json import JsonSink
 from tracetw.verdict.taxonomy import (
@@ -53,6 +56,9 @@ WORDS = (
     | {*FORMS, *CLOSED_BY, *EVIDENCE, *MISSING}
     | {value.name.lower().replace("_", "-") for kind in (Timewait, Drop) for value in kind}
     | PACKAGES
+    | set(BY_NAME)
+    | {disagreement.name for disagreement in DISAGREEMENTS}
+    | {kind.name for kind in KINDS}
 )
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
@@ -116,7 +122,11 @@ def test_commands_are_understood(page: Path) -> None:
             continue
         command = main.get_command(click.Context(main), words[0])
         assert command is not None, f"there is no tracetw {words[0]}"
-        command.make_context(words[0], words[1:])
+        context = command.make_context(words[0], words[1:])
+        if isinstance(command, click.Group) and words[1:]:
+            name, below, rest = command.resolve_command(context, words[1:])
+            assert below is not None, f"there is no tracetw {words[0]} {name}"
+            below.make_context(name, rest)
 
 
 @pytest.mark.parametrize("page", [README, ROOT / "docs" / "json.md"], ids=lambda page: page.name)

@@ -118,7 +118,7 @@ SAID: list[tuple[str, Values, str]] = [
     (
         "no route",
         {},
-        "The peer was reported unreachable (EHOSTUNREACH) while 5 retransmissions got no answer.",
+        "The peer was reported unreachable (EHOSTUNREACH) while 5 retransmission timeouts brought no answer.",
     ),
     (
         "peer reset after its FIN",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from tracetw.cli.packetdrill import packetdrill
 from tracetw.errors import BadInput
 
 __all__ = ["command"]
@@ -34,6 +35,9 @@ def command(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         raise BadInput("lab does nothing by itself", "give list or run; see tracetw lab --help")
+
+
+command.add_command(packetdrill)
 
 
 @command.command("list")

@@ -217,8 +217,8 @@ _TIMED_OUT = {
         (
             "retransmitted",
             (
-                "The peer was reported unreachable ({error}) while {retransmits:retransmission}{over} "
-                "got no answer."
+                "The peer was reported unreachable ({error}) while {retransmits:retransmission timeout}{over} "
+                "brought no answer."
             ),
         ),
         ("", "The peer was reported unreachable ({error}) while data waited to be sent."),

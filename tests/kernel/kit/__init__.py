@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests against the real kernel are made of: hosts, faults, processes and a tracer."""
+"""What only the tests against the real kernel need; hosts, faults and tracer are tracetw.lab's."""

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What scenarios are made of: hosts, cables, a router, faults, captures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tracetw.lab.capture import Capture
+from tracetw.lab.fault import FINS, held
+from tracetw.lab.host import NETNS_DIR, PORT, SYSCTLS
+from tracetw.lab.polling import NotPlayed, eventually, fails
+from tracetw.lab.topology import Net
+from tracetw.lab.wire import read
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_router_translates(family: int) -> None:
+    with Net(family, nat=True) as net:
+        link = net.connect()
+        assert link.a.getsockname()[0] == net.a.addresses[family]
+        assert link.b.getpeername()[0] == net.seen_by_b[family] != net.a.addresses[family]
+        other = net.a.addresses[family].removesuffix("1") + "2"
+        second = net.client()
+        second.bind((other, 0))
+        second.connect(net.server)
+        accepted, peer = link.listener.accept()
+        net.keep(accepted)
+        assert peer[0] == net.seen_by_b[family]
+
+
+def test_hosts_go_with_their_context() -> None:
+    with Net() as net:
+        names = [host.name for host in net.hosts.values()]
+        assert all((NETNS_DIR / name).exists() for name in names)
+    assert not any((NETNS_DIR / name).exists() for name in names)
+
+
+def test_what_a_play_raises_undoes_all() -> None:
+    with pytest.raises(NotPlayed), Net() as net, fails(ConnectionRefusedError):
+        net.connect()
+    assert not (NETNS_DIR / net.a.name).exists()
+
+
+def test_settings_are_its_own() -> None:
+    with Net() as net, net.a.entered():
+        values = {name: Path("/proc/sys/net/ipv4", name).read_text() for name in SYSCTLS}
+    assert {name: int(value) for name, value in values.items()} == SYSCTLS
+
+
+def test_drop_counts_what_it_loses() -> None:
+    with Net() as net:
+        link = net.connect()
+        drop = net.drop(net.b, FINS)
+        link.a.close()
+        assert eventually(drop.packets) >= 1
+        drop.lift()
+        drop.lift()
+        assert link.b.recv(1) == b""
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_held_packets_leave_in_order(family: int) -> None:
+    with Net(family) as net:
+        link = net.connect()
+        with held(net.a, net.b, family):
+            for text in (b"one", b"two", b"three"):
+                link.a.sendall(text)
+            link.b.settimeout(0)
+            with pytest.raises(BlockingIOError):
+                link.b.recv(100)
+        link.b.settimeout(5)
+        received = b""
+        while len(received) < 11:
+            received += link.b.recv(100)
+        assert received == b"onetwothree"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_capture_is_read_by_scapy(family: int, tmp_path: Path) -> None:
+    with Net(family) as net, Capture(net.b) as capture:
+        link = net.connect()
+        link.a.sendall(b"hello")
+        assert link.b.recv(100) == b"hello"
+        capture.save(tmp_path / "x.pcap")
+        segments = read(tmp_path / "x.pcap")
+    assert [segment.flags for segment in segments[:3]] == [{"SYN"}, {"SYN", "ACK"}, {"ACK"}]
+    (data,) = (segment for segment in segments if segment.payload)
+    assert (data.direction, data.seq, data.payload) == ("A>B", 1, 5)
+    assert data.ports[1] == PORT

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a ``close`` line holds about a connection of the usual topology: A connected to B.
+
+Addresses are not named here: they follow from the role and the IP version, and a play may overrule
+them (:meth:`tracetw.lab.topology.Net.learn`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from tracetw.lab.expect import SOME, Claim, accepted, at_least, between, one_of, path
+from tracetw.lab.host import PORT
+
+__all__ = [
+    "ALWAYS",
+    "LEFT_BEHIND",
+    "ORDERLY",
+    "QUIET",
+    "Expectation",
+    "addressed",
+    "client",
+    "connected",
+    "first",
+    "got_reset",
+    "limit",
+    "second",
+    "sent_reset",
+    "server",
+    "simultaneous",
+    "timed_out",
+]
+
+Expectation: TypeAlias = Mapping[str, Any]
+
+LONGEST_MS = 150_000
+
+# What every line has, whatever it reports.
+ALWAYS: Expectation = {
+    "v": at_least(1),
+    "kind": "close",
+    "time": Claim("RFC 3339, UTC", lambda value: value[10] == "T" and value[-1] == "Z"),
+    "host": os.uname().nodename,
+    "why": SOME,
+    "evidence": SOME,
+    "confidence": one_of("proven", "inferred"),
+    "duration_ms": between(0, LONGEST_MS),
+}
+
+# Nothing was lost on the way: only for connections that a slow machine cannot make retransmit.
+QUIET: Expectation = {
+    "retransmits": {"total": 0, "fin": 0},
+    "bytes_unread": 0,
+    "bytes_unacked": 0,
+    "limit": None,
+}
+
+
+def client(**more: object) -> Expectation:
+    """The line of A, which connected."""
+    return {"role": "client", **more}
+
+
+def server(**more: object) -> Expectation:
+    """The line of B, which accepted."""
+    return {"role": "server", **more}
+
+
+def addressed(role: str, addresses: Mapping[str, str], family: int) -> Expectation:
+    """Address fields of a line; ``addresses`` are those of A and B as the end's host sees them."""
+    ends = {
+        "client": {"addr": addresses["a"], "port": at_least(1024)},
+        "server": {"addr": addresses["b"], "port": PORT},
+    }
+    other = {"client": "server", "server": "client"}[role]
+    return {"family": family, "local": ends[role], "remote": ends[other]}
+
+
+def connected(*names: str) -> Claim:
+    """The path of a client from SYN_SENT and ESTABLISHED on."""
+    return path("SYN_SENT", "ESTABLISHED", *names)
+
+
+def limit(name: str, value: int, low_ms: int, high_ms: int) -> Expectation:
+    """A limit that ran out. ``high_ms`` is generous: a timer may fire late on a busy machine."""
+    return {"name": name, "value": value, "elapsed_ms": between(low_ms, high_ms)}
+
+
+ORDERLY: Expectation = {
+    **QUIET,
+    "verdict": "orderly",
+    "closed_by": "app",
+    "exit": None,
+    "owner_from": "close",
+    "confidence": "proven",
+    "reset": None,
+    "error": None,
+    "teardown_ms": between(0, LONGEST_MS),
+}
+
+
+def first(form: str, **more: object) -> Expectation:
+    """The end whose FIN came first."""
+    return {**ORDERLY, "form": form, "first_close": "local", "time_wait": "local", **more}
+
+
+def second(form: str, **more: object) -> Expectation:
+    """The end that answered a FIN."""
+    end = {"first_close": "remote", "closed_by": "peer", "time_wait": "remote"}
+    return {**ORDERLY, "form": form, **end, **more}
+
+
+def simultaneous(**more: object) -> Expectation:
+    """Either end where the two FINs crossed."""
+    form = {"form": "fin-simultaneous", "first_close": "both", "time_wait": "local"}
+    return {**ORDERLY, **form, **more}
+
+
+def timed_out(verdict: str, **more: object) -> Expectation:
+    """What all lines of a timer that gave up have."""
+    return {
+        "verdict": verdict,
+        "form": "timeout",
+        "first_close": "none",
+        "closed_by": "kernel-timer",
+        "exit": None,
+        "time_wait": "none",
+        "error": "ETIMEDOUT",
+        **more,
+    }
+
+
+def sent_reset(verdict: str, *reasons: str, **more: object) -> Expectation:
+    """What all lines of a reset that this end sent have; ``reasons`` are the kernel's names."""
+    return {
+        "verdict": verdict,
+        "form": "rst-sent",
+        "first_close": "local",
+        "closed_by": "app",
+        "exit": None,
+        "time_wait": "none",
+        "reset": {"direction": "sent", "reason": one_of(*reasons), "reason_from": "kernel"},
+        "limit": None,
+        **more,
+    }
+
+
+def got_reset(
+    verdict: str = "peer-reset", *, ack: bool | None = None, **more: object
+) -> Expectation:
+    """What all lines of a received reset have. ``ack``: its ACK flag, where the kernel shows it."""
+    return {
+        "verdict": verdict,
+        "form": "rst-received",
+        "first_close": "remote",
+        "closed_by": "peer",
+        "exit": None,
+        "time_wait": "none",
+        "reset": {"direction": "received", "ack_flag": one_of(ack, None)},
+        "error": "ECONNRESET",
+        "limit": None,
+        **more,
+    }
+
+
+LEFT_BEHIND: Expectation = got_reset("peer-lost-state", ack=False, states=accepted("CLOSE"))
+"""The peer of a connection that was given up in silence: its next segment meets no socket."""

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Playing scenarios, several at once, under one tracer, and holding them against what is expected.
+
+Each scenario has hosts of its own, so the ``netns`` of a line says whose it is. The hosts stay until
+the tracer has stopped: a namespace's number is given to the next one as soon as it is free.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from tracetw.lab.cable import networks
+from tracetw.lab.capture import Capture
+from tracetw.lab.gather import collect, lines_of, thread_name
+from tracetw.lab.outcome import ENDS, Job, Outcome
+from tracetw.lab.polling import STOP, NotPlayed, require
+from tracetw.lab.scenario import as_lines
+from tracetw.lab.topology import Net
+from tracetw.lab.tracer import Tracer
+from tracetw.lab.wire import disagreements, read
+
+__all__ = ["AT_ONCE", "TRACE", "Runner"]
+
+PR_SET_NAME = 15
+AT_ONCE = 8
+READY_DEADLINE_S = 30.0
+TRACE = (
+    "--events",
+    "timewait,drop",
+    *(
+        word
+        for net in (98, 99)
+        for network in networks(net).values()
+        for word in ("--addr", network)
+    ),
+)
+"""What a tracer is started with: nothing but the lab's own addresses."""
+
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Runner:
+    """Plays jobs from the start of the context on; ``finish`` stops the tracer and settles.
+
+    Args:
+        tracer: attached, with :data:`TRACE`, for all namespaces.
+        at_once: how many scenarios play at the same time.
+        pcap: folder in which the captures stay; None: they go with the runner.
+        keep: leave the namespaces.
+        done: called with each outcome when it is there, from the thread that played.
+    """
+
+    def __init__(
+        self,
+        tracer: Tracer,
+        jobs: Iterable[Job],
+        *,
+        at_once: int = AT_ONCE,
+        pcap: Path | None = None,
+        keep: bool = False,
+        done: Callable[[Outcome], None] = lambda _: None,
+    ) -> None:
+        self._tracer = tracer
+        self._keep = keep
+        self._done = done
+        self._undo = ExitStack()
+        folder = self._undo.enter_context(tempfile.TemporaryDirectory())
+        self._pcap = pcap or Path(folder)
+        self._kept = pcap is not None
+        self._lock = threading.Lock()
+        self._nets: dict[str, Net] = {}
+        # Long ones first, so that no other waits for them at the end.
+        self._jobs = sorted(jobs, key=lambda job: -job.scenario.seconds)
+        last = sum(job.scenario.removes for job in self._jobs)
+        self._ready = threading.Barrier(max(last, 1))
+        self._pools = [ThreadPoolExecutor(size, "lab") for size in (at_once, 1, max(last, 1))]
+        self._futures: dict[str, Future[Outcome]] = {}
+
+    def outcome(self, job: Job) -> Outcome:
+        """Wait for a job."""
+        return self._futures[job.title].result()
+
+    def outcomes(self) -> list[Outcome]:
+        """Wait for all."""
+        return [future.result() for future in self._futures.values()]
+
+    def finish(self) -> list[str]:
+        """Stop the tracer when all is played. What is wrong with the whole, job by job or not."""
+        outcomes = self.outcomes()
+        try:
+            summary = self._tracer.stop()
+        except NotPlayed as error:  # it lost records, or ended in another way than it should
+            return [str(error)]
+        found = [
+            f"{entry['counter']}: the kernel counted {entry['kernel']}, tracetw explains"
+            f" {entry['explained']}"
+            for entry in summary["reconciliation"]
+            if entry["difference"] and not entry["reason"]
+        ]
+        for outcome in outcomes:
+            net = self._nets.get(outcome.job.title)
+            if net is None or outcome.skipped:
+                continue
+            for letter in ENDS:
+                expected = as_lines(getattr(outcome.job.scenario, letter))
+                late = lines_of(self._tracer, net, letter)[
+                    max(len(expected), len(outcome.lines[letter])) :
+                ]
+                found += [f"{outcome.job.title}: {letter}: reported late: {line}" for line in late]
+        return found
+
+    def _run(self, job: Job, others: Sequence[Future[Outcome]] = ()) -> Outcome:
+        """Play a job once ``others`` are done."""
+        outcome = Outcome(job)
+        wait(others)
+        _libc.prctl(PR_SET_NAME, thread_name(job).encode(), 0, 0, 0)
+        started = time.monotonic()
+        try:
+            require(not STOP.is_set(), "stopped")
+            outcome.skipped = job.scenario.needs() if job.scenario.needs else None
+            if outcome.skipped is None:
+                self._play(job, outcome)
+        except Exception as error:  # noqa: BLE001 (a play may fail in any way: that is its result)
+            outcome.problems.append(f"{type(error).__name__}: {error}")
+        outcome.seconds = time.monotonic() - started
+        self._done(outcome)
+        return outcome
+
+    def _play(self, job: Job, outcome: Outcome) -> None:
+        scenario = job.scenario
+        net = Net(job.family, nat=scenario.nat, keep=self._keep)
+        with self._lock:
+            self._undo.callback(net.close)
+            self._nets[job.title] = net
+        outcome.namespaces = {letter: host.name for letter, host in net.hosts.items()}
+        outcome.kept = self._keep
+        outcome.steps = net.steps
+        net.reported = partial(self._reported, net)
+        for letter, values in scenario.sysctls.items():
+            absent = [name for name in values if not net.hosts[letter].has_sysctl(name)]
+            if absent:
+                outcome.skipped = f"this kernel has no net.ipv4.{absent[0]}"
+                return
+            net.hosts[letter].sysctl(**values)
+        if scenario.removes:
+            self._ready.wait(READY_DEADLINE_S)
+        capture = Capture(net.b)
+        with self._lock:
+            self._undo.enter_context(capture)
+        try:
+            scenario.play(net)
+        except Exception as error:  # noqa: BLE001 (the packets say more than the error alone)
+            outcome.problems.append(f"play: {type(error).__name__}: {error}")
+        collect(self._tracer, job, net, outcome)
+        outcome.pcap = self._pcap / f"{job.title}.pcap"
+        capture.save(outcome.pcap)
+        outcome.segments = read(outcome.pcap)
+        if not self._kept:
+            outcome.pcap.unlink()
+            outcome.pcap = None
+        outcome.problems += disagreements(scenario.wire, scenario.order, outcome.segments)
+
+    def _reported(self, net: Net, letter: str) -> int:
+        return len(lines_of(self._tracer, net, letter))
+
+    def _start(self) -> None:
+        """Together what can be, then one by one what cannot, then what removes its hosts."""
+        others: list[Future[Outcome]] = []
+        for turn, pool in enumerate(self._pools):
+            futures = {
+                job.title: pool.submit(self._run, job, others)
+                for job in self._jobs
+                if _turn(job) == turn
+            }
+            self._futures |= futures
+            others = [*others, *futures.values()]
+
+    def __enter__(self) -> Runner:
+        try:
+            self._start()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            STOP.set()
+            with self._lock:
+                playing = list(self._nets.values())
+            for net in playing:  # who waits for a socket or a process wakes up
+                net.end_things()
+            self._ready.abort()
+        for pool in self._pools:
+            pool.shutdown(wait=True, cancel_futures=True)
+        self._undo.close()
+        STOP.clear()
+
+
+def _turn(job: Job) -> int:
+    """In which of the pools it plays."""
+    return 2 if job.scenario.removes else 1 if job.scenario.alone else 0

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scenarios, one file for each family of them; :mod:`tracetw.lab.catalogue` lists them."""

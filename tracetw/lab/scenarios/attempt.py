@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attempts that never became a connection, and connections whose ground was taken away."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+from tracetw.lab.expect import SOME, at_least, path
+from tracetw.lab.fault import SYNS
+from tracetw.lab.line import client, sent_reset, server, timed_out
+from tracetw.lab.polling import eventually, require
+from tracetw.lab.scenario import Scenario
+from tracetw.lab.scenarios.moves import abort
+from tracetw.lab.topology import Net
+
+__all__ = ["SCENARIOS"]
+
+MSG_FASTOPEN = 0x20000000
+# Documentation/networking/ip-sysctl: 1 client, 2 server, 4 and 0x200 without a cookie.
+FAST_OPEN = {"a": {"tcp_fastopen": 0x5}, "b": {"tcp_fastopen": 0x202}}
+TCP_FASTOPEN = 23
+SYN_ACKS = "tcp flags & (syn | ack) == (syn | ack)"
+
+MISSED_S = 100.0
+MAX_ORPHANS = Path("/proc/sys/net/ipv4/tcp_max_orphans")
+ORPHANS = 12
+
+
+def give_up_connecting(net: Net) -> None:
+    net.drop(net.b, SYNS)
+    end = net.client()
+    end.setblocking(False)
+    require(end.connect_ex(net.server) != 0, "connected")
+    eventually(lambda: net.a.states() == ["SYN_SENT"])
+    net.step("the application gives up before the kernel does")
+    end.close()
+    eventually(lambda: net.a.states() == [])
+
+
+def fast_open_and_vanish(net: Net) -> None:
+    """B's socket exists from the SYN on; A is gone before the SYN+ACK arrives."""
+    listener = net.listen()
+    listener.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 8)
+    drop = net.drop(net.a, SYN_ACKS)
+    end = net.client()
+    end.setblocking(False)
+    end.sendto(b"hello", MSG_FASTOPEN, net.server)
+    accepted_end = net.keep(listener.accept()[0])
+    eventually(lambda: net.b.states() == ["SYN_RECV"])
+    net.step("B has accepted by TCP Fast Open; A does not hear of it and gives up")
+    end.close()
+    eventually(lambda: net.a.states() == [])
+    drop.lift()
+    net.step("SYN+ACKs arrive again, but A knows of nothing")
+    eventually(lambda: net.b.states() == [])
+    accepted_end.close()
+
+
+def fast_open_and_close_early(net: Net) -> None:
+    """B answers and closes before its SYN+ACK has arrived: it is never ESTABLISHED."""
+    listener = net.listen()
+    listener.setsockopt(socket.IPPROTO_TCP, TCP_FASTOPEN, 8)
+    drop = net.drop(net.a, SYN_ACKS)
+    end = net.client()
+    end.setblocking(False)
+    end.sendto(b"hello", MSG_FASTOPEN, net.server)
+    accepted_end = net.keep(listener.accept()[0])
+    require(accepted_end.recv(100) == b"hello", "B did not receive")
+    accepted_end.close()
+    require(net.b.states() == ["FIN_WAIT1"], "B's end is not in FIN_WAIT1")
+    net.step("B has read the data of the SYN and has closed")
+    drop.lift()
+    eventually(lambda: net.b.states() == ["FIN_WAIT2"])
+    end.close()
+    eventually(lambda: net.b.states() == ["TIME_WAIT"])
+
+
+def remove_under_mini_socket(net: Net) -> None:
+    link = net.connect()
+    port = link.a.getsockname()[1]
+    link.a.close()
+    eventually(lambda: net.a.states() == ["FIN_WAIT2"])
+    net.destroy("a", port)
+    # Nobody sees a mini-socket go with its namespace: it is missed once it cannot be there any more.
+    eventually(lambda: net.reported("a") == 1, MISSED_S)
+    abort(link.b)
+
+
+def remove_under_orphan(net: Net) -> None:
+    link = net.connect()
+    port = link.a.getsockname()[1]
+    net.drop(net.b)
+    link.a.close()
+    require(net.a.states() == ["FIN_WAIT1"], "A's FIN arrived")
+    net.destroy("a", port)
+    eventually(lambda: net.reported("a") == 1)
+    abort(link.b)
+
+
+def too_many_orphans(net: Net) -> None:
+    """The limit is of the whole machine: it is lowered below our own orphans for a moment."""
+    listener = net.listen(backlog=ORPHANS + 1)
+    ends = []
+    for _ in range(ORPHANS + 1):
+        end = net.client()
+        end.connect(net.server)
+        ends.append((end, net.keep(listener.accept()[0])))
+    drop = net.drop(net.b)
+    for end, _ in ends[1:]:
+        end.close()
+    require(len(net.a.states()) == ORPHANS + 1, "an orphan has gone")
+    # The kernel looks at a sum of orphans that it makes every 100 ms; their second retransmission is
+    # later than that, and their next is far enough.
+    eventually(lambda: net.a.counters()["RetransSegs"] >= 2 * ORPHANS)
+    net.step(f"{ORPHANS} orphans wait for the ACK of their FIN; the limit is less; one more closes")
+    before = MAX_ORPHANS.read_text(encoding="ascii")
+    MAX_ORPHANS.write_text(f"{ORPHANS - 4}\n", encoding="ascii")
+    try:
+        ends[0][0].close()
+    finally:
+        MAX_ORPHANS.write_text(before, encoding="ascii")
+    eventually(lambda: net.a.states() == [])
+    drop.lift()
+    for _, end in ends:
+        abort(end)
+    eventually(lambda: net.b.states() == [])
+
+
+def orphan_limit_out_of_reach() -> str | None:
+    """The limit belongs to the initial namespace."""
+    return None if MAX_ORPHANS.exists() else f"no {MAX_ORPHANS} here"
+
+
+SCENARIOS = (
+    Scenario(
+        name="connect-given-up",
+        claim="The application closes while the kernel still tries to connect.",
+        play=give_up_connecting,
+        families=(4, 6),
+        a=client(
+            verdict="connect-aborted",
+            closed_by="app",
+            states=path("SYN_SENT", "CLOSE"),
+            time_wait="none",
+            owner_from="close",
+        ),
+        b=None,
+        wire={"A>B SYN": at_least(1), "B>A": 0, "RST": 0},
+        # tcp_disconnect sets CLOSE itself; only tcp_done counts a failed attempt.
+        counters={"a": {"AttemptFails": 0, "OutRsts": 0}},
+    ),
+    Scenario(
+        name="accept-aborted",
+        claim="A connection that TCP Fast Open had handed to the application before the handshake was"
+        " complete, and which never completed.",
+        play=fast_open_and_vanish,
+        families=(4, 6),
+        sysctls=FAST_OPEN,
+        a=client(verdict="connect-aborted", states=path("SYN_SENT", "CLOSE")),
+        b=server(verdict="accept-aborted", states=path("SYN_RECV", "CLOSE"), reset=SOME),
+        wire={"A>B SYN": 1, "B>A SYN ACK": at_least(2), "A>B RST": at_least(1)},
+        order=("A>B SYN", "B>A SYN ACK", "B>A SYN ACK", "A>B RST"),
+        counters={"a": {"OutRsts": 1}, "b": {"AttemptFails": at_least(1), "EstabResets": 0}},
+        seconds=1.5,
+    ),
+    Scenario(
+        name="fast-open-closed-early",
+        claim="A TCP Fast Open server that answers and closes at once goes from SYN_RECV to FIN_WAIT1:"
+        " an orderly close without ESTABLISHED.",
+        play=fast_open_and_close_early,
+        families=(4, 6),
+        sysctls=FAST_OPEN,
+        a=client(verdict="orderly", first_close="remote", time_wait="remote"),
+        b=server(
+            verdict="orderly",
+            first_close="local",
+            closed_by="app",
+            time_wait="local",
+            states=path("SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"),
+            bytes_received=5,
+        ),
+        events={"b": {"entered": 1}},
+        wire={"A>B SYN DATA": 1, "B>A SYN ACK": at_least(2), "B>A FIN": at_least(1), "RST": 0},
+        counters={"b": {"TW": 1, "TCPFastOpenPassive": 1}},
+        seconds=5,
+    ),
+    Scenario(
+        name="namespace-gone",
+        claim="A container goes while its connection waits in FIN_WAIT2: the kernel drops it with the"
+        " namespace.",
+        play=remove_under_mini_socket,
+        families=(4, 6),
+        a=client(verdict="namespace-gone", closed_by="netns-exit", first_close="local"),
+        b=server(verdict="abort-linger"),
+        wire={"A>B FIN": 1, "B>A FIN": 0},
+        counters={},
+        seconds=75,
+        removes=True,
+    ),
+    Scenario(
+        name="orphan-outlives-container",
+        claim="A container goes while its FIN is unacknowledged: the orphan holds the namespace until"
+        " it gives up.",
+        play=remove_under_orphan,
+        families=(4, 6),
+        sysctls={"a": {"tcp_orphan_retries": 1}},
+        a=client(**timed_out("fin-exhausted", error=SOME, first_close="local")),
+        b=server(verdict="abort-linger"),
+        wire={"A>B FIN": at_least(2), "B>A FIN": 0},
+        counters={},
+        seconds=2,
+        removes=True,
+    ),
+    Scenario(
+        name="orphan-limit",
+        claim="Too many orphans (tcp_max_orphans): one more is reset in close().",
+        play=too_many_orphans,
+        sysctls={"a": {"tcp_orphan_retries": 2}},
+        a=(
+            client(**sent_reset("abort-memory", "TCP_ABORT_ON_MEMORY", closed_by="kernel-memory")),
+            *(client(**timed_out("fin-exhausted", error=SOME, first_close="local")),) * ORPHANS,
+        ),
+        b=(server(verdict="abort-linger"),) * (ORPHANS + 1),
+        wire={"A>B RST ACK": 1, "A>B FIN": at_least(2 * ORPHANS)},
+        counters={"a": {"TCPAbortOnMemory": 1, "TCPAbortOnTimeout": ORPHANS}},
+        seconds=4,
+        alone=True,
+        needs=orphan_limit_out_of_reach,
+    ),
+)

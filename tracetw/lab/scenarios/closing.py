@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Closes that a timer had to finish: FINs that nobody acknowledged, and one that never came."""
+
+from __future__ import annotations
+
+from tracetw.lab.expect import accepted, at_least, one_of
+from tracetw.lab.line import LEFT_BEHIND, client, connected, got_reset, limit, server, timed_out
+from tracetw.lab.polling import eventually, require
+from tracetw.lab.scenario import Scenario
+from tracetw.lab.scenarios.moves import meet_nobody
+from tracetw.lab.topology import Link, Net
+
+__all__ = ["SCENARIOS"]
+
+# An orphan has no application left to see it.
+UNSEEN = one_of("ETIMEDOUT", None)
+RESET_UNSEEN = one_of("ECONNRESET", None)
+# A reset for the end that was left behind, which sends when packets arrive again.
+LEFT_ON_THE_WIRE = {"B>A DATA": 1, "A>B RST !ACK": 1}
+
+
+def close_into_the_void(net: Net) -> None:
+    link = net.connect()
+    drop = net.drop(net.b)
+    link.a.close()
+    eventually(lambda: net.a.states() == [])
+    meet_nobody(net, link.b, drop)
+
+
+def cross_into_the_void(net: Net) -> None:
+    """B's FIN reaches A, nothing of A's reaches B."""
+    link = net.connect()
+    net.drop(net.b)
+    link.a.close()
+    require(net.a.states() == ["FIN_WAIT1"], "A's FIN arrived")
+    link.b.close()
+    eventually(lambda: net.a.states() == ["CLOSING"])
+    net.step("B has closed as well, A is in CLOSING")
+    eventually(lambda: net.a.states() == [])
+    eventually(lambda: net.b.states() == [])
+
+
+def answer_fin_into_the_void(net: Net) -> None:
+    link = net.connect()
+    link.a.close()
+    eventually(lambda: net.a.states() == ["FIN_WAIT2"])
+    drop = net.drop(net.a)
+    link.b.close()
+    eventually(lambda: net.b.states() == [])
+    eventually(lambda: net.a.states() == [])
+    require(drop.packets() > 1, "B's FIN was not sent again")
+
+
+def outlive_fin_wait2(net: Net) -> None:
+    _outlive(net, net.connect())
+
+
+def outlive_linger2(net: Net) -> None:
+    _outlive(net, net.connect(TCP_LINGER2=2))
+
+
+def _outlive(net: Net, link: Link) -> None:
+    """A closes and B does not until A has forgotten the connection."""
+    link.a.close()
+    eventually(lambda: net.a.states() == ["FIN_WAIT2"])
+    net.step("A has closed, B has not")
+    eventually(lambda: net.a.states() == [])
+    net.step("A has forgotten the connection; B closes")
+    link.b.close()
+    eventually(lambda: net.b.states() == [])
+
+
+SCENARIOS = (
+    Scenario(
+        name="fin-exhausted-fin-wait1",
+        claim="A FIN that nobody acknowledges is sent again until tcp_orphan_retries, not tcp_retries2.",
+        play=close_into_the_void,
+        families=(4, 6),
+        sysctls={"a": {"tcp_orphan_retries": 1}},
+        a=client(
+            **timed_out("fin-exhausted", error=UNSEEN, first_close="local"),
+            states=connected("FIN_WAIT1", "CLOSE"),
+            owner_from="close",
+            retransmits={"total": at_least(1), "fin": at_least(1)},
+            limit=limit("tcp_orphan_retries", 1, 500, 20_000),
+            reset=None,
+        ),
+        b=server(**LEFT_BEHIND),
+        wire={"A>B FIN": at_least(2), "B>A FIN": 0, **LEFT_ON_THE_WIRE},
+        counters={"a": {"TCPAbortOnTimeout": 1, "TW": 0}},
+        seconds=2,
+    ),
+    Scenario(
+        name="fin-exhausted-closing",
+        claim="The FINs crossed but ours is never acknowledged: it is given up in CLOSING.",
+        play=cross_into_the_void,
+        families=(4, 6),
+        sysctls={"a": {"tcp_orphan_retries": 1}, "b": {"tcp_orphan_retries": 1}},
+        a=client(
+            **timed_out("fin-exhausted", error=UNSEEN, first_close=one_of("local", "both")),
+            states=connected("FIN_WAIT1", "CLOSING", "CLOSE"),
+            owner_from="close",
+            retransmits={"total": at_least(1), "fin": at_least(1)},
+            limit=limit("tcp_orphan_retries", 1, 500, 20_000),
+            reset=None,
+        ),
+        b=server(
+            **timed_out("fin-exhausted", error=UNSEEN, first_close=one_of("local", "both")),
+            states=accepted("FIN_WAIT1", "CLOSE"),
+            owner_from="close",
+            limit=limit("tcp_orphan_retries", 1, 500, 20_000),
+        ),
+        wire={"A>B FIN": at_least(2), "B>A FIN": at_least(2)},
+        counters={
+            "a": {"TCPAbortOnTimeout": 1, "TW": 0},
+            "b": {"TCPAbortOnTimeout": 1, "TW": 0},
+        },
+        seconds=3,
+    ),
+    Scenario(
+        name="fin-exhausted-last-ack",
+        claim="The second FIN gets no answer: given up in LAST_ACK, while the first closer's FIN_WAIT2"
+        " runs out.",
+        play=answer_fin_into_the_void,
+        families=(4, 6),
+        sysctls={"a": {"tcp_fin_timeout": 3}, "b": {"tcp_orphan_retries": 1}},
+        a=client(
+            **timed_out("fin-wait2-timeout", error=None, first_close="local"),
+            states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
+            limit=limit("tcp_fin_timeout", 3, 2900, 20_000),
+            owner_from="close",
+        ),
+        b=server(
+            **timed_out("fin-exhausted", error=UNSEEN, first_close="remote"),
+            states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
+            owner_from="close",
+            retransmits={"total": at_least(1), "fin": at_least(1)},
+            limit=limit("tcp_orphan_retries", 1, 500, 20_000),
+        ),
+        events={"a": {"fin-wait2": 1, "entered": 0}},
+        wire={"A>B FIN": 1, "B>A FIN": at_least(2), "RST": 0},
+        counters={
+            "a": {"OutRsts": 0, "TW": 0, "TWKilled": 1},
+            "b": {"TCPAbortOnTimeout": 1},
+        },
+        seconds=4,
+    ),
+    Scenario(
+        name="fin-wait2-timeout",
+        claim="The peer never closes: the orphan in FIN_WAIT2 is dropped after tcp_fin_timeout.",
+        play=outlive_fin_wait2,
+        families=(4, 6),
+        sysctls={"a": {"tcp_fin_timeout": 1}},
+        a=client(
+            **timed_out("fin-wait2-timeout", error=None, first_close="local"),
+            states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
+            owner_from="close",
+            limit=limit("tcp_fin_timeout", 1, 900, 20_000),
+        ),
+        b=server(
+            **got_reset("peer-lost-state", error=RESET_UNSEEN),
+            states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
+            owner_from="close",
+        ),
+        events={"a": {"fin-wait2": 1, "entered": 0}},
+        wire={"A>B FIN": 1, "B>A FIN": 1, "A>B RST": 1},
+        order=("A>B FIN", "B>A PURE", "B>A FIN", "A>B RST"),
+        counters={"a": {"OutRsts": 1, "TCPAbortOnTimeout": 0, "TW": 0, "TWKilled": 1}},
+        seconds=1.5,
+    ),
+    Scenario(
+        name="fin-wait2-timeout-linger2",
+        claim="TCP_LINGER2 replaces tcp_fin_timeout for one socket.",
+        play=outlive_linger2,
+        a=client(
+            **timed_out("fin-wait2-timeout", error=None, first_close="local"),
+            states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
+            owner_from="close",
+            limit=limit("TCP_LINGER2", 2, 1900, 20_000),
+        ),
+        b=server(
+            **got_reset("peer-lost-state", error=RESET_UNSEEN),
+            states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
+            owner_from="close",
+        ),
+        events={"a": {"fin-wait2": 1, "entered": 0}},
+        wire={"A>B FIN": 1, "B>A FIN": 1, "A>B RST": 1},
+        counters={"a": {"OutRsts": 1, "TWKilled": 1}},
+        seconds=2.5,
+    ),
+)

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Segments that should not have come: strayed, late, or of a peer that has forgotten."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from typing import Any
+
+from tracetw.lab.expect import accepted, at_least
+from tracetw.lab.line import LEFT_BEHIND, client, connected, first, got_reset, second, server
+from tracetw.lab.peer import Peer
+from tracetw.lab.polling import eventually, require
+from tracetw.lab.scenario import Scenario
+from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk
+from tracetw.lab.topology import Link, Net
+
+__all__ = ["SCENARIOS"]
+
+TCP_REPAIR = 19
+STRAY = 100
+BEYOND = 1 << 28
+"""More than any window."""
+
+LONG_AGO = 100_000
+"""Ticks of TCP's timestamp clock, which are milliseconds."""
+
+
+def connect(net: Net) -> tuple[Link, Peer]:
+    """A connection with some data on it, and who speaks in A's name to B."""
+    peer = Peer(net, net.a, net.b)
+    link = net.connect()
+    talk(link)
+    return link, peer
+
+
+def close(net: Net, link: Link) -> None:
+    """In turn, to show that the connection works still."""
+    talk(link)
+    close_in_turn(net, net.a, link.a, link.b)
+    eventually(lambda: net.b.states() == [])
+
+
+def challenge(net: Net) -> None:
+    link, peer = connect(net)
+    peer.say("R", ahead=STRAY)
+    net.step("a RST in A's name, in B's window but not at its beginning")
+    eventually(lambda: net.b.counters()["TCPChallengeACK"] == 1, what="B's challenge ACK")
+    close(net, link)
+
+
+def miss_the_window(net: Net) -> None:
+    link, peer = connect(net)
+    peer.say("R", ahead=BEYOND)
+    net.step("a RST in A's name, beyond B's window")
+    peer.say("R", ahead=-1)
+    net.step("another, one byte before it")
+    close(net, link)
+
+
+def hit_exactly(net: Net) -> None:
+    link, peer = connect(net)
+    peer.say("R")
+    net.step("a RST in A's name, exactly at what B expects next")
+    see_reset(link.b)
+    link.a.sendall(b"anyone?")
+    see_reset(link.a)
+
+
+def repeat_old_data(net: Net) -> None:
+    link, peer = connect(net)
+    peer.say("PA", age=LONG_AGO, payload=b"old")
+    net.step("data in A's name where B expects it, but with a timestamp of long ago")
+    eventually(lambda: net.b.counters()["PAWSEstab"] == 1, what="B's PAWS")
+    close(net, link)
+
+
+def reboot_and_reconnect(net: Net) -> None:
+    """A's end goes without a segment; A connects anew from the same port."""
+    link = net.connect()
+    talk(link)
+    where = link.a.getsockname()[:2]
+    link.a.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    link.a.close()
+    require(net.a.states() == [], "A still has the connection")
+    net.step("A's end is gone without a segment, as after a power cut; A connects from that port")
+    end = net.client()
+    end.bind(where)
+    end.connect(net.server)
+    see_reset(link.b)
+    accepted_end = net.keep(link.listener.accept()[0])
+    accepted_end.settimeout(end.gettimeout())
+    close(net, Link(end, accepted_end, link.listener))
+
+
+CLOSED: Mapping[str, Any] = {
+    "a": client(**first("fin-4")),
+    "b": server(**second("fin-4")),
+}
+
+SCENARIOS = (
+    Scenario(
+        name="stray-reset-challenged",
+        claim="A RST in the window but not at its beginning ends nothing: it is answered with a"
+        " challenge ACK.",
+        play=challenge,
+        families=(4, 6),
+        **CLOSED,
+        events={"b": {"challenge-ack": {"role": "server", "reason": "TCP_RESET"}}},
+        wire={"A>B RST !ACK": 1, "B>A RST": 0, "B>A FIN": 1},
+        order=("A>B RST", "B>A PURE", "A>B DATA", "A>B FIN"),
+        counters={"b": {"TCPChallengeACK": 1, "EstabResets": 0}},
+    ),
+    Scenario(
+        name="stray-reset-out-of-window",
+        claim="A RST outside of the window is dropped without an answer.",
+        play=miss_the_window,
+        families=(4, 6),
+        **CLOSED,
+        events={"b": {"out-of-window-reset": 2, "challenge-ack": 0}},
+        wire={"A>B RST !ACK": 2, "B>A RST": 0, "B>A FIN": 1},
+        order=("A>B RST", "A>B RST", "A>B DATA", "A>B FIN"),
+        counters={"b": {"TCPChallengeACK": 0, "EstabResets": 0}},
+    ),
+    Scenario(
+        name="stray-reset-at-rcv-nxt",
+        claim="A RST exactly at what is expected next ends the connection, whoever sent it.",
+        play=hit_exactly,
+        families=(4, 6),
+        a=client(**{**LEFT_BEHIND, "states": connected("CLOSE")}),
+        b=server(**LEFT_BEHIND),
+        events={"b": {"challenge-ack": 0, "out-of-window-reset": 0}},
+        wire={"A>B RST !ACK": 1, "B>A RST !ACK": 1},
+        order=("A>B RST", "A>B DATA", "B>A RST"),
+        counters={"a": {"EstabResets": 1}, "b": {"EstabResets": 1, "TCPChallengeACK": 0}},
+    ),
+    Scenario(
+        name="old-timestamp",
+        claim="Data with a timestamp from the past is dropped (PAWS), though its sequence number fits.",
+        play=repeat_old_data,
+        families=(4, 6),
+        **CLOSED,
+        events={"b": {"paws": 1}},
+        wire={"A>B DATA": 3, "RST": 0, "B>A FIN": 1},
+        counters={"b": {"PAWSEstab": 1}},
+    ),
+    Scenario(
+        name="rebooted-peer-reconnects",
+        claim="A peer that has forgotten the connection opens it anew from the same port: challenge ACK,"
+        " RST, and the SYN that is sent again finds the port free.",
+        play=reboot_and_reconnect,
+        families=(4, 6),
+        a=(
+            client(verdict="undetermined", reset=None, states=connected("CLOSE")),
+            client(**{**first("fin-4"), "retransmits": {"total": at_least(1), "fin": 0}}),
+        ),
+        b=(
+            server(**got_reset("stale-syn-reset", ack=False, states=accepted("CLOSE"))),
+            server(**second("fin-4")),
+        ),
+        events={"b": {"challenge-ack": {"role": "server", "reason": "TCP_INVALID_SYN"}}},
+        wire={"A>B SYN": 3, "A>B RST !ACK": 1, "B>A RST": 0},
+        order=("A>B SYN", "A>B SYN", "B>A PURE", "A>B RST", "A>B SYN", "B>A SYN ACK", "A>B FIN"),
+        counters={
+            "a": {"OutRsts": 1},
+            "b": {"TCPSYNChallenge": 1, "TCPChallengeACK": 1, "EstabResets": 1},
+        },
+    ),
+)

@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TIME_WAIT that ends before its time: taken over by a new connection, or killed by a RST."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
+
+from tracetw.lab.expect import SOME, Claim, path
+from tracetw.lab.fault import PURE_ACKS
+from tracetw.lab.host import PORT, Host
+from tracetw.lab.line import LEFT_BEHIND, client, connected, first, got_reset, second, server
+from tracetw.lab.peer import Peer
+from tracetw.lab.polling import eventually, require
+from tracetw.lab.scenario import Scenario
+from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk
+from tracetw.lab.topology import Link, Net
+
+__all__ = ["SCENARIOS"]
+
+SOURCE = 40_000
+"""The one port from which A connects."""
+
+YOUNG_S = 57.8
+"""With more left of its 60 seconds a TIME_WAIT may not be taken over (tcp_twsk_unique): the kernel
+asks for more than a second, some for more than one whole one."""
+
+STRAY = 100
+LONG_AGO = 100_000
+"""Ticks of TCP's timestamp clock, which are milliseconds."""
+
+TICKS_PER_S = 100
+TIME_WAIT = "06"
+
+
+def dial(net: Net, listener: socket.socket, *, bound: bool, local: str = "") -> Link:
+    """A connection from A's port SOURCE: bound to it, or because the kernel has no other."""
+    end = net.client()
+    # bind() to a port in TIME_WAIT asks both the old socket and the new one for it.
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if bound:
+        end.bind((local, SOURCE))
+    end.connect(net.server)
+    accepted_end = net.keep(listener.accept()[0])
+    accepted_end.settimeout(end.gettimeout())
+    require(accepted_end.getpeername()[1] == SOURCE, f"B does not see port {SOURCE}")
+    return Link(end, accepted_end, listener)
+
+
+def close_by_a(net: Net, link: Link) -> None:
+    """A carries TIME_WAIT."""
+    talk(link)
+    close_in_turn(net, net.a, link.a, link.b)
+    eventually(lambda: net.b.states() == [])
+
+
+def close_by_b(net: Net, link: Link) -> None:
+    """B carries TIME_WAIT."""
+    talk(link)
+    close_in_turn(net, net.b, link.b, link.a)
+    eventually(lambda: net.a.states() == [])
+
+
+def leave_time_wait(net: Net) -> Link:
+    """A connection from A's port SOURCE is over, A is in TIME_WAIT."""
+    net.a.sysctl(ip_local_port_range=f"{SOURCE} {SOURCE}")
+    link = dial(net, net.listen(), bound=False)
+    close_by_a(net, link)
+    return link
+
+
+def left_s(host: Host) -> float:
+    """What is left of a host's only TIME_WAIT, in seconds, as /proc/net/tcp tells its timer."""
+    with host.entered():
+        for file in ("tcp", "tcp6"):
+            for line in Path("/proc/thread-self/net", file).read_text().splitlines()[1:]:
+                fields = line.split()
+                if fields[3] == TIME_WAIT:
+                    return int(fields[5].split(":")[1], 16) / TICKS_PER_S
+    return 0.0
+
+
+def reuse_by_connect(net: Net) -> None:
+    link = leave_time_wait(net)
+    eventually(lambda: 0 < left_s(net.a) < YOUNG_S, what="TIME_WAIT is old enough")
+    again = dial(net, link.listener, bound=False)
+    net.step("A connects again: its only port is in TIME_WAIT and is used all the same")
+    close_by_a(net, again)
+
+
+def reuse_by_bind(net: Net) -> None:
+    link = leave_time_wait(net)
+    again = dial(net, link.listener, bound=True)
+    net.step("A binds to the port in TIME_WAIT and connects, at once and with tcp_tw_reuse 0")
+    close_by_a(net, again)
+
+
+def reuse_refused(net: Net) -> None:
+    leave_time_wait(net)
+    end = net.client()
+    refused = end.connect_ex(net.server)
+    end.close()
+    require(refused == errno.EADDRNOTAVAIL, f"connect: {errno.errorcode.get(refused, refused)}")
+    net.step("A cannot connect again: no port is left (EADDRNOTAVAIL)")
+    require(net.a.states() == ["TIME_WAIT"], "A's TIME_WAIT has gone")
+
+
+def reuse_by_syn(net: Net) -> None:
+    listener = net.listen()
+    close_by_b(net, dial(net, listener, bound=True))
+    again = dial(net, listener, bound=True)
+    net.step("A connects again from the same port: its SYN ends B's TIME_WAIT")
+    close_by_b(net, again)
+
+
+def stray_into_reused(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    link = leave_time_wait(net)
+    again = dial(net, link.listener, bound=True)
+    talk(again)
+    net.step("A has connected again from the port in TIME_WAIT")
+    peer.say("RA", ahead=STRAY, age=LONG_AGO)
+    eventually(lambda: net.a.counters()["TCPChallengeACK"] == 1, what="A's challenge ACK")
+    net.step("an old RST, in A's window but not at its beginning, was challenged")
+    peer.say("RA", age=LONG_AGO)
+    net.step("an old RST where A expects B's next byte")
+    see_reset(again.a)
+    again.b.sendall(b"anyone?")
+    see_reset(again.b)
+
+
+def assassinate(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    leave_time_wait(net)
+    peer.say("R")
+    net.step("a RST in B's name where A's TIME_WAIT expects the next byte")
+    eventually(lambda: net.a.states() == [])
+
+
+def assassination_fails(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    leave_time_wait(net)
+    peer.say("R")
+    net.step("a RST in B's name where A's TIME_WAIT expects the next byte")
+    require(net.a.states() == ["TIME_WAIT"], "A's TIME_WAIT has gone")
+
+
+def assassinate_by_accident(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    leave_time_wait(net)
+    peer.say("PA", ahead=-STRAY, payload=b"old")
+    net.step("old data in B's name; A acknowledges, but B has no connection any more")
+    eventually(lambda: net.a.states() == [])
+
+
+def repeat_old_data(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    leave_time_wait(net)
+    drop = net.drop(net.b, PURE_ACKS)
+    peer.say("PA", age=LONG_AGO, payload=b"old")
+    net.step("data in B's name with a timestamp of long ago; A's ACK is lost")
+    eventually(lambda: drop.packets() == 1, what="A's ACK")
+    require(net.a.states() == ["TIME_WAIT"], "A's TIME_WAIT has gone")
+
+
+def keep_apart(net: Net) -> None:
+    """The router knows of the first connection still and gives the second another port."""
+    listener = net.listen()
+    one = net.a.addresses[net.family]
+    two = one.removesuffix("1") + "2"
+    net.learn("a", {"local": {"addr": two, "port": SOURCE}}, number=1)
+    close_by_b(net, dial(net, listener, bound=True, local=one))
+    end = net.client()
+    end.bind((two, SOURCE))
+    end.connect(net.server)
+    accepted_end = net.keep(listener.accept()[0])
+    accepted_end.settimeout(end.gettimeout())
+    require(accepted_end.getpeername()[1] != SOURCE, "the router did not translate the port")
+    net.step(f"{two} has connected from the same port; the router made another of it")
+    talk(Link(end, accepted_end, listener))
+    accepted_end.close()
+    require(end.recv(1) == b"", "no FIN of B")
+    end.close()
+    eventually(lambda: net.b.states() == ["TIME_WAIT", "TIME_WAIT"])
+
+
+def share_address(net: Net) -> None:
+    """Clients 1, 2 and 1 again: one of the two changes goes back in time, whatever the offsets are."""
+    listener = net.listen()
+    one = net.a.addresses[net.family]
+    two = one.removesuffix("1") + "2"
+    net.learn("a", {"local": {"addr": two, "port": SOURCE}}, number=1)
+    for local in (one, two, one):
+        with net.r.entered(), NFCTSocket() as tracked:
+            tracked.flush()
+        link = dial(net, listener, bound=True, local=local)
+        net.step(f"{local} has connected; B sees it as it sees the other")
+        close_by_b(net, link)
+
+
+def no_paws_of_time_wait() -> str | None:
+    """Before Linux 6.17 nothing tells such a drop from others of TIME_WAIT."""
+    told = "PAWSTimewait" in Path("/proc/net/netstat").read_text(encoding="ascii")
+    return None if told else "this kernel does not tell PAWS on TIME_WAIT apart"
+
+
+TWICE_BY_A: Mapping[str, Any] = {
+    "a": (client(**first("fin-4")), client(**first("fin-4"))),
+    "b": (server(**second("fin-4")), server(**second("fin-4"))),
+}
+ONCE_BY_A: Mapping[str, Any] = {"a": client(**first("fin-4")), "b": server(**second("fin-4"))}
+LOCAL = {"local": {"port": SOURCE}, "remote": {"port": PORT}}
+
+SCENARIOS = (
+    Scenario(
+        name="time-wait-reused-by-connect",
+        claim="With tcp_tw_reuse 1 and timestamps, connect() takes a port in TIME_WAIT when it is older"
+        " than a second.",
+        play=reuse_by_connect,
+        families=(4, 6),
+        sysctls={"a": {"tcp_tw_reuse": 1}},
+        **TWICE_BY_A,
+        events={"a": {"entered": 2, "reused-by-connect": LOCAL, "reused-by-syn": 0}},
+        wire={"A>B SYN": 2, "A>B FIN": 2, "B>A FIN": 2, "RST": 0},
+        counters={"a": {"TW": 2, "TWRecycled": 1}, "b": {"TW": 0}},
+        seconds=2.7,
+    ),
+    Scenario(
+        name="time-wait-reused-by-bind",
+        claim="bind() and connect() take a port in TIME_WAIT at once, even with tcp_tw_reuse 0.",
+        play=reuse_by_bind,
+        families=(4, 6),
+        sysctls={"a": {"tcp_tw_reuse": 0}},
+        **TWICE_BY_A,
+        events={"a": {"entered": 2, "reused-by-connect": LOCAL, "reused-by-syn": 0}},
+        wire={"A>B SYN": 2, "A>B FIN": 2, "B>A FIN": 2, "RST": 0},
+        counters={"a": {"TW": 2, "TWRecycled": 1}, "b": {"TW": 0}},
+    ),
+    Scenario(
+        name="time-wait-reuse-refused",
+        claim="With tcp_tw_reuse 0 connect() fails when all local ports are in TIME_WAIT"
+        " (EADDRNOTAVAIL), and no SYN leaves.",
+        play=reuse_refused,
+        families=(4, 6),
+        sysctls={"a": {"tcp_tw_reuse": 0}},
+        a=(
+            client(**first("fin-4")),
+            client(
+                verdict="connect-aborted",
+                local={"port": 0},
+                states=path("SYN_SENT", "CLOSE"),
+                closed_by="app",
+                reset=None,
+                time_wait="none",
+                evidence=Claim("no-port", lambda names: "no-port" in names),
+            ),
+        ),
+        b=server(**second("fin-4")),
+        events={"a": {"entered": 1, "reused-by-connect": 0}},
+        wire={"A>B SYN": 1, "RST": 0},
+        counters={"a": {"TW": 1, "TWRecycled": 0}},
+    ),
+    Scenario(
+        name="time-wait-reused-by-syn",
+        claim="A new SYN from the same port ends the server's TIME_WAIT and is accepted.",
+        play=reuse_by_syn,
+        families=(4, 6),
+        a=(client(**second("fin-4")), client(**second("fin-4"))),
+        b=(server(**first("fin-4")), server(**first("fin-4"))),
+        events={"b": {"entered": 2, "reused-by-syn": {"remote": {"port": SOURCE}}}},
+        wire={"A>B SYN": 2, "B>A SYN ACK": 2, "A>B FIN": 2, "B>A FIN": 2, "RST": 0},
+        counters={"a": {"TW": 0}, "b": {"TW": 2}},
+    ),
+    Scenario(
+        name="stray-reset-reused-port",
+        claim="An old RST that meets a reused port is challenged unless it hits what is expected next;"
+        " then its old timestamp does not help (PAWS lets RST through).",
+        play=stray_into_reused,
+        families=(4, 6),
+        a=(
+            client(**first("fin-4")),
+            client(**got_reset(ack=True, states=connected("CLOSE"))),
+        ),
+        b=(
+            server(**second("fin-4")),
+            server(**LEFT_BEHIND),
+        ),
+        events={"a": {"reused-by-connect": LOCAL, "challenge-ack": LOCAL, "paws": 0}},
+        wire={"B>A RST ACK": 2, "A>B RST !ACK": 1},
+        order=("B>A RST", "A>B PURE", "B>A RST", "B>A DATA", "A>B RST"),
+        counters={"a": {"TCPChallengeACK": 1, "TWRecycled": 1, "EstabResets": 1, "PAWSEstab": 0}},
+    ),
+    Scenario(
+        name="time-wait-killed-by-reset",
+        claim="With tcp_rfc1337 0, the default, a RST at what is expected next ends TIME_WAIT.",
+        play=assassinate,
+        families=(4, 6),
+        **ONCE_BY_A,
+        events={"a": {"entered": 1, "killed-by-reset": LOCAL, "expired": 0}},
+        wire={"B>A RST !ACK": 1, "A>B RST": 0},
+        order=("A>B FIN", "B>A FIN", "A>B PURE", "B>A RST"),
+        counters={"a": {"TW": 1}},
+    ),
+    Scenario(
+        name="time-wait-survives-reset",
+        claim="With tcp_rfc1337 1 TIME_WAIT ignores RST.",
+        play=assassination_fails,
+        families=(4, 6),
+        sysctls={"a": {"tcp_rfc1337": 1}},
+        **ONCE_BY_A,
+        events={"a": {"entered": 1, "killed-by-reset": 0}},
+        wire={"B>A RST !ACK": 1, "A>B RST": 0},
+        order=("A>B FIN", "B>A FIN", "A>B PURE", "B>A RST"),
+        counters={"a": {"TW": 1}},
+    ),
+    Scenario(
+        name="time-wait-killed-by-old-segment",
+        claim="Nobody need attack: an old segment makes TIME_WAIT acknowledge, and the RST with which"
+        " the peer answers that ends it.",
+        play=assassinate_by_accident,
+        families=(4, 6),
+        **ONCE_BY_A,
+        events={"a": {"entered": 1, "killed-by-reset": LOCAL}},
+        wire={"B>A RST !ACK": 1, "A>B RST": 0},
+        order=("B>A FIN", "A>B PURE", "B>A DATA", "A>B PURE", "B>A RST"),
+        counters={"a": {"TW": 1}, "b": {"OutRsts": 1}},
+    ),
+    Scenario(
+        name="old-timestamp-time-wait",
+        claim="Data with a timestamp from the past is dropped by TIME_WAIT (PAWS), which answers with"
+        " an ACK.",
+        play=repeat_old_data,
+        families=(4, 6),
+        **ONCE_BY_A,
+        events={
+            "a": {"entered": 1, "paws-timewait": {**LOCAL, "reason": "TCP_RFC7323_TW_PAWS"}},
+        },
+        wire={"B>A DATA": 2, "RST": 0},
+        order=("B>A FIN", "A>B PURE", "B>A DATA", "A>B PURE"),
+        counters={"a": {"TW": 1, "PAWSTimewait": 1}},
+        needs=no_paws_of_time_wait,
+    ),
+    Scenario(
+        name="nat-clients-apart",
+        claim="Two clients behind one address have a port each there: there is no PAWS between them,"
+        " since Linux keeps timestamps of connections, not of hosts.",
+        play=keep_apart,
+        nat=True,
+        a=(client(**second("fin-4")), client(**{**second("fin-4"), "form": SOME})),
+        b=(server(**first("fin-4")), server(**{**first("fin-4"), "form": SOME})),
+        events={"b": {"entered": 2, "reused-by-syn": 0, "paws-timewait": 0, "paws": 0}},
+        wire={"A>B SYN": 2, "B>A SYN ACK": 2, "B>A FIN": 2, "A>B FIN": 2, "RST": 0},
+        counters={"b": {"TW": 2, "PAWSEstab": 0, "PAWSActive": 0}},
+    ),
+    Scenario(
+        name="nat-two-clients",
+        claim="Where a router gives two clients the same port in turn, one has the older timestamps (their offsets are of"
+        " each pair of addresses): its SYN from the other's port fails PAWS in the server's TIME_WAIT,"
+        " but is answered with an ACK, not dropped in silence; its RST ends TIME_WAIT, and the SYN sent"
+        " again is accepted.",
+        play=share_address,
+        nat=True,
+        a=tuple(client(**{**second("fin-4"), "retransmits": {"fin": 0}}) for _ in range(3)),
+        b=tuple(server(**first("fin-4")) for _ in range(3)),
+        events={
+            "b": {"entered": 3, "reused-by-syn": 1, "killed-by-reset": 1, "paws-timewait": 1},
+        },
+        wire={"A>B SYN": 4, "B>A SYN ACK": 3, "A>B RST !ACK": 1, "B>A RST": 0, "B>A FIN": 3},
+        order=("B>A FIN", "A>B FIN", "A>B SYN", "B>A PURE", "A>B RST", "A>B SYN", "B>A SYN ACK"),
+        counters={"a": {"OutRsts": 1}, "b": {"TW": 3, "PAWSTimewait": 1}},
+        needs=no_paws_of_time_wait,
+    ),
+)

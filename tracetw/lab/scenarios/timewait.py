@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""TIME_WAIT: who carries it, how it piles up, runs over and ends."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from tracetw.lab.expect import SOME, at_least
+from tracetw.lab.host import PORT
+from tracetw.lab.line import client, connected, first, got_reset, second, server
+from tracetw.lab.polling import eventually
+from tracetw.lab.scenario import Scenario
+from tracetw.lab.scenarios.moves import close_in_turn
+from tracetw.lab.scenarios.process import connect
+from tracetw.lab.topology import Net
+
+__all__ = ["SCENARIOS"]
+
+MANY = 8
+TIME_WAIT_S = 70.0
+CARRIER = {"v": at_least(1), "kind": "timewait", "time": SOME, "host": SOME, "comm": "carrier"}
+
+
+def carrier(net: Net) -> None:
+    process, end = connect(net, "carrier")
+    process.do("close")
+    eventually(lambda: net.a.states() == ["FIN_WAIT2"])
+    net.step("the process on A has closed")
+    end.close()
+    eventually(lambda: net.a.states() == ["TIME_WAIT"])
+    net.learn("a", process.owner())
+
+
+def outlast(net: Net) -> None:
+    link = net.connect()
+    close_in_turn(net, net.a, link.a, link.b)
+    eventually(lambda: net.a.states() == [], TIME_WAIT_S)
+    net.step("TIME_WAIT is over")
+
+
+def carries(net: Net, number: int) -> bool:
+    """B has so many sockets in TIME_WAIT, and no others."""
+    return net.b.states() == ["TIME_WAIT"] * number
+
+
+def pile_up(net: Net) -> None:
+    """Short connections, one after the other, each ended by the server as soon as it has answered."""
+    listener = net.listen()
+    for number in range(MANY):
+        end = net.client()
+        end.connect(net.server)
+        accepted_end = net.keep(listener.accept()[0])
+        accepted_end.sendall(b"answer")
+        accepted_end.close()
+        while end.recv(100):
+            pass
+        end.close()
+        eventually(partial(carries, net, number + 1))
+    net.step(f"{MANY} connections are over, B has {MANY} in TIME_WAIT")
+
+
+def run_over_in_fin_wait2(net: Net) -> None:
+    link = net.connect()
+    link.a.close()
+    eventually(lambda: net.a.states() == [])
+    net.step("A has closed and has forgotten the connection at once; B closes")
+    link.b.close()
+    eventually(lambda: net.b.states() == [])
+
+
+def run_over_in_last_step(net: Net) -> None:
+    """A reads B's FIN before it closes its own half: only TIME_WAIT itself does not fit."""
+    link = net.connect()
+    link.a.shutdown(1)
+    eventually(lambda: net.a.states() == ["FIN_WAIT2"])
+    link.b.close()
+    eventually(lambda: net.b.states() == [])
+    net.step("B has closed as well")
+    link.a.close()
+    eventually(lambda: net.a.states() == [])
+
+
+SCENARIOS = (
+    Scenario(
+        name="time-wait-carrier",
+        claim="TIME_WAIT has no process, but it is known whose connection left it behind.",
+        play=carrier,
+        families=(4, 6),
+        a=client(**first("fin-4")),
+        b=server(**second("fin-4")),
+        events={
+            "a": {"entered": {**CARRIER, "remote": {"port": PORT}}, "reacked": 0, "expired": 0},
+            "b": {"entered": 0, "fin-wait2": 0},
+        },
+        wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
+        counters={"a": {"TW": 1}, "b": {"TW": 0}},
+    ),
+    Scenario(
+        name="time-wait-expires",
+        claim="TIME_WAIT lasts 60 seconds, whatever tcp_fin_timeout says.",
+        play=outlast,
+        sysctls={"a": {"tcp_fin_timeout": 5}},
+        a=client(**first("fin-4", states=connected("FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"))),
+        b=server(**second("fin-4")),
+        events={"a": {"entered": 1, "expired": 1}},
+        wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
+        counters={"a": {"TW": 1}},
+        seconds=62,
+    ),
+    Scenario(
+        name="time-wait-on-server",
+        claim="Short connections that the server ends pile TIME_WAIT up on the server.",
+        play=pile_up,
+        families=(4, 6),
+        a=(client(**{**second("fin-4"), "form": SOME}),) * MANY,
+        b=(server(**{**first("fin-4"), "form": SOME}),) * MANY,
+        events={"a": {"entered": 0}, "b": {"entered": MANY}},
+        wire={"B>A FIN": MANY, "A>B FIN": MANY, "RST": 0},
+        counters={"a": {"TW": 0}, "b": {"TW": MANY}},
+    ),
+    Scenario(
+        name="time-wait-overflow-fin-wait2",
+        claim="With tcp_max_tw_buckets used up already FIN_WAIT2 is skipped, and the peer's FIN is"
+        " answered with RST.",
+        play=run_over_in_fin_wait2,
+        families=(4, 6),
+        sysctls={"a": {"tcp_max_tw_buckets": 0}},
+        # The peer's FIN was never seen: nobody can say that the close was orderly.
+        a=client(verdict="undetermined", time_wait="skipped", first_close="local", closed_by="app"),
+        b=server(**got_reset("peer-lost-state", error=SOME, closed_by=SOME)),
+        events={"a": {"overflow": 1, "entered": 0, "fin-wait2": 0}},
+        wire={"A>B FIN": 1, "B>A FIN": 1, "A>B RST": 1},
+        order=("A>B FIN", "B>A PURE", "B>A FIN", "A>B RST"),
+        counters={"a": {"TCPTimeWaitOverflow": 1, "TW": 0}},
+    ),
+    Scenario(
+        name="time-wait-overflow",
+        claim="With tcp_max_tw_buckets used up the close is orderly, but nobody waits for stray"
+        " segments.",
+        play=run_over_in_last_step,
+        families=(4, 6),
+        sysctls={"a": {"tcp_max_tw_buckets": 0}},
+        a=client(verdict="orderly", time_wait="skipped", first_close="local", closed_by="app"),
+        b=server(verdict="orderly", time_wait="remote", first_close="remote"),
+        events={"a": {"overflow": 1, "entered": 0}},
+        wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
+        counters={"a": {"TCPTimeWaitOverflow": 1, "TW": 0}},
+    ),
+)

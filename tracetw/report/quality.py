@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How far a recording can be believed: damage, losses, hooks, and the kernel's own counters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tracetw.event.record import Stat
+from tracetw.host import sysctl
+from tracetw.host.reconcile import Reconciled, reconcile
+from tracetw.recording.facts import Sample
+from tracetw.report.model import Host, Setting
+from tracetw.report.scan import Scan, Source
+from tracetw.report.words import Words
+
+__all__ = ["hosts", "settings"]
+
+_WORST = ("tw", "orphan")
+_NO_COUNTERS = (
+    "the recording has no counters of its {}: it does not have its {} segment, or crashed"
+)
+_SHOWN = 20
+
+
+def hosts(scan: Scan, words: Words, *, part: bool) -> tuple[Host, ...]:
+    """Each recording, whether it is whole, and its reconciliation.
+
+    Args:
+        scan: the counts.
+        words: how times are written.
+        part: only a stretch of time was read: nothing can be reconciled.
+    """
+    return tuple(_host(source, words, part=part) for source in scan.sources)
+
+
+def _host(source: Source, words: Words, *, part: bool) -> Host:
+    recording = source.recording
+    header = recording.header
+    samples = {sample.moment: sample for sample in recording.samples()}
+    rows, reason = _reconciled(source, samples)
+    if part:
+        rows, reason = None, "only a stretch of time was read"
+    return Host(
+        name=header.host,
+        kernel=header.kernel,
+        run=header.run,
+        begin_ns=header.run_started_ns,
+        end_ns=max(header.ended_ns or 0, source.last_ns, header.run_started_ns),
+        closes=source.closes,
+        damage=tuple(str(one) for one in recording.damage[:_SHOWN]),
+        losses=tuple(
+            f"{lost.records:,} records lost, {words.between(lost.since_ns, lost.until_ns)}:"
+            f" {lost.where}"
+            for lost in recording.losses()[:_SHOWN]
+        ),
+        gaps=tuple(_gaps(source, samples)),
+        reconciliation=rows,
+        not_reconciled=reason,
+    )
+
+
+def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
+    header = source.recording.header
+    if header.absent:
+        yield f"the kernel had no hook for {', '.join(header.absent)}"
+    if header.filters:
+        yield f"only connections that match {' '.join(header.filters)} were recorded"
+    if header.ended_ns is None:
+        yield "the recording was not finished: it may still be written, or its host crashed"
+    stats = samples["stopped"].stats if "stopped" in samples else {}
+    for stat, text in (
+        (Stat.CONN_FULL, "connections could not be followed: the table was full"),
+        (Stat.CLOSING_FULL, "records left early: the table of closing sockets was full"),
+    ):
+        if stats.get(stat.name, 0):
+            yield f"{stats[stat.name]:,} {text}"
+
+
+def _reconciled(
+    source: Source, samples: dict[str, Sample]
+) -> tuple[tuple[Reconciled, ...] | None, str | None]:
+    """The rows, or why there are none."""
+    attached, ended = samples.get("attached"), samples.get("ended")
+    if attached is None or ended is None:
+        names = ("start", "first") if attached is None else ("end", "last")
+        return None, _NO_COUNTERS.format(*names)
+    stopped = samples.get("stopped", ended)
+    stats = [stopped.stats.get(stat.name, 0) for stat in Stat if stat is not Stat.MAX]
+
+    def snapshot(sample: Sample) -> dict[int, dict[str, int]]:
+        return {netns: {**values} for netns, values in sample.counters.items()}
+
+    rows = reconcile(
+        snapshot(samples.get("before", attached)),
+        snapshot(attached),
+        snapshot(ended),
+        source.tally.result(stats),
+        stats,
+        stopped=snapshot(stopped),
+        pending=stopped.unfinished,
+        events=source.recording.header.events,
+    )
+    return tuple(rows), None
+
+
+def settings(scan: Scan) -> tuple[Setting, ...]:
+    """Settings that look wrong for what was recorded, each with its reason."""
+    found: dict[tuple[str, str, str], Setting] = {}
+    for source in scan.sources:
+        header = source.recording.header
+        worst: dict[int, dict[str, int]] = {}
+        for sample in source.recording.samples():
+            for netns, values in sample.counters.items():
+                mine = worst.setdefault(netns, {})
+                for name in _WORST:
+                    if name in values:
+                        mine[name] = max(mine.get(name, 0), values[name])
+        for netns, facts in header.sysctls.items():
+            for concern in sysctl.concerns({**facts, **worst.get(netns, {})}):
+                key = (header.host, concern.name, concern.value)
+                if key not in found or netns == header.netns:
+                    found[key] = Setting(
+                        header.host,
+                        netns,
+                        concern.name,
+                        concern.value,
+                        concern.reason,
+                        concern.advice,
+                    )
+    return tuple(found.values())

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Times as numbers of slots, whose width doubles when there are too many of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Slots"]
+
+
+class Slots:
+    """Slots of equal width since 1970.
+
+    Attributes:
+        width_ns: of each.
+    """
+
+    def __init__(self, width_ns: int) -> None:
+        self.width_ns = width_ns
+
+    def of(self, at: NDArray[np.int64]) -> NDArray[np.uint32]:
+        """The slot of each time."""
+        return (at // self.width_ns).astype(np.uint32)
+
+    def coarsen(self, cells: NDArray[Any]) -> None:
+        """Makes slots twice as wide, and those of ``cells`` (field ``slot``) with them."""
+        self.width_ns *= 2
+        cells["slot"] //= 2
