@@ -105,7 +105,8 @@ static __always_inline void drop_event(const void *sk, const void *skb, u32 reas
 	else if (reason == DROP_REASON_INVALID_SYN || reason == DROP_REASON_TOO_OLD_ACK ||
 		 reason == DROP_REASON_ACK_UNSENT_DATA || (reason == DROP_REASON_RESET && rst))
 		code = DROP_CHALLENGE_ACK;
-	else if (reason == DROP_REASON_INVALID_SEQUENCE && rst)
+	else if ((reason == DROP_REASON_INVALID_SEQUENCE || reason == DROP_REASON_OLD_SEQUENCE) &&
+		 rst)
 		code = DROP_OUT_OF_WINDOW_RESET;
 	else
 		return;

@@ -201,6 +201,7 @@ enum stat {
 	STAT_RST_NO_SOCKET,	/* RST sent for a segment that met no socket, a listener or a request */
 	STAT_RST_TIMEWAIT,	/* RST sent by a mini-socket */
 	STAT_RST_SOCKET,	/* RST sent for a full socket */
+	STAT_UNSEEN_ENDS,	/* a socket's next life began, and no end of the one before was announced */
 	STAT_MAX
 };
 

@@ -28,6 +28,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 
 COMMAND = (sys.executable, "-m", "tracetw", "trace", "-o", "json")
 BURST = 200_000
+UNANNOUNCED = 5
 LONG = 300_000
 SMALL = 5_000
 TRACERS = 10
@@ -64,15 +65,15 @@ class FileTracer:
         assert readable, "not ready in time"
         assert os.read(self._ready, 1), self._errors.read_text()
 
-    def stop(self, namespace: Namespace) -> Closes:
-        """End it as Ctrl-C would; what it reported of the namespace. Nothing may be lost."""
+    def stop(self, namespace: Namespace, lost: int = 0) -> Closes:
+        """End it as Ctrl-C would; what it reported of the namespace. No more than ``lost`` may be."""
         self.process.send_signal(signal.SIGINT)
         status = self.process.wait(STOP_DEADLINE_S)
         assert status == 0, f"exit {status}: {self._errors.read_text()}"
         found = read_closes(self.output, namespace.inode)
         assert found.summary is not None, "no summary at the end"
-        assert found.summary["lost"] == 0
-        assert found.losses == 0
+        assert found.summary["lost"] <= lost
+        assert found.losses <= lost
         assert found.repeated == []
         return found
 
@@ -126,11 +127,21 @@ def test_every_end_of_a_burst_of_resets_once(
 def test_every_end_of_a_burst_into_time_wait_once(
     storm: Storm, namespace: Namespace, tmp_path: Path
 ) -> None:
+    """Or it is counted: about one end in a million is never announced (conn_begin, bpf/table.h)."""
     with FileTracer(tmp_path / "out") as tracer:
         tracer.wait_ready()
         storm.run(namespace, BURST // 4, "timewait")
-        found = tracer.stop(namespace)
-    assert_complete(found, BURST // 4, {"orderly": BURST // 2})
+        found = tracer.stop(namespace, UNANNOUNCED)
+    assert found.summary is not None
+    missing = found.summary["lost"]
+    assert BURST // 2 - found.total() in (
+        missing,
+        missing + 1,
+    )  # the last one's address is not used again
+    assert len(found.unpaired()) <= missing + 1
+    assert found.verdicts == {"orderly": found.total()}
+    rows = found.summary["reconciliation"]
+    assert [row for row in rows if row["difference"] and row["reason"] is None] == []
 
 
 def test_a_tracer_that_starts_during_a_storm_misses_nothing_from_then_on(

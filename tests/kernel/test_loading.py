@@ -238,5 +238,8 @@ def test_every_connection_of_a_burst_once(
         stats = session.stats()
         assert stats[Stat.LOST_CLOSES] == stats[Stat.CONN_FULL] == stats[Stat.CLOSING_FULL] == 0
         assert session.misses() == 0
-        assert lives.total() == 2 * BURST
-        assert len(lives) == 2 * BURST
+        # About one end in a million of this mode is never announced, but counted.
+        unseen = stats[Stat.UNSEEN_ENDS]
+        assert unseen <= (5 if mode == "timewait" else 0)
+        assert 2 * BURST - lives.total() in (unseen, unseen + bool(mode == "timewait"))
+        assert len(lives) == lives.total()

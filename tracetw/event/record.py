@@ -120,7 +120,8 @@ class Stat(IntEnum):
     RST_NO_SOCKET = 5
     RST_TIMEWAIT = 6
     RST_SOCKET = 7
-    MAX = 8
+    UNSEEN_ENDS = 8
+    MAX = 9
 
 
 CLOSE = np.dtype(

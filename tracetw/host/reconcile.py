@@ -38,7 +38,7 @@ WITH_EVENTS = {
 
 _BY_VERDICT = frozenset(ALWAYS[:5])
 _TIME_WAITS = ("TW", "TWKilled")
-_LOSSES = (Stat.LOST_CLOSES, Stat.CONN_FULL, Stat.CLOSING_FULL)
+_LOSSES = (Stat.LOST_CLOSES, Stat.UNSEEN_ENDS, Stat.CONN_FULL, Stat.CLOSING_FULL)
 
 _Counts = Mapping[int, Mapping[str, int]]
 

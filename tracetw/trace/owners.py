@@ -28,7 +28,7 @@ def resolve(rows: Rows, listeners: Listeners) -> Rows:
         return rows
     rows = rows.copy()
     for index in np.flatnonzero(rows["owner_from"] == Owner.CONNECT):
-        if rows["end"][index] != End.PENDING:
+        if rows["end"][index] != End.PENDING or not rows["inode"][index]:
             name = process.comm(int(rows["pid"][index]))
             rows["comm"][index] = name.encode()[:15] if name else b""
     held = np.flatnonzero((rows["end"] == End.PENDING) & (rows["flags"] & F_DEAD == 0))
@@ -43,7 +43,7 @@ def resolve(rows: Rows, listeners: Listeners) -> Rows:
         elif not row["flags"] & F_SOCKET and row["flags"] & F_SERVER:
             listener = listeners.owner(int(row["netns"]), int(row["lport"]), time.monotonic())
             _put(rows, index, listener.pid, listener.comm, Owner.LISTENER)
-        else:
+        elif row["inode"] or row["owner_from"] != Owner.CONNECT:
             _put(rows, index, None, None, Owner.NONE)
 
     return rows

@@ -30,6 +30,7 @@ _SLACK_NS = 3_000_000_000
 _WHERE = {
     Stat.LOST_CLOSES: "ring buffer of closes",
     Stat.LOST_EVENTS: "ring buffer of events",
+    Stat.UNSEEN_ENDS: "end not announced by the kernel",
 }
 _RECURSION = "program interrupted on its CPU"
 

@@ -8,22 +8,26 @@ from collections.abc import Mapping
 from typing import Any
 
 from tracetw.lab.expect import accepted, at_least
+from tracetw.lab.fault import PURE_ACKS
 from tracetw.lab.line import LEFT_BEHIND, client, connected, first, got_reset, second, server
 from tracetw.lab.peer import Peer
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk
+from tracetw.lab.scenarios.reuse import (
+    LOCAL,
+    LONG_AGO,
+    STRAY,
+    leave_time_wait,
+    no_paws_of_time_wait,
+)
 from tracetw.lab.topology import Link, Net
 
 __all__ = ["SCENARIOS"]
 
 TCP_REPAIR = 19
-STRAY = 100
 BEYOND = 1 << 28
 """More than any window."""
-
-LONG_AGO = 100_000
-"""Ticks of TCP's timestamp clock, which are milliseconds."""
 
 
 def connect(net: Net) -> tuple[Link, Peer]:
@@ -73,6 +77,40 @@ def repeat_old_data(net: Net) -> None:
     net.step("data in A's name where B expects it, but with a timestamp of long ago")
     eventually(lambda: net.b.counters()["PAWSEstab"] == 1, what="B's PAWS")
     close(net, link)
+
+
+def assassinate(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    leave_time_wait(net)
+    peer.say("R")
+    net.step("a RST in B's name where A's TIME_WAIT expects the next byte")
+    eventually(lambda: net.a.states() == [])
+
+
+def assassination_fails(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    leave_time_wait(net)
+    peer.say("R")
+    net.step("a RST in B's name where A's TIME_WAIT expects the next byte")
+    require(net.a.states() == ["TIME_WAIT"], "A's TIME_WAIT has gone")
+
+
+def assassinate_by_accident(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    leave_time_wait(net)
+    peer.say("PA", ahead=-STRAY, payload=b"old")
+    net.step("old data in B's name; A acknowledges, but B has no connection any more")
+    eventually(lambda: net.a.states() == [])
+
+
+def repeat_old_data_late(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    leave_time_wait(net)
+    drop = net.drop(net.b, PURE_ACKS)
+    peer.say("PA", age=LONG_AGO, payload=b"old")
+    net.step("data in B's name with a timestamp of long ago; A's ACK is lost")
+    eventually(lambda: drop.packets() == 1, what="A's ACK")
+    require(net.a.states() == ["TIME_WAIT"], "A's TIME_WAIT has gone")
 
 
 def reboot_and_reconnect(net: Net) -> None:
@@ -143,6 +181,56 @@ SCENARIOS = (
         events={"b": {"paws": 1}},
         wire={"A>B DATA": 3, "RST": 0, "B>A FIN": 1},
         counters={"b": {"PAWSEstab": 1}},
+    ),
+    Scenario(
+        name="time-wait-killed-by-reset",
+        claim="With tcp_rfc1337 0, the default, a RST at what is expected next ends TIME_WAIT.",
+        play=assassinate,
+        families=(4, 6),
+        **CLOSED,
+        events={"a": {"entered": 1, "killed-by-reset": LOCAL, "expired": 0}},
+        wire={"B>A RST !ACK": 1, "A>B RST": 0},
+        order=("A>B FIN", "B>A FIN", "A>B PURE", "B>A RST"),
+        counters={"a": {"TW": 1}},
+    ),
+    Scenario(
+        name="time-wait-survives-reset",
+        claim="With tcp_rfc1337 1 TIME_WAIT ignores RST.",
+        play=assassination_fails,
+        families=(4, 6),
+        sysctls={"a": {"tcp_rfc1337": 1}},
+        **CLOSED,
+        events={"a": {"entered": 1, "killed-by-reset": 0}},
+        wire={"B>A RST !ACK": 1, "A>B RST": 0},
+        order=("A>B FIN", "B>A FIN", "A>B PURE", "B>A RST"),
+        counters={"a": {"TW": 1}},
+    ),
+    Scenario(
+        name="time-wait-killed-by-old-segment",
+        claim="Nobody need attack: an old segment makes TIME_WAIT acknowledge, and the RST with which"
+        " the peer answers that ends it.",
+        play=assassinate_by_accident,
+        families=(4, 6),
+        **CLOSED,
+        events={"a": {"entered": 1, "killed-by-reset": LOCAL}},
+        wire={"B>A RST !ACK": 1, "A>B RST": 0},
+        order=("B>A FIN", "A>B PURE", "B>A DATA", "A>B PURE", "B>A RST"),
+        counters={"a": {"TW": 1}, "b": {"OutRsts": 1}},
+    ),
+    Scenario(
+        name="old-timestamp-time-wait",
+        claim="Data with a timestamp from the past is dropped by TIME_WAIT (PAWS), which answers with"
+        " an ACK.",
+        play=repeat_old_data_late,
+        families=(4, 6),
+        **CLOSED,
+        events={
+            "a": {"entered": 1, "paws-timewait": {**LOCAL, "reason": "TCP_RFC7323_TW_PAWS"}},
+        },
+        wire={"B>A DATA": 2, "RST": 0},
+        order=("B>A FIN", "A>B PURE", "B>A DATA", "A>B PURE"),
+        counters={"a": {"TW": 1, "PAWSTimewait": 1}},
+        needs=no_paws_of_time_wait,
     ),
     Scenario(
         name="rebooted-peer-reconnects",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""TIME_WAIT that ends before its time: taken over by a new connection, or killed by a RST."""
+"""TIME_WAIT that ends before its time because a new connection takes its place."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing import Any
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
 from tracetw.lab.expect import SOME, Claim, path
-from tracetw.lab.fault import PURE_ACKS
 from tracetw.lab.host import PORT, Host
 from tracetw.lab.line import LEFT_BEHIND, client, connected, first, got_reset, second, server
 from tracetw.lab.peer import Peer
@@ -21,7 +20,7 @@ from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk
 from tracetw.lab.topology import Link, Net
 
-__all__ = ["SCENARIOS"]
+__all__ = ["LOCAL", "LONG_AGO", "SCENARIOS", "STRAY", "leave_time_wait", "no_paws_of_time_wait"]
 
 SOURCE = 40_000
 """The one port from which A connects."""
@@ -134,40 +133,6 @@ def stray_into_reused(net: Net) -> None:
     see_reset(again.b)
 
 
-def assassinate(net: Net) -> None:
-    peer = Peer(net, net.b, net.a)
-    leave_time_wait(net)
-    peer.say("R")
-    net.step("a RST in B's name where A's TIME_WAIT expects the next byte")
-    eventually(lambda: net.a.states() == [])
-
-
-def assassination_fails(net: Net) -> None:
-    peer = Peer(net, net.b, net.a)
-    leave_time_wait(net)
-    peer.say("R")
-    net.step("a RST in B's name where A's TIME_WAIT expects the next byte")
-    require(net.a.states() == ["TIME_WAIT"], "A's TIME_WAIT has gone")
-
-
-def assassinate_by_accident(net: Net) -> None:
-    peer = Peer(net, net.b, net.a)
-    leave_time_wait(net)
-    peer.say("PA", ahead=-STRAY, payload=b"old")
-    net.step("old data in B's name; A acknowledges, but B has no connection any more")
-    eventually(lambda: net.a.states() == [])
-
-
-def repeat_old_data(net: Net) -> None:
-    peer = Peer(net, net.b, net.a)
-    leave_time_wait(net)
-    drop = net.drop(net.b, PURE_ACKS)
-    peer.say("PA", age=LONG_AGO, payload=b"old")
-    net.step("data in B's name with a timestamp of long ago; A's ACK is lost")
-    eventually(lambda: drop.packets() == 1, what="A's ACK")
-    require(net.a.states() == ["TIME_WAIT"], "A's TIME_WAIT has gone")
-
-
 def keep_apart(net: Net) -> None:
     """The router knows of the first connection still and gives the second another port."""
     listener = net.listen()
@@ -213,7 +178,6 @@ TWICE_BY_A: Mapping[str, Any] = {
     "a": (client(**first("fin-4")), client(**first("fin-4"))),
     "b": (server(**second("fin-4")), server(**second("fin-4"))),
 }
-ONCE_BY_A: Mapping[str, Any] = {"a": client(**first("fin-4")), "b": server(**second("fin-4"))}
 LOCAL = {"local": {"port": SOURCE}, "remote": {"port": PORT}}
 
 SCENARIOS = (
@@ -294,56 +258,6 @@ SCENARIOS = (
         wire={"B>A RST ACK": 2, "A>B RST !ACK": 1},
         order=("B>A RST", "A>B PURE", "B>A RST", "B>A DATA", "A>B RST"),
         counters={"a": {"TCPChallengeACK": 1, "TWRecycled": 1, "EstabResets": 1, "PAWSEstab": 0}},
-    ),
-    Scenario(
-        name="time-wait-killed-by-reset",
-        claim="With tcp_rfc1337 0, the default, a RST at what is expected next ends TIME_WAIT.",
-        play=assassinate,
-        families=(4, 6),
-        **ONCE_BY_A,
-        events={"a": {"entered": 1, "killed-by-reset": LOCAL, "expired": 0}},
-        wire={"B>A RST !ACK": 1, "A>B RST": 0},
-        order=("A>B FIN", "B>A FIN", "A>B PURE", "B>A RST"),
-        counters={"a": {"TW": 1}},
-    ),
-    Scenario(
-        name="time-wait-survives-reset",
-        claim="With tcp_rfc1337 1 TIME_WAIT ignores RST.",
-        play=assassination_fails,
-        families=(4, 6),
-        sysctls={"a": {"tcp_rfc1337": 1}},
-        **ONCE_BY_A,
-        events={"a": {"entered": 1, "killed-by-reset": 0}},
-        wire={"B>A RST !ACK": 1, "A>B RST": 0},
-        order=("A>B FIN", "B>A FIN", "A>B PURE", "B>A RST"),
-        counters={"a": {"TW": 1}},
-    ),
-    Scenario(
-        name="time-wait-killed-by-old-segment",
-        claim="Nobody need attack: an old segment makes TIME_WAIT acknowledge, and the RST with which"
-        " the peer answers that ends it.",
-        play=assassinate_by_accident,
-        families=(4, 6),
-        **ONCE_BY_A,
-        events={"a": {"entered": 1, "killed-by-reset": LOCAL}},
-        wire={"B>A RST !ACK": 1, "A>B RST": 0},
-        order=("B>A FIN", "A>B PURE", "B>A DATA", "A>B PURE", "B>A RST"),
-        counters={"a": {"TW": 1}, "b": {"OutRsts": 1}},
-    ),
-    Scenario(
-        name="old-timestamp-time-wait",
-        claim="Data with a timestamp from the past is dropped by TIME_WAIT (PAWS), which answers with"
-        " an ACK.",
-        play=repeat_old_data,
-        families=(4, 6),
-        **ONCE_BY_A,
-        events={
-            "a": {"entered": 1, "paws-timewait": {**LOCAL, "reason": "TCP_RFC7323_TW_PAWS"}},
-        },
-        wire={"B>A DATA": 2, "RST": 0},
-        order=("B>A FIN", "A>B PURE", "B>A DATA", "A>B PURE"),
-        counters={"a": {"TW": 1, "PAWSTimewait": 1}},
-        needs=no_paws_of_time_wait,
     ),
     Scenario(
         name="nat-clients-apart",
