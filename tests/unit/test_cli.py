@@ -164,7 +164,7 @@ def test_only_what_a_command_needs_is_imported() -> None:
 
 
 def test_a_reader_that_left_is_no_error() -> None:
-    script = f"{sys.executable} -m tracetw explain | true; echo ${{PIPESTATUS[0]}}"
+    script = f"'{sys.executable}' -m tracetw explain | true; echo ${{PIPESTATUS[0]}}"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=True, env=environment
@@ -173,7 +173,7 @@ def test_a_reader_that_left_is_no_error() -> None:
 
 
 def test_closed_standard_output() -> None:
-    script = f"{sys.executable} -m tracetw trace >&-"
+    script = f"'{sys.executable}' -m tracetw trace >&-"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run(
         ["bash", "-c", script], capture_output=True, text=True, check=False, env=environment
