@@ -83,9 +83,9 @@ static __always_inline struct conn *conn_find(u64 sk)
 }
 
 /*
- * A new life of this socket begins. If the one before is still open here, its CLOSE and its destruction were never
- * announced: seen for about one close in a million, always with the peer's FIN in the backlog of close() (Linux
- * 6.18; the programs are not run, and not counted as missed either).
+ * A new life of this socket begins. If the one before is still open here, its last two state changes and its
+ * destruction never ran our programs, and the kernel counted no miss: about one close in a million of a TIME_WAIT
+ * storm on Linux 6.18. Why is not known.
  */
 static __always_inline void conn_begin(struct conn *c)
 {
