@@ -13,7 +13,7 @@ from tracetw.host.clock import rfc3339
 from tracetw.lab.check import check_events, check_lines, check_sums
 from tracetw.lab.expect import differences, one_of
 from tracetw.lab.line import ALWAYS, addressed
-from tracetw.lab.outcome import ENDS, Job, Outcome
+from tracetw.lab.outcome import ENDS, Job, Kind, Outcome
 from tracetw.lab.polling import PERIOD_S, STOP
 from tracetw.lab.scenario import Expectation, as_lines
 from tracetw.lab.topology import Net
@@ -32,27 +32,21 @@ def collect(tracer: Tracer, job: Job, net: Net, outcome: Outcome) -> None:
     for letter in sorted({*ENDS} - net.gone.keys()):
         counted = scenario.counters.get(letter, {})
         read = net.hosts[letter].counters
-        outcome.problems += _settled(
-            partial(_miscounted, letter, counted, read), COUNTERS_DEADLINE_S * patience
-        )
+        miscounted = partial(_miscounted, letter, counted, read)
+        outcome.add(Kind.COUNTERS, _settled(miscounted, COUNTERS_DEADLINE_S * patience))
         outcome.counters[letter] = read()
     for letter in ENDS:
         expected = _expected(job, net, letter)
         _settled(partial(_too_few, tracer, net, letter, len(expected)), LINES_DEADLINE_S * patience)
         outcome.lines[letter] = lines_of(tracer, net, letter)
-        outcome.problems += check_lines(letter, expected, outcome.lines[letter])
+        outcome.add(Kind.LINES, check_lines(letter, expected, outcome.lines[letter]))
     for letter in ENDS:
-        outcome.problems += _settled(
-            partial(_missing_events, tracer, net, letter, scenario.events.get(letter, {})),
-            LINES_DEADLINE_S * patience,
-        )
+        wanted = scenario.events.get(letter, {})
+        missing = partial(_missing_events, tracer, net, letter, wanted)
+        outcome.add(Kind.EVENTS, _settled(missing, LINES_DEADLINE_S * patience))
         outcome.events[letter] = _events(tracer, net, letter)
-        outcome.problems += check_sums(
-            letter,
-            outcome.lines[letter],
-            outcome.counters.get(letter, {}),
-            scenario.differs.get(letter, {}),
-        )
+        summed = outcome.lines[letter], outcome.counters.get(letter, {})
+        outcome.add(Kind.SUMS, check_sums(letter, *summed, scenario.differs.get(letter, {})))
 
 
 def lines_of(tracer: Tracer, net: Net, letter: str) -> list[Line]:

@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 
 from tracetw.lab.scenario import Scenario
@@ -12,7 +13,7 @@ from tracetw.lab.topology import Step
 from tracetw.lab.tracer import Line
 from tracetw.lab.wire import Segment
 
-__all__ = ["ENDS", "Job", "Outcome"]
+__all__ = ["ENDS", "Job", "Kind", "Outcome", "Problem"]
 
 ENDS = ("a", "b")
 
@@ -32,6 +33,31 @@ class Job:
         return f"{self.scenario.name}-v{self.family}{number}"
 
 
+class Kind(str, Enum):
+    """What a problem is about: the first three are the mechanism's, the others the tracer's."""
+
+    PLAY = "play"
+    WIRE = "wire"
+    COUNTERS = "counters"
+    LINES = "lines"
+    EVENTS = "events"
+    SUMS = "sums"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that was not as expected.
+
+    ``play``: what was to happen did not come about. ``wire``, ``counters``: it did, but not as the
+    capture or the kernel should show it. ``lines``, ``events``: the tracer reported otherwise.
+    ``sums``: its verdicts do not add up to the kernel's counters. ``error``: a mistake in the lab.
+    """
+
+    kind: Kind
+    text: str
+
+
 @dataclass(slots=True)
 class Outcome:
     """What became of a job.
@@ -41,7 +67,7 @@ class Outcome:
     """
 
     job: Job
-    problems: list[str] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
     skipped: str | None = None
     seconds: float = 0.0
     namespaces: dict[str, str] = field(default_factory=dict)
@@ -57,3 +83,19 @@ class Outcome:
     def passed(self) -> bool:
         """Played, and as expected."""
         return not self.problems and self.skipped is None
+
+    @property
+    def spoiled(self) -> bool:
+        """Whether the machine may have spoiled it, so that it proves nothing against the tracer.
+
+        The play stopped half-way, so that no line was due; or all that is wrong is how the mechanism
+        showed, and what was reported of it is right. A busy machine can do either.
+        """
+        kinds = {problem.kind for problem in self.problems}
+        if Kind.ERROR in kinds:
+            return False
+        return Kind.PLAY in kinds or (bool(kinds) and kinds <= {Kind.WIRE, Kind.COUNTERS})
+
+    def add(self, kind: Kind, texts: Iterable[str]) -> None:
+        """Problems of one kind."""
+        self.problems += [Problem(kind, text) for text in texts]

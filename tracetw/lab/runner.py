@@ -21,7 +21,7 @@ from types import TracebackType
 from tracetw.lab.cable import networks
 from tracetw.lab.capture import Capture
 from tracetw.lab.gather import collect, lines_of, thread_name
-from tracetw.lab.outcome import ENDS, Job, Outcome
+from tracetw.lab.outcome import ENDS, Job, Kind, Outcome
 from tracetw.lab.polling import STOP, NotPlayed, require
 from tracetw.lab.scenario import as_lines
 from tracetw.lab.topology import Net
@@ -131,7 +131,7 @@ class Runner:
             if outcome.skipped is None:
                 self._play(job, outcome)
         except Exception as error:  # noqa: BLE001 (a play may fail in any way: that is its result)
-            outcome.problems.append(f"{type(error).__name__}: {error}")
+            outcome.add(_kind(error), [_named(error)])
         outcome.seconds = time.monotonic() - started
         self._done(outcome)
         return outcome
@@ -160,7 +160,7 @@ class Runner:
         try:
             scenario.play(net)
         except Exception as error:  # noqa: BLE001 (the packets say more than the error alone)
-            outcome.problems.append(f"play: {type(error).__name__}: {error}")
+            outcome.add(_kind(error), [_named(error)])
         collect(self._tracer, job, net, outcome)
         outcome.pcap = self._pcap / f"{job.title}.pcap"
         capture.save(outcome.pcap)
@@ -168,7 +168,7 @@ class Runner:
         if not self._kept:
             outcome.pcap.unlink()
             outcome.pcap = None
-        outcome.problems += disagreements(scenario.wire, scenario.order, outcome.segments)
+        outcome.add(Kind.WIRE, disagreements(scenario.wire, scenario.order, outcome.segments))
 
     def _reported(self, net: Net, letter: str) -> int:
         return len(lines_of(self._tracer, net, letter))
@@ -210,6 +210,15 @@ class Runner:
             pool.shutdown(wait=True, cancel_futures=True)
         self._undo.close()
         STOP.clear()
+
+
+def _named(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _kind(error: Exception) -> Kind:
+    """What did not come about, or failed in a socket's place, is the play's; the rest a mistake."""
+    return Kind.PLAY if isinstance(error, (NotPlayed, OSError)) else Kind.ERROR
 
 
 def _turn(job: Job) -> int:

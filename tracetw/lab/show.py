@@ -65,7 +65,8 @@ def outcome_json(outcome: Outcome) -> str:
         "round": outcome.job.round,
         "passed": outcome.passed,
         "skipped": outcome.skipped,
-        "problems": outcome.problems,
+        "problems": [asdict(problem) for problem in outcome.problems],
+        "spoiled": outcome.spoiled,
         "seconds": round(outcome.seconds, 3),
         "namespaces": outcome.namespaces,
         "pcap": str(outcome.pcap) if outcome.pcap else None,
@@ -111,7 +112,7 @@ def outcome_text(outcome: Outcome) -> str:
         lines += [_entry("differs", f"{name}: {why.because}") for name, why in values.items()]
     lines += [_entry("kept", ", ".join(outcome.namespaces.values()))] if outcome.kept else []
     lines += [_entry("capture", str(outcome.pcap))] if outcome.pcap else []
-    lines += [_entry("WRONG", problem) for problem in outcome.problems]
+    lines += [_entry(f"WRONG {p.kind.value}", p.text) for p in outcome.problems]
     return "\n".join([*lines, ""])
 
 

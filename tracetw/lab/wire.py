@@ -119,12 +119,12 @@ def disagreements(
         seen = sum(matches(pattern, segment) for segment in segments)
         if isinstance(count, Claim):
             if not count.holds(seen):
-                found.append(f"wire: {pattern}: {seen}, not {count.words}")
+                found.append(f"{pattern}: {seen}, not {count.words}")
         elif seen != count:
-            found.append(f"wire: {pattern}: {seen}, not {count}")
+            found.append(f"{pattern}: {seen}, not {count}")
     rest = iter(segments)
     for pattern in order:
         if not any(matches(pattern, segment) for segment in rest):
-            found.append(f"wire: no {pattern} where it should follow in {', '.join(order)}")
+            found.append(f"no {pattern} where it should follow in {', '.join(order)}")
             break
     return found
