@@ -8,6 +8,7 @@ from tracetw.lab.scenarios import (
     abort,
     attempt,
     closing,
+    frozen,
     orderly,
     owner,
     process,
@@ -15,6 +16,7 @@ from tracetw.lab.scenarios import (
     reuse,
     timeout,
     timewait,
+    twice,
 )
 
 __all__ = ["BY_NAME", "SCENARIOS"]
@@ -30,6 +32,8 @@ SCENARIOS: tuple[Scenario, ...] = (
     *timewait.SCENARIOS,
     *reuse.SCENARIOS,
     *raw.SCENARIOS,
+    *twice.SCENARIOS,
+    *frozen.SCENARIOS,
 )
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

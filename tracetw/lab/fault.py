@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Losing, holding and refusing packets on purpose.
+"""Losing, holding, doubling and refusing packets on purpose.
 
 A packet is dropped where it arrives, in the receiver's prerouting hook. Dropped in the sender's
 output hook it would not be lost but refused: ``ip_queue_xmit`` returns an error, ``snd_nxt`` stays
 and TCP arms the zero-window probe instead of the retransmission timer (:data:`OUTPUT` does that).
+A packet is doubled where it leaves, so that both pass the cable.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import itertools
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 from pyroute2 import IPRoute
 
 from tracetw.lab.host import Host
 from tracetw.lab.polling import NotPlayed
+from tracetw.lab.spawn import run
 
 __all__ = [
     "DATA",
@@ -32,6 +35,7 @@ __all__ = [
     "SYNS",
     "Drop",
     "held",
+    "no_doubling",
 ]
 
 EVERYTHING = "meta l4proto tcp"
@@ -49,6 +53,8 @@ _NEIGHBOURS = {
     6: ("inet", PREROUTING, "icmpv6 type {nd-neighbor-solicit, nd-neighbor-advert}"),
 }
 NUD_PERMANENT = 0x80
+HELD_S = 60
+"""How long the kernel asks for a link address, once a second, before it gives up what waits."""
 
 _numbers = itertools.count()
 
@@ -56,7 +62,7 @@ _numbers = itertools.count()
 class Drop:
     """While in force, ``host`` loses the packets that ``match`` (nft syntax) selects.
 
-    ``verdict`` is what nft does with them: ``drop``, or ``reject with ...``.
+    ``verdict`` is what nft does with them: ``drop``, ``reject with ...``, or ``dup to ...``.
     """
 
     def __init__(
@@ -107,17 +113,32 @@ class Drop:
         self.lift()
 
 
+def no_doubling() -> str | None:
+    """Why this kernel cannot send packets twice; None if it can."""
+    rule = (
+        "table ip t {\n chain c {\n type filter hook output priority 0\n dup to 10.0.0.1\n }\n}\n"
+    )
+    # A namespace of its own, since nothing is kept: the kernel looks for the expression first.
+    status, _, errors = run(["unshare", "--net", "nft", "-f", "-"], rule)
+    return f"no nft dup: {errors.strip().splitlines()[0]}" if status else None
+
+
 @contextmanager
-def held(sender: Host, receiver: Host, family: int = 4, *, lost: bool = False) -> Iterator[None]:
+def held(
+    sender: Host, receiver: Host, family: int = 4, *, ifname: str = "eth0", lost: bool = False
+) -> Iterator[None]:
     """Packets from ``sender`` wait on their way to ``receiver`` and leave, in order, at the end.
 
     They wait for the link address of the receiver, in the sender's neighbour queue; with ``lost``
-    they are thrown away there at the end.
+    they are thrown away there, when nobody has told the address for three seconds or at the end.
     """
     table, hook, match = _NEIGHBOURS[family]
     address = receiver.addresses[family]
     with sender.entered(), IPRoute() as netlink:
-        index = netlink.link_lookup(ifname="eth0")[0]
+        index = netlink.link_lookup(ifname=ifname)[0]
+        if not lost:
+            settings = Path(f"/proc/sys/net/ipv{family}/neigh/{ifname}/mcast_solicit")
+            settings.write_text(f"{HELD_S}\n", encoding="ascii")
         known = netlink.get_neighbours(dst=address, ifindex=index)[0].get_attr("NDA_LLADDR")
     with Drop(sender, match, family=table, hook=hook):
         with sender.entered(), IPRoute() as netlink:

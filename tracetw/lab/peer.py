@@ -38,6 +38,7 @@ class Heard:
         seq, end: its first sequence number, and the one after its last (SYN and FIN count).
         stamp: its timestamp (TSval of RFC 7323), None without.
         ports: source and destination.
+        frame: all of it, as it was seen.
     """
 
     ours: bool
@@ -46,6 +47,7 @@ class Heard:
     end: int
     stamp: int | None
     ports: tuple[int, int]
+    frame: bytes
 
 
 class Peer:
@@ -76,7 +78,7 @@ class Peer:
                 return self._heard
             packet = self._layers["Ether"](frame)
             if packet.haslayer("TCP"):
-                self._heard.append(self._segment(packet))
+                self._heard.append(self._segment(packet, frame))
 
     def say(
         self, flags: str, *, ahead: int = 0, age: int | None = None, payload: bytes = b""
@@ -106,11 +108,27 @@ class Peer:
             / self._layers["TCP"](**tcp)
             / payload
         )
+        self._send(packet, flags)
+
+    def repeat(self, flags: str, *, first: bool = False) -> None:
+        """Send once more, as it was, what the mouth itself sent: a duplicate that took a detour.
+
+        It is the last segment with all these flags that was heard, or the ``first``, which may be of
+        a connection before; returns when the ear's TCP has received it.
+        """
+        found = [s for s in self.heard() if s.ours and set(flags) <= set(s.flags)]
+        require(found, f"no {flags} was heard that could be repeated")
+        packet = self._layers["Ether"](found[0 if first else -1].frame)
+        # On its way out it had none yet: the device would have made it.
+        del packet["TCP"].chksum
+        self._send(packet, flags)
+
+    def _send(self, packet: Any, flags: str) -> None:  # noqa: ANN401 (scapy has no types)
         received = self._ear.counters()["InSegs"]
         self._socket.send(bytes(packet))
         eventually(lambda: self._ear.counters()["InSegs"] > received, what=f"{flags} has arrived")
 
-    def _segment(self, packet: Any) -> Heard:  # noqa: ANN401 (scapy's packets have no types)
+    def _segment(self, packet: Any, frame: bytes) -> Heard:  # noqa: ANN401 (scapy has no types)
         tcp = packet["TCP"]
         flags = str(tcp.flags)
         if packet.haslayer("IPv6"):
@@ -126,6 +144,7 @@ class Peer:
             (tcp.seq + length) % WRAP,
             options["Timestamp"][0] if "Timestamp" in options else None,
             (tcp.sport, tcp.dport),
+            frame,
         )
 
     def _connection(self, *, ours: bool) -> list[Heard]:

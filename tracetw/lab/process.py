@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -13,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from tracetw.lab.host import PORT
-from tracetw.lab.polling import NotPlayed, require
+from tracetw.lab.polling import NotPlayed, eventually, require
 from tracetw.lab.spawn import popen
 
 __all__ = ["Actor"]
@@ -21,6 +22,7 @@ __all__ = ["Actor"]
 PROGRAM = Path(__file__).with_name("actor.py")
 DEATH_DEADLINE_S = 15.0
 COMM_LEN = 16
+STOPPED = "T"
 
 
 class Actor:
@@ -100,6 +102,19 @@ class Actor:
         if died is None or died.si_code == os.CLD_EXITED:
             raise NotPlayed(f"{self.comm} did not die of a signal: {died}")
         return died.si_code == os.CLD_DUMPED
+
+    def freeze(self) -> None:
+        """It runs no more, as if its machine had no time for it; its kernel goes on."""
+        os.kill(self.pid, signal.SIGSTOP)
+        eventually(lambda: self._state() == STOPPED, what=f"{self.comm} stands still")
+
+    def thaw(self) -> None:
+        """It runs again, and knows nothing."""
+        os.kill(self.pid, signal.SIGCONT)
+
+    def _state(self) -> str:
+        """Letter of proc_pid_stat(5), behind the name, which may hold anything."""
+        return Path(f"/proc/{self.pid}/stat").read_bytes().rpartition(b") ")[2][:1].decode()
 
     def wait(self) -> int:
         """Exit status once dead: as of :attr:`subprocess.Popen.returncode`."""

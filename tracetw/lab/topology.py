@@ -183,6 +183,13 @@ class Net:
         self.step(f"from now on {host.letter.upper()} answers with host unreachable: {match}")
         return self._enter(Drop(host, match, hook=INPUT, verdict=HOST_UNREACHABLE))
 
+    def duplicate(self, sender: Host, receiver: Host, match: str = EVERYTHING) -> Drop:
+        """What ``match`` selects of what one sends to the other arrives twice, until lifted."""
+        self.step(f"from now on what {sender.letter.upper()} sends arrives twice: {match}")
+        family = {4: "ip", 6: "ip6"}[self.family]
+        twice = f'dup to {receiver.addresses[self.family]} device "eth0"'
+        return self._enter(Drop(sender, match, family=family, hook=OUTPUT, verdict=twice))
+
     def destroy(self, letter: str, port: int) -> None:
         """A host and its end of the cable vanish, as far as no socket holds it.
 

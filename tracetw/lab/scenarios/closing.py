@@ -172,6 +172,7 @@ SCENARIOS = (
         name="fin-wait2-timeout-linger2",
         claim="TCP_LINGER2 replaces tcp_fin_timeout for one socket.",
         play=outlive_linger2,
+        families=(4, 6),
         a=client(
             **timed_out("fin-wait2-timeout", error=None, first_close="local"),
             states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),

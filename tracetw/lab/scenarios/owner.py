@@ -135,7 +135,6 @@ def reset_by_a(
     play: Play,
     b: Expectation = NEVER_CLOSED,
     *,
-    families: tuple[int, ...] = (4,),
     seconds: float = 0.5,
 ) -> Scenario:
     """A aborts; what matters is whose B's end is said to be."""
@@ -147,7 +146,7 @@ def reset_by_a(
         b=server(**b),
         wire=RESET_WIRE,
         counters=COUNTED,
-        families=families,
+        families=(4, 6),
         seconds=seconds,
     )
 
@@ -157,7 +156,6 @@ SCENARIOS = (
         "reset-and-never-closed",
         "A dead socket that its process never closes: the owner is found among the descriptors.",
         holds_on,
-        families=(4, 6),
         seconds=2,
     ),
     reset_by_a(
@@ -182,6 +180,7 @@ SCENARIOS = (
         name="passed-to-child",
         claim="A pre-forked child closes what its parent accepted: it is the child's.",
         play=child_closes,
+        families=(4, 6),
         a=client(verdict="orderly", first_close="remote"),
         b=server(verdict="orderly", first_close="local", owner_from="close"),
         wire={"B>A FIN": 1, "A>B FIN": 1, "RST": 0},
@@ -204,6 +203,7 @@ SCENARIOS = (
         name="timer-on-busy-machine",
         claim="A timer fires on top of a stranger: the connection is not the stranger's.",
         play=timer_on_a_busy_machine,
+        families=(4, 6),
         a=client(verdict="user-timeout", states=connected("CLOSE"), owner_from=SOME),
         b=server(**got_reset("peer-lost-state", ack=False)),
         wire={"A>B DATA": one_of(2, 3, 4, 5), "A>B RST !ACK": 1},
@@ -214,6 +214,7 @@ SCENARIOS = (
         name="orphan-on-busy-machine",
         claim="The process has even gone when the timer ends its orphan: it is still named.",
         play=orphan_on_a_busy_machine,
+        families=(4, 6),
         sysctls={"a": {"tcp_orphan_retries": 1}},
         a=client(verdict="fin-exhausted", owner_from="close"),
         b=server(**got_reset("peer-lost-state", ack=False)),

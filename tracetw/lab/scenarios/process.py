@@ -170,7 +170,6 @@ def dying(
     play: Play,
     a: Expectation,
     *,
-    families: tuple[int, ...] = (4,),
     needs: Callable[[], str | None] | None = None,
 ) -> Scenario:
     """A process that dies and leaves FIN."""
@@ -183,7 +182,7 @@ def dying(
         wire=ON_THE_WIRE,
         order=IN_ORDER,
         counters=COUNTED,
-        families=families,
+        families=(4, 6),
         needs=needs,
     )
 
@@ -194,7 +193,6 @@ SCENARIOS = (
         "A process that exits without close() leaves an orderly close by the kernel.",
         partial(exits, code=0),
         {"closed_by": "process-exit", "exit": {"code": 0}},
-        families=(4, 6),
     ),
     dying(
         "exit-3",
@@ -207,7 +205,6 @@ SCENARIOS = (
         "A killed process closes as orderly as any: the peer cannot tell.",
         killed_at_once,
         killed("SIGKILL"),
-        families=(4, 6),
     ),
     dying(
         "sigterm",
@@ -238,6 +235,7 @@ SCENARIOS = (
         name="sigkill-with-unread-data",
         claim="A killed process with unread data leaves RST, and the peer may lose what it was sent.",
         play=killed_with_unread_data,
+        families=(4, 6),
         a=client(**{**UNREAD, **killed("SIGKILL")}, owner_from="close", bytes_unread=5),
         b=server(**got_reset(ack=True, states=accepted("CLOSE")), bytes_sent=5),
         wire=UNREAD_ON_THE_WIRE,
@@ -248,6 +246,7 @@ SCENARIOS = (
         name="exit-with-unread-data",
         claim="The same for an exit that everybody takes for clean.",
         play=exits_with_unread_data,
+        families=(4, 6),
         a=client(**{**UNREAD, "closed_by": "process-exit", "exit": {"code": 0}}, bytes_unread=5),
         b=server(**got_reset(ack=True, states=accepted("CLOSE")), bytes_sent=5),
         wire=UNREAD_ON_THE_WIRE,

@@ -20,7 +20,16 @@ from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk
 from tracetw.lab.topology import Link, Net
 
-__all__ = ["LOCAL", "LONG_AGO", "SCENARIOS", "STRAY", "leave_time_wait", "no_paws_of_time_wait"]
+__all__ = [
+    "LOCAL",
+    "LONG_AGO",
+    "SCENARIOS",
+    "STRAY",
+    "close_by_a",
+    "dial",
+    "leave_time_wait",
+    "no_paws_of_time_wait",
+]
 
 SOURCE = 40_000
 """The one port from which A connects."""
@@ -101,6 +110,16 @@ def reuse_by_bind(net: Net) -> None:
 
 def reuse_refused(net: Net) -> None:
     leave_time_wait(net)
+    _refuse(net)
+
+
+def reuse_refused_without_timestamps(net: Net) -> None:
+    leave_time_wait(net)
+    eventually(lambda: 0 < left_s(net.a) < YOUNG_S, what="TIME_WAIT is old enough")
+    _refuse(net)
+
+
+def _refuse(net: Net) -> None:
     end = net.client()
     refused = end.connect_ex(net.server)
     end.close()
@@ -180,6 +199,25 @@ TWICE_BY_A: Mapping[str, Any] = {
 }
 LOCAL = {"local": {"port": SOURCE}, "remote": {"port": PORT}}
 
+REFUSED: Mapping[str, Any] = {
+    "a": (
+        client(**first("fin-4")),
+        client(
+            verdict="connect-aborted",
+            local={"port": 0},
+            states=path("SYN_SENT", "CLOSE"),
+            closed_by="app",
+            reset=None,
+            time_wait="none",
+            evidence=Claim("no-port", lambda names: "no-port" in names),
+        ),
+    ),
+    "b": server(**second("fin-4")),
+    "events": {"a": {"entered": 1, "reused-by-connect": 0}},
+    "wire": {"A>B SYN": 1, "RST": 0},
+    "counters": {"a": {"TW": 1, "TWRecycled": 0}},
+}
+
 SCENARIOS = (
     Scenario(
         name="time-wait-reused-by-connect",
@@ -212,22 +250,16 @@ SCENARIOS = (
         play=reuse_refused,
         families=(4, 6),
         sysctls={"a": {"tcp_tw_reuse": 0}},
-        a=(
-            client(**first("fin-4")),
-            client(
-                verdict="connect-aborted",
-                local={"port": 0},
-                states=path("SYN_SENT", "CLOSE"),
-                closed_by="app",
-                reset=None,
-                time_wait="none",
-                evidence=Claim("no-port", lambda names: "no-port" in names),
-            ),
-        ),
-        b=server(**second("fin-4")),
-        events={"a": {"entered": 1, "reused-by-connect": 0}},
-        wire={"A>B SYN": 1, "RST": 0},
-        counters={"a": {"TW": 1, "TWRecycled": 0}},
+        **REFUSED,
+    ),
+    Scenario(
+        name="time-wait-reuse-needs-timestamps",
+        claim="tcp_tw_reuse 1 is of no use without timestamps: connect() fails however old TIME_WAIT is.",
+        play=reuse_refused_without_timestamps,
+        families=(4, 6),
+        sysctls={"a": {"tcp_tw_reuse": 1, "tcp_timestamps": 0}},
+        **REFUSED,
+        seconds=2.7,
     ),
     Scenario(
         name="time-wait-reused-by-syn",
@@ -264,6 +296,7 @@ SCENARIOS = (
         claim="Two clients behind one address have a port each there: there is no PAWS between them,"
         " since Linux keeps timestamps of connections, not of hosts.",
         play=keep_apart,
+        families=(4, 6),
         nat=True,
         a=(client(**second("fin-4")), client(**{**second("fin-4"), "form": SOME})),
         b=(server(**first("fin-4")), server(**{**first("fin-4"), "form": SOME})),
@@ -278,6 +311,7 @@ SCENARIOS = (
         " but is answered with an ACK, not dropped in silence; its RST ends TIME_WAIT, and the SYN sent"
         " again is accepted.",
         play=share_address,
+        families=(4, 6),
         nat=True,
         a=tuple(client(**{**second("fin-4"), "retransmits": {"fin": 0}}) for _ in range(3)),
         b=tuple(server(**first("fin-4")) for _ in range(3)),

@@ -198,6 +198,7 @@ SCENARIOS = (
         name="keepalive-expired-sysctl",
         claim="Without socket options the limit is tcp_keepalive_probes.",
         play=idle_with_keepalive_by_sysctl,
+        families=(4, 6),
         sysctls={
             "a": {"tcp_keepalive_time": 1, "tcp_keepalive_intvl": 1, "tcp_keepalive_probes": 2}
         },

@@ -99,6 +99,7 @@ SCENARIOS = (
         name="time-wait-expires",
         claim="TIME_WAIT lasts 60 seconds, whatever tcp_fin_timeout says.",
         play=outlast,
+        families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 5}},
         a=client(**first("fin-4", states=connected("FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"))),
         b=server(**second("fin-4")),

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Peers that stand still for a while: a process that does not run, a host that takes no packets.
+
+A frozen process (SIGSTOP, a debugger, the freezer of a control group) leaves its kernel at work: it
+acknowledges, takes what its buffers hold, and answers every probe. A frozen host (a paused virtual
+machine, a long migration) answers nothing, but loses nothing either: what was sent to it waits on the
+way and arrives, late and in order, when it goes on. Its own timers are not stopped here; an idle
+connection has none.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from tracetw.lab.expect import SOME, accepted, at_least, one_of
+from tracetw.lab.fault import PURE_ACKS, held
+from tracetw.lab.line import (
+    LEFT_BEHIND,
+    client,
+    connected,
+    first,
+    got_reset,
+    limit,
+    second,
+    server,
+    timed_out,
+)
+from tracetw.lab.polling import eventually, fails, require
+from tracetw.lab.process import Actor
+from tracetw.lab.scenario import Scenario
+from tracetw.lab.scenarios.moves import serve
+from tracetw.lab.topology import Net
+
+__all__ = ["SCENARIOS"]
+
+PROBES = 4
+"""More unanswered ones would end the connection: twice as many as its limit."""
+RETRIES = 2
+FILL = 4096
+KEEPALIVE = {
+    socket.TCP_KEEPIDLE: 1,
+    socket.TCP_KEEPINTVL: 1,
+    socket.TCP_KEEPCNT: 1,
+}
+
+
+def freeze(net: Net, process: Actor) -> None:
+    process.freeze()
+    net.step("B's process stands still")
+
+
+@contextmanager
+def stands_still(net: Net, process: Actor) -> Iterator[None]:
+    """B's process does not run, and packets to B wait in the router; then both go on."""
+    freeze(net, process)
+    with held(net.r, net.b, net.family, ifname="eth1"):
+        net.step("packets to B wait in the router")
+        yield
+    process.thaw()
+    net.step("B goes on, and what waited arrives")
+
+
+def fill(end: socket.socket) -> None:
+    """Send until nothing more is taken."""
+    end.setblocking(False)
+    with suppress(BlockingIOError):
+        while True:
+            end.send(bytes(FILL))
+    end.settimeout(15.0)
+
+
+def keep_alive(end: socket.socket) -> None:
+    for name, value in KEEPALIVE.items():
+        end.setsockopt(socket.IPPROTO_TCP, name, value)
+    end.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
+
+def time_out(end: socket.socket) -> None:
+    """A's application waits until its connection is given up."""
+    with fails(TimeoutError):
+        end.recv(100)
+    end.close()
+
+
+def is_reset(process: Actor) -> None:
+    """B's process reads until it learns of the reset, then closes."""
+    process.order("close_at_end")
+    try:
+        process.answer()
+    except OSError:
+        process.do("close")
+    else:
+        require(condition=False, words="B's process was not told of a reset")
+
+
+def close_both(net: Net, process: Actor, end: socket.socket) -> None:
+    """A closes; B's process reads to the end and closes."""
+    process.order("close_at_end")
+    end.close()
+    process.answer()
+    eventually(lambda: net.a.states() == ["TIME_WAIT"])
+    eventually(lambda: net.b.states() == [])
+    net.learn("b", process.owner())
+
+
+def outlive_window(net: Net) -> None:
+    process, end = serve(net, "frozen")
+    freeze(net, process)
+    fill(end)
+    eventually(lambda: net.a.counters()["TCPWinProbe"] >= PROBES, what="A probes B's window")
+    require(net.a.states() == ["ESTABLISHED"], "A gave up")
+    net.step(f"{PROBES} window probes were answered: B's kernel lives")
+    process.thaw()
+    net.step("B's process goes on")
+    close_both(net, process, end)
+
+
+def run_out_of_patience(net: Net) -> None:
+    process, end = serve(net, "frozen")
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1500)
+    freeze(net, process)
+    fill(end)
+    time_out(end)
+    net.step("A has given up; B's process goes on and reads")
+    process.thaw()
+    is_reset(process)
+    net.learn("b", process.owner())
+
+
+def outlive_keepalive(net: Net) -> None:
+    process, end = serve(net, "frozen")
+    keep_alive(end)
+    freeze(net, process)
+    eventually(lambda: net.a.counters()["TCPKeepAlive"] >= PROBES - 1, what="A's probes")
+    require(net.a.states() == ["ESTABLISHED"], "A gave up")
+    net.step("every keepalive probe was answered")
+    process.thaw()
+    close_both(net, process, end)
+
+
+def close_towards_frozen(net: Net) -> None:
+    process, end = serve(net, "frozen")
+    freeze(net, process)
+    end.close()
+    eventually(lambda: net.a.states() == ["FIN_WAIT2"])
+    net.step("A has closed; B's kernel acknowledges, B's process sees nothing")
+    eventually(lambda: net.a.states() == [])
+    process.thaw()
+    net.step("A has forgotten the connection; B's process goes on and closes")
+    process.do("close")
+    eventually(lambda: net.b.states() == [])
+    net.learn("b", process.owner())
+
+
+def thaw_in_time(net: Net) -> None:
+    process, end = serve(net, "frozen")
+    with stands_still(net, process):
+        before = net.a.counters()["RetransSegs"]
+        end.sendall(b"again")
+        eventually(lambda: net.a.counters()["RetransSegs"] > before, what="A's retransmission")
+    require(process.do("receive") == "again", "the process did not receive")
+    eventually(lambda: net.a.counters()["TCPDSACKRecv"], what="B tells A of the duplicate")
+    close_both(net, process, end)
+
+
+def thaw_too_late(net: Net) -> None:
+    process, end = serve(net, "frozen")
+    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000)
+    with stands_still(net, process):
+        end.sendall(b"again")
+        time_out(end)
+        net.step("A has given up")
+    is_reset(process)
+    net.learn("b", process.owner())
+
+
+def thaw_after_keepalive(net: Net) -> None:
+    process, end = serve(net, "frozen")
+    with stands_still(net, process):
+        keep_alive(end)
+        time_out(end)
+        net.step("A has given up and has sent RST, which waits behind the probe")
+        # Else A, which has no connection any more, would answer B's answer with another RST.
+        net.drop(net.a, PURE_ACKS)
+    is_reset(process)
+    net.learn("b", process.owner())
+
+
+A_FIRST = {**first("fin-4"), "form": SOME}
+B_SECOND = {**second("fin-4"), "form": SOME}
+
+SCENARIOS = (
+    Scenario(
+        name="frozen-process-window",
+        claim="A process that stands still is no dead peer: its kernel answers every probe of the closed"
+        " window, and tcp_retries2 never runs out.",
+        play=outlive_window,
+        families=(4, 6),
+        sysctls={"a": {"tcp_retries2": RETRIES}},
+        a=client(**{**A_FIRST, "retransmits": {"fin": 0}}),
+        b=server(**{**B_SECOND, "retransmits": {"fin": 0}}),
+        events={"a": {"entered": 1}},
+        wire={"B>A ZERO": at_least(PROBES), "A>B FIN": 1, "B>A FIN": 1, "RST": 0},
+        order=("B>A ZERO", "A>B PURE", "B>A ZERO", "A>B PURE", "B>A ZERO", "A>B FIN", "B>A FIN"),
+        counters={"a": {"TCPWinProbe": at_least(PROBES), "TCPAbortOnTimeout": 0, "TW": 1}},
+        seconds=4,
+    ),
+    Scenario(
+        name="frozen-process-user-timeout",
+        claim="TCP_USER_TIMEOUT is different: it counts how long the window was closed, answered or not.",
+        play=run_out_of_patience,
+        families=(4, 6),
+        a=client(
+            **timed_out("user-timeout", states=connected("CLOSE")),
+            limit=limit("TCP_USER_TIMEOUT", 1500, 1400, 20_000),
+        ),
+        b=server(**LEFT_BEHIND),
+        wire={"B>A ZERO": at_least(2), "A>B RST !ACK": at_least(1), "FIN": 0},
+        order=("B>A ZERO", "A>B PURE", "B>A ZERO", "B>A PURE", "A>B RST"),
+        counters={"a": {"TCPAbortOnTimeout": 1, "TCPWinProbe": at_least(2)}},
+        seconds=3,
+    ),
+    Scenario(
+        name="frozen-process-keepalive",
+        claim="Keepalive finds dead hosts, not stuck programs: the kernel answers for a process that"
+        " stands still.",
+        play=outlive_keepalive,
+        families=(4, 6),
+        a=client(**A_FIRST),
+        b=server(**B_SECOND),
+        events={"a": {"entered": 1}},
+        wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
+        order=("A>B PURE", "B>A PURE", "A>B PURE", "B>A PURE", "A>B FIN", "B>A FIN"),
+        counters={"a": {"TCPKeepAlive": at_least(PROBES - 1), "TCPAbortOnTimeout": 0, "TW": 1}},
+        seconds=4,
+    ),
+    Scenario(
+        name="frozen-process-fin-wait2",
+        claim="A FIN that the peer's kernel acknowledged but its process never sees leaves FIN_WAIT2 to"
+        " run out.",
+        play=close_towards_frozen,
+        families=(4, 6),
+        sysctls={"a": {"tcp_fin_timeout": 1}},
+        a=client(
+            **timed_out("fin-wait2-timeout", error=None, first_close="local"),
+            states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
+            owner_from="close",
+            limit=limit("tcp_fin_timeout", 1, 900, 20_000),
+        ),
+        b=server(
+            **got_reset("peer-lost-state", error=one_of("ECONNRESET", None)),
+            states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
+            owner_from="close",
+        ),
+        events={"a": {"fin-wait2": 1, "entered": 0}},
+        wire={"A>B FIN": 1, "B>A FIN": 1, "A>B RST": 1},
+        order=("A>B FIN", "B>A PURE", "B>A FIN", "A>B RST"),
+        counters={"a": {"OutRsts": 1, "TW": 0, "TWKilled": 1}},
+        seconds=1.5,
+    ),
+    Scenario(
+        name="frozen-host-thaws-in-time",
+        claim="A host that stood still loses nothing: what was sent again meanwhile arrives twice, is told"
+        " as a duplicate (DSACK), and the close is orderly.",
+        play=thaw_in_time,
+        families=(4, 6),
+        nat=True,
+        a=client(**{**A_FIRST, "retransmits": {"total": at_least(1), "fin": 0}}),
+        b=server(**B_SECOND),
+        events={"a": {"entered": 1}},
+        wire={"A>B DATA": at_least(3), "A>B FIN": 1, "B>A FIN": 1, "RST": 0},
+        order=("A>B DATA", "A>B DATA", "A>B DATA", "B>A PURE", "A>B FIN", "B>A FIN"),
+        counters={"a": {"RetransSegs": at_least(1), "TCPDSACKRecv": at_least(1), "TW": 1}},
+        seconds=1,
+    ),
+    Scenario(
+        name="frozen-host-thaws-too-late",
+        claim="A host that stood still for longer than its peer waits gets all that was sent, acknowledges"
+        " it, and is answered with RST: for it the peer has lost the connection.",
+        play=thaw_too_late,
+        families=(4, 6),
+        nat=True,
+        a=client(
+            **timed_out("user-timeout", states=connected("CLOSE")),
+            limit=limit("TCP_USER_TIMEOUT", 1000, 900, 20_000),
+            bytes_unacked=5,
+            reset=None,
+        ),
+        b=server(**LEFT_BEHIND, bytes_received=10),
+        wire={"A>B DATA": at_least(3), "A>B RST !ACK": at_least(1), "FIN": 0},
+        order=("A>B DATA", "A>B DATA", "B>A PURE", "A>B RST"),
+        counters={"a": {"TCPAbortOnTimeout": 1}, "b": {"EstabResets": 1}},
+        seconds=2,
+    ),
+    Scenario(
+        name="frozen-host-keepalive",
+        claim="Where keepalive gave up on a host that only stood still, the RST of the prober waits like"
+        " all else, and the host learns the truth when it goes on.",
+        play=thaw_after_keepalive,
+        families=(4, 6),
+        nat=True,
+        a=client(
+            **timed_out("keepalive-expired", states=connected("CLOSE")),
+            limit=limit("TCP_KEEPCNT", 1, 900, 20_000),
+        ),
+        b=server(**got_reset(ack=True, states=accepted("CLOSE"))),
+        wire={"A>B RST": 1, "A>B RST ACK": 1, "FIN": 0},
+        order=("A>B DATA", "A>B PURE", "A>B RST ACK"),
+        counters={"a": {"TCPAbortOnTimeout": 1, "TCPKeepAlive": 1}, "b": {"EstabResets": 1}},
+        seconds=3,
+    ),
+)

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Segments that arrive twice: at once, or again when the connection they belong to is long over."""
+
+from __future__ import annotations
+
+from tracetw.lab.expect import SOME, at_least
+from tracetw.lab.fault import no_doubling
+from tracetw.lab.line import client, first, got_reset, second, sent_reset, server
+from tracetw.lab.peer import Peer
+from tracetw.lab.polling import eventually
+from tracetw.lab.scenario import Scenario
+from tracetw.lab.scenarios.moves import abort, see_reset, talk
+from tracetw.lab.scenarios.reuse import LOCAL, close_by_a, dial, leave_time_wait
+from tracetw.lab.topology import Net
+
+__all__ = ["SCENARIOS"]
+
+
+def everything(net: Net) -> None:
+    net.duplicate(net.a, net.b)
+    net.duplicate(net.b, net.a)
+    link = net.connect()
+    talk(link)
+    link.a.close()
+    eventually(lambda: net.a.states() == ["FIN_WAIT2"])
+    link.b.close()
+    # A's TIME_WAIT may be over as soon: an ACK too many can meet B without its socket, and bring RST.
+    eventually(lambda: net.b.states() == [])
+
+
+def fin_late(net: Net) -> None:
+    peer = Peer(net, net.b, net.a)
+    leave_time_wait(net)
+    peer.repeat("F")
+    net.step("B's FIN arrives once more; TIME_WAIT acknowledges, but B has no connection any more")
+    eventually(lambda: net.a.states() == [])
+
+
+def fin_early(net: Net) -> None:
+    peer = Peer(net, net.a, net.b)
+    link = net.connect()
+    talk(link)
+    link.a.close()
+    eventually(lambda: net.a.states() == ["FIN_WAIT2"])
+    peer.repeat("F")
+    net.step("A's FIN arrives once more, B is in CLOSE_WAIT; then B closes")
+    link.b.close()
+    eventually(lambda: net.a.states() == ["TIME_WAIT"])
+
+
+def syn_after_reuse(net: Net) -> None:
+    peer = Peer(net, net.a, net.b)
+    link = leave_time_wait(net)
+    again = dial(net, link.listener, bound=True)
+    talk(again)
+    net.step("A has connected again from the same port")
+    peer.repeat("S", first=True)
+    net.step("the SYN of the first connection arrives once more")
+    eventually(lambda: net.b.counters()["TCPChallengeACK"] == 1, what="B's challenge ACK")
+    close_by_a(net, again)
+
+
+def reset_after_reuse(net: Net) -> None:
+    peer = Peer(net, net.a, net.b)
+    listener = net.listen()
+    link = dial(net, listener, bound=True)
+    talk(link)
+    abort(link.a)
+    see_reset(link.b)
+    again = dial(net, listener, bound=True)
+    talk(again)
+    net.step("A has aborted and has connected again from the same port")
+    peer.repeat("R")
+    net.step("the RST of the first connection arrives once more")
+    close_by_a(net, again)
+
+
+SCENARIOS = (
+    Scenario(
+        name="everything-twice",
+        claim="A network that delivers every packet twice changes nothing but the noise: the second"
+        " SYN+ACK is challenged, the second FIN acknowledged again, each end is reported once.",
+        play=everything,
+        families=(4, 6),
+        a=client(**{**first("fin-4"), "retransmits": {"fin": 0}}),
+        # The second SYN is answered with the SYN+ACK again (tcp_check_req).
+        b=server(**{**second("fin-4"), "retransmits": {"total": at_least(1), "fin": 0}}),
+        events={"a": {"entered": 1, "challenge-ack": at_least(1), "reacked": at_least(1)}},
+        wire={"A>B SYN": 2, "B>A SYN ACK": at_least(2), "A>B FIN": 2, "B>A FIN": 2},
+        order=("B>A SYN ACK", "B>A SYN ACK", "A>B FIN", "A>B FIN", "B>A FIN", "A>B PURE"),
+        counters={"a": {"TW": 1, "TCPSYNChallenge": at_least(1)}, "b": {"TW": 0}},
+        needs=no_doubling,
+    ),
+    Scenario(
+        name="duplicate-fin",
+        claim="A FIN that arrives again in CLOSE_WAIT is acknowledged again and tells nothing new.",
+        play=fin_early,
+        families=(4, 6),
+        a=client(**{**first("fin-4"), "form": SOME}),
+        b=server(**{**second("fin-4"), "form": SOME}),
+        events={"a": {"entered": 1, "reacked": 0}},
+        wire={"A>B FIN": 2, "B>A FIN": 1, "RST": 0},
+        order=("A>B FIN", "B>A PURE", "A>B FIN", "B>A FIN", "A>B PURE"),
+        counters={"a": {"TW": 1}},
+    ),
+    Scenario(
+        name="duplicate-fin-time-wait",
+        claim="A FIN that arrives again is acknowledged again by TIME_WAIT; where its sender is done, that"
+        " ACK brings a RST, and TIME_WAIT is over early.",
+        play=fin_late,
+        families=(4, 6),
+        a=client(**first("fin-4")),
+        b=server(**second("fin-4")),
+        events={"a": {"entered": 1, "reacked": 1, "killed-by-reset": LOCAL, "expired": 0}},
+        wire={"B>A FIN": 2, "B>A RST !ACK": 1, "A>B RST": 0},
+        order=("B>A FIN", "A>B PURE", "B>A FIN", "A>B PURE", "B>A RST"),
+        counters={"a": {"TW": 1}, "b": {"OutRsts": 1}},
+    ),
+    Scenario(
+        name="duplicate-syn-reused-port",
+        claim="The SYN of an earlier connection meets the one that has its port now: it is challenged, and"
+        " since the real client knows the connection, nothing ends.",
+        play=syn_after_reuse,
+        families=(4, 6),
+        a=(client(**first("fin-4")), client(**first("fin-4"))),
+        b=(server(**second("fin-4")), server(**second("fin-4"))),
+        events={"b": {"challenge-ack": {"role": "server", "reason": "TCP_INVALID_SYN"}}},
+        wire={"A>B SYN": 3, "B>A SYN ACK": 2, "RST": 0},
+        order=("A>B SYN", "A>B FIN", "A>B SYN", "A>B SYN", "B>A PURE", "A>B FIN"),
+        counters={"b": {"TCPSYNChallenge": 1, "TCPChallengeACK": 1, "EstabResets": 0}},
+    ),
+    Scenario(
+        name="duplicate-reset-reused-port",
+        claim="The RST of an earlier connection meets the one that has its port now: its sequence number is"
+        " out of the window, and it is dropped without an answer.",
+        play=reset_after_reuse,
+        families=(4, 6),
+        a=(
+            client(**sent_reset("abort-linger", "TCP_STATE", "TCP_ABORT_ON_LINGER")),
+            client(**first("fin-4")),
+        ),
+        b=(server(**got_reset(ack=True)), server(**second("fin-4"))),
+        events={"b": {"out-of-window-reset": 1, "challenge-ack": 0}},
+        wire={"A>B RST ACK": 2, "B>A RST": 0, "A>B FIN": 1},
+        order=("A>B RST", "A>B SYN", "A>B RST", "A>B FIN", "B>A FIN"),
+        counters={"b": {"TCPChallengeACK": 0, "EstabResets": 1}},
+    ),
+)
