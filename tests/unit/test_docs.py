@@ -193,6 +193,17 @@ def test_verdicts_are_generated() -> None:
     assert re.findall(r"^\| \[`([a-z0-9-]+)`\]", text, re.MULTILINE) == [v.code for v in VERDICTS]
 
 
+def test_scenarios_are_generated() -> None:
+    """The page is what the catalogue says, and has every scenario once."""
+    script = ROOT / "scripts" / "gen-scenarios"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    text = (ROOT / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `([a-z0-9-]+)`", text, re.MULTILINE) == list(BY_NAME)
+
+
 def test_numbers_of_the_readme() -> None:
     text = README.read_text(encoding="utf-8")
     sizes = Sizes()

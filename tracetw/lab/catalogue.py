@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All scenarios. A new file of them gets its line here."""
+"""All scenarios. A new file of them gets its line here, under the title of its family."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios import (
@@ -19,21 +21,25 @@ from tracetw.lab.scenarios import (
     twice,
 )
 
-__all__ = ["BY_NAME", "SCENARIOS"]
+__all__ = ["BY_NAME", "FAMILIES", "SCENARIOS"]
 
-SCENARIOS: tuple[Scenario, ...] = (
-    *orderly.SCENARIOS,
-    *abort.SCENARIOS,
-    *closing.SCENARIOS,
-    *timeout.SCENARIOS,
-    *attempt.SCENARIOS,
-    *process.SCENARIOS,
-    *owner.SCENARIOS,
-    *timewait.SCENARIOS,
-    *reuse.SCENARIOS,
-    *raw.SCENARIOS,
-    *twice.SCENARIOS,
-    *frozen.SCENARIOS,
+FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
+    "Closed by FIN": orderly.SCENARIOS,
+    "Ended by RST": abort.SCENARIOS,
+    "Closes that a timer had to finish": closing.SCENARIOS,
+    "Given up by a timer": timeout.SCENARIOS,
+    "Peers that stand still": frozen.SCENARIOS,
+    "Attempts, and ground taken away": attempt.SCENARIOS,
+    "Ended because the process did": process.SCENARIOS,
+    "Whose connection it was": owner.SCENARIOS,
+    "TIME_WAIT": timewait.SCENARIOS,
+    "TIME_WAIT taken over": reuse.SCENARIOS,
+    "Segments that should not have come": raw.SCENARIOS,
+    "Segments that arrive twice": twice.SCENARIOS,
+}
+
+SCENARIOS: tuple[Scenario, ...] = tuple(
+    scenario for scenarios in FAMILIES.values() for scenario in scenarios
 )
 
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

@@ -11,13 +11,22 @@ import ctypes
 import os
 import socket
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tracetw.lab.polling import require
+from tracetw.lab.polling import eventually, require
 from tracetw.lab.spawn import Socket, run
 
-__all__ = ["FAMILIES", "PORT", "STATES", "SYSCTLS", "TIMEOUT_S", "ZERO_WINDOW_PROBE", "Host"]
+__all__ = [
+    "FAMILIES",
+    "PORT",
+    "STATES",
+    "SYSCTLS",
+    "TIMEOUT_S",
+    "ZERO_WINDOW_PROBE",
+    "Host",
+    "reserved",
+]
 
 CLONE_NEWNET = 0x40000000
 NETNS_DIR = Path("/run/netns")
@@ -187,3 +196,37 @@ class Host:
                     if port in ports and fields[3] != LISTEN:
                         found.append(fields)
         return found
+
+
+@contextmanager
+def reserved(number: int) -> Iterator[None]:
+    """The number of a namespace that is gone is not given to another's meanwhile.
+
+    The kernel gives the lowest that is free, also to somebody outside of the lab. Here it goes to a
+    namespace without name or process, which nobody finds.
+    """
+    with ExitStack() as stack:
+        with ExitStack() as others:
+
+            def take() -> bool:
+                fd = _nameless()
+                taken = os.fstat(fd).st_ino == number
+                (stack if taken else others).callback(os.close, fd)
+                return taken
+
+            eventually(take, what=f"the namespace number {number} is free")
+        yield
+
+
+def _nameless() -> int:
+    """Descriptor of a new namespace that only this descriptor keeps."""
+    before = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if _libc.unshare(CLONE_NEWNET) != 0:
+            raise OSError(ctypes.get_errno(), "unshare")
+        try:
+            return os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        finally:
+            _setns(before)
+    finally:
+        os.close(before)

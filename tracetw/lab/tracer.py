@@ -25,7 +25,8 @@ __all__ = ["COMMAND", "ROOT", "Line", "Tracer", "environment"]
 Line: TypeAlias = dict[str, Any]
 
 ROOT = Path(__file__).resolve().parents[2]
-READY_DEADLINE_S = 20.0
+READY_DEADLINE_S = 60.0
+"""It may have to compile on a machine that others keep busy."""
 STOP_DEADLINE_S = 15.0
 LOOK_S = 0.2
 COMMAND = (sys.executable, "-m", "tracetw")
