@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.sink_rows import NAMES
-from tracetw.event.record import CLOSE, F_CLOSED, F_DEAD, End, Stat
+from tracetw.event.record import CLOSE, F_CLOSED, F_DEAD, End, Owner, Stat
 from tracetw.kernel.plan import Plan, Sizes
 from tracetw.kernel.session import _CPUS, Session
 from tracetw.trace.source import Lost, Source
@@ -144,6 +144,28 @@ def test_what_was_taken_early_is_not_taken_again(kernel: Kernel, source: Source)
     kernel.send(3)
     kernel.send(4)
     assert taken(source) == [0xB]
+
+
+def test_who_closes_while_the_owner_is_looked_for_is_not_unknown(
+    kernel: Kernel, source: Source
+) -> None:
+    for slot, sk in ((3, 0xA), (4, 0xB)):
+        kernel.wait(slot, sk, 100, now() - SECOND)
+    late = source.overdue()
+    kernel.send(3)
+    assert source.confirmed(late)["sk"].tolist() == [0xB]
+    assert taken(source) == [0xA]
+    kernel.send(4)
+    assert taken(source) == []
+
+
+def test_whose_owner_was_found_is_given_at_once(kernel: Kernel, source: Source) -> None:
+    kernel.wait(3, 0xA, 100, now() - SECOND)
+    late = source.overdue()
+    late["owner_from"] = Owner.DIAG
+    kernel.send(3)
+    assert source.confirmed(late)["sk"].tolist() == [0xA]
+    assert taken(source) == []
 
 
 @pytest.mark.parametrize("end", [End.DESTROY, End.REUSE, End.FULL])

@@ -15,7 +15,7 @@ from tracetw.host.listeners import Listeners
 from tracetw.host.tally import Tally
 from tracetw.sink.batch import Closes, Events, Loss, Scene, Sink
 from tracetw.trace.owners import named, resolve
-from tracetw.trace.source import Lost
+from tracetw.trace.source import Lost, Source
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -59,9 +59,18 @@ class Pipeline:
 
     def closes(self, rows: Rows, gone: NDArray[np.bool_] | None = None) -> None:
         """Finished connections; ``gone`` says whose network namespace is known to be gone."""
-        if not len(rows):
-            return
-        rows = resolve(rows, self._listeners)
+        if len(rows):
+            self._report(resolve(rows, self._listeners), gone)
+
+    def overdue(self, source: Source, *, everything: bool = False) -> None:
+        """Those that waited for their application for too long."""
+        rows = source.overdue(everything=everything)
+        if len(rows):
+            rows = source.confirmed(resolve(rows, self._listeners))
+        if len(rows):
+            self._report(rows, None)
+
+    def _report(self, rows: Rows, gone: NDArray[np.bool_] | None) -> None:
         findings = judge(rows, self._scene.names, lossy=self._lossy, gone=gone)
         self._tally.add(rows, findings)
         self.traced += len(rows)

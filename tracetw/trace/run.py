@@ -178,7 +178,7 @@ class _Trace:
                 pipeline.events(events.peek())
                 events.release()
             if now >= next_sweep:
-                pipeline.closes(source.overdue())
+                pipeline.overdue(source)
                 # It may have to look through the descriptors of every process: a twentieth of
                 # the time at most, and still often enough for the slots in the kernel.
                 spent = time.monotonic() - now
@@ -219,7 +219,7 @@ class _Trace:
         while events is not None and events.pending():
             self._pipeline.events(events.peek())
             events.release()
-        self._pipeline.closes(self._source.overdue(everything=True))
+        self._pipeline.overdue(self._source, everything=True)
 
     def _reconcile(self, ended: Snapshot, stopped: Snapshot, unfinished: int) -> list[Reconciled]:
         """Against the kernel's counters."""

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.fields import end_ns
-from tracetw.event.record import End, Stat
+from tracetw.event.record import F_DEAD, End, Owner, Stat
 from tracetw.kernel.session import Session
 
 __all__ = ["Lost", "Source"]
@@ -92,6 +92,25 @@ class Source:
         rows["end"] = np.where(rows["end"] == End.DESTROY, End.DESTROY, End.PENDING)
         self._given |= {_identity(row) for row in rows}
         return rows
+
+    def confirmed(self, rows: Rows) -> Rows:
+        """Of overdue records with their owners looked up, those that need not come back.
+
+        Where no owner was found the application may have closed while it was looked for. Then the
+        record has left the table with the owner in it, and is taken from the ring as any other.
+        """
+        unknown = (rows["end"] == End.PENDING) & (rows["owner_from"] == Owner.NONE)
+        unknown &= rows["flags"] & F_DEAD == 0
+        if not unknown.any():
+            return rows
+        waiting = {_identity(row) for row in self._session.waiting()}
+        for index in np.flatnonzero(unknown):
+            identity = _identity(rows[index])
+            unknown[index] = identity not in waiting
+            if unknown[index]:
+                self._given.discard(identity)
+        kept: Rows = rows[~unknown]
+        return kept
 
     def stale(self) -> Rows:
         """FIN_WAIT2 mini-sockets that must be gone, though nobody saw how."""
