@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tracetw explain``: what a verdict means, what proves it and what to do about it."""
+"""``tracetw explain``: what a verdict means, what proves it, what causes it and what to do about it."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from textwrap import fill
 
@@ -10,34 +12,52 @@ import click
 
 from tracetw.errors import BadInput
 from tracetw.verdict.evidence import EVIDENCE
+from tracetw.verdict.handbook import (
+    DROP_EVENTS,
+    HANDBOOK,
+    TIMEWAIT_EVENTS,
+    Event,
+    Folklore,
+)
 from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS, Verdict
 
 __all__ = ["command"]
 
 _WIDTH = 80
+_LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+
+
+_EVENTS = {event.name: event for event in (*TIMEWAIT_EVENTS, *DROP_EVENTS)}
 
 
 @click.command("explain")
 @click.argument("verdict", required=False)
 def command(verdict: str | None) -> None:
-    """Say what VERDICT means, what proves it and what to do; without VERDICT, list them all."""
+    """Say what VERDICT means, what proves it, what causes it and what to do.
+
+    VERDICT may be a timewait or drop event, too. Without it, list them all. With ladders of packets
+    and JSON: docs/verdicts.md.
+    """
     if verdict is None:
-        print("\n".join(_line(row) for row in VERDICTS))
-        return
-    if verdict not in VERDICT_INDEX:
-        near = get_close_matches(verdict, VERDICT_INDEX, 1)
+        print("\n".join(_line(row.code, row.meaning) for row in VERDICTS))
+        print("\nevents")
+        print("\n".join(_line(event.name, event.meaning) for event in _EVENTS.values()))
+    elif verdict in VERDICT_INDEX:
+        print(_verdict(VERDICTS[VERDICT_INDEX[verdict]]))
+    elif verdict in _EVENTS:
+        print(_event(_EVENTS[verdict]))
+    else:
+        near = get_close_matches(verdict, [*VERDICT_INDEX, *_EVENTS], 1)
         hint = f"did you mean {near[0]}?" if near else "tracetw explain lists them"
         raise BadInput(f"no such verdict: {verdict}", hint)
-    print(_page(VERDICTS[VERDICT_INDEX[verdict]]))
 
 
-def _line(verdict: Verdict) -> str:
-    return fill(
-        verdict.meaning, _WIDTH, initial_indent=f"{verdict.code:22}", subsequent_indent=" " * 22
-    )
+def _line(name: str, meaning: str) -> str:
+    return fill(meaning, _WIDTH, initial_indent=f"{name:22}", subsequent_indent=" " * 22)
 
 
-def _page(verdict: Verdict) -> str:
+def _verdict(verdict: Verdict) -> str:
+    entry = HANDBOOK[verdict.code]
     kind = "look into it if frequent" if verdict.abnormal else "normal"
     ways = [" + ".join(group) for group in verdict.requires if group]
     rows = [
@@ -46,20 +66,61 @@ def _page(verdict: Verdict) -> str:
         ("mechanism", verdict.mechanism),
         *(("proven by" if at == 0 else "or by", way) for at, way in enumerate(ways)),
         ("what to do", verdict.advice),
+        ("how sure", entry.sure),
+        ("see it", _command(entry.shown_by)),
     ]
     lines = [f"{verdict.code} ({kind})", *(_entry(name, text, 12) for name, text in rows)]
+    for title, texts in (("in production", entry.production), ("what to change", entry.change)):
+        lines += ["", title, *map(_item, texts)]
+    lines += _folklore(entry.folklore)
     used = dict.fromkeys(name for group in verdict.requires for name in group)
     if used:
         lines += ["", "evidence", *(_entry(name, EVIDENCE[name], 22) for name in used)]
     return "\n".join(lines)
 
 
+def _event(event: Event) -> str:
+    rows = [
+        ("means", event.meaning),
+        ("mechanism", event.mechanism),
+        ("production", event.production),
+        ("see it", _command(event.shown_by)),
+    ]
+    lines = [f"{event.name} (event)", *(_entry(name, text, 12) for name, text in rows)]
+    return "\n".join([*lines, *_folklore(event.folklore)])
+
+
+def _folklore(tales: Sequence[Folklore]) -> list[str]:
+    texts = [_item(f'"{tale.believed}" {tale.fact}') for tale in tales]
+    return ["", "folklore", *texts] if texts else []
+
+
+def _command(scenario: str) -> str:
+    return f"sudo scripts/tracetw lab run {scenario}"
+
+
+def _item(text: str) -> str:
+    return fill(
+        _plain(text),
+        _WIDTH,
+        initial_indent="  - ",
+        subsequent_indent="    ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
+
+
 def _entry(name: str, text: str, width: int) -> str:
     return fill(
-        text,
+        _plain(text),
         _WIDTH,
         initial_indent=f"  {name:{width}}",
         subsequent_indent=" " * (width + 2),
         break_on_hyphens=False,
         break_long_words=False,
     )
+
+
+def _plain(text: str) -> str:
+    """Without what the handbook marks for the page: code and links."""
+    return _LINK.sub(r"\1", text.replace("`", ""))

@@ -1,0 +1,282 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ends by a timer of this side: nobody answered for long enough."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tracetw.verdict.handbook.entry import Folklore, OnCall
+
+__all__ = ["TIMEOUTS"]
+
+TIMEOUTS: Mapping[str, OnCall] = {
+    "retransmit-exhausted": OnCall(
+        "data-retries-exhausted",
+        (
+            "The peer's host or the way to it went: power, cable, a changed security group, a route.",
+            "A firewall on the way forgot the connection and drops what it does not know.",
+            "Only large packets vanish (path MTU): the handshake and small requests work.",
+        ),
+        (
+            (
+                "TCP_USER_TIMEOUT for sockets that must know sooner, as 30000 ms: ends a connection in any "
+                "outage that lasts longer."
+            ),
+            (
+                "net.ipv4.tcp_retries2 8 (about 102 s; RFC 1122 wants at least 100 s) for everything in the "
+                "namespace, in place of 15 (at least 924.6 s)."
+            ),
+            "Path MTU: net.ipv4.tcp_mtu_probing 1 tries smaller segments when nothing gets through.",
+            "Look while it lasts: `ss -tino` shows backoff and unacked, `ip route get` the way.",
+        ),
+        "proven: ETIMEDOUT with data unacknowledged that was sent again at least once. What stopped the "
+        "packets, or their ACKs, cannot be seen from here.",
+        (
+            Folklore(
+                "tcp_retries2 is a number of retransmissions.",
+                "It is a time: retransmits_timed_out computes how long so many attempts would take from "
+                "a timeout of 200 ms on (15: 924.6 s). A long round trip makes fewer attempts, an ICMP "
+                "error more.",
+            ),
+            Folklore(
+                "The kernel tells the peer that it gives up.",
+                "tcp_write_err sends nothing. The peer learns of it when it sends: peer-lost-state there.",
+            ),
+        ),
+    ),
+    "fin-exhausted": OnCall(
+        "fin-exhausted-fin-wait1",
+        (
+            "Clients that vanish: phones that change networks, laptops that sleep.",
+            (
+                "A firewall or NAT that forgot the idle connection drops the FIN. Nobody notices: the "
+                "application has closed and gone on."
+            ),
+        ),
+        (
+            (
+                "net.ipv4.tcp_orphan_retries: 0 stands for 8 and means about 102 s; 3 gives up after about "
+                "3 s, 5 after about 13 s. Costs the end of the data when the network fails for that long."
+            ),
+            "If the data matters, let the peer confirm it in the protocol before close().",
+            (
+                "Many of them at once: watch orphans in /proc/net/sockstat against "
+                "net.ipv4.tcp_max_orphans; past that comes abort-memory."
+            ),
+        ),
+        "proven: ETIMEDOUT in FIN_WAIT1, CLOSING or LAST_ACK with something sent again and unacknowledged. "
+        "unacked-data says whether data was lost with the FIN, or perhaps only its ACK.",
+        (
+            Folklore(
+                "A FIN is repeated until tcp_retries2.",
+                "After close() the socket is an orphan, and tcp_orphan_retries decides. Only a FIN by "
+                "shutdown() is repeated until tcp_retries2, while the descriptor is open.",
+            ),
+            Folklore(
+                "tcp_orphan_retries 0 means no repetition.",
+                "tcp_orphan_retries() makes 8 of it. (Without them only if an ICMP error is known and "
+                "the peer is not alive.)",
+            ),
+            Folklore(
+                "The first repetition is a timeout, and doubles the timer.",
+                "It is a tail loss probe as a rule: tcp_send_loss_probe. Nor does a RST follow the last "
+                "one.",
+            ),
+        ),
+    ),
+    "user-timeout": OnCall(
+        "user-timeout",
+        (
+            (
+                "The application or its library set TCP_USER_TIMEOUT (gRPC does, HAProxy by tcp-ut): the "
+                "limit works, the network or the peer does not."
+            ),
+            (
+                "A live peer that stopped reading for longer than the limit: pauses for garbage collection, a "
+                "stopped container, a debugger."
+            ),
+        ),
+        (
+            "Set it above the longest pause and failover that is to be survived.",
+            (
+                "With keepalive: at least the time that TCP_KEEPIDLE, TCP_KEEPINTVL and TCP_KEEPCNT make "
+                "together, for it replaces the count."
+            ),
+        ),
+        "proven: the option was set, the error is ETIMEDOUT, and something of ours was unanswered. "
+        "`limit` has its value and the time that went by.",
+        (
+            Folklore(
+                "TCP_USER_TIMEOUT is about data that was sent.",
+                "Also about a closed window, though the peer acknowledges every probe (tcp_probe_timer), "
+                "and about keepalive: with it set, tcp_keepalive_timer ignores the number of probes.",
+            ),
+        ),
+    ),
+    "keepalive-expired": OnCall(
+        "keepalive-expired",
+        (
+            "An idle peer went without a word: power, a killed virtual machine, a laptop that sleeps.",
+            "A NAT, firewall or load balancer forgot the idle connection and drops the probes.",
+        ),
+        (
+            (
+                "Start below the shortest idle timeout on the way: TCP_KEEPIDLE 60, TCP_KEEPINTVL 10, "
+                "TCP_KEEPCNT 6 find a dead peer in two minutes and keep a NAT's entry alive. Costs a packet a "
+                "minute for each connection (and wakes phones)."
+            ),
+            (
+                "net.ipv4.tcp_keepalive_time (7200 s), `_intvl` (75 s) and `_probes` (9) are the defaults of "
+                "sockets with SO_KEEPALIVE: more than two hours."
+            ),
+        ),
+        "proven: the RST that tcp_keepalive_timer sends first, with probes unanswered and nothing else of "
+        "ours on its way. 6.12 and newer name TCP_KEEPALIVE_TIMEOUT as its reason.",
+        (
+            Folklore(
+                "A keepalive that runs out ends the connection in silence.",
+                "The prober sends RST with ACK (tcp_send_active_reset). If only the answers were lost, "
+                "the peer sees peer-reset.",
+            ),
+            Folklore(
+                "tcp_keepalive_time covers all connections.",
+                "Only sockets whose application has set SO_KEEPALIVE.",
+            ),
+            Folklore(
+                "The number of probes decides.",
+                "Not with TCP_USER_TIMEOUT: then its time does, from one unanswered probe on, and the "
+                "verdict is user-timeout.",
+            ),
+        ),
+    ),
+    "window-probe-expired": OnCall(
+        "zero-window-exhausted",
+        (
+            (
+                "The receiver stopped reading (blocked thread, full disk, stopped container) and then its "
+                "host or the way to it went, too."
+            ),
+            "An orphan: this side closed with data unsent to a peer that never reads.",
+        ),
+        (
+            (
+                "A limit of the application's own for writes that make no progress (SO_SNDTIMEO, the "
+                "deadline of the library) ends it while the peer is still there."
+            ),
+            "TCP_USER_TIMEOUT: ends live but slow readers as well.",
+            "At the peer: who reads this socket, and why not? `ss -tn` there shows Recv-Q full.",
+        ),
+        "proven: ETIMEDOUT, something to send and the window closed. Whether the probes were unanswered or the "
+        "window never opened follows from `probes` and `limit`.",
+        (
+            Folklore(
+                "A closed window times out after tcp_retries2.",
+                "Each answer sets icsk_probes_out back to 0, so a live peer that never reads holds the "
+                "connection for ever; unless TCP_USER_TIMEOUT is set or the socket is an orphan "
+                "(tcp_probe_timer).",
+            ),
+        ),
+    ),
+    "fin-wait2-timeout": OnCall(
+        "fin-wait2-timeout",
+        (
+            (
+                "The peer's application does not close: its sockets stay in CLOSE_WAIT. A leak, or a pool "
+                "whose connections are looked at only when they are used next."
+            ),
+            (
+                "A server that closes idle keep-alive connections sees it for every client that does not "
+                "notice. Harmless, until the client sends: it gets RST (peer-lost-state there)."
+            ),
+            "A protocol with a long half-closed stream whose first closer used close(), not shutdown().",
+        ),
+        (
+            "At the peer: `ss -tnp state close-wait` names the process.",
+            "Pools: an idle limit below the server's, or a look at the socket before its use.",
+            (
+                "net.ipv4.tcp_fin_timeout up to 60 (the default) is what it says; leave it. Lower, as 15, "
+                "frees memory sooner and gives slow peers a RST. TCP_LINGER2 is the same for one socket."
+            ),
+        ),
+        "proven: the mini-socket's own timer ran out. A mini-socket whose end was not seen is "
+        "undetermined (`mini-socket-end`).",
+        (
+            Folklore(
+                "tcp_fin_timeout is the length of TIME_WAIT.",
+                "It is the longest wait of an orphan in FIN_WAIT2. TIME_WAIT is TCP_TIMEWAIT_LEN, 60 s, "
+                "compiled in.",
+            ),
+            Folklore(
+                "tcp_fin_timeout 62 waits for 62 s.",
+                "Above 60 the full socket waits for the rest (2 s), then a mini-socket for the rest once "
+                "more: about 4 s in all (tcp_rcv_state_process, tcp_keepalive_timer). 60 means 60.",
+            ),
+            Folklore(
+                "FIN_WAIT2 always times out.",
+                "Only for an orphan. After shutdown(SHUT_WR) with the descriptor open there is no limit.",
+            ),
+        ),
+    ),
+    "unreachable": OnCall(
+        "icmp-host-unreachable",
+        (
+            (
+                "The peer is on the same network and does not answer for its link address: down, or the "
+                "address moved (`ip neigh` shows FAILED)."
+            ),
+            "A router without a route, or a firewall that rejects with ICMP.",
+            "connect(): no route on this host.",
+        ),
+        (
+            (
+                "`ip route get ADDRESS`, `ip neigh show ADDRESS`, `tcpdump -ni any icmp or icmp6` say who "
+                "reports it."
+            ),
+            "For how long it is tried decides net.ipv4.tcp_retries2 or TCP_USER_TIMEOUT, as ever.",
+        ),
+        "proven: the error is one that only such a report sets, and something of ours was unanswered. Who "
+        "sent the report is not recorded.",
+        (
+            Folklore(
+                "An ICMP error ends an established connection.",
+                "tcp_v4_err notes it in sk_err_soft and goes on. It becomes the error when the retries "
+                "are used up. (With IP_RECVERR the application gets it at once; the connection lives.)",
+            ),
+            Folklore(
+                "A host that is down gives ETIMEDOUT.",
+                "EHOSTUNREACH, if ARP fails or a router tells.",
+            ),
+            Folklore(
+                "The timer doubles with each attempt, always.",
+                "Each ICMP error takes a doubling back (tcp_ld_RTO_revert, RFC 6069): see the even "
+                "distances in the ladder.",
+            ),
+        ),
+    ),
+    "output-blocked": OnCall(
+        "output-blocked",
+        (
+            (
+                "A rule of this host's own firewall in the output hook: a security agent, a network policy, "
+                "a leftover of a test."
+            ),
+            "A queueing discipline or tc action that drops, a policy route into nowhere.",
+        ),
+        (
+            (
+                "`nft list ruleset` (or `iptables -vnL OUTPUT`), `tc -s qdisc`, `ip rule`: the counter that "
+                "moves is the place."
+            ),
+            "Nothing to see in tcpdump on this host is a sign, too: packets are dropped before it.",
+        ),
+        "proven: ETIMEDOUT with data never sent although the window was open. Loss elsewhere leaves the "
+        "data sent and unacknowledged: that is retransmit-exhausted.",
+        (
+            Folklore(
+                "Dropping in the output hook simulates a lossy network.",
+                "ip_queue_xmit returns an error, snd_nxt does not advance, and TCP runs the window "
+                "probe timer. Drop where packets arrive, in the receiver's prerouting hook.",
+            ),
+        ),
+    ),
+}
