@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plain text of the taxonomy and the handbook as Markdown: code and links."""
+
+from __future__ import annotations
+
+import re
+from textwrap import fill
+
+from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS
+from tracetw.verdict.taxonomy import VERDICTS
+
+__all__ = ["item", "link", "marked", "paragraph"]
+
+_WIDTH = 100
+
+TARGETS = {
+    *(verdict.code for verdict in VERDICTS),
+    *(event.name for event in (*TIMEWAIT_EVENTS, *DROP_EVENTS)),
+}
+_DONE = re.compile(r"(`[^`]*`|\[[^\]]*\]\([^)]*\))")
+_WORD = re.compile(
+    r"(?P<code>"
+    r"/proc/[\w/]+"
+    r"|\w+\([\w, ]*\)"  # a call
+    r"|(?:\w+\.)*\w*_\w+"  # a name of the kernel or of C
+    r"|\bE(?!STAB\b)[A-Z]{4,}\b"  # an errno
+    r")|(?<![\w-])(?P<target>[a-z0-9]+(?:-[a-z0-9]+)+)(?![\w-])"
+)
+
+
+def link(name: str) -> str:
+    """To the section of a verdict or an event."""
+    return f"[`{name}`](#{name})"
+
+
+def marked(text: str, here: str = "") -> str:
+    """``text`` with its identifiers as code and its verdicts as links, but not to ``here``."""
+
+    def replace(match: re.Match[str]) -> str:
+        if match["code"]:
+            return f"`{match['code']}`"
+        name = match["target"]
+        return link(name) if name in TARGETS and name != here else match[0]
+
+    parts = _DONE.split(text)
+    return "".join(part if at % 2 else _WORD.sub(replace, part) for at, part in enumerate(parts))
+
+
+def paragraph(text: str) -> str:
+    """Lines of Markdown."""
+    return fill(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
+
+
+def item(text: str) -> str:
+    """A line of a list, and what follows it."""
+    return fill(
+        text,
+        _WIDTH,
+        initial_indent="- ",
+        subsequent_indent="  ",
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
