@@ -20,7 +20,7 @@ TARGETS = {
 _DONE = re.compile(r"(`[^`]*`|\[[^\]]*\]\([^)]*\))")
 _WORD = re.compile(
     r"(?P<code>"
-    r"/proc/[\w/]+"
+    r"/proc/[\w/]+|net(?:\.\w+)+"
     r"|\w+\([\w, ]*\)"  # a call
     r"|(?:\w+\.)*\w*_\w+"  # a name of the kernel or of C
     r"|\bE(?!STAB\b)[A-Z]{4,}\b"  # an errno

@@ -35,7 +35,7 @@ HEAD = """\
 
 What each verdict means, what the packets look like, what causes it in production and what to change.
 Every connection end gets one verdict, in the table, in JSON, in `--verdict` and in `tracetw explain
-CODE`, which prints one of these sections in a terminal.
+CODE`, which prints one of these sections in a terminal; it knows the events, too.
 
 - **With a trace:** take the verdict of the line and go to its section: [all verdicts](#all-verdicts).
 - **Without one:** start with what you see, [below](#start-here); then let `tracetw trace --abnormal
@@ -50,7 +50,7 @@ READING = """
 
 The ladders and the JSON were recorded on Linux {kernel} by the [lab](labs.md), one scenario each: A
 connects, B listens, the states of each stand at its side, `*` is what the lab did. Limits are short
-there (sysctls of the scenario), so that seconds stand for minutes. The command above a ladder plays it
+there (what was set is named), so that seconds stand for minutes. The command above a ladder plays it
 again here, as root, in network namespaces of its own, and holds it against what it should be.
 
 The JSON is the `close` line of the end with the verdict, broken over lines. Left out are fields that only
@@ -173,10 +173,20 @@ def _verdict(verdict: Verdict) -> Iterator[str]:
 def _ladder(outcome: Outcome, line: Line) -> Iterator[str]:
     scenario = outcome.job.scenario
     command = f"`sudo scripts/tracetw lab run {scenario.name} -4`"
-    yield paragraph(f"{command}: {marked(scenario.claim)}") + "\n"
+    yield paragraph(f"{command}: {marked(scenario.claim)}{_settings(outcome)}") + "\n"
     yield "```"
     yield from ladder_of(outcome, line)
     yield "```\n"
+
+
+def _settings(outcome: Outcome) -> str:
+    """What was set for the scenario, in words."""
+    texts = [
+        f"at {letter.upper()} `{name}` {value}"
+        for letter, values in outcome.job.scenario.sysctls.items()
+        for name, value in values.items()
+    ]
+    return f" Set: {', '.join(texts)}." if texts else ""
 
 
 def _other_end(outcome: Outcome, letter: str, line: Line) -> Iterator[str]:

@@ -15,12 +15,14 @@ from tracetw.errors import BadInput
 from tracetw.verdict import outcome
 from tracetw.verdict.evidence import EVIDENCE, MISSING, evidence_mask, evidence_names
 from tracetw.verdict.explain import _VARIANTS, _places, plan, sentences, template
+from tracetw.verdict.handbook import DROP_EVENTS, HANDBOOK, TIMEWAIT_EVENTS
 from tracetw.verdict.judge import judge
 from tracetw.verdict.rules import RULES, Rule
 from tracetw.verdict.sentences import SENTENCES
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICT_INDEX, VERDICTS
 
 CODES = [verdict.code for verdict in VERDICTS]
+EVENTS = [event.name for event in (*TIMEWAIT_EVENTS, *DROP_EVENTS)]
 ALL = {**CASES, **TIMEOUTS}
 
 
@@ -161,14 +163,27 @@ def test_explain(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     command.main([code], standalone_mode=False)
     page = capsys.readouterr().out
     assert page.startswith(code)
-    assert "what to do" in page
+    for part in ("what to do", "in production", "what to change", "how sure", "see it"):
+        assert part in page
+    assert ("folklore" in page) == bool(HANDBOOK[code].folklore)
     assert max(len(line) for line in page.splitlines()) <= 80
+    assert "`" not in page
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_explain_an_event(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    command.main([name], standalone_mode=False)
+    page = capsys.readouterr().out
+    assert page.startswith(f"{name} (event)")
+    assert "tracetw lab run" in page
+    assert max(len(line) for line in page.splitlines()) <= 80
+    assert not set("`[") & set(page)
 
 
 def test_explain_lists(capsys: pytest.CaptureFixture[str]) -> None:
     command.main([], standalone_mode=False)
     page = capsys.readouterr().out
-    assert all(code in page for code in CODES)
+    assert all(code in page for code in (*CODES, *EVENTS))
 
 
 def test_explain_refuses_the_unknown() -> None:

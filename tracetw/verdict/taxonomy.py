@@ -69,7 +69,7 @@ class Verdict:
         mechanism: the kernel functions or the RFC behind it.
         seen_by: the side whose record carries it.
         requires: groups of evidence; it is issued only if one group is complete.
-        advice: what to do about it in production.
+        advice: what to do about it first; tracetw.verdict.handbook goes on from there.
         abnormal: whether somebody should look.
     """
 
@@ -176,8 +176,8 @@ VERDICTS: tuple[Verdict, ...] = (
     Verdict(
         "peer-lost-state",
         "A segment of ours met no socket at the peer, which answered with a bare RST.",
-        "RFC 9293 3.5.2; at the peer tcp_v4_send_reset without a socket, from a listener or from "
-        "TIME_WAIT; here tcp_reset",
+        "RFC 9293 3.5.2; at the peer tcp_v4_send_reset without a socket or from a listener; here "
+        "tcp_reset",
         _RECEIVES,
         (
             ("rst-in", "rst-without-ack"),
@@ -312,7 +312,7 @@ VERDICTS: tuple[Verdict, ...] = (
         "the side that connects",
         (("from-syn-sent",), ("from-syn-recv",)),
         "Usually a connect timeout of the application itself, or a race of several addresses. Without "
-        "a local port: ports are exhausted (see tracetw timewait).",
+        "a local port: ports are exhausted (ss -tan state time-wait).",
         abnormal=False,
     ),
     Verdict(

@@ -138,7 +138,8 @@ CLOSES: Mapping[str, OnCall] = {
             Folklore(
                 "A RST means that the port is closed.",
                 "With the service back, its listener answers: tcp_v4_send_reset for a segment that met "
-                "a socket in LISTEN. TIME_WAIT and FIN_WAIT2 mini-sockets answer with RST as well.",
+                "a socket in LISTEN. A FIN_WAIT2 mini-socket answers data with RST as well, one in "
+                "TIME_WAIT with an ACK.",
             ),
             Folklore(
                 "A reboot of the peer ends the connection.",

@@ -115,8 +115,8 @@ TIMEWAIT_EVENTS = (
         "net.ipv4.tcp_rfc1337 1 prevents it. Not counted by the kernel.",
         (
             Folklore(
-                "tcp_rfc1337 0 prevents the assassination of TIME_WAIT (so the kernel's documentation).",
-                "It reads backwards: with 0, the default, a RST ends TIME_WAIT; with 1 it is ignored "
+                "tcp_rfc1337 0 prevents the assassination of TIME_WAIT.",
+                "So says the kernel's ip-sysctl, and it reads backwards: with 0, the default, a RST ends TIME_WAIT; with 1 it is ignored "
                 "(scenario `time-wait-survives-reset`).",
             ),
         ),
