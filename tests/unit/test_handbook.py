@@ -106,6 +106,19 @@ def test_symptoms_agree_with_what_was_seen(code: str) -> None:
         assert [seen for seen, verdicts in rows() if line["error"] in seen and code in verdicts]
 
 
+@pytest.mark.parametrize("code", CODES)
+def test_counters_agree_with_what_was_seen(code: str) -> None:
+    """What the kernel counted at the end with the verdict, as far as the scenario names it."""
+    outcome = load(HANDBOOK[code].shown_by)
+    letter, _ = line_of(outcome, code)
+    if {line["verdict"] for line in outcome.lines[letter]} != {code}:
+        return  # whose count it was cannot be told
+    table = next(table for title, table in SYMPTOMS.items() if "nstat" in title)
+    for name, times in outcome.counters.get(letter, {}).items():
+        listed = [row.verdicts for row in table if name in row.seen.split(", ")]
+        assert not times or not listed or any(code in verdicts for verdicts in listed), name
+
+
 @pytest.mark.parametrize(
     ("plain", "markdown"),
     [

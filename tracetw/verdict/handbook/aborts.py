@@ -114,6 +114,11 @@ ABORTS: Mapping[str, OnCall] = {
                 "tcp_rcv_state_process calls tcp_reset for data after close, too: no RST arrived, one "
                 "is sent.",
             ),
+            Folklore(
+                "TCPAbortOnData counts data that came too late.",
+                "On a full socket (tcp_rcv_state_process). A FIN_WAIT2 mini-socket answers without "
+                "counting, but for OutRsts: tcp_timewait_state_process, TCP_TW_RST.",
+            ),
         ),
     ),
     "abort-disconnect": OnCall(
@@ -183,7 +188,8 @@ ABORTS: Mapping[str, OnCall] = {
             Folklore(
                 "It is an exact limit, and the surplus is closed a bit sooner.",
                 "The kernel compares with a sum made every 100 ms (tcp_orphan_update), and what is over "
-                "the limit is not closed but reset: tcp_check_oom.",
+                "the limit is not closed but reset: tcp_check_oom. An orphan that got nowhere for long or met "
+                "an ICMP error is given up at a half or a quarter of it (tcp_out_of_resources).",
             ),
         ),
     ),

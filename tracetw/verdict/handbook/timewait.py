@@ -51,6 +51,13 @@ TIMEWAIT_EVENTS = (
         "tw_timer_handler, inet_twsk_kill",
         "time-wait-expires",
         "The usual end. The timer wheel may add a second.",
+        (
+            Folklore(
+                "TIME_WAIT is over after 60 s.",
+                "60 s after the last segment that made it acknowledge, or that was a plain ACK: "
+                "tcp_timewait_state_process starts the timer anew.",
+            ),
+        ),
     ),
     Event(
         "overflow",
@@ -144,6 +151,10 @@ SETTINGS = (
         "The counter TW says how many are in TIME_WAIT, or entered it.",
         "Up to 5.15 it counts those whose timer ran out, in newer kernels those that entered; TWRecycled "
         "only reuse by connect(). How many there are now is in /proc/net/sockstat (tw).",
+    ),
+    Folklore(
+        "net.ipv4.tcp_... is about IPv4.",
+        "It is about TCP; there is no net.ipv6.tcp_... (ipv4_net_table serves both).",
     ),
     Folklore(
         "Each setting here is one for the host.",
