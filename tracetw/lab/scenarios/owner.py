@@ -168,7 +168,8 @@ SCENARIOS = (
         "reset-then-closed",
         "The usual case: the process sees the error and closes.",
         closes_in_time,
-        {**got_reset(ack=True), "owner_from": "close"},
+        # On a busy machine it may close after the 0.2 s for which the tracer waits.
+        {**got_reset(ack=True), "owner_from": one_of("close", "diag")},
     ),
     reset_by_a(
         "reset-then-closed-late",
