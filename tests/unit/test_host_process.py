@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 
 from tracetw.host.listeners import UNKNOWN, Listeners, listening
 from tracetw.host.netns import current
 from tracetw.host.process import comm, holders, owners_by_inode, process
 
+NOW = time.monotonic_ns()
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 5001 1
@@ -27,11 +29,11 @@ def _inode(sock: socket.socket) -> int:
 def test_the_owner_of_a_socket_is_its_process() -> None:
     with socket.socket() as mine:
         inode = _inode(mine)
-        owner = owners_by_inode([inode, 1])[inode]
+        owner = owners_by_inode({inode: NOW, 1: NOW})[inode]
         assert owner.pid == os.getpid()
         assert owner.comm == comm(os.getpid())
         assert owner.uid == os.geteuid()
-    assert owners_by_inode([inode]) == {}
+    assert owners_by_inode({inode: NOW}) == {}
 
 
 def test_two_descriptors_of_one_process_are_one_holder() -> None:
@@ -49,7 +51,28 @@ def test_a_shared_socket_has_no_owner() -> None:
             os._exit(0)
         try:
             assert set(holders([_inode(mine)])[_inode(mine)]) == {os.getpid(), child}
-            assert owners_by_inode([_inode(mine)]) == {}
+            assert owners_by_inode({_inode(mine): time.monotonic_ns()}) == {}
+        finally:
+            os.close(release)
+            os.close(gate)
+            os.waitpid(child, 0)
+
+
+def test_who_was_born_later_does_not_share_it() -> None:
+    gate, release = os.pipe()
+    with socket.socket() as mine:
+        ended = time.monotonic_ns()
+        # A process's age is told in hundredths of a second.
+        while time.monotonic_ns() < ended + 20_000_000:
+            pass
+        child = os.fork()
+        if child == 0:
+            os.close(release)
+            os.read(gate, 1)
+            os._exit(0)
+        try:
+            assert len(holders([_inode(mine)])[_inode(mine)]) == 2
+            assert owners_by_inode({_inode(mine): ended})[_inode(mine)].pid == os.getpid()
         finally:
             os.close(release)
             os.close(gate)
@@ -57,7 +80,7 @@ def test_a_shared_socket_has_no_owner() -> None:
 
 
 def test_nothing_wanted_and_nobody_there() -> None:
-    assert owners_by_inode([]) == {}
+    assert owners_by_inode({}) == {}
     assert process(2**22 + 1) is None
     assert comm(2**22 + 1) is None
 

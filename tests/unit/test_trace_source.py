@@ -159,6 +159,15 @@ def test_who_closes_while_the_owner_is_looked_for_is_not_unknown(
     assert taken(source) == []
 
 
+def test_an_unknown_owner_is_looked_for_again(kernel: Kernel, source: Source) -> None:
+    kernel.wait(3, 0xA, 100, now() - SECOND // 2)
+    for _ in range(2):
+        assert len(source.confirmed(source.overdue())) == 0
+    late = source.overdue(everything=True)
+    assert source.confirmed(late, everything=True)["sk"].tolist() == [0xA]
+    assert len(source.overdue()) == 0
+
+
 def test_whose_owner_was_found_is_given_at_once(kernel: Kernel, source: Source) -> None:
     kernel.wait(3, 0xA, 100, now() - SECOND)
     late = source.overdue()

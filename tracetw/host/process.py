@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+import time
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 __all__ = ["Process", "comm", "holders", "owners_by_inode", "process"]
 
 _SOCKET = "socket:["
+_SECOND = 1_000_000_000
+_TICKS = os.sysconf("SC_CLK_TCK")
+_STARTTIME = 19  # counted from the state, behind the name
 
 
 class Process(NamedTuple):
@@ -20,8 +24,12 @@ class Process(NamedTuple):
     uid: int
 
 
-def owners_by_inode(inodes: Iterable[int]) -> dict[int, Process]:
+def owners_by_inode(inodes: Mapping[int, int]) -> dict[int, Process]:
     """The owner of each socket of ``inodes`` (``socket:[N]``) that has exactly one.
+
+    ``inodes`` has for each the time at which its connection ended (CLOCK_MONOTONIC, ns). Of several
+    holders, those that were not born yet do not count: they have inherited a dead socket, if only
+    from fork(2) until exec(2), as every child of a process that starts programs.
 
     A socket that several processes hold (passed on, inherited by a child) is left out: which of
     them uses it cannot be told from outside, and a wrong owner is worse than none. Threads share
@@ -31,6 +39,8 @@ def owners_by_inode(inodes: Iterable[int]) -> dict[int, Process]:
     owners: dict[int, Process] = {}
     known: dict[int, Process | None] = {}
     for inode, pids in holders(inodes).items():
+        if len(pids) > 1:
+            pids = [pid for pid in pids if _born_before(pid, inodes[inode])]  # noqa: PLW2901
         if len(pids) != 1:
             continue
         pid = pids[0]
@@ -56,6 +66,21 @@ def holders(inodes: Iterable[int]) -> dict[int, list[int]]:
             for inode in _held(int(name), links):
                 found.setdefault(inode, []).append(int(name))
     return found
+
+
+def _born_before(pid: int, moment_ns: int) -> bool:
+    """Whether a process was there at a time of CLOCK_MONOTONIC, to a clock tick; False when gone."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return False
+    if len(fields) <= _STARTTIME:
+        return False
+    # In ticks of the time since boot, which goes on in suspend (proc_pid_stat(5)).
+    asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()
+    born = int(fields[_STARTTIME]) * _SECOND // _TICKS - asleep
+    return born <= moment_ns
 
 
 def process(pid: int) -> Process | None:

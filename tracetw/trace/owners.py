@@ -8,6 +8,7 @@ import time
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.event.fields import end_ns
 from tracetw.event.record import F_DEAD, F_SERVER, F_SOCKET, End, Owner
 from tracetw.host import process
 from tracetw.host.listeners import Listeners
@@ -34,7 +35,8 @@ def resolve(rows: Rows, listeners: Listeners) -> Rows:
     held = np.flatnonzero((rows["end"] == End.PENDING) & (rows["flags"] & F_DEAD == 0))
     if not len(held):
         return rows
-    owners = process.owners_by_inode({int(inode) for inode in rows["inode"][held] if inode})
+    ended = zip(rows["inode"][held].tolist(), end_ns(rows[held]).tolist(), strict=True)
+    owners = process.owners_by_inode({inode: at for inode, at in ended if inode})
     for index in held:
         row = rows[index]
         owner = owners.get(int(row["inode"]))

@@ -66,7 +66,7 @@ class Pipeline:
         """Those that waited for their application for too long."""
         rows = source.overdue(everything=everything)
         if len(rows):
-            rows = source.confirmed(resolve(rows, self._listeners))
+            rows = source.confirmed(resolve(rows, self._listeners), everything=everything)
         if len(rows):
             self._report(rows, None)
 

@@ -22,6 +22,7 @@ Rows = NDArray[np.void]
 # softirq that it is in.
 _PATIENCE_NS = 200_000_000
 _SOFTIRQ_NS = 50_000_000
+_SEARCH_NS = 1_000_000_000
 # A FIN_WAIT2 mini-socket lives max(60 s, what of tcp_fin_timeout or TCP_LINGER2 is above that,
 # 3.5 RTO) (tcp_fin_time(), tcp_time_wait()); the timer wheel adds an eighth.
 _TIMEWAIT_S = 60
@@ -93,20 +94,24 @@ class Source:
         self._given |= {_identity(row) for row in rows}
         return rows
 
-    def confirmed(self, rows: Rows) -> Rows:
-        """Of overdue records with their owners looked up, those that need not come back.
+    def confirmed(self, rows: Rows, *, everything: bool = False) -> Rows:
+        """Of overdue records with their owners looked up, those that are as complete as they get.
 
-        Where no owner was found the application may have closed while it was looked for. Then the
-        record has left the table with the owner in it, and is taken from the ring as any other.
+        Where no owner was found, the application may have closed while it was looked for: then the
+        record has left the table with the owner in it, and is taken from the ring as any other. Or
+        it starts a program, and for a moment a child holds all that it holds: then it is looked for
+        again, but not for long, and not if ``everything`` is wanted.
         """
         unknown = (rows["end"] == End.PENDING) & (rows["owner_from"] == Owner.NONE)
         unknown &= rows["flags"] & F_DEAD == 0
         if not unknown.any():
             return rows
         waiting = {_identity(row) for row in self._session.waiting()}
+        age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - end_ns(rows)
+        again = (age < _SEARCH_NS) & (not everything)
         for index in np.flatnonzero(unknown):
             identity = _identity(rows[index])
-            unknown[index] = identity not in waiting
+            unknown[index] = again[index] or identity not in waiting
             if unknown[index]:
                 self._given.discard(identity)
         kept: Rows = rows[~unknown]
