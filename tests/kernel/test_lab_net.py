@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from tracetw.lab.capture import Capture
-from tracetw.lab.fault import FINS, held
+from tracetw.lab.fault import DATA, FINS, held, no_doubling
 from tracetw.lab.host import NETNS_DIR, PORT, SYSCTLS
+from tracetw.lab.peer import Peer
 from tracetw.lab.polling import NotPlayed, eventually, fails
 from tracetw.lab.topology import Net
 from tracetw.lab.wire import read
@@ -75,6 +76,53 @@ def test_held_packets_leave_in_order(family: int) -> None:
         while len(received) < 11:
             received += link.b.recv(100)
         assert received == b"onetwothree"
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_what_is_doubled_arrives_twice(family: int) -> None:
+    missing = no_doubling()
+    if missing:
+        pytest.skip(missing)
+    with Net(family) as net:
+        peer = Peer(net, net.a, net.b)
+        link = net.connect()
+        drop = net.duplicate(net.a, net.b, DATA)
+        link.a.sendall(b"hello")
+        assert link.b.recv(100) == b"hello"
+        eventually(lambda: sum("P" in s.flags for s in peer.heard()) == 2)
+        drop.lift()
+        link.a.sendall(b"again")
+        assert link.b.recv(100) == b"again"
+        assert sum("P" in segment.flags for segment in peer.heard()) == 3
+
+
+@pytest.mark.parametrize("family", [4, 6])
+def test_a_segment_is_repeated_as_it_was(family: int) -> None:
+    with Net(family) as net:
+        peer = Peer(net, net.a, net.b)
+        with pytest.raises(NotPlayed, match="repeated"):
+            peer.repeat("F")
+        link = net.connect()
+        link.a.sendall(b"hello")
+        assert link.b.recv(100) == b"hello"
+        peer.repeat("P")
+        # Told as a duplicate, not dropped for its checksum.
+        eventually(lambda: net.b.counters()["TCPDSACKOldSent"] == 1)
+        assert net.b.counters()["InCsumErrors"] == 0
+
+
+def test_a_frozen_process_runs_no_more() -> None:
+    with Net() as net:
+        process = net.actor(net.b, "frozen")
+        process.listen()
+        process.freeze()
+        process.order("close_listener")
+        end = net.client()
+        end.connect(net.server)
+        process.thaw()
+        process.answer()
+        with fails(ConnectionResetError):
+            end.recv(1)
 
 
 @pytest.mark.parametrize("family", [4, 6])

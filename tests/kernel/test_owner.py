@@ -20,7 +20,7 @@ def test_older_than_the_trace() -> None:
     with Net() as closed, Net() as was_reset, Net() as orphaned:
         closes, closed_end = serve(closed, "old-closes")
         holds, reset_end = serve(was_reset, "old-holds")
-        orphaned.b.sysctl(tcp_orphan_retries=4, tcp_rto_max_ms=1000)
+        orphaned.b.sysctl(tcp_orphan_retries=8, tcp_rto_max_ms=1000)
         gone, orphan_end = serve(orphaned, "old-gone")
         orphaned.drop(orphaned.a)
         gone.do("close")
