@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tracetw.lab.polling import patient
+
 
 @pytest.fixture(scope="session", autouse=True)
 def as_root() -> None:
@@ -16,9 +18,12 @@ def as_root() -> None:
         pytest.skip(f"needs root, is uid {os.geteuid()}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All tests of this folder are marked ``kernel``."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """All tests of this folder are marked ``kernel``, and time out as late as this machine needs."""
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.kernel)
+            marked = item.get_closest_marker("timeout")
+            seconds = marked.args[0] if marked else float(config.getini("timeout"))
+            item.add_marker(pytest.mark.timeout(patient(seconds)), append=False)

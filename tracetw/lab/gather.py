@@ -14,7 +14,7 @@ from tracetw.lab.check import check_events, check_lines, check_sums
 from tracetw.lab.expect import differences, one_of
 from tracetw.lab.line import ALWAYS, addressed
 from tracetw.lab.outcome import ENDS, Job, Kind, Outcome
-from tracetw.lab.polling import PERIOD_S, STOP
+from tracetw.lab.polling import PERIOD_S, STOP, patient
 from tracetw.lab.scenario import Expectation, as_lines
 from tracetw.lab.topology import Net
 from tracetw.lab.tracer import Line, Tracer
@@ -106,7 +106,7 @@ def _ours(job: Job) -> Expectation:
 
 def _settled(problems: Callable[[], list[str]], deadline_s: float) -> list[str]:
     """The problems once there are none, or those that remain at the deadline."""
-    end = time.monotonic() + deadline_s
+    end = time.monotonic() + patient(deadline_s)
     while found := problems():
         if time.monotonic() > end or STOP.wait(PERIOD_S):
             break

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tracetw.lab.polling import eventually, require
+from tracetw.lab.polling import eventually, patient, require
 from tracetw.lab.spawn import Socket, run
 
 __all__ = [
@@ -128,7 +128,7 @@ class Host:
         """A TCP socket of this host, with a timeout so that no scenario hangs."""
         with self.entered():
             made = Socket(FAMILIES[family], socket.SOCK_STREAM)
-        made.settimeout(timeout_s)
+        made.settimeout(None if timeout_s is None else patient(timeout_s))
         return made
 
     def listen(self, family: int = 4, port: int = PORT, backlog: int = 16) -> Socket:

@@ -3,17 +3,19 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["PERIOD_S", "STOP", "NotPlayed", "eventually", "fails", "require"]
+__all__ = ["PERIOD_S", "STOP", "NotPlayed", "eventually", "fails", "patient", "require"]
 
 T = TypeVar("T")
 
 PERIOD_S = 0.005
+PATIENCE = "TRACETW_PATIENCE"
 
 STOP = threading.Event()
 """Set when the user wants to stop: whoever waits here gives up."""
@@ -21,6 +23,16 @@ STOP = threading.Event()
 
 class NotPlayed(Exception):
     """A scenario could not be played to its end; the message says what did not happen."""
+
+
+def patient(seconds: float) -> float:
+    """A deadline for this machine.
+
+    On one that is slow, an emulated one above all, ``TRACETW_PATIENCE`` says how many times as long
+    everything may take. Deadlines and upper bounds of times pass through here, and nothing else
+    knows of it.
+    """
+    return seconds * max(1.0, float(os.environ.get(PATIENCE) or 1.0))
 
 
 def require(condition: object, words: str) -> None:
@@ -35,6 +47,7 @@ def eventually(condition: Callable[[], T], deadline_s: float = 15.0, what: str =
     Raises :class:`NotPlayed` when there is none in time. ``what`` names the condition in the
     message; without it, its source name does.
     """
+    deadline_s = patient(deadline_s)
     end = time.monotonic() + deadline_s
     while True:
         value = condition()

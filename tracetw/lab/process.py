@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any
 
 from tracetw.lab.host import PORT
-from tracetw.lab.polling import NotPlayed, eventually, require
+from tracetw.lab.polling import NotPlayed, eventually, patient, require
 from tracetw.lab.spawn import popen
 
 __all__ = ["Actor"]
@@ -118,7 +118,7 @@ class Actor:
 
     def wait(self) -> int:
         """Exit status once dead: as of :attr:`subprocess.Popen.returncode`."""
-        return self._process.wait(DEATH_DEADLINE_S)
+        return self._process.wait(patient(DEATH_DEADLINE_S))
 
     def kill(self) -> None:
         """SIGKILL, and wait."""

@@ -22,7 +22,7 @@ from tracetw.lab.cable import networks
 from tracetw.lab.capture import Capture
 from tracetw.lab.gather import collect, lines_of, thread_name
 from tracetw.lab.outcome import ENDS, Job, Kind, Outcome
-from tracetw.lab.polling import STOP, NotPlayed, require
+from tracetw.lab.polling import STOP, NotPlayed, patient, require
 from tracetw.lab.scenario import as_lines
 from tracetw.lab.topology import Net
 from tracetw.lab.tracer import Tracer
@@ -153,7 +153,7 @@ class Runner:
                 return
             net.hosts[letter].sysctl(**values)
         if scenario.removes:
-            self._ready.wait(READY_DEADLINE_S)
+            self._ready.wait(patient(READY_DEADLINE_S))
         capture = Capture(net.b)
         with self._lock:
             self._undo.enter_context(capture)

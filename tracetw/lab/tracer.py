@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, TypeAlias
 
 from tracetw.errors import CannotTrace
-from tracetw.lab.polling import STOP, NotPlayed, require
+from tracetw.lab.polling import STOP, NotPlayed, patient, require
 
 __all__ = ["COMMAND", "ROOT", "Line", "Tracer", "environment"]
 
@@ -81,7 +81,7 @@ class Tracer:
         self.ready_s = time.monotonic() - started
 
     def _await_ready(self, ready: int) -> None:
-        readable = select.select([ready], [], [], READY_DEADLINE_S)[0]
+        readable = select.select([ready], [], [], patient(READY_DEADLINE_S))[0]
         if not readable or os.read(ready, 1) == b"":
             self.process.kill()
             self.process.wait()
@@ -114,6 +114,7 @@ class Tracer:
 
     def wait_for(self, wanted: Callable[[Line], bool], deadline_s: float = 5.0) -> Line:
         """The first line, earlier or later, that ``wanted`` accepts."""
+        deadline_s = patient(deadline_s)
         end = time.monotonic() + deadline_s
         seen = 0
         with self._arrived:
@@ -138,8 +139,8 @@ class Tracer:
 
     def ended(self) -> int:
         """Wait for it to end by itself; its exit status."""
-        status = self.process.wait(STOP_DEADLINE_S)
-        self._reader.join(STOP_DEADLINE_S)
+        status = self.process.wait(patient(STOP_DEADLINE_S))
+        self._reader.join(patient(STOP_DEADLINE_S))
         return status
 
     def finish(self, expected_status: int = 0) -> Line:
@@ -170,7 +171,7 @@ class Tracer:
         if self.process.poll() is None:
             self.process.kill()
             self.process.wait()
-        self._reader.join(STOP_DEADLINE_S)
+        self._reader.join(patient(STOP_DEADLINE_S))
         if self.process.stdout:
             self.process.stdout.close()
         self._errors.close()
