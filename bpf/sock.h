@@ -14,7 +14,9 @@
 
 /*
  * The process of a task as the owner of d (struct conn or close_record): a thread may carry a name of its own, so
- * the name is the group leader's. Three helper calls cost more than seven loads.
+ * the name is the group leader's. Three helper calls cost more than seven loads. Read as a string where an earlier,
+ * longer name may stand behind its end: __set_task_comm() pads it since Linux kernel commit 503471ac36ab ("fs/exec:
+ * replace strlcpy with strscpy_pad in __set_task_comm") (in v5.17), before bpf_rdonly_cast() came.
  */
 #ifdef HAVE_CAST
 #define OWNER_IS_TASK(d, task)                                                               \
@@ -30,14 +32,15 @@
 				  OFF_KERNFS_NODE_ID);                                       \
 	})
 #else
-#define OWNER_IS_TASK(d, task)                                            \
-	({                                                                \
-		u64 leader_ = FIELD(u64, task, OFF_TASK_GROUP_LEADER);    \
-                                                                          \
-		(d)->pid = bpf_get_current_pid_tgid() >> 32;              \
-		bpf_probe_read_kernel((d)->comm, sizeof((d)->comm),       \
-				      (void *)(leader_ + OFF_TASK_COMM)); \
-		(d)->cgroup = bpf_get_current_cgroup_id();                \
+#define OWNER_IS_TASK(d, task)                                                \
+	({                                                                    \
+		u64 leader_ = FIELD(u64, task, OFF_TASK_GROUP_LEADER);        \
+                                                                              \
+		(d)->pid = bpf_get_current_pid_tgid() >> 32;                  \
+		__builtin_memset((d)->comm, 0, sizeof((d)->comm));            \
+		bpf_probe_read_kernel_str((d)->comm, sizeof((d)->comm),       \
+					  (void *)(leader_ + OFF_TASK_COMM)); \
+		(d)->cgroup = bpf_get_current_cgroup_id();                    \
 	})
 #endif
 
