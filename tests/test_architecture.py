@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "recording": {"event", "verdict", "host"},
     "report": {"event", "verdict", "host", "filter", "recording", "sink"},
     "sink": {"event", "verdict", "host", "filter", "recording"},
-    "lab": {"event", "verdict", "host"},
+    "lab": {"event", "verdict", "host", "kernel"},
     "options": {"event", "verdict", "host", "filter"},
 }
 EVERYTHING_BELOW = set(MAY_IMPORT)

@@ -3,20 +3,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 __all__ = [
+    "ANYTHING",
+    "EVERYTHING",
     "SOME",
     "Claim",
     "Expected",
+    "KnownBy",
     "accepted",
     "at_least",
     "between",
     "differences",
+    "known_by",
     "one_of",
     "path",
+    "resolved",
 ]
 
 # A mapping is a subset, a Claim a test of its own, anything else equality.
@@ -64,6 +69,45 @@ def accepted(*names: str) -> Claim:
 
 
 SOME = Claim("something", bool)
+ANYTHING = Claim("anything", lambda _: True)
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBy:
+    """An expectation that depends on what the running kernel shows."""
+
+    shown: str
+    expected: Any
+    otherwise: Any
+
+
+class _Everything(Container[str]):
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+EVERYTHING: Container[str] = _Everything()
+"""What a kernel shows that lacks nothing."""
+
+
+def known_by(shown: str, expected: Expected, *, otherwise: Expected = ANYTHING) -> Any:  # noqa: ANN401 (stands for any value)
+    """``expected`` where the kernel shows this fact (:mod:`tracetw.lab.shows`), else ``otherwise``.
+
+    The weaker answer must still be true. It may stand for any value of an expectation, or for a
+    whole line, event or count.
+    """
+    return KnownBy(shown, expected, otherwise)
+
+
+def resolved(value: Any, shows: Container[str]) -> Any:  # noqa: ANN401 (JSON)
+    """``value`` as it is expected of a kernel that shows this."""
+    if isinstance(value, KnownBy):
+        return resolved(value.expected if value.shown in shows else value.otherwise, shows)
+    if isinstance(value, Mapping):
+        return {name: resolved(entry, shows) for name, entry in value.items()}
+    if isinstance(value, tuple):
+        return tuple(resolved(entry, shows) for entry in value)
+    return value
 
 
 def differences(expected: Expected, actual: Any, where: str = "") -> list[str]:  # noqa: ANN401 (JSON)

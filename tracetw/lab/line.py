@@ -11,7 +11,16 @@ import os
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
-from tracetw.lab.expect import SOME, Claim, accepted, at_least, between, one_of, path
+from tracetw.lab.expect import (
+    SOME,
+    Claim,
+    accepted,
+    at_least,
+    between,
+    known_by,
+    one_of,
+    path,
+)
 from tracetw.lab.host import PORT
 from tracetw.lab.polling import patient
 
@@ -28,6 +37,7 @@ __all__ = [
     "got_reset",
     "limit",
     "second",
+    "sent_by_us",
     "sent_reset",
     "server",
     "simultaneous",
@@ -133,6 +143,13 @@ def timed_out(verdict: str, **more: object) -> Expectation:
     }
 
 
+def sent_by_us(verdict: str, *reasons: str) -> Any:  # noqa: ANN401 (stands for any value)
+    """The reset of ours, with one of the kernel's ``reasons``; the verdict where it gives none."""
+    inferred = {"direction": "sent", "reason": verdict, "reason_from": "inferred"}
+    named = {"direction": "sent", "reason": one_of(*reasons), "reason_from": "kernel"}
+    return known_by("reset-reason", named, otherwise=inferred)
+
+
 def sent_reset(verdict: str, *reasons: str, **more: object) -> Expectation:
     """What all lines of a reset that this end sent have; ``reasons`` are the kernel's names."""
     return {
@@ -142,7 +159,7 @@ def sent_reset(verdict: str, *reasons: str, **more: object) -> Expectation:
         "closed_by": "app",
         "exit": None,
         "time_wait": "none",
-        "reset": {"direction": "sent", "reason": one_of(*reasons), "reason_from": "kernel"},
+        "reset": sent_by_us(verdict, *reasons),
         "limit": None,
         **more,
     }

@@ -11,9 +11,10 @@ import ctypes
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -24,6 +25,7 @@ from tracetw.lab.gather import collect, lines_of, thread_name
 from tracetw.lab.outcome import ENDS, Job, Kind, Outcome
 from tracetw.lab.polling import STOP, NotPlayed, patient, require
 from tracetw.lab.scenario import as_lines
+from tracetw.lab.shows import shown
 from tracetw.lab.topology import Net
 from tracetw.lab.tracer import Tracer
 from tracetw.lab.wire import disagreements, read
@@ -57,6 +59,7 @@ class Runner:
         at_once: how many scenarios play at the same time.
         pcap: folder in which the captures stay; None: they go with the runner.
         keep: leave the namespaces.
+        shows: what expectations depend on; None: what this kernel shows.
         done: called with each outcome when it is there, from the thread that played.
     """
 
@@ -68,6 +71,7 @@ class Runner:
         at_once: int = AT_ONCE,
         pcap: Path | None = None,
         keep: bool = False,
+        shows: Container[str] | None = None,
         done: Callable[[Outcome], None] = lambda _: None,
     ) -> None:
         self._tracer = tracer
@@ -79,8 +83,10 @@ class Runner:
         self._kept = pcap is not None
         self._lock = threading.Lock()
         self._nets: dict[str, Net] = {}
+        shows = shown() if shows is None else shows
+        here = [replace(job, scenario=job.scenario.on(shows)) for job in jobs]
         # Long ones first, so that no other waits for them at the end.
-        self._jobs = sorted(jobs, key=lambda job: -job.scenario.seconds)
+        self._jobs = sorted(here, key=lambda job: -job.scenario.seconds)
         last = sum(job.scenario.removes for job in self._jobs)
         self._ready = threading.Barrier(max(last, 1))
         self._pools = [ThreadPoolExecutor(size, "lab") for size in (at_once, 1, max(last, 1))]

@@ -32,16 +32,18 @@ To add one:
        )
 
 Its expectations are subsets: what is not named is free, except that there is one ``close`` line
-for each expected end and no other. Run it: ``tracetw lab run close-with-unread-data``.
+for each expected end and no other. Where an older kernel cannot show a fact, say which fact and what
+is still true (:func:`tracetw.lab.expect.known_by`); never ask for a version.
+Run it: ``tracetw lab run close-with-unread-data``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
-from tracetw.lab.expect import Claim
+from tracetw.lab.expect import EVERYTHING, Claim, resolved
 from tracetw.lab.topology import Net
 
 __all__ = ["Count", "Differs", "Expectation", "Lines", "Play", "Scenario"]
@@ -116,11 +118,16 @@ class Scenario:
     removes: bool = False
     needs: Callable[[], str | None] | None = None
 
+    def on(self, shows: Container[str]) -> Scenario:
+        """As expected of a kernel that shows this."""
+        names = ("sysctls", "a", "b", "events", "counters", "differs")
+        return replace(self, **{name: resolved(getattr(self, name), shows) for name in names})
+
     def verdicts(self) -> tuple[str, ...]:
-        """Codes of the verdicts that it expects, without repetition, A's first."""
+        """Codes of the verdicts that it expects where all is known, each once, A's first."""
         found: dict[str, None] = {}
         for lines in (self.a, self.b):
-            for line in as_lines(lines):
+            for line in as_lines(resolved(lines, EVERYTHING)):
                 if isinstance(line.get("verdict"), str):
                     found[line["verdict"]] = None
         return tuple(found)
