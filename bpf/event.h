@@ -94,23 +94,24 @@ static __always_inline void drop_send(struct event_record *e, const void *skb, u
  * tcp_validate_incoming() and tcp_ack() name why they refuse a segment. A SYN on a synchronised socket, a RST
  * in the window but not at rcv_nxt, and an ACK from nowhere are each answered by a challenge ACK (RFC 5961).
  */
+static __always_inline u8 drop_code(u32 reason, u8 rst)
+{
+	if (reason == DROP_REASON_PAWS)
+		return DROP_PAWS;
+	if (reason == DROP_REASON_INVALID_SYN || reason == DROP_REASON_TOO_OLD_ACK ||
+	    reason == DROP_REASON_ACK_UNSENT_DATA || (reason == DROP_REASON_RESET && rst))
+		return DROP_CHALLENGE_ACK;
+	if ((reason == DROP_REASON_INVALID_SEQUENCE || reason == DROP_REASON_OLD_SEQUENCE) && rst)
+		return DROP_OUT_OF_WINDOW_RESET;
+	return 0;
+}
+
 static __always_inline void drop_event(const void *sk, const void *skb, u32 reason)
 {
-	u8 rst = FIELD(u8, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS) & 4;
+	u8 code = drop_code(reason, FIELD(u8, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS) & 4);
 	struct event_record e = {};
-	u8 code;
 
-	if (reason == DROP_REASON_PAWS)
-		code = DROP_PAWS;
-	else if (reason == DROP_REASON_INVALID_SYN || reason == DROP_REASON_TOO_OLD_ACK ||
-		 reason == DROP_REASON_ACK_UNSENT_DATA || (reason == DROP_REASON_RESET && rst))
-		code = DROP_CHALLENGE_ACK;
-	else if ((reason == DROP_REASON_INVALID_SEQUENCE || reason == DROP_REASON_OLD_SEQUENCE) &&
-		 rst)
-		code = DROP_OUT_OF_WINDOW_RESET;
-	else
-		return;
-	if (GET(u16, sock, sk, OFF_SK_PROTOCOL) != IPPROTO_TCP)
+	if (!code || GET(u16, sock, sk, OFF_SK_PROTOCOL) != IPPROTO_TCP)
 		return;
 	event_of_socket(&e, sk, EVENT_DROP);
 	e.from = GET(u8, sock_common, sk, OFF_SKC_STATE);
@@ -128,13 +129,16 @@ struct carrier {
 	u8 comm[16];
 	u32 flags;
 	u32 owner_from;
+#ifndef HAVE_RX_SK
+	u64 tw; /* the mini-socket: here a packet does not tell which one it met */
+#endif
 };
 
 BPF_TABLE("lru_hash", u64, struct carrier, carriers, CARRIERS);
 
 /* TIME_WAIT (or its FIN_WAIT2) begins, or should have: told with the connection it comes from. */
 static __always_inline void carrier_event(const struct close_record *r, const struct tuple *t,
-					  u8 code)
+					  const void *tw, u8 code)
 {
 	struct event_record e = {};
 	struct carrier c = {};
@@ -162,6 +166,9 @@ static __always_inline void carrier_event(const struct close_record *r, const st
 	c.flags = e.flags;
 	c.owner_from = r->owner_from;
 	__builtin_memcpy(c.comm, r->comm, sizeof(c.comm));
+#ifndef HAVE_RX_SK
+	c.tw = (u64)tw;
+#endif
 	carriers.update(&key, &c);
 }
 
@@ -185,18 +192,25 @@ static __always_inline void carrier_fill(struct event_record *e, const struct tu
 		carriers.delete(&key);
 }
 
-/* Something happened to a mini-socket. */
-static __always_inline void timewait_event(const void *tw, u8 code, u8 last)
+static __always_inline void timewait_event_of(const struct tuple *t, const void *tw, u8 code,
+					      u8 last)
 {
 	struct event_record e = {};
-	struct tuple t;
 
 	e.kind = EVENT_TIMEWAIT;
 	e.code = code;
 	e.sk = (u64)tw;
-	tuple_of_common(&t, tw);
-	carrier_fill(&e, &t, last);
+	carrier_fill(&e, t, last);
 	event_send(&e);
+}
+
+/* Something happened to a mini-socket. */
+static __always_inline void timewait_event(const void *tw, u8 code, u8 last)
+{
+	struct tuple t;
+
+	tuple_of_common(&t, tw);
+	timewait_event_of(&t, tw, code, last);
 }
 
 /* A new connection has the tuple of a TIME_WAIT that never expired: it took it over. */
@@ -219,6 +233,21 @@ static __always_inline void reuse_event(const void *sk, u8 code)
 #endif
 
 #ifdef WANT_DROPS
+/* The same of a packet of which it is not known which socket refused it: nobody knows the owner. */
+static __always_inline void packet_drop_event(const struct tuple *t, const void *skb, u8 flags,
+					      u32 reason)
+{
+	u8 code = drop_code(reason, flags & 4);
+	struct event_record e = {};
+
+	if (!code)
+		return;
+	e.at = bpf_ktime_get_ns();
+	e.kind = EVENT_DROP;
+	event_tuple(&e, t);
+	drop_send(&e, skb, code, reason);
+}
+
 /* A segment for a TIME_WAIT with a timestamp from the past. */
 static __always_inline void mini_drop_event(const void *tw, const void *skb, u32 reason)
 {

@@ -73,8 +73,8 @@ static __always_inline int unhashed(const void *tw)
 }
 
 /* The FIN_WAIT2 mini-socket of this tuple ended: its record is complete. Sent once, even if two CPUs see it. */
-static __always_inline void mini_end_of(const struct tuple *t, u8 end, u32 state, u32 flags,
-					u8 reason)
+static __always_inline void mini_end_of(const struct tuple *t, const void *tw, u8 end, u32 state,
+					u32 flags, u8 reason)
 {
 	u64 key = tuple_key(t);
 	struct slot slot = mini_slot(key);
@@ -87,7 +87,7 @@ static __always_inline void mini_end_of(const struct tuple *t, u8 end, u32 state
 	record_step(r, state, bpf_ktime_get_ns());
 #ifdef WANT_TIMEWAITS
 	if (end == END_FIN)
-		carrier_event(r, t, TIMEWAIT_ENTERED);
+		carrier_event(r, t, tw, TIMEWAIT_ENTERED);
 #endif
 	send(r, end);
 	slot_free(slot, r);
@@ -98,5 +98,5 @@ static __always_inline void mini_end(const void *tw, u8 end, u32 state, u32 flag
 	struct tuple t;
 
 	tuple_of_common(&t, tw);
-	mini_end_of(&t, end, state, flags, reason);
+	mini_end_of(&t, tw, end, state, flags, reason);
 }

@@ -2,25 +2,26 @@
 /*
  * skb:kfree_skb(skb, location[, reason]) where the kernel does not say which socket the packet met (before Linux
  * kernel commit c53795d48ee8 ("net: add rx_sk to trace_kfree_skb") (in v6.11)): the tuple is read from the packet.
- * skb->dev is still set on the way through tcp_v4_rcv to a mini-socket.
+ * Softirq. skb->dev is still set on the way through tcp_v4_rcv to a mini-socket, and taken away from what goes to
+ * a full socket. Cannot see which full socket refused a packet, and nothing of that before tcp_drop_reason()
+ * (Linux 5.18).
  */
 #define TCP_FLAG_FIN 0x01
 #define TCP_FLAG_RST 0x04
 #define TCP_FLAG_ACK 0x10
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
+/* include/linux/skbuff.h: the low bits of skb->_skb_refdst are flags. */
+#define SKB_DST_PTRMASK (~7ull)
 
-/* The receiver's tuple of a TCP packet; 0 when it is none. */
+/* The receiver's tuple of a TCP packet, but for its namespace; 0 when it is none. */
 static __always_inline int tuple_of_packet(struct tuple *t, const void *skb, u8 *flags)
 {
 	u64 head = FIELD(u64, skb, OFF_SKB_HEAD);
 	u64 ip = head + GET(u16, sk_buff, skb, OFF_SKB_NETWORK_HEADER);
 	u64 tcp = head + GET(u16, sk_buff, skb, OFF_SKB_TRANSPORT_HEADER);
 	u16 protocol = bpf_ntohs(GET(u16, sk_buff, skb, OFF_SKB_PROTOCOL));
-	u64 dev = FIELD(u64, skb, OFF_SKB_DEV);
 
-	if (!dev)
-		return 0;
 	if (protocol == ETH_P_IP && FIELD(u8, ip, 9) == IPPROTO_TCP) {
 		t->family = AF_INET;
 		t->remote[0] = FIELD(u32, ip, 12);
@@ -34,34 +35,89 @@ static __always_inline int tuple_of_packet(struct tuple *t, const void *skb, u8 
 	} else {
 		return 0;
 	}
-	t->net = FIELD(u64, dev, OFF_DEV_NET);
 	t->ports = (u32)bpf_ntohs(FIELD(u16, tcp, 2)) << 16 | bpf_ntohs(FIELD(u16, tcp, 0));
 	*flags = FIELD(u8, tcp, 13);
 	return 1;
 }
 
-int packet_drop_skb(struct bpf_raw_tracepoint_args *ctx)
+#ifdef WANT_TIMEWAITS
+/* The first FIN finds the record still waiting. */
+static __always_inline void timewait_met(const struct tuple *t, u8 flags)
 {
-	struct slot slot;
-	struct tuple t;
-	const void *tw;
-	u64 *known;
-	u8 flags;
+	u64 key = tuple_key(t);
+	struct carrier *c = carriers.lookup(&key);
+	const void *tw = c ? (const void *)c->tw : 0;
 
-	if (!tuple_of_packet(&t, (const void *)ctx->args[0], &flags) ||
-	    !(flags & (TCP_FLAG_FIN | TCP_FLAG_RST)))
-		return 0;
-	slot = mini_slot(tuple_key(&t));
-	known = slot.key ? mini_tws.lookup(&slot.index) : 0;
-	if (!known)
-		return 0;
-	tw = (const void *)*known;
+	if (!tw)
+		return;
 	if (flags & TCP_FLAG_RST) {
 		if (unhashed(tw))
-			mini_end_of(&t, END_RST, TCP_CLOSE,
-				    F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0), 0);
-	} else if (mini_substate(tw) == TCP_TIME_WAIT) {
-		mini_end_of(&t, END_FIN, TCP_TIME_WAIT, 0, 0);
+			timewait_event_of(t, tw, TIMEWAIT_KILLED_BY_RESET, 1);
+	} else if (flags & TCP_FLAG_FIN && mini_substate(tw) == TCP_TIME_WAIT && !unhashed(tw) &&
+		   !mini_slot(key).key) {
+		timewait_event_of(t, tw, TIMEWAIT_REACKED, 0);
 	}
+}
+#endif
+
+/*
+ * What the mini-socket made of a packet is seen from the mini-socket: it is in TIME_WAIT now, or taken down. That it
+ * was this packet that took it down is certain where the kernel tells a drop for want of a socket apart.
+ */
+static __always_inline void mini_met(const struct tuple *t, u8 flags)
+{
+	struct slot slot = mini_slot(tuple_key(t));
+	u64 *known = slot.key ? mini_tws.lookup(&slot.index) : 0;
+	const void *tw = known ? (const void *)*known : 0;
+
+	if (!tw)
+		return;
+	if (mini_substate(tw) == TCP_TIME_WAIT) {
+		if (flags & TCP_FLAG_FIN)
+			mini_end_of(t, tw, END_FIN, TCP_TIME_WAIT, 0, 0);
+	} else if (unhashed(tw)) {
+		u32 how = F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0);
+
+		if (flags & TCP_FLAG_RST)
+			mini_end_of(t, tw, END_RST, TCP_CLOSE, how, 0);
+		else
+			mini_end_of(t, tw, END_LATE_DATA, TCP_CLOSE, 0, 0);
+	}
+}
+
+#ifdef HAVE_DROP_REASON
+#define REASON(ctx) ((u32)(ctx)->args[2])
+#else
+#define REASON(ctx) ((u32)DROP_REASON_NOT_SPECIFIED)
+#endif
+
+int packet_drop_skb(struct bpf_raw_tracepoint_args *ctx)
+{
+	const void *skb = (const void *)ctx->args[0];
+	u64 dev = FIELD(u64, skb, OFF_SKB_DEV);
+	u32 reason = REASON(ctx);
+	struct tuple t;
+	u8 flags;
+
+#if defined(WANT_DROPS) && defined(HAVE_DROP_REASON)
+	if (!dev && drop_code(reason, TCP_FLAG_RST)) {
+		u64 dst = FIELD(u64, skb, OFF_SKB_REFDST) & SKB_DST_PTRMASK;
+
+		dev = dst ? FIELD(u64, dst, OFF_DST_DEV) : 0;
+		if (!dev || !tuple_of_packet(&t, skb, &flags))
+			return 0;
+		t.net = FIELD(u64, dev, OFF_DEV_NET);
+		packet_drop_event(&t, skb, flags, reason);
+		return 0;
+	}
+#endif
+	/* Anything else is why the packet did not come so far, "no socket" above all. */
+	if (reason != (u32)DROP_REASON_NOT_SPECIFIED || !dev || !tuple_of_packet(&t, skb, &flags))
+		return 0;
+	t.net = FIELD(u64, dev, OFF_DEV_NET);
+#ifdef WANT_TIMEWAITS
+	timewait_met(&t, flags);
+#endif
+	mini_met(&t, flags);
 	return 0;
 }

@@ -25,7 +25,7 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 #ifdef WANT_TIMEWAITS
 		/* No mini-socket, yet no RST and no TCP_LINGER2 below 0: tcp_time_wait() got no memory. */
 		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0)
-			carrier_event(r, &t, TIMEWAIT_OVERFLOW);
+			carrier_event(r, &t, 0, TIMEWAIT_OVERFLOW);
 #endif
 		record_step(r, TCP_CLOSE, now);
 		return END_NONE;
@@ -34,14 +34,14 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	r->flags |= F_TW;
 	if (mini_substate((const void *)tw) != TCP_FIN_WAIT2) {
 #ifdef WANT_TIMEWAITS
-		carrier_event(r, &t, TIMEWAIT_ENTERED);
+		carrier_event(r, &t, (const void *)tw, TIMEWAIT_ENTERED);
 #endif
 		record_step(r, TCP_TIME_WAIT, now);
 		return END_NONE;
 	}
 	r->flags |= F_TW_FIN_WAIT2;
 #ifdef WANT_TIMEWAITS
-	carrier_event(r, &t, TIMEWAIT_FIN_WAIT2);
+	carrier_event(r, &t, (const void *)tw, TIMEWAIT_FIN_WAIT2);
 #endif
 	key = tuple_key(&t);
 	slot = mini_take(key);

@@ -4,16 +4,23 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
 
 import pytest
 
 from tracetw.errors import BadInput
 from tracetw.event.record import Drop, EventKind, Timewait
+from tracetw.host.reconcile import WITH_EVENTS
+from tracetw.kernel.capability import HOOKS, WANTS
+from tracetw.kernel.plan import DROP_MACROS
 from tracetw.lab.catalogue import SCENARIOS
+from tracetw.lab.expect import EVERYTHING, KnownBy
 from tracetw.lab.host import SYSCTLS
 from tracetw.lab.laboratory import chosen
 from tracetw.lab.line import addressed
 from tracetw.lab.scenario import Scenario, as_lines
+from tracetw.lab.shows import BEHAVIOURS
 from tracetw.lab.wire import Segment, matches
 from tracetw.sink.event_document import event_name
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, VERDICT_INDEX
@@ -22,14 +29,22 @@ from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, V
 OTHER_SYSCTLS = {"tcp_rto_max_ms", "tcp_fastopen"}
 SEGMENT = Segment(0, "A>B", frozenset({"ACK"}), 0, 0, 0, 0, (1, 2))
 
-every = pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+# As expected of a kernel that shows everything, and of one that shows nothing.
+FULL = [scenario.on(EVERYTHING) for scenario in SCENARIOS]
+BARE = [scenario.on(frozenset()) for scenario in SCENARIOS]
+
+every = pytest.mark.parametrize(
+    "scenario",
+    [*FULL, *BARE],
+    ids=[scenario.name for scenario in FULL] + [f"{scenario.name}-bare" for scenario in BARE],
+)
 
 
 def expected_events() -> set[str]:
     """Events that some scenario wants to see at least once."""
     return {
         name
-        for scenario in SCENARIOS
+        for scenario in FULL
         for events in scenario.events.values()
         for name, wanted in events.items()
         if wanted != 0
@@ -55,6 +70,30 @@ def test_every_drop_event_has_a_scenario() -> None:
 
 def test_names_are_unique() -> None:
     assert [name for name, times in Counter(s.name for s in SCENARIOS).items() if times > 1] == []
+
+
+def dependences(value: object) -> Iterator[str]:
+    """Names of the facts on which an expectation depends."""
+    if isinstance(value, KnownBy):
+        yield value.shown
+        value = (value.expected, value.otherwise)
+    if isinstance(value, Mapping):
+        value = tuple(value.values())
+    if isinstance(value, tuple):
+        for entry in value:
+            yield from dependences(entry)
+
+
+def test_depends_on_facts_that_can_be_looked_at() -> None:
+    facts = {hook.program for hook in HOOKS} | {want.slug for want in WANTS} | set(BEHAVIOURS)
+    counters = {name for names in WITH_EVENTS.values() for name in names}
+    known = facts | counters | OTHER_SYSCTLS | set(DROP_MACROS.values())
+    for scenario in SCENARIOS:
+        assert set(dependences(tuple(vars_of(scenario)))) <= known, scenario.name
+
+
+def vars_of(scenario: Scenario) -> list[object]:
+    return [getattr(scenario, entry.name) for entry in fields(scenario)]
 
 
 @every

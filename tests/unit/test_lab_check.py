@@ -8,7 +8,18 @@ from typing import Any
 import pytest
 
 from tracetw.lab.check import check_events, check_lines, check_sums
-from tracetw.lab.expect import SOME, accepted, at_least, between, differences, one_of, path
+from tracetw.lab.expect import (
+    EVERYTHING,
+    SOME,
+    accepted,
+    at_least,
+    between,
+    differences,
+    known_by,
+    one_of,
+    path,
+    resolved,
+)
 from tracetw.lab.scenario import Differs
 
 
@@ -49,6 +60,18 @@ def test_holds(expected: object, actual: object) -> None:
 def test_names_the_place(expected: object, actual: object, says: str) -> None:
     (found,) = differences(expected, actual)
     assert says in found
+
+
+def test_what_a_kernel_does_not_show_is_expected_otherwise() -> None:
+    wanted = {"a": (known_by("x", {"b": known_by("y", 1, otherwise=2)}, otherwise=3),)}
+    assert resolved(wanted, EVERYTHING) == {"a": ({"b": 1},)}
+    assert resolved(wanted, frozenset({"x"})) == {"a": ({"b": 2},)}
+    assert resolved(wanted, frozenset()) == {"a": (3,)}
+
+
+def test_anything_may_be_absent() -> None:
+    wanted = resolved({"counter": known_by("counter", 1)}, frozenset())
+    assert differences(wanted, {}) == []
 
 
 def test_times_must_not_go_back() -> None:

@@ -65,6 +65,7 @@ class _Case:
     stats: Sequence[int]
     pending: int
     tw_at_birth: bool
+    hidden: Mapping[str, str]
 
     def counted(self, counter: str) -> int:
         return sum(_increase(self.attached, self.end, counter).values())
@@ -106,6 +107,7 @@ def reconcile(
     pending: int = 0,
     events: Collection[str] = (),
     tw_at_birth: bool = True,
+    hidden: Mapping[str, str] | None = None,
 ) -> list[Reconciled]:
     """Compares the kernel's counters with the tally.
 
@@ -119,12 +121,15 @@ def reconcile(
         events: kinds of single events that were asked for; they explain further counters.
         tw_at_birth: False where the kernel counts TIME_WAIT when it expires (before 6.0: its
             ``struct inet_timewait_sock`` has a member ``tw_kill``).
+        hidden: counter to what of it this kernel does not let a tracer see.
 
     Returns:
         One row for each counter. ``difference`` is ``kernel - explained``; ``reason`` is None when
         it is 0, and when nothing known accounts for all of it.
     """
-    case = _Case(before, attached, end, stopped or end, explained, stats, pending, tw_at_birth)
+    case = _Case(
+        before, attached, end, stopped or end, explained, stats, pending, tw_at_birth, hidden or {}
+    )
     names = [
         *ALWAYS,
         *(name for kind in WITH_EVENTS if kind in events for name in WITH_EVENTS[kind]),
@@ -205,6 +210,8 @@ def _reason(case: _Case, name: str, difference: int, by_netns: Mapping[int, int]
         )
     for cause, most in case.unseen(name).items():
         account.lack(cause, most)
+    if name in case.hidden:
+        account.lack(f"not shown by this kernel ({case.hidden[name]})", account.difference)
     return ", ".join(account.causes) if account.difference == 0 else None
 
 

@@ -140,11 +140,19 @@ WANTS = (
         "speed only",
     ),
     Want(
+        "HAVE_DROP_REASON",
+        # Linux kernel commit c504e5c2f964 ("net: skb: introduce kfree_skb_reason()") (in v5.17)
+        lambda btf: (btf.tracepoint_args("kfree_skb") or 0) > len(("skb", "location")),
+        "drop-reason",
+        "why the kernel dropped a packet",
+        "no drop events; late data after close() and a RST on FIN_WAIT2 are inferred",
+    ),
+    Want(
         "HAVE_RX_SK",
         lambda btf: (btf.tracepoint_args("kfree_skb") or 0) > len(("skb", "location", "reason")),
         "drop-socket",
         "the socket that a dropped packet met",
-        "its tuple is read from the packet",
+        "its tuple is read from the packet: drop events without owner, no stale-syn-reset",
     ),
     Want(
         "HAVE_RESET_REASON",

@@ -52,6 +52,8 @@ OFFSETS: dict[str, str | tuple[str, ...]] = {
     "OFF_SKB_CB": "sk_buff.cb",
     "OFF_SKB_HEAD": "sk_buff.head",
     "OFF_SKB_DEV": "sk_buff.dev",
+    "OFF_SKB_REFDST": "sk_buff._skb_refdst",
+    "OFF_DST_DEV": "dst_entry.dev",
     "OFF_SKB_PROTOCOL": "sk_buff.protocol",
     "OFF_SKB_NETWORK_HEADER": "sk_buff.network_header",
     "OFF_SKB_TRANSPORT_HEADER": "sk_buff.transport_header",

@@ -7,7 +7,7 @@ Pure: from facts to text. Nothing here talks to the kernel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from tracetw.errors import CannotTrace
 from tracetw.event.names import KernelNames
@@ -61,6 +61,7 @@ class Plan:
         events: single events wanted.
         tw_at_birth: the counter TW goes up when TIME_WAIT begins, not when it expires; known by
             ``inet_timewait_sock.tw_kill``, which only kernels have that count late (before v6.0).
+        hidden: counter of the kernel to what of it its tracepoints do not show.
     """
 
     hooks: tuple[Hook, ...]
@@ -73,6 +74,7 @@ class Plan:
     sizes: Sizes
     events: frozenset[str]
     tw_at_birth: bool = True
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def maps(self) -> list[str]:
@@ -183,11 +185,26 @@ def make_plan(
         sizes=sizes,
         events=events,
         tw_at_birth=not btf.has_field("inet_timewait_sock.tw_kill"),
+        hidden=_hidden(have, names),
     )
+
+
+def _hidden(have: frozenset[str], names: KernelNames) -> dict[str, str]:
+    """Counters that cannot add up on this kernel, and why."""
+    found = {}
+    if "HAVE_RESET_REASON" not in have:
+        found["OutRsts"] = "resets without a full socket"
+    if names.drop_reason("TCP_RFC7323_TW_PAWS") < 0:
+        found["PAWSEstab"] = "PAWS on TIME_WAIT"
+    if names.drop_reason("TCP_INVALID_SYN") < 0:
+        drops = ("PAWSEstab", "PAWSTimewait", "PAWSActive", "TCPChallengeACK", "TCPSYNChallenge")
+        found |= dict.fromkeys(drops, "why it drops a packet")
+    return found
 
 
 # Numbers of drop reasons differ from kernel to kernel; -1 where there is none matches nothing.
 DROP_MACROS = {
+    "DROP_REASON_NOT_SPECIFIED": "NOT_SPECIFIED",
     "DROP_REASON_INVALID_SYN": "TCP_INVALID_SYN",
     "DROP_REASON_RESET": "TCP_RESET",
     "DROP_REASON_INVALID_SEQUENCE": "TCP_INVALID_SEQUENCE",

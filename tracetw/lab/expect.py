@@ -121,7 +121,7 @@ def differences(expected: Expected, actual: Any, where: str = "") -> list[str]: 
         for name, value in expected.items():
             place = f"{where}.{name}".lstrip(".")
             if name not in actual:
-                found.append(f"{place}: absent")
+                found += [] if value is ANYTHING else [f"{place}: absent"]
             else:
                 found += differences(value, actual[name], place)
         return found

@@ -16,6 +16,7 @@ from tracetw.lab.line import ALWAYS, addressed
 from tracetw.lab.outcome import ENDS, Job, Kind, Outcome
 from tracetw.lab.polling import PERIOD_S, STOP, patient
 from tracetw.lab.scenario import Expectation, as_lines
+from tracetw.lab.shows import TW_AT_BIRTH, shown
 from tracetw.lab.topology import Net
 from tracetw.lab.tracer import Line, Tracer
 
@@ -45,7 +46,7 @@ def collect(tracer: Tracer, job: Job, net: Net, outcome: Outcome) -> None:
         missing = partial(_missing_events, tracer, net, letter, wanted)
         outcome.add(Kind.EVENTS, _settled(missing, LINES_DEADLINE_S * patience))
         outcome.events[letter] = _events(tracer, net, letter)
-        summed = outcome.lines[letter], outcome.counters.get(letter, {})
+        summed = outcome.lines[letter], _adding_up(outcome.counters.get(letter, {}))
         outcome.add(Kind.SUMS, check_sums(letter, *summed, scenario.differs.get(letter, {})))
 
 
@@ -69,6 +70,13 @@ def _events(tracer: Tracer, net: Net, letter: str) -> list[Line]:
     netns = net.hosts[letter].netns
     timewaits = tracer.select(kind="timewait", netns=netns)
     return timewaits + tracer.select(kind="drop", netns=netns)
+
+
+def _adding_up(counters: Mapping[str, int]) -> Mapping[str, int]:
+    """Without what this kernel counts when nobody waits for it any longer: at the end of TIME_WAIT."""
+    if TW_AT_BIRTH in shown():
+        return counters
+    return {name: value for name, value in counters.items() if name != "TW"}
 
 
 def _miscounted(

@@ -31,6 +31,7 @@ __all__ = [
     "QUIET",
     "Expectation",
     "addressed",
+    "born",
     "client",
     "connected",
     "first",
@@ -141,6 +142,11 @@ def timed_out(verdict: str, **more: object) -> Expectation:
         "error": "ETIMEDOUT",
         **more,
     }
+
+
+def born(number: int) -> Any:  # noqa: ANN401 (stands for any value)
+    """TW when so many TIME_WAITs have begun and none has expired."""
+    return known_by("tw-at-birth", number, otherwise=0)
 
 
 def sent_by_us(verdict: str, *reasons: str) -> Any:  # noqa: ANN401 (stands for any value)

@@ -235,6 +235,7 @@ class _Trace:
             pending=unfinished,
             events=self._options.events,
             tw_at_birth=self._session.plan.tw_at_birth,
+            hidden=self._session.plan.hidden,
         )
 
 

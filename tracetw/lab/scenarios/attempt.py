@@ -14,7 +14,7 @@ from pathlib import Path
 from tracetw.lab.expect import SOME, at_least, one_of, path
 from tracetw.lab.fault import SYNS
 from tracetw.lab.host import reserved
-from tracetw.lab.line import client, got_reset, sent_reset, server, timed_out
+from tracetw.lab.line import born, client, got_reset, sent_reset, server, timed_out
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import abort
@@ -225,7 +225,7 @@ SCENARIOS = (
             "B>A FIN": at_least(1),
             "RST": 0,
         },
-        counters={"b": {"TW": 1, "TCPFastOpenPassive": 1}},
+        counters={"b": {"TW": born(1), "TCPFastOpenPassive": 1}},
         seconds=5,
     ),
     Scenario(

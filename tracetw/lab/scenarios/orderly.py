@@ -8,7 +8,7 @@ import socket
 from tracetw.lab.expect import accepted, at_least
 from tracetw.lab.fault import FINS, PURE_ACKS, held
 from tracetw.lab.host import PORT
-from tracetw.lab.line import client, connected, first, second, server, simultaneous
+from tracetw.lab.line import born, client, connected, first, second, server, simultaneous
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import close_in_turn, talk
@@ -135,7 +135,7 @@ SCENARIOS = (
         wire=ONE_FIN_EACH,
         order=FOUR_FROM_A,
         counters={
-            "a": {"TW": 1, "OutRsts": 0, "EstabResets": 0},
+            "a": {"TW": born(1), "OutRsts": 0, "EstabResets": 0},
             "b": {"TW": 0, "OutRsts": 0, "EstabResets": 0},
         },
     ),
@@ -149,7 +149,7 @@ SCENARIOS = (
         events={"a": {"entered": 0}, "b": {"entered": 1}},
         wire=ONE_FIN_EACH,
         order=FOUR_FROM_B,
-        counters={"a": {"TW": 0, "OutRsts": 0}, "b": {"TW": 1, "OutRsts": 0}},
+        counters={"a": {"TW": 0, "OutRsts": 0}, "b": {"TW": born(1), "OutRsts": 0}},
     ),
     Scenario(
         name="v4-mapped-server",
@@ -159,7 +159,7 @@ SCENARIOS = (
         b=server(**second("fin-4", states=accepted(*PASSIVE))),
         wire=ONE_FIN_EACH,
         order=FOUR_FROM_A,
-        counters={"a": {"TW": 1}},
+        counters={"a": {"TW": born(1)}},
     ),
     Scenario(
         name="three-segments",
@@ -172,7 +172,7 @@ SCENARIOS = (
         events={"a": {"fin-wait2": 0, "entered": 1}},
         wire={**ONE_FIN_EACH, "B>A PURE": 1},
         order=("A>B DATA", "B>A PURE", "A>B FIN", "B>A FIN ACK", "A>B PURE"),
-        counters={"a": {"TW": 1}, "b": {"TW": 0, "OutSegs": HELLO_ACKED + 1}},
+        counters={"a": {"TW": born(1)}, "b": {"TW": 0, "OutSegs": HELLO_ACKED + 1}},
     ),
     Scenario(
         name="four-segments-quick-ack",
@@ -184,7 +184,7 @@ SCENARIOS = (
         events={"a": {"entered": 1}},
         wire={**ONE_FIN_EACH, "B>A PURE": 2},
         order=FOUR_FROM_A,
-        counters={"a": {"TW": 1}, "b": {"TW": 0, "OutSegs": HELLO_ACKED + 2}},
+        counters={"a": {"TW": born(1)}, "b": {"TW": 0, "OutSegs": HELLO_ACKED + 2}},
     ),
     Scenario(
         name="simultaneous-close",
@@ -196,7 +196,7 @@ SCENARIOS = (
         b=server(**simultaneous(states=accepted(*SIMULTANEOUS), retransmits={})),
         events={"a": {"entered": 1}, "b": {"entered": 1}},
         wire={"A>B FIN": at_least(1), "B>A FIN": at_least(1), "RST": 0},
-        counters={"a": {"TW": 1, "OutRsts": 0}, "b": {"TW": 1, "OutRsts": 0}},
+        counters={"a": {"TW": born(1), "OutRsts": 0}, "b": {"TW": born(1), "OutRsts": 0}},
     ),
     Scenario(
         name="half-close",
@@ -208,7 +208,7 @@ SCENARIOS = (
         events={"a": {"entered": 1}},
         wire=ONE_FIN_EACH,
         order=("A>B FIN", "B>A DATA", "B>A FIN", "A>B PURE"),
-        counters={"a": {"TW": 1, "OutRsts": 0, "TCPAbortOnData": 0}},
+        counters={"a": {"TW": born(1), "OutRsts": 0, "TCPAbortOnData": 0}},
     ),
     Scenario(
         name="fin-lost-once",
@@ -220,7 +220,7 @@ SCENARIOS = (
         events={"a": {"entered": 1}},
         wire={"A>B FIN": at_least(2), "B>A FIN": 1, "RST": 0},
         order=("A>B FIN", "A>B FIN", "B>A PURE", "B>A FIN", "A>B PURE"),
-        counters={"a": {"TW": 1, "RetransSegs": at_least(1)}},
+        counters={"a": {"TW": born(1), "RetransSegs": at_least(1)}},
         seconds=0.8,
     ),
     Scenario(
@@ -234,7 +234,7 @@ SCENARIOS = (
         events={"a": {"entered": 1, "reacked": at_least(1)}},
         wire={"A>B FIN": 1, "B>A FIN": at_least(2), "RST": 0},
         order=("A>B FIN", "B>A FIN", "A>B PURE", "B>A FIN", "A>B PURE"),
-        counters={"a": {"TW": 1}, "b": {"RetransSegs": at_least(1)}},
+        counters={"a": {"TW": born(1)}, "b": {"RetransSegs": at_least(1)}},
         seconds=0.8,
     ),
 )

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from tracetw.lab.expect import SOME, accepted, one_of
-from tracetw.lab.line import client, connected, got_reset, server
+from tracetw.lab.line import born, client, connected, got_reset, server
 from tracetw.lab.polling import eventually
 from tracetw.lab.scenario import Expectation, Play, Scenario
 from tracetw.lab.scenarios.moves import abort, meet_nobody, serve
@@ -186,7 +186,7 @@ SCENARIOS = (
         b=server(verdict="orderly", first_close="local", owner_from="close"),
         wire={"B>A FIN": 1, "A>B FIN": 1, "RST": 0},
         order=("B>A FIN", "A>B FIN", "B>A PURE"),
-        counters={"b": {"TW": 1}},
+        counters={"b": {"TW": born(1)}},
     ),
     reset_by_a(
         "passed-to-child-and-reset",

@@ -13,7 +13,7 @@ from typing import Any
 
 from tracetw.lab import cgroup
 from tracetw.lab.expect import accepted
-from tracetw.lab.line import QUIET, client, connected, got_reset, sent_reset, server
+from tracetw.lab.line import QUIET, born, client, connected, got_reset, sent_reset, server
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.process import Actor
 from tracetw.lab.scenario import Expectation, Play, Scenario
@@ -49,7 +49,7 @@ SURVIVES = server(
 )
 ON_THE_WIRE = {"A>B FIN": 1, "B>A FIN": 1, "RST": 0}
 IN_ORDER = ("A>B FIN", "B>A PURE", "B>A FIN", "A>B PURE")
-COUNTED = {"a": {"TW": 1, "OutRsts": 0}}
+COUNTED = {"a": {"TW": born(1), "OutRsts": 0}}
 UNREAD_COUNTED = {"a": {"OutRsts": 1, "TCPAbortOnClose": 1}}
 UNREAD_ON_THE_WIRE = {"A>B RST ACK": 1, "FIN": 0}
 UNREAD = sent_reset("abort-unread", "TCP_ABORT_ON_CLOSE", states=connected("CLOSE"))

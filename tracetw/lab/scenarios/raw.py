@@ -7,9 +7,9 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from tracetw.lab.expect import accepted, at_least
+from tracetw.lab.expect import accepted, at_least, known_by
 from tracetw.lab.fault import PURE_ACKS
-from tracetw.lab.line import LEFT_BEHIND, client, connected, first, got_reset, second, server
+from tracetw.lab.line import LEFT_BEHIND, born, client, connected, first, got_reset, second, server
 from tracetw.lab.peer import Peer
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenario import Scenario
@@ -17,9 +17,10 @@ from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk
 from tracetw.lab.scenarios.reuse import (
     LOCAL,
     LONG_AGO,
+    PAWS_IN_TIME_WAIT,
     STRAY,
+    TW_PAWS,
     leave_time_wait,
-    no_paws_of_time_wait,
 )
 from tracetw.lab.topology import Link, Net
 
@@ -131,6 +132,14 @@ def reboot_and_reconnect(net: Net) -> None:
     close(net, Link(end, accepted_end, link.listener))
 
 
+def refused(reason: str) -> Any:  # noqa: ANN401 (an event of which more or less is known)
+    """B drops a packet for this reason: once with its socket, without it, or never seen."""
+    seen = known_by(
+        "drop-socket", {"role": "server", "reason": reason}, otherwise={"reason": reason}
+    )
+    return known_by(reason, seen, otherwise=0)
+
+
 CLOSED: Mapping[str, Any] = {
     "a": client(**first("fin-4")),
     "b": server(**second("fin-4")),
@@ -144,7 +153,7 @@ SCENARIOS = (
         play=challenge,
         families=(4, 6),
         **CLOSED,
-        events={"b": {"challenge-ack": {"role": "server", "reason": "TCP_RESET"}}},
+        events={"b": {"challenge-ack": refused("TCP_RESET")}},
         wire={"A>B RST !ACK": 1, "B>A RST": 0, "B>A FIN": 1},
         order=("A>B RST", "B>A PURE", "A>B DATA", "A>B FIN"),
         counters={"b": {"TCPChallengeACK": 1, "EstabResets": 0}},
@@ -155,7 +164,12 @@ SCENARIOS = (
         play=miss_the_window,
         families=(4, 6),
         **CLOSED,
-        events={"b": {"out-of-window-reset": 2, "challenge-ack": 0}},
+        events={
+            "b": {
+                "out-of-window-reset": known_by("TCP_INVALID_SEQUENCE", 2, otherwise=0),
+                "challenge-ack": 0,
+            }
+        },
         wire={"A>B RST !ACK": 2, "B>A RST": 0, "B>A FIN": 1},
         order=("A>B RST", "A>B RST", "A>B DATA", "A>B FIN"),
         counters={"b": {"TCPChallengeACK": 0, "EstabResets": 0}},
@@ -178,7 +192,7 @@ SCENARIOS = (
         play=repeat_old_data,
         families=(4, 6),
         **CLOSED,
-        events={"b": {"paws": 1}},
+        events={"b": {"paws": refused("TCP_RFC7323_PAWS")}},
         wire={"A>B DATA": 3, "RST": 0, "B>A FIN": 1},
         counters={"b": {"PAWSEstab": 1}},
     ),
@@ -191,7 +205,7 @@ SCENARIOS = (
         events={"a": {"entered": 1, "killed-by-reset": LOCAL, "expired": 0}},
         wire={"B>A RST !ACK": 1, "A>B RST": 0},
         order=("A>B FIN", "B>A FIN", "A>B PURE", "B>A RST"),
-        counters={"a": {"TW": 1}},
+        counters={"a": {"TW": born(1)}},
     ),
     Scenario(
         name="time-wait-survives-reset",
@@ -203,7 +217,7 @@ SCENARIOS = (
         events={"a": {"entered": 1, "killed-by-reset": 0}},
         wire={"B>A RST !ACK": 1, "A>B RST": 0},
         order=("A>B FIN", "B>A FIN", "A>B PURE", "B>A RST"),
-        counters={"a": {"TW": 1}},
+        counters={"a": {"TW": born(1)}},
     ),
     Scenario(
         name="time-wait-killed-by-old-segment",
@@ -215,7 +229,7 @@ SCENARIOS = (
         events={"a": {"entered": 1, "killed-by-reset": LOCAL}},
         wire={"B>A RST !ACK": 1, "A>B RST": 0},
         order=("B>A FIN", "A>B PURE", "B>A DATA", "A>B PURE", "B>A RST"),
-        counters={"a": {"TW": 1}, "b": {"OutRsts": 1}},
+        counters={"a": {"TW": born(1)}, "b": {"OutRsts": 1}},
     ),
     Scenario(
         name="old-timestamp-time-wait",
@@ -225,12 +239,14 @@ SCENARIOS = (
         families=(4, 6),
         **CLOSED,
         events={
-            "a": {"entered": 1, "paws-timewait": {**LOCAL, "reason": "TCP_RFC7323_TW_PAWS"}},
+            "a": {
+                "entered": 1,
+                "paws-timewait": known_by(TW_PAWS, {**LOCAL, "reason": TW_PAWS}, otherwise=0),
+            },
         },
         wire={"B>A DATA": 2, "RST": 0},
         order=("B>A FIN", "A>B PURE", "B>A DATA", "A>B PURE"),
-        counters={"a": {"TW": 1, "PAWSTimewait": 1}},
-        needs=no_paws_of_time_wait,
+        counters={"a": {"TW": born(1), **PAWS_IN_TIME_WAIT}},
     ),
     Scenario(
         name="rebooted-peer-reconnects",
@@ -243,10 +259,14 @@ SCENARIOS = (
             client(**{**first("fin-4"), "retransmits": {"total": at_least(1), "fin": 0}}),
         ),
         b=(
-            server(**got_reset("stale-syn-reset", ack=False, states=accepted("CLOSE"))),
+            known_by(
+                "drop-socket",
+                server(**got_reset("stale-syn-reset", ack=False, states=accepted("CLOSE"))),
+                otherwise=server(**LEFT_BEHIND),
+            ),
             server(**second("fin-4")),
         ),
-        events={"b": {"challenge-ack": {"role": "server", "reason": "TCP_INVALID_SYN"}}},
+        events={"b": {"challenge-ack": refused("TCP_INVALID_SYN")}},
         wire={"A>B SYN": 3, "A>B RST !ACK": 1, "B>A RST": 0},
         order=("A>B SYN", "A>B SYN", "B>A PURE", "A>B RST", "A>B SYN", "B>A SYN ACK", "A>B FIN"),
         counters={

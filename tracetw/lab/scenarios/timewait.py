@@ -7,7 +7,7 @@ from functools import partial
 
 from tracetw.lab.expect import SOME, at_least
 from tracetw.lab.host import PORT
-from tracetw.lab.line import client, connected, first, got_reset, second, server
+from tracetw.lab.line import born, client, connected, first, got_reset, second, server
 from tracetw.lab.polling import eventually
 from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import close_in_turn
@@ -93,7 +93,7 @@ SCENARIOS = (
             "b": {"entered": 0, "fin-wait2": 0},
         },
         wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
-        counters={"a": {"TW": 1}, "b": {"TW": 0}},
+        counters={"a": {"TW": born(1)}, "b": {"TW": 0}},
     ),
     Scenario(
         name="time-wait-expires",
@@ -117,7 +117,7 @@ SCENARIOS = (
         b=(server(**{**first("fin-4"), "form": SOME}),) * MANY,
         events={"a": {"entered": 0}, "b": {"entered": MANY}},
         wire={"B>A FIN": MANY, "A>B FIN": MANY, "RST": 0},
-        counters={"a": {"TW": 0}, "b": {"TW": MANY}},
+        counters={"a": {"TW": 0}, "b": {"TW": born(MANY)}},
     ),
     Scenario(
         name="time-wait-overflow-fin-wait2",
