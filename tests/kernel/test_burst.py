@@ -22,15 +22,18 @@ import pytest
 from scripts.bench_lib.closes import Closes, read_closes
 from scripts.bench_lib.namespace import Namespace
 from scripts.bench_lib.storm import Storm
+from tracetw.lab.polling import patient
 from tracetw.lab.tracer import environment
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 
 COMMAND = (sys.executable, "-m", "tracetw", "trace", "-o", "json")
-BURST = 200_000
+# As many as are made in the same time: fewer where everything takes longer.
+BURST = 200_000 // round(patient(1))
 UNANNOUNCED = 5
-LONG = 300_000
-SMALL = 5_000
+# To outlast the start of a tracer.
+LONG = min(300_000, 4 * 300_000 // round(patient(1)))
+SMALL = 5_000 // round(patient(1))
 TRACERS = 10
 READY_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 120.0
@@ -61,14 +64,14 @@ class FileTracer:
             os.close(told)
 
     def wait_ready(self) -> None:
-        readable = select.select([self._ready], [], [], READY_DEADLINE_S)[0]
+        readable = select.select([self._ready], [], [], patient(READY_DEADLINE_S))[0]
         assert readable, "not ready in time"
         assert os.read(self._ready, 1), self._errors.read_text()
 
     def stop(self, namespace: Namespace, lost: int = 0) -> Closes:
         """End it as Ctrl-C would; what it reported of the namespace. No more than ``lost`` may be."""
         self.process.send_signal(signal.SIGINT)
-        status = self.process.wait(STOP_DEADLINE_S)
+        status = self.process.wait(patient(STOP_DEADLINE_S))
         assert status == 0, f"exit {status}: {self._errors.read_text()}"
         found = read_closes(self.output, namespace.inode)
         assert found.summary is not None, "no summary at the end"

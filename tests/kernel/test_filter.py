@@ -14,7 +14,7 @@ import pytest
 
 from tracetw.lab.cable import networks
 from tracetw.lab.cgroup import joined
-from tracetw.lab.polling import eventually
+from tracetw.lab.polling import eventually, patient
 from tracetw.lab.process import Actor
 from tracetw.lab.topology import Net
 from tracetw.lab.tracer import Tracer
@@ -23,7 +23,8 @@ from tracetw.lab.tracer import Tracer
 End: TypeAlias = tuple[str, int]
 
 QUICK, SIX, RESET, LONG = 7001, 7002, 7003, 7004
-LONG_S = 0.7
+LONG_S = patient(0.7)
+LESS_MS = round(patient(500))
 ALL = {(host, port) for host in "ab" for port in (QUICK, SIX, RESET, LONG)}
 
 
@@ -72,7 +73,7 @@ CASES: dict[str, tuple[Options, set[End]]] = {
         ends(RESET),
     ),
     "abnormal": (lambda _: ["--abnormal"], ends(RESET)),
-    "min-duration": (lambda _: ["--min-duration", "500ms"], ends(LONG)),
+    "min-duration": (lambda _: ["--min-duration", f"{LESS_MS}ms"], ends(LONG)),
     "both": (lambda cast: ["--port", "7003", "--netns", cast.pair.a.name], {("a", RESET)}),
 }
 

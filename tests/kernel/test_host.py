@@ -24,7 +24,7 @@ from tracetw.host.counters import COUNTERS, snapshot
 from tracetw.host.listeners import Listeners
 from tracetw.host.netns import Netns, Runner
 from tracetw.host.privileges import ENTER_NAMESPACES, READ_PROCESSES
-from tracetw.lab.polling import eventually
+from tracetw.lab.polling import eventually, patient
 
 pytestmark = pytest.mark.kernel
 
@@ -34,7 +34,7 @@ _Pair = tuple[socket.socket, socket.socket]
 
 
 def _ip(*arguments: str) -> None:
-    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=30)
+    subprocess.run(["ip", *arguments], check=True, capture_output=True, timeout=patient(30))
 
 
 @contextmanager
@@ -91,7 +91,7 @@ def test_a_process_gives_a_namespace_its_pid() -> None:
         assert (found.pid, found.name) == (child.pid, None)
         assert inode in snapshot([inode])
     finally:
-        child.communicate(timeout=_DEADLINE_S)
+        child.communicate(timeout=patient(_DEADLINE_S))
     assert inode not in netns.find()
     assert snapshot([inode]) == {}
 
@@ -359,9 +359,9 @@ def test_a_foreign_listener_is_found_without_the_right_to_enter() -> None:
             check=True,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=patient(30),
         )
-        server.communicate("\n", timeout=_DEADLINE_S)
+        server.communicate("\n", timeout=patient(_DEADLINE_S))
     assert json.loads(done.stdout)[0] == server.pid
 
 
@@ -398,9 +398,9 @@ def test_drop_keeps_what_was_asked_and_nothing_else(
             check=True,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=patient(30),
         )
-        other.communicate(timeout=_DEADLINE_S)
+        other.communicate(timeout=patient(_DEADLINE_S))
     before, after, held, readable, status, uid = json.loads(done.stdout)
     assert set(after) == set(held) == kept
     assert kept < set(before)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tracetw.lab.polling import eventually
+from tracetw.lab.polling import eventually, patient
 from tracetw.lab.tracer import COMMAND, environment
 from tracetw.lab.wire import read
 
@@ -23,7 +23,7 @@ def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
         [*COMMAND, "lab", *arguments],
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=patient(100),
         env=environment(),
         check=False,
     )
@@ -90,7 +90,7 @@ def test_interrupted_it_leaves_nothing_behind(number: int) -> None:
     ) as process:
         eventually(lambda: len(namespaces(process.pid)) >= 6)
         process.send_signal(number)
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=patient(30))
     assert process.returncode == 1
     assert "stopped" in errors
     assert "Traceback" not in errors

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tracetw.lab.polling import patient
 from tracetw.lab.tracer import COMMAND, environment
 
 CONNECTION = """
@@ -30,7 +31,7 @@ def packetdrill(
         [*COMMAND, "lab", "packetdrill", *arguments],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=patient(60),
         env=environment() | {"PATH": search},
         check=False,
     )

@@ -29,13 +29,13 @@ from tracetw.kernel.capability import WANTS
 from tracetw.kernel.loader import load
 from tracetw.kernel.plan import EVENTS, Plan, Sizes, make_plan
 from tracetw.kernel.session import Session
-from tracetw.lab.polling import eventually
+from tracetw.lab.polling import eventually, patient
 from tracetw.trace.passes import passes
 from tracetw.trace.source import Source
 
 # The verifier stops at a million (BPF_COMPLEXITY_LIMIT_INSNS).
 MOST_VERIFIED = 500_000
-BURST = 20_000
+BURST = 20_000 // round(patient(1))
 SMALL = Sizes(
     conn_slots=1 << 12,
     closing_slots=1 << 10,

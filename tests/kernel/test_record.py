@@ -26,7 +26,7 @@ from tracetw.errors import BadInput
 from tracetw.event.record import Stat
 from tracetw.host.reconcile import reconcile
 from tracetw.host.tally import Tally
-from tracetw.lab.polling import eventually
+from tracetw.lab.polling import eventually, patient
 from tracetw.lab.topology import Net
 from tracetw.lab.tracer import COMMAND, environment
 from tracetw.recording.facts import Harm
@@ -56,7 +56,7 @@ class Recorder:
     def stop(self, status: int = 0) -> str:
         """As Ctrl-C would; what it said."""
         self.process.send_signal(signal.SIGINT)
-        assert self.process.wait(END_S) == status, self.said()
+        assert self.process.wait(patient(END_S)) == status, self.said()
         assert "lost: nothing" in self.said()
         return self.said()
 
@@ -71,7 +71,7 @@ def recorder(folder: Path, *arguments: str) -> Iterator[Recorder]:
         os.close(told)
         run = Recorder(process, errors)
         try:
-            assert select.select([ready], [], [], READY_S)[0]
+            assert select.select([ready], [], [], patient(READY_S))[0]
             assert os.read(ready, 1), run.said()
             yield run
         finally:
@@ -181,7 +181,7 @@ def test_a_command_is_recorded_and_its_status_returned(tmp_path: Path) -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=END_S,
+        timeout=patient(END_S),
         check=False,
     )
     assert done.returncode == 5, done.stderr
@@ -196,11 +196,11 @@ def test_killed_it_has_what_was_safe(pair: Net, tmp_path: Path) -> None:
         safe = 0
         begun = time.monotonic()
         ends: list[float] = []
-        while time.monotonic() < begun + SAFE_S + 1.0:
+        while time.monotonic() < begun + patient(SAFE_S) + 1.0:
             reset_once(pair)
             ends.append(time.monotonic())
         run.process.kill()
-        safe = sum(end < time.monotonic() - SAFE_S for end in ends)
+        safe = sum(end < time.monotonic() - patient(SAFE_S) for end in ends)
         run.process.wait()
     assert safe > 0
     recording = read(tmp_path)
@@ -290,7 +290,7 @@ def test_what_cannot_be_is_said(arguments: tuple[str, ...], says: str, tmp_path:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=END_S,
+        timeout=patient(END_S),
         check=False,
     )
     assert done.returncode == 2

@@ -18,7 +18,7 @@ import pytest
 
 from tests.kernel.kit.bpf_ids import alive, held_by
 from tracetw.lab.expect import SOME, at_least, differences
-from tracetw.lab.polling import eventually
+from tracetw.lab.polling import eventually, patient
 from tracetw.lab.topology import Net
 from tracetw.lab.tracer import COMMAND, ROOT, Tracer, environment
 
@@ -69,7 +69,7 @@ def trace(*arguments: str) -> subprocess.CompletedProcess[str]:
         [*COMMAND, "trace", *arguments],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=patient(20),
         env=environment(),
         check=False,
     )
@@ -195,7 +195,7 @@ def test_small_and_quick(pair: Net, capsys: pytest.CaptureFixture[str]) -> None:
         mapped = Path(f"/proc/{tracer.process.pid}/maps").read_text()
     with capsys.disabled():
         print(f" [ready in {tracer.ready_s:.2f} s, {resident_kb / 1024:.1f} MB resident] ", end="")
-    assert tracer.ready_s < READY_S
+    assert tracer.ready_s < patient(READY_S)
     assert resident_kb < RESIDENT_KB
     assert "LLVM" not in mapped
     assert "libbcc.so" not in mapped
@@ -328,7 +328,7 @@ def test_not_root() -> None:
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=patient(20),
         check=False,
     )
     assert done.returncode == 3, done.stderr
