@@ -21,8 +21,10 @@ from tracetw.cli import main
 from tracetw.event import record
 from tracetw.event.record import CLOSE_SIZE, Drop, EventKind, Timewait
 from tracetw.host.reconcile import Reconciled
+from tracetw.kernel.capability import WANTS
 from tracetw.kernel.plan import Sizes
 from tracetw.lab.catalogue import BY_NAME
+from tracetw.lab.shows import BEHAVIOURS
 from tracetw.report.disagree import DISAGREEMENTS
 from tracetw.report.kinds import KINDS
 from tracetw.sink.batch import Closes, Events, Loss, Summary
@@ -59,6 +61,8 @@ WORDS = (
     | set(BY_NAME)
     | {disagreement.name for disagreement in DISAGREEMENTS}
     | {kind.name for kind in KINDS}
+    | {want.slug for want in WANTS}
+    | set(BEHAVIOURS)
 )
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")
