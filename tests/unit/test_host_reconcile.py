@@ -154,6 +154,16 @@ def test_events_bring_their_counters() -> None:
     assert "TWRecycled" in run({A: counters()}, end, explained, events=("timewait", "transition"))
 
 
+def test_what_the_kernel_does_not_show_may_be_more_not_less() -> None:
+    hidden = {"OutRsts": "resets without a full socket"}
+    more = run({A: counters()}, {A: counters(OutRsts=3)}, {HOST: {"OutRsts": 1}}, hidden=hidden)
+    assert more["OutRsts"]["reason"] == (
+        "not shown by this kernel (resets without a full socket): 2"
+    )
+    less = run({A: counters()}, {A: counters(OutRsts=1)}, {HOST: {"OutRsts": 3}}, hidden=hidden)
+    assert less["OutRsts"]["reason"] is None
+
+
 def test_one_paws_counter_for_both_on_older_kernels() -> None:
     end = {A: {name: value for name, value in counters(PAWSEstab=3).items()
                if name != "PAWSTimewait"}}  # fmt: skip

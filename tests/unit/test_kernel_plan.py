@@ -194,6 +194,11 @@ def test_without_both_one_is_told_as_absent(btf: Btf) -> None:
     assert [hook.program for hook in plan.absent] == ["packet_drop"]
 
 
+def test_what_a_kernel_does_not_show_cannot_add_up(btf: Btf) -> None:
+    hidden = make_plan(btf, 250, without=frozenset({"reset-reason"})).hidden
+    assert hidden["OutRsts"] == "resets without a full socket"
+
+
 def test_the_survey_lists_each_hook_and_fact_once(btf: Btf) -> None:
     rows = survey(btf)
     slugs = [row.slug for row in rows]
