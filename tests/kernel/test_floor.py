@@ -25,6 +25,7 @@ from tracetw.kernel.loader import load
 from tracetw.kernel.plan import Sizes, make_plan
 from tracetw.kernel.session import Session
 from tracetw.lab.polling import eventually
+from tracetw.lab.shows import shown
 from tracetw.lab.topology import Link, Net
 from tracetw.trace.source import Source
 from tracetw.verdict.judge import judge
@@ -143,6 +144,12 @@ WEAKER: dict[str, dict[Place, str]] = {
     },
     "timer_expire": {("fin_wait2_timeout", "a"): UNDETERMINED},
 }
+# Late data has two witnesses: the reset of the mini-socket, where the kernel announces that (6.10),
+# and what became of the mini-socket, where a packet does not say which one it met.
+if "packet_drop_skb" in shown():
+    del WEAKER["reset_sent"]["late_data", "a"]
+if "reset-reason" not in shown():
+    WEAKER["packet_drop packet_drop_skb"]["late_data", "a"] = UNDETERMINED
 # packet_drop needs drop-socket, so both go together; packet_drop_skb is used only without it.
 VARIANTS = {
     "nothing": frozenset[str](),
