@@ -25,6 +25,7 @@ from tracetw.host.listeners import Listeners
 from tracetw.host.netns import Netns, Runner
 from tracetw.host.privileges import ENTER_NAMESPACES, READ_PROCESSES
 from tracetw.lab.polling import eventually, patient
+from tracetw.lab.shows import TW_AT_BIRTH, shown
 
 pytestmark = pytest.mark.kernel
 
@@ -212,6 +213,8 @@ def _four_way_short(client: socket.socket, server: socket.socket) -> None:
 def test_the_kernel_counts_as_the_tally_believes(
     ns: Netns, play: Callable[[socket.socket, socket.socket], None], expected: dict[str, int]
 ) -> None:
+    if TW_AT_BIRTH not in shown():  # then after 60 s, or never
+        expected = {name: value for name, value in expected.items() if name != "TW"}
     with netns.inside(ns) as run:
         play(*_connection(run))
     eventually(lambda: sum(_counts(ns).values()) >= sum(expected.values()))
