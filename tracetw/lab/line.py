@@ -37,6 +37,7 @@ __all__ = [
     "first",
     "got_reset",
     "limit",
+    "refused",
     "second",
     "sent_by_us",
     "sent_reset",
@@ -147,6 +148,14 @@ def timed_out(verdict: str, **more: object) -> Expectation:
 def born(number: int) -> Any:  # noqa: ANN401 (stands for any value)
     """TW when so many TIME_WAITs have begun and none has expired."""
     return known_by("tw-at-birth", number, otherwise=0)
+
+
+def refused(reason: str) -> Any:  # noqa: ANN401 (an event of which more or less is known)
+    """A packet is dropped for this reason: once with its socket, without it, or never seen."""
+    seen = known_by(
+        "drop-socket", {"role": "server", "reason": reason}, otherwise={"reason": reason}
+    )
+    return known_by(reason, seen, otherwise=0)
 
 
 def sent_by_us(verdict: str, *reasons: str) -> Any:  # noqa: ANN401 (stands for any value)

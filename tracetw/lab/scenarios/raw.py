@@ -9,7 +9,17 @@ from typing import Any
 
 from tracetw.lab.expect import accepted, at_least, known_by
 from tracetw.lab.fault import PURE_ACKS
-from tracetw.lab.line import LEFT_BEHIND, born, client, connected, first, got_reset, second, server
+from tracetw.lab.line import (
+    LEFT_BEHIND,
+    born,
+    client,
+    connected,
+    first,
+    got_reset,
+    refused,
+    second,
+    server,
+)
 from tracetw.lab.peer import Peer
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenario import Scenario
@@ -130,14 +140,6 @@ def reboot_and_reconnect(net: Net) -> None:
     accepted_end = net.keep(link.listener.accept()[0])
     accepted_end.settimeout(end.gettimeout())
     close(net, Link(end, accepted_end, link.listener))
-
-
-def refused(reason: str) -> Any:  # noqa: ANN401 (an event of which more or less is known)
-    """B drops a packet for this reason: once with its socket, without it, or never seen."""
-    seen = known_by(
-        "drop-socket", {"role": "server", "reason": reason}, otherwise={"reason": reason}
-    )
-    return known_by(reason, seen, otherwise=0)
 
 
 CLOSED: Mapping[str, Any] = {
