@@ -90,9 +90,9 @@ RULES: tuple[Rule, ...] = (
     _rule("orderly", "no-time-wait peer-fin", also=_FORM + " from-closing from-fin-wait2"),
     _rule("undetermined", "no-time-wait", also="from-fin-wait2 fin-acked", missing="peer-fin"),
     # Data after close. tcp_rcv_state_process calls tcp_reset for it and then answers.
-    _rule("abort-late-data", "mini-late-data rst-reply", also="fin-acked"),
-    # The reset itself is not shown (before 6.10): after data came, the mini-socket was gone.
-    _rule("abort-late-data", "mini-late-data", also="fin-acked", inferred=True),
+    # Where the reset itself is not shown (before 6.10): after data came, the mini-socket was gone.
+    _rule("abort-late-data", "mini-late-data", "rst-reply", also="fin-acked", inferred=True),
+    _rule("abort-late-data", "mini-late-data", also="fin-acked"),
     _rule("abort-late-data", "rst-in rst-reply", also=_CLOSING + " from-fin-wait2 reason-data"),
     _rule(
         "abort-linger",
