@@ -30,7 +30,7 @@ quietly() {
 	output=$("$@" 2>&1 </dev/null) || { printf '%s\n' "$output" >&2 && return 1; }
 }
 
-# setup_done EXTRA: the stamp of EXTRA ("run", "recording" or "test") holds and nothing it names has gone.
+# setup_done EXTRA: the stamp of EXTRA ("run", "recording", "test", "vm") holds and nothing it names has gone.
 setup_done() {
 	local interpreter bcc project rest
 	{ read -r interpreter && read -r bcc && IFS= read -r -d '' rest; } \
@@ -103,6 +103,7 @@ package() {
 		nft) echo nftables ;;
 		ip) echo iproute2 ;;
 		headers) echo libc6-dev ;;
+		qemu) [[ $(uname -m) == aarch64 ]] && echo qemu-system-arm || echo qemu-system-x86 ;;
 		*) echo "$1" ;;
 		esac
 	else
@@ -114,6 +115,7 @@ package() {
 		headers) echo glibc-devel ;;
 		shellcheck) echo ShellCheck ;;
 		clang-format) echo clang-tools-extra ;;
+		qemu) echo qemu-kvm ;;
 		*) echo "$1" ;;
 		esac
 	fi
@@ -151,7 +153,7 @@ make_venv() {
 	echo ../../../.. >"$site/tracetw-checkout.pth" || die "could not write to $site"
 }
 
-# install_requirements EXTRA: what pyproject.toml asks for; "recording" and "test" add the extra of that name.
+# install_requirements EXTRA: what pyproject.toml asks for; "recording", "test" and "vm" add the extra of that name.
 install_requirements() {
 	local requirements
 	mapfile -t requirements < <("$venv/bin/python" -I - "$root/pyproject.toml" "$1" <<-'EOF'
