@@ -76,8 +76,8 @@ class Archive:
         for name in ("state", "lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "status").touch()
-        source = f"deb [signed-by={KEYRING} arch={architecture}] {mirror} {suite} main\n"
-        (folder / "sources.list").write_text(source)
+        self.source = f"deb [signed-by={KEYRING} arch={architecture}] {mirror} {suite} main"
+        (folder / "sources.list").write_text(self.source + "\n")
         self._configuration = folder / "apt.conf"
         self._configuration.write_text(_CONFIGURATION.format(folder, architecture))
 

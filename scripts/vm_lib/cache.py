@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["folder", "locked", "say"]
+__all__ = ["folder", "locked", "point", "say"]
 
 
 def say(text: str) -> None:
@@ -39,3 +39,11 @@ def locked(path: Path, what: str) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def point(link: Path, folder: Path) -> None:
+    """Make a symbolic link to a folder beside it, or make it point there, at one instant."""
+    fresh = link.with_suffix(".new")
+    fresh.unlink(missing_ok=True)
+    fresh.symlink_to(folder.name)
+    fresh.rename(link)

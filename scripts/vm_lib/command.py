@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from scripts.vm_lib.errors import Failed, Missing
 
@@ -15,8 +14,8 @@ __all__ = ["run"]
 _LAST_LINES = 12
 
 
-def run(argv: Sequence[str | Path], env: Mapping[str, str] | None = None) -> str:
-    """The standard output. Raises Missing when there is no such program, Failed when it fails."""
+def run(argv: Sequence[object], env: Mapping[str, str] | None = None) -> str:
+    """The standard output; ``argv`` is made of words and paths. Raises Missing when there is no such program, Failed when it fails."""
     words = [str(word) for word in argv]
     try:
         done = subprocess.run(

@@ -68,9 +68,10 @@ class Hypervisor:
 
     def root(self, row: Row, *, newest: bool = False) -> Root:
         """The file system that its guest shows."""
-        if row.root == HOST or row.root == _this_release():
+        if row.root in {HOST, _this_release()}:
             return host_root()
-        return release_root(row.root, self.archive, newest=newest)
+        shelf = folder("roots", f"{row.root}-{self.architecture.debian}")
+        return release_root(shelf, lambda: self.archive(row.root), newest=newest)
 
     def chosen_accelerator(self, kernel: Kernel) -> str:
         """What was asked for, or what works."""

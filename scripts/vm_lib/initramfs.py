@@ -22,9 +22,7 @@ _FOLDERS = ("bin", "dev", "lower", "modules", "new", "proc", "sys", "upper")
 
 def build(kernel: Kernel) -> Path:
     """The file, made anew when the scripts have changed. Several checkouts may share a kernel."""
-    scripts = {
-        name: Path(__file__).with_name(file).read_bytes() for name, file in _SCRIPTS.items()
-    }
+    scripts = {name: Path(__file__).with_name(file).read_bytes() for name, file in _SCRIPTS.items()}
     digest = hashlib.sha256(b"\0".join([*scripts.values(), repr(_MODULES).encode()])).hexdigest()
     path = kernel.folder / f"initrd-{digest[:16]}"
     if path.exists():
@@ -45,7 +43,7 @@ def insertion_order(kernel: Kernel) -> list[Path]:
     """Files of the modules, each after those it needs. What is built in has none."""
     found: dict[Path, None] = {}
     for name in _MODULES:
-        options = ["--dirname", kernel.folder, "--set-version", kernel.release]
+        options: list[object] = ["--dirname", kernel.folder, "--set-version", kernel.release]
         for line in run(["modprobe", *options, "--show-depends", name]).splitlines():
             word, _, rest = line.partition(" ")
             if word == "insmod":

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.vm_lib.apt import Archive
-from scripts.vm_lib.cache import locked, say
+from scripts.vm_lib.cache import locked, point, say
 from scripts.vm_lib.command import run
 from scripts.vm_lib.errors import Failed
 
@@ -82,7 +82,7 @@ def fetch(shelf: Path, package: str, archive: Callable[[str], Archive], suite: s
             if tools is not source:
                 tools.update()
             _unpack(folder, source, parts, tools)
-        _point(shelf / "current", folder)
+        point(shelf / "current", folder)
         _tidy(shelf)
     return Kernel.at(folder)
 
@@ -124,16 +124,11 @@ def _only(raw: Path, *patterns: str, what: str) -> list[Path]:
     return list(found)
 
 
-def _point(link: Path, folder: Path) -> None:
-    fresh = link.with_suffix(".new")
-    fresh.unlink(missing_ok=True)
-    fresh.symlink_to(folder.name)
-    fresh.rename(link)
-
-
 def _tidy(shelf: Path) -> None:
     """Old kernels go, but the last: a guest may still run it."""
-    kernels = [path for path in shelf.iterdir() if path.is_dir() and path.joinpath("vmlinuz").exists()]
+    kernels = [
+        path for path in shelf.iterdir() if path.is_dir() and path.joinpath("vmlinuz").exists()
+    ]
     kernels = [path for path in kernels if not path.is_symlink() and not path.name.startswith(".")]
     kernels.sort(key=lambda path: path.joinpath("lib").stat().st_mtime)
     for old in kernels[:-_KEPT]:

@@ -68,7 +68,12 @@ class Machine:
         ]
         for name in ("console", *PORTS):
             argv += ["-chardev", f"socket,id={name},fd={descriptors[name]}"]
-        argv += ["-serial", "chardev:console", "-device", f"virtio-serial-pci,max_ports={len(PORTS) + 1}"]
+        argv += [
+            "-serial",
+            "chardev:console",
+            "-device",
+            f"virtio-serial-pci,max_ports={len(PORTS) + 1}",
+        ]
         for name in PORTS:
             argv += ["-device", f"virtserialport,chardev={name},name={name}"]
         for share in self.shares:

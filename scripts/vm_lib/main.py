@@ -67,12 +67,16 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _with_limits(run)
     run.add_argument("--results", type=Path, metavar="DIR", help="the guest's /run/results")
     run.add_argument("row", metavar="ROW")
-    run.add_argument("argv", nargs="+", metavar="COMMAND", help="after --, in the checkout, as root")
+    run.add_argument(
+        "argv", nargs="+", metavar="COMMAND", help="after --, in the checkout, as root"
+    )
     return parser.parse_args(arguments)
 
 
 def _with_machine(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--mirror", metavar="ADDRESS", help="of Debian (default: as the host's apt)")
+    parser.add_argument(
+        "--mirror", metavar="ADDRESS", help="of Debian (default: as the host's apt)"
+    )
     parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
 
 

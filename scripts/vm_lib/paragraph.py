@@ -20,5 +20,7 @@ def fields(text: str) -> dict[str, str]:
 def dependencies(paragraph: Mapping[str, str]) -> list[str]:
     """Names of the packages it depends on; of alternatives, each."""
     listed = ",".join(paragraph.get(name, "") for name in ("Pre-Depends", "Depends"))
-    names = [re.split(r"[ (:\[<]", each.strip(), maxsplit=1)[0] for each in re.split(r"[,|]", listed)]
+    names = [
+        re.split(r"[ (:\[<]", each.strip(), maxsplit=1)[0] for each in re.split(r"[,|]", listed)
+    ]
     return [name for name in names if name]

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # SPDX-License-Identifier: Apache-2.0
 #
 # First program of a guest, out of its initramfs: mounts what the host shares and goes on there. The
@@ -35,8 +36,8 @@ port() {
 
 # share TAG PATH OPTIONS: a folder of the host.
 share() {
-	mkdir -p "$2" && mount -t 9p -o "trans=virtio,version=9p2000.L,msize=512000,$3" "$1" "$2" ||
-		fail "cannot mount $1 at $2"
+	mkdir -p "$2"
+	mount -t 9p -o "trans=virtio,version=9p2000.L,msize=512000,$3" "$1" "$2" || fail "cannot mount $1 at $2"
 }
 
 # layer NAME LOWER PATH: LOWER, with a layer of its own to write to that nobody keeps.
@@ -56,11 +57,11 @@ exec 3<>"$control"
 while IFS= read -r line <&3 && [ "$line" != "# end of job" ]; do
 	printf '%s\n' "$line"
 done >/job
+checkout='' venv='' results=''
 # shellcheck source=/dev/null
 . /job
 
 mount -t tmpfs -o size=80% none /upper
-mkdir -p /lower/root /lower/checkout
 share root /lower/root ro,cache=loose
 layer root /lower/root /new
 mount -t tmpfs -o mode=755 none /new/run
@@ -68,7 +69,6 @@ mount -t tmpfs -o mode=1777 none /new/tmp
 mkdir -p "/new$checkout"
 share checkout /lower/checkout ro,cache=loose
 layer checkout /lower/checkout "/new$checkout"
-mkdir -p /new/lib/modules
 share modules /new/lib/modules ro,cache=loose
 share images /new/var/cache/tracetw cache=none
 [ -z "$venv" ] || share venv "/new$checkout/.venv" ro,cache=loose
@@ -79,5 +79,5 @@ cp /bin/busybox /stage2 /job /new/run/vm/
 for each in proc sys dev; do
 	mount --move "/$each" "/new/$each"
 done
+# A shell that cannot do this ends, and with it the guest: the console says why.
 exec switch_root -c /dev/console /new /run/vm/busybox sh /run/vm/stage2
-fail "cannot go on in the root of the host"

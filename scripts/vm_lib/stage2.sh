@@ -28,6 +28,7 @@ for each in 0:stdin 1:stdout 2:stderr; do
 done
 $box ip link set lo up
 
+name='' checkout='' command=''
 # shellcheck source=/dev/null
 . /run/vm/job
 $box hostname "$name"
