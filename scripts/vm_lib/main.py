@@ -8,6 +8,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
@@ -15,9 +16,13 @@ from typing import NoReturn
 
 from scripts.vm_lib.cache import say
 from scripts.vm_lib.errors import Missing, UserError
-from scripts.vm_lib.guest import Ending, Outcome
+from scripts.vm_lib.guest import Ending
 from scripts.vm_lib.hypervisor import Hypervisor, Limits
+from scripts.vm_lib.junit import read
+from scripts.vm_lib.matrix import Matrix
+from scripts.vm_lib.output import Through, explain
 from scripts.vm_lib.rows import chosen, rows
+from scripts.vm_lib.table import Result, as_text
 
 __all__ = ["main", "parse"]
 
@@ -63,14 +68,39 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     commands.add_parser("list", help="the kernels, and why each")
     _with_machine(fetch := commands.add_parser("fetch", help="fetch the newest kernels of rows"))
     fetch.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
-    _with_machine(run := commands.add_parser("run", help="run a command under one kernel"))
+    _with_machine(
+        run := commands.add_parser(
+            "run", help="run a command under one kernel", usage="%(prog)s [OPTIONS] ROW -- COMMAND"
+        )
+    )
     _with_limits(run)
     run.add_argument("--results", type=Path, metavar="DIR", help="the guest's /run/results")
     run.add_argument("row", metavar="ROW")
-    run.add_argument(
-        "argv", nargs="+", metavar="COMMAND", help="after --, in the checkout, as root"
+    _with_machine(
+        matrix := commands.add_parser(
+            "matrix",
+            help="run the tests, or a command, under many kernels",
+            usage="%(prog)s [OPTIONS] [ROW...] [-- COMMAND]",
+        )
     )
-    return parser.parse_args(arguments)
+    _with_limits(matrix)
+    add = matrix.add_argument
+    add("--ci", action="store_true", help="only the rows for continuous integration")
+    add("--budget", type=_seconds, metavar="SECONDS", help="for all rows; later ones are errors")
+    add("--add", action="append", default=[], metavar="NAME=FILE", help="tests already run (JUnit)")
+    add("rows", nargs="*", metavar="ROW", help="default: all")
+    return _split(parser, arguments)
+
+
+def _split(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    """The command for the guest stands after ``--``, and is no argument of ours."""
+    words = list(arguments)
+    at = words.index("--") if "--" in words else len(words)
+    given = parser.parse_args(words[:at])
+    given.argv = words[at + 1 :]
+    if given.command == "run" and not given.argv:
+        parser.error("which command? run ROW -- COMMAND")
+    return given
 
 
 def _with_machine(parser: argparse.ArgumentParser) -> None:
@@ -116,35 +146,31 @@ def _run(given: argparse.Namespace) -> int:
     if given.results is not None:
         given.results.mkdir(parents=True, exist_ok=True)
     limits = Limits(given.timeout, given.smp, given.memory)
-    sinks = {"out": _writer(1), "err": _writer(2)}
+    sinks = {"out": Through(1), "err": Through(2)}
     results = None if given.results is None else given.results.resolve()
     outcome = _hypervisor(given).run(row, given.argv, sinks, limits, results)
     explain(row.name, outcome)
     return _ENDS.get(outcome.ending, outcome.status or 0)
 
 
-def explain(name: str, outcome: Outcome) -> None:
-    """Say what went wrong, if anything did, and what the console showed."""
-    if outcome.ending is Ending.EXIT:
-        return
-    for line in outcome.console:
-        say(f"{name} console: {line}")
-    say(f"{name}: {outcome.ending.value}, after {outcome.seconds:.0f} s")
+def _matrix(given: argparse.Namespace) -> int:
+    begin = time.monotonic()
+    until = begin + given.budget if given.budget is not None else float("inf")
+    limits = Limits(given.timeout, given.smp, given.memory)
+    matrix = Matrix(_hypervisor(given), limits, given.argv or None, until)
+    results = [
+        Result(name, "", "", "none", read(Path(path), 0), 0)
+        for name, _, path in (each.partition("=") for each in given.add)
+    ]
+    picked = [row for row in chosen(given.rows) if row.ci or not given.ci]
+    for number, row in enumerate(picked, 1):
+        say(f"{row.name} ({number} of {len(picked)})")
+        results.append(matrix.run(row))
+    print(as_text(results), flush=True)
+    return int(not all(result.counts.good for result in results))
 
 
-class _Writer:
-    """Passes on what the guest writes, at once."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def __call__(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._descriptor, data) :]
-
-
-def _writer(descriptor: int) -> _Writer:
-    return _Writer(descriptor)
+_COMMANDS = {"list": _list, "fetch": _fetch, "run": _run, "matrix": _matrix}
 
 
 def _ended(number: int, _: FrameType | None) -> NoReturn:
@@ -158,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _ended)
     try:
-        return {"list": _list, "fetch": _fetch, "run": _run}[given.command](given)
+        return _COMMANDS[given.command](given)
     except UserError as error:
         say(str(error))
         return error.exit_code
