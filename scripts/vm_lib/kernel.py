@@ -32,6 +32,11 @@ class Kernel:
     release: str
 
     @property
+    def version(self) -> str:
+        """Of its package. The release names what modules go with it and may stay the same."""
+        return self.folder.name
+
+    @property
     def image(self) -> Path:
         """The kernel itself."""
         return self.folder / "vmlinuz"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -22,6 +23,7 @@ from scripts.vm_lib.junit import read
 from scripts.vm_lib.matrix import Matrix
 from scripts.vm_lib.output import Through, explain
 from scripts.vm_lib.rows import chosen, rows
+from scripts.vm_lib.survey import DATA, complaints, survey
 from scripts.vm_lib.table import Result, as_text
 
 __all__ = ["main", "parse"]
@@ -89,6 +91,9 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--budget", type=_seconds, metavar="SECONDS", help="for all rows; later ones are errors")
     add("--add", action="append", default=[], metavar="NAME=FILE", help="tests already run (JUnit)")
     add("rows", nargs="*", metavar="ROW", help="default: all")
+    _with_machine(ask := commands.add_parser("survey", help="write tests/data/kernels"))
+    _with_limits(ask)
+    ask.add_argument("rows", nargs="*", metavar="ROW", help="default: all")
     return _split(parser, arguments)
 
 
@@ -170,7 +175,19 @@ def _matrix(given: argparse.Namespace) -> int:
     return int(not all(result.counts.good for result in results))
 
 
-_COMMANDS = {"list": _list, "fetch": _fetch, "run": _run, "matrix": _matrix}
+def _survey(given: argparse.Namespace) -> int:
+    hypervisor, limits = _hypervisor(given), Limits(given.timeout, given.smp, given.memory)
+    for row in chosen(given.rows):
+        found = survey(hypervisor, row, limits)
+        DATA.mkdir(parents=True, exist_ok=True)
+        DATA.joinpath(f"{row.name}.json").write_text(json.dumps(found, indent=1) + "\n")
+        for complaint in complaints(row, found):
+            say(complaint)
+    say("written; now run scripts/gen-kernels")
+    return 0
+
+
+_COMMANDS = {"list": _list, "fetch": _fetch, "run": _run, "matrix": _matrix, "survey": _survey}
 
 
 def _ended(number: int, _: FrameType | None) -> NoReturn:

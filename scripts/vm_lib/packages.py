@@ -8,7 +8,7 @@ from pathlib import Path
 
 from scripts.vm_lib.paragraph import fields
 
-__all__ = ["installed"]
+__all__ = ["installed", "upstream"]
 
 
 def installed(root: Path, package: str) -> str:
@@ -18,6 +18,9 @@ def installed(root: Path, package: str) -> str:
     except OSError:
         return ""
     _, found, rest = f"\n{status}".partition(f"\nPackage: {package}\n")
-    version = fields(rest).get("Version", "") if found else ""
-    upstream = version.rpartition(":")[2]
-    return re.split(r"[-+~]", upstream, maxsplit=1)[0]
+    return upstream(fields(rest).get("Version", "")) if found else ""
+
+
+def upstream(version: str) -> str:
+    """6.1.176 of 6.1.176-1, 0.26.0 of 1:0.26.0+ds-1."""
+    return re.split(r"[-+~]", version.rpartition(":")[2], maxsplit=1)[0]

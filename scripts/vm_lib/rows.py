@@ -63,10 +63,12 @@ def parse(text: str, where: str) -> tuple[Row, ...]:
     if not isinstance(document, dict) or not isinstance(document.get("rows"), dict):
         raise BadInput(f"{where} has no rows")
     defaults = document.get("defaults", {})
-    return tuple(
-        _row(str(name), {**defaults, **(fields or {})}, where)
-        for name, fields in document["rows"].items()
-    )
+    found = []
+    for name, fields in document["rows"].items():
+        if not isinstance(fields, dict):
+            raise BadInput(f"{where}: row {name}: {fields!r} has no fields")
+        found.append(_row(str(name), {**defaults, **fields}, where))
+    return tuple(found)
 
 
 def _row(name: str, fields: Mapping[str, Any], where: str) -> Row:

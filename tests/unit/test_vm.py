@@ -1,0 +1,401 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The parts of scripts/vm that need no virtual machine: rows, packages, command lines, results."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import lzma
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from scripts.vm_lib import accelerator, architecture
+from scripts.vm_lib.cache import folder, point
+from scripts.vm_lib.errors import BadInput, Failed, Missing
+from scripts.vm_lib.guest import Ending
+from scripts.vm_lib.hypervisor import Hypervisor
+from scripts.vm_lib.initramfs import plain_name, unpacked
+from scripts.vm_lib.job import Job
+from scripts.vm_lib.junit import Counts, read, total
+from scripts.vm_lib.kernel import Kernel, arrange
+from scripts.vm_lib.machine import PORTS, Machine, Share
+from scripts.vm_lib.main import main, parse
+from scripts.vm_lib.newc import archive
+from scripts.vm_lib.output import Prefixed
+from scripts.vm_lib.packages import installed, upstream
+from scripts.vm_lib.paragraph import dependencies, fields
+from scripts.vm_lib.rows import Row, chosen, rows
+from scripts.vm_lib.rows import parse as parse_rows
+from scripts.vm_lib.survey import complaints, document
+from scripts.vm_lib.table import Result, as_text
+from tracetw.kernel.capability import survey
+
+ROOT = Path(__file__).parents[2]
+KERNELS = ROOT / "tests" / "data" / "kernels"
+ARCH = architecture.Architecture("amd64", "qemu", "qemu-x", ("-machine", "pc"), "ttyS0")
+ROW = """
+defaults: {tests: "tests/kernel -k 'a or b'", timeout: 60, capabilities: [one]}
+rows:
+  some: {reason: why, kernel: bookworm, root: host, ci: true}
+"""
+
+
+def test_the_rows_are_well_formed_and_have_reasons() -> None:
+    found = rows()
+    assert len({row.name for row in found}) == len(found)
+    assert {"host", "debian-11", "debian-12", "debian-13", "unstable"} <= {r.name for r in found}
+    assert all(len(row.reason) > 10 for row in found)
+    # A root of another release than the kernel's says why.
+    for row in found:
+        base = row.kernel.removesuffix("-backports")
+        assert row.root == base or row.root_reason, row.name
+    assert sum(row.ci and row.virtual for row in found) >= 2
+
+
+def test_every_selection_of_a_row_exists() -> None:
+    for row in rows():
+        paths = [word for word in row.tests if word.startswith("tests/")]
+        assert paths, row.name
+        assert all(ROOT.joinpath(path.partition("::")[0]).exists() for path in paths), row.name
+
+
+def test_defaults_fill_a_row() -> None:
+    (row,) = parse_rows(ROW, "here")
+    assert row == Row(
+        "some",
+        "why",
+        "bookworm",
+        "host",
+        ci=True,
+        tests=("tests/kernel", "-k", "a or b"),
+        timeout=60,
+        capabilities=frozenset({"one"}),
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("rows: {some: {", "is no YAML"),
+        ("- a", "has no rows"),
+        (ROW.replace("reason: why, ", ""), "row some: reason is missing"),
+        (ROW.replace("ci: true", "ci: 1"), "row some: ci is 1, not a bool"),
+        (ROW.replace("root:", "rott:"), "row some: rott is no field"),
+        ("rows: {some: 3}", "row some: 3 has no fields"),
+    ],
+)
+def test_a_broken_file_is_explained(text: str, words: str) -> None:
+    with pytest.raises(BadInput, match=re.escape(words)):
+        parse_rows(text, "here")
+
+
+def test_an_unknown_row_names_the_known_ones() -> None:
+    with pytest.raises(BadInput, match="there is no row debian-1; rows are host, debian-11"):
+        chosen(["debian-1"])
+    assert chosen([]) == rows()
+
+
+def test_dependencies_of_a_paragraph() -> None:
+    text = (
+        "Package: a\nVersion: 1:2-3\nPre-Depends: b (>= 1)\n"
+        "Depends: c (= 2) | d [amd64],\n e:any <!nocheck>\nDescription: x\n .\n y\n\nPackage: z\n"
+    )
+    paragraph = fields(text)
+    assert paragraph["Version"] == "1:2-3"
+    assert paragraph["Description"] == "x\n .\n y"
+    assert dependencies(paragraph) == ["b", "c", "d", "e"]
+    assert dependencies({}) == []
+
+
+def test_upstream_versions(tmp_path: Path) -> None:
+    assert upstream("6.1.176-1") == "6.1.176"
+    assert upstream("1:0.26.0+ds-1") == "0.26.0"
+    assert upstream("6.12.95-1~bpo12+1") == "6.12.95"
+    place = tmp_path / "var" / "lib" / "dpkg" / "status"
+    place.parent.mkdir(parents=True)
+    place.write_text("Package: a\nVersion: 1\n\nPackage: b\nStatus: x\nVersion: 2:3-4\n\n")
+    assert (installed(tmp_path, "a"), installed(tmp_path, "b")) == ("1", "3")
+    assert installed(tmp_path, "c") == installed(tmp_path / "none", "a") == ""
+
+
+@pytest.mark.parametrize("merged", [False, True])
+def test_both_layouts_of_kernel_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, merged: bool
+) -> None:
+    """Up to 6.x the image is in /boot; later it lies beside the modules, below /usr."""
+    depmod = tmp_path / "bin" / "depmod"
+    depmod.parent.mkdir()
+    depmod.write_text('#!/bin/sh\n: >"$2/lib/modules/$3/modules.dep"\n')
+    depmod.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{depmod.parent}:{os.environ['PATH']}")
+    raw = tmp_path / "raw"
+    modules = raw / ("usr/lib/modules/7.2-x" if merged else "lib/modules/7.2-x")
+    image = modules / "vmlinuz" if merged else raw / "boot" / "vmlinuz-7.2-x"
+    busybox = raw / ("usr/bin/busybox" if merged else "bin/busybox")
+    for path in (modules / "kernel" / "a.ko", image, busybox):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    modules.joinpath("build").symlink_to("/usr/src/nowhere")
+    arrange(raw, tmp_path / "6.1-1")
+    kernel = Kernel.at(tmp_path / "6.1-1")
+    assert (kernel.release, kernel.version) == ("7.2-x", "6.1-1")
+    assert kernel.image.read_text() == image.name
+    assert kernel.busybox.read_text() == "busybox"
+    assert not kernel.modules.joinpath("7.2-x", "build").is_symlink()
+
+
+def test_a_kernel_that_is_not_whole(tmp_path: Path) -> None:
+    with pytest.raises(Failed, match="holds no whole kernel; remove that folder"):
+        Kernel.at(tmp_path)
+    with pytest.raises(Failed, match="hold 0 times a folder of modules"):
+        arrange(tmp_path, tmp_path / "made")
+
+
+def test_an_initramfs_is_what_cpio_reads() -> None:
+    if shutil.which("cpio") is None:
+        pytest.skip("cpio is not installed")
+    data = archive({"init": (0o755, b"#!x"), "bin/b": (0o644, b"four")}, ("bin", "dev"))
+    assert len(data) % 4 == 0
+    done = subprocess.run(["cpio", "-tv"], input=data, capture_output=True, check=True)
+    lines = [line.split() for line in done.stdout.decode().splitlines()]
+    assert [(line[0], line[4], line[-1]) for line in lines] == [
+        ("drwxr-xr-x", "0", "bin"),
+        ("drwxr-xr-x", "0", "dev"),
+        ("-rwxr-xr-x", "3", "init"),
+        ("-rw-r--r--", "4", "bin/b"),
+    ]
+
+
+def test_modules_are_unpacked(tmp_path: Path) -> None:
+    for name, data in {
+        "a.ko": b"m",
+        "b.ko.xz": lzma.compress(b"m"),
+        "c.ko.gz": gzip.compress(b"m"),
+    }.items():
+        path = tmp_path / name
+        path.write_bytes(data)
+        assert unpacked(path) == b"m"
+        assert plain_name(path) == f"{name[0]}.ko"
+    with pytest.raises(Failed, match="compressed in a way"):
+        unpacked(tmp_path / "d.ko.br")
+
+
+def test_the_machine_has_no_network_and_no_disk() -> None:
+    shares = (Share("root", Path("/")), Share("results", Path("/a,b"), writable=True))
+    machine = Machine(ARCH, "tcg", Path("/k"), Path("/i"), shares, 3, "1G")
+    descriptors = {name: number for number, name in enumerate(("console", *PORTS), 10)}
+    argv = machine.argv(descriptors)
+    text = shlex.join(argv)
+    assert argv[0] == "qemu"
+    assert "-nodefaults" in argv
+    assert "-nic none" in text
+    assert not any(word in text for word in ("-netdev", "-drive", "virtio-net"))
+    assert "-accel tcg,thread=multi -cpu max" in text
+    assert "-smp 3 -m 1G" in text
+    assert "local,id=root,path=/,security_model=none,multidevs=remap,readonly=on" in argv
+    assert "local,id=results,path=/a,,b,security_model=none,multidevs=remap" in argv
+    assert "socket,id=out,fd=12" in argv
+    assert "console=ttyS0 " in text
+
+
+def test_a_job_is_read_by_a_shell_as_it_was_meant() -> None:
+    argv = ["sh", "-c", "printf '%s\n' \"$A\" 'it''s'; exit 3"]
+    job = Job("row", "/a b", argv, {"A": "x 'y'\n$z"}, venv=True)
+    script = job.script().decode()
+    assert script.endswith("\n# end of job\n")
+    check = 'printf "%s|" "$name" "$checkout" "$venv" "$results"; sh -c "$command"'
+    done = subprocess.run(["sh", "-c", script + check], capture_output=True, text=True, check=False)
+    assert done.stdout == "row|/a b|yes||x 'y'\n$z\nits\n"
+    assert done.returncode == 3
+
+
+def test_the_scripts_of_the_guest_are_shell() -> None:
+    for name in ("stage1.sh", "stage2.sh"):
+        path = ROOT / "scripts" / "vm_lib" / name
+        done = subprocess.run(["sh", "-n", path], capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+REPORT = (
+    """<testsuites><testsuite tests="{}" failures="{}" errors="{}" skipped="{}"/></testsuites>"""
+)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "status", "counts", "good"),
+    [
+        ((5, 0, 0, 1), 0, Counts(4, 0, 0, 1), True),
+        ((5, 2, 0, 1), 1, Counts(2, 2, 0, 1), False),
+        ((5, 0, 0, 0), 1, Counts(5, 0, 1, 0, "exit status 1"), False),
+        ((2, 0, 0, 2), 0, Counts(0, 0, 1, 2, "no test passed"), False),
+        ((0, 0, 0, 0), 0, Counts(0, 0, 1, 0, "no test passed"), False),
+    ],
+)
+def test_counts_of_a_report(
+    tmp_path: Path, numbers: tuple[int, ...], status: int, counts: Counts, *, good: bool
+) -> None:
+    path = tmp_path / "junit.xml"
+    path.write_text(REPORT.format(*numbers))
+    assert read(path, status) == counts
+    assert counts.good is good
+
+
+def test_no_report_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "junit.xml"
+    assert read(path, 0).errors == 1
+    path.write_text("<testsuites>")
+    assert read(path, 0).errors == 1
+    assert not read(path, 0).good
+
+
+def test_the_table_ends_as_pytest_does() -> None:
+    results = [
+        Result("host", "6.18", "0.26", "none", Counts(10, 0, 0, 1), 61.2),
+        Result("old", "5.10", "0.26", "tcg", Counts(3, 1, 1, 0, "the time was over"), 100),
+    ]
+    lines = as_text(results).splitlines()
+    assert lines[0].split() == [
+        *("row", "kernel", "BCC", "by", "passed", "failed", "errors", "skipped", "seconds")
+    ]
+    assert lines[3].split() == ["old", "5.10", "0.26", "tcg", "3", "1", "1", "0", "100"]
+    assert lines[-2] == "old: the time was over"
+    assert lines[-1].strip("= ") == "1 failed, 13 passed, 1 skipped, 1 errors in 161.20s"
+    assert total([]).closing(0).strip("= ") == "no tests ran in 0.00s"
+
+
+def test_output_of_a_row_is_not_taken_for_the_end() -> None:
+    stream = io.StringIO()
+    sink = Prefixed("old", stream)
+    sink(b"a\nb")
+    sink(b"c\n=== 3 passed")
+    sink.close()
+    assert stream.getvalue() == "old: a\nold: bc\nold: === 3 passed\n"
+
+
+def test_kvm_is_tried_once_per_boot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device, boot = tmp_path / "kvm", tmp_path / "boot_id"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(accelerator, "KVM", device)
+    monkeypatch.setattr(accelerator, "_BOOT_ID", boot)
+    tried: list[bool] = []
+
+    def works(answer: bool) -> bool:  # noqa: FBT001 - what it will say
+        tried.append(answer)
+        return answer
+
+    boot.write_text("one\n")
+    assert accelerator.choose(lambda: works(True)) == "tcg"  # no device
+    assert tried == []
+    device.touch()
+    assert accelerator.choose(lambda: works(False)) == "tcg"
+    assert accelerator.choose(lambda: works(True)) == "tcg"
+    assert tried == [False]
+    boot.write_text("two\n")
+    assert accelerator.choose(lambda: works(True)) == "kvm"
+    tmp_path.joinpath("tracetw-vm", "kvm.json").write_text("{")
+    assert accelerator.choose(lambda: works(True)) == "kvm"
+    assert tried == [False, True, True]
+
+
+def test_the_cache_is_outside_of_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert folder("a", "b") == tmp_path / "tracetw-vm" / "a" / "b"
+    for name in ("one", "two"):
+        tmp_path.joinpath(name).mkdir()
+        point(tmp_path / "current", tmp_path / name)
+        assert tmp_path.joinpath("current").resolve().name == name
+
+
+def test_an_unknown_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = os.uname()
+    other = os.uname_result((*machine[:4], "vax"))
+    monkeypatch.setattr(os, "uname", lambda: other)
+    with pytest.raises(Missing, match="no virtual machine is known for vax") as caught:
+        Hypervisor()
+    assert caught.value.exit_code == 3
+
+
+def test_command_lines() -> None:
+    given = parse(["run", "debian-12", "--timeout", "5", "--", "sh", "-c", "x", "--", "y"])
+    assert (given.row, given.timeout, given.argv) == ("debian-12", 5, ["sh", "-c", "x", "--", "y"])
+    given = parse(["matrix", "--ci", "a", "b"])
+    assert (given.ci, given.rows, given.argv) == (True, ["a", "b"], [])
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["run", "debian-12"],
+        ["run", "debian-12", "--memory", "lots", "--", "x"],
+        ["run", "debian-12", "--smp", "0", "--", "x"],
+        ["matrix", "--timeout", "-1"],
+    ],
+)
+def test_bad_arguments(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(words)
+    assert ended.value.code == 2
+    assert capsys.readouterr().err
+
+
+def test_a_mistake_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "no-such", "--", "true"]) == 2
+    assert re.fullmatch(r"vm: there is no row no-such; rows are .*\n", capsys.readouterr().err)
+
+
+def test_list_names_every_row_and_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == [row.name for row in rows()]
+    assert all(row.reason in line for row, line in zip(rows(), lines, strict=True))
+
+
+def test_endings_have_words() -> None:
+    assert len({ending.value for ending in Ending}) == len(Ending)
+
+
+def test_what_a_row_must_have_is_compared() -> None:
+    (row,) = parse_rows(ROW, "here")
+    capabilities = [{"slug": "one", "present": False}, {"slug": "two", "present": True}]
+    assert complaints(row, document("some", "6.1", "0.26", capabilities)) == [
+        "some must have and has not: one",
+        "some has what its capabilities do not list: two",
+    ]
+
+
+def test_kernels_are_generated() -> None:
+    script = ROOT / "scripts" / "gen-kernels"
+    done = subprocess.run(
+        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
+def test_a_row_has_the_capabilities_that_it_lists(row: Row) -> None:
+    found = json.loads(KERNELS.joinpath(f"{row.name}.json").read_text())
+    assert found["row"] == row.name
+    assert row.capabilities
+    assert [line for line in complaints(row, found) if "must have" in line] == []
+
+
+def test_every_capability_was_asked_for_under_every_kernel() -> None:
+    """What stands in for another is spoken of by some kernels only."""
+    if not Path("/sys/kernel/btf/vmlinux").exists():
+        pytest.skip("this kernel has no BTF")
+    documents = [json.loads(path.read_text()) for path in KERNELS.glob("*.json")]
+    assert {each["row"] for each in documents} == {row.name for row in rows()}
+    asked = {each["slug"] for found in documents for each in found["capabilities"]}
+    missing = {capability.slug for capability in survey()} - asked
+    assert not missing, "run sudo scripts/vm survey, then scripts/gen-kernels"
