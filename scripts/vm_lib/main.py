@@ -20,7 +20,7 @@ from scripts.vm_lib.errors import Missing, UserError
 from scripts.vm_lib.guest import Ending
 from scripts.vm_lib.hypervisor import Hypervisor, Limits
 from scripts.vm_lib.junit import read
-from scripts.vm_lib.matrix import Matrix
+from scripts.vm_lib.matrix import Matrix, unknown
 from scripts.vm_lib.output import Through, explain
 from scripts.vm_lib.rows import chosen, rows
 from scripts.vm_lib.survey import DATA, complaints, survey
@@ -164,15 +164,22 @@ def _matrix(given: argparse.Namespace) -> int:
     limits = Limits(given.timeout, given.smp, given.memory)
     matrix = Matrix(_hypervisor(given), limits, given.argv or None, until)
     results = [
-        Result(name, "", "", "none", read(Path(path), 0), 0)
+        Result(name, os.uname().release, "", "none", read(Path(path), 0), 0)
         for name, _, path in (each.partition("=") for each in given.add)
     ]
     picked = [row for row in chosen(given.rows) if row.ci or not given.ci]
+    status = 0
     for number, row in enumerate(picked, 1):
         say(f"{row.name} ({number} of {len(picked)})")
-        results.append(matrix.run(row))
+        try:
+            results.append(matrix.run(row))
+        except KeyboardInterrupt:
+            # What is known is still shown, and what is not is no success.
+            results += [unknown(each, "interrupted") for each in picked[number - 1 :]]
+            status = _INTERRUPTED
+            break
     print(as_text(results), flush=True)
-    return int(not all(result.counts.good for result in results))
+    return status or int(not all(result.counts.good for result in results))
 
 
 def _survey(given: argparse.Namespace) -> int:

@@ -22,11 +22,16 @@ from scripts.vm_lib.packages import installed
 from scripts.vm_lib.rows import ROOT, Row
 from scripts.vm_lib.table import Result
 
-__all__ = ["Matrix"]
+__all__ = ["Matrix", "unknown"]
 
 _REPORT = "junit.xml"
 _PYTEST = (str(ROOT / ".venv" / "bin" / "python"), "-I", "-m", "pytest", "-p", "no:cacheprovider")
 _BCC = "python3-bpfcc"
+
+
+def unknown(row: Row, complaint: str) -> Result:
+    """Of a row that was not run, or not to its end."""
+    return Result(row.name, "", "", "none", Counts(errors=1, complaint=complaint), 0)
 
 
 @dataclass(slots=True)
@@ -51,8 +56,7 @@ class Matrix:
         result = Result(row.name, "", "", "none", Counts(), 0)
         try:
             if begin >= self.until:
-                counts = Counts(errors=1, complaint="not run: the time was over")
-                return replace(result, counts=counts)
+                return unknown(row, "not run: the time was over")
             result = self._described(row, result)
             with tempfile.TemporaryDirectory(prefix="tracetw-vm-") as name:
                 folder = Path(name)

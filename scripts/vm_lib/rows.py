@@ -67,7 +67,11 @@ def parse(text: str, where: str) -> tuple[Row, ...]:
     for name, fields in document["rows"].items():
         if not isinstance(fields, dict):
             raise BadInput(f"{where}: row {name}: {fields!r} has no fields")
-        found.append(_row(str(name), {**defaults, **fields}, where))
+        whole = {**defaults, **fields}
+        if {type(each.get("capabilities")) for each in (defaults, fields)} == {list}:
+            # What every kernel has is not said again.
+            whole["capabilities"] = [*defaults["capabilities"], *fields["capabilities"]]
+        found.append(_row(str(name), whole, where))
     return tuple(found)
 
 

@@ -79,6 +79,8 @@ def test_defaults_fill_a_row() -> None:
         timeout=60,
         capabilities=frozenset({"one"}),
     )
+    (row,) = parse_rows(ROW.replace("ci: true", "ci: true, capabilities: [two]"), "here")
+    assert row.capabilities == {"one", "two"}
 
 
 @pytest.mark.parametrize(
