@@ -82,8 +82,15 @@ class Archive:
         self._configuration.write_text(_CONFIGURATION.format(folder, architecture))
 
     def update(self) -> None:
-        """Fetch the signed lists. Raises Failed, also when only some could be had."""
-        run(["apt-get", "-c", self._configuration, "update", "-o", "APT::Update::Error-Mode=any"])
+        """Fetch the signed lists. Raises Missing, also when only some could be had."""
+        options = ["-c", self._configuration, "-o", "APT::Update::Error-Mode=any"]
+        try:
+            run(["apt-get", *options, "update"])
+        except Failed as error:
+            raise Missing(
+                f"the package list of {self.suite} cannot be had: {error.message}",
+                "is the mirror reachable? name another: --mirror ADDRESS",
+            ) from error
 
     def show(self, package: str) -> dict[str, str]:
         """The newest version of a package, field by field. Raises Failed when there is none."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["folder", "locked", "point", "say"]
+__all__ = ["folder", "locked", "point", "say", "tidy"]
 
 
 def say(text: str) -> None:
@@ -47,3 +48,19 @@ def point(link: Path, folder: Path) -> None:
     fresh.unlink(missing_ok=True)
     fresh.symlink_to(folder.name)
     fresh.rename(link)
+
+
+def tidy(shelf: Path, kept: int) -> None:
+    """Remove what a killed run has left, and all but the newest folders; the current one stays.
+
+    More than one is kept because a guest may still use the one before. To be called with the shelf locked.
+    """
+    for unfinished in shelf.glob(".new-*"):
+        shutil.rmtree(unfinished)
+    folders = [path for path in shelf.iterdir() if path.is_dir() and not path.is_symlink()]
+    folders.sort(key=lambda path: path.stat().st_mtime)
+    link = shelf / "current"
+    current = link.readlink().name if link.is_symlink() else ""
+    for old in folders[:-kept]:
+        if old.name != current:
+            shutil.rmtree(old)

@@ -18,9 +18,8 @@ from scripts.vm_lib.machine import PORTS, Machine
 
 __all__ = ["Ending", "Guest", "Outcome"]
 
-# The first word of stage1.sh, and what it says where it cannot go on.
+# The first word of stage1.sh.
 STARTED = "tracetw-vm: started"
-FAILED = "tracetw-vm: failed: "
 _CONSOLE_LINES = 40
 _AFTER_EXIT_S = 30.0
 _CHUNK = 1 << 16
@@ -73,13 +72,13 @@ class Guest:
 
     def __init__(self, machine: Machine, job: bytes, sinks: Mapping[str, Sink]) -> None:
         self._sinks = sinks
-        self._console, self._control = _Lines(), _Lines()
+        self._lines = {name: _Lines() for name in ("console", "control", "emulator")}
         self._status: int | None = None
         self._failure = ""
         self._started = False
         self._begin = time.monotonic()
         self._selector = selectors.DefaultSelector()
-        pairs = {name: socket.socketpair() for name in ("console", *PORTS)}
+        pairs = {name: socket.socketpair() for name in ("console", "emulator", *PORTS)}
         try:
             theirs = {name: pair[1].fileno() for name, pair in pairs.items()}
             argv = machine.argv(theirs)
@@ -88,7 +87,7 @@ class Guest:
                 ["setpriv", "--pdeathsig", "KILL", "--", *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=theirs["emulator"],
                 pass_fds=tuple(theirs.values()),
                 start_new_session=True,
             )
@@ -113,8 +112,6 @@ class Guest:
     ) -> None:
         self._process.kill()
         self._process.wait()
-        assert self._process.stderr is not None  # noqa: S101 - asked for above
-        self._process.stderr.close()
         for key in list(self._selector.get_map().values()):
             self._forget(key)
         self._selector.close()
@@ -138,16 +135,13 @@ class Guest:
                 end = time.monotonic() + _AFTER_EXIT_S
         if self._status is not None:
             return self._outcome(Ending.EXIT)
-        panicked = any("Kernel panic" in line for line in self._console.last)
+        panicked = any("Kernel panic" in line for line in self._lines["console"].last)
         return self._outcome(Ending.PANIC if panicked else Ending.LOST)
 
     def _outcome(self, ending: Ending) -> Outcome:
         seconds = time.monotonic() - self._begin
-        lines = tuple(self._console.last)
-        if ending is Ending.LOST and not lines and self._process.stderr is not None:
-            # Not the guest but the emulator has something to say.
-            lines = tuple(self._process.stderr.read().decode(errors="replace").splitlines())
-        return Outcome(ending, self._status, seconds, lines)
+        lines = [*self._lines["emulator"].last, *self._lines["console"].last]
+        return Outcome(ending, self._status, seconds, tuple(lines))
 
     def _take(self, end: float) -> None:
         for key, _ in self._selector.select(min(1.0, max(0.0, end - time.monotonic()))):
@@ -165,13 +159,14 @@ class Guest:
     def _heard(self, name: str, data: bytes) -> None:
         if name in self._sinks:
             self._sinks[name](data)
-        elif name == "console":
-            self._started |= any(STARTED in line for line in self._console.add(data))
-        elif name == "control":
-            for line in self._control.add(data):
-                word, _, value = line.partition(" ")
-                if word == "exit":
-                    self._status = int(value)
+        if name not in self._lines:
+            return
+        for line in self._lines[name].add(data):
+            word, _, value = line.partition(" ")
+            if name == "console" and STARTED in line:
+                self._started = True
+            elif name == "control" and word == "exit":
+                self._status = int(value)
 
     def _forget(self, key: selectors.SelectorKey) -> None:
         self._selector.unregister(key.fileobj)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.vm_lib.apt import Archive
-from scripts.vm_lib.cache import locked, point, say
+from scripts.vm_lib.cache import locked, point, say, tidy
 from scripts.vm_lib.command import run
 from scripts.vm_lib.errors import Failed
 
@@ -76,6 +76,7 @@ def fetch(shelf: Path, package: str, archive: Callable[[str], Archive], suite: s
         suite: its name. What a backport lacks is taken from the release it is for.
     """
     with locked(shelf, f"the kernel of {suite}"):
+        tidy(shelf, _KEPT)
         source = archive(suite)
         say(f"reading the package list of {suite}")
         source.update()
@@ -88,7 +89,6 @@ def fetch(shelf: Path, package: str, archive: Callable[[str], Archive], suite: s
                 tools.update()
             _unpack(folder, source, parts, tools)
         point(shelf / "current", folder)
-        _tidy(shelf)
     return Kernel.at(folder)
 
 
@@ -127,15 +127,3 @@ def _only(raw: Path, *patterns: str, what: str) -> list[Path]:
     if len(found) != 1:
         raise Failed(f"the packages hold {len(found)} times a {what}", "report it")
     return list(found)
-
-
-def _tidy(shelf: Path) -> None:
-    """Old kernels go, but the last: a guest may still run it."""
-    kernels = [
-        path for path in shelf.iterdir() if path.is_dir() and path.joinpath("vmlinuz").exists()
-    ]
-    kernels = [path for path in kernels if not path.is_symlink() and not path.name.startswith(".")]
-    kernels.sort(key=lambda path: path.joinpath("lib").stat().st_mtime)
-    for old in kernels[:-_KEPT]:
-        if old.name != shelf.joinpath("current").readlink().name:
-            shutil.rmtree(old)

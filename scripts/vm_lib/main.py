@@ -16,7 +16,7 @@ from types import FrameType
 from typing import NoReturn
 
 from scripts.vm_lib.cache import say
-from scripts.vm_lib.errors import Missing, UserError
+from scripts.vm_lib.errors import BadInput, Missing, UserError
 from scripts.vm_lib.guest import Ending
 from scripts.vm_lib.hypervisor import Hypervisor, Limits
 from scripts.vm_lib.junit import read
@@ -147,7 +147,7 @@ def _fetch(given: argparse.Namespace) -> int:
 def _run(given: argparse.Namespace) -> int:
     (row,) = chosen([given.row])
     if not row.virtual:
-        os.execvp(given.argv[0], given.argv)  # noqa: S606 - no shell is meant
+        raise BadInput(f"{row.name} is this kernel", "run the command without scripts/vm")
     if given.results is not None:
         given.results.mkdir(parents=True, exist_ok=True)
     limits = Limits(given.timeout, given.smp, given.memory)

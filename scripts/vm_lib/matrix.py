@@ -25,7 +25,15 @@ from scripts.vm_lib.table import Result
 __all__ = ["Matrix", "unknown"]
 
 _REPORT = "junit.xml"
-_PYTEST = (str(ROOT / ".venv" / "bin" / "python"), "-I", "-m", "pytest", "-p", "no:cacheprovider")
+_PYTEST = (
+    str(ROOT / ".venv" / "bin" / "python"),
+    "-I",
+    "-u",
+    "-m",
+    "pytest",
+    "-p",
+    "no:cacheprovider",
+)
 _BCC = "python3-bpfcc"
 
 

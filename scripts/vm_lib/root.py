@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.vm_lib.apt import KEYRING, Archive
-from scripts.vm_lib.cache import locked, point, say
+from scripts.vm_lib.cache import locked, point, say, tidy
 from scripts.vm_lib.command import run
 from scripts.vm_lib.rows import ROOT
 
@@ -42,6 +42,9 @@ _PACKAGES = (
 # A root with another version of one of these is another root.
 _NAMED_BY = ("python3", "python3-bpfcc")
 _UNUSED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+# Whatever ends us: what was mounted is gone with its namespace, and so are all processes in it.
+_APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+_KEPT = 2
 _SET_UP = """
 cp --remove-destination --dereference /etc/resolv.conf "$1/etc/resolv.conf"
 mount -t proc proc "$1/proc"
@@ -76,6 +79,7 @@ def release_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -
     current = shelf / "current"
     with locked(shelf, f"the root {shelf.name}"):
         if newest or not current.exists():
+            tidy(shelf, _KEPT)
             source = archive()
             say(f"reading the package list of {source.suite}")
             source.update()
@@ -105,7 +109,7 @@ def _bootstrap(folder: Path, source: Archive) -> None:
         options += ["--dpkgopt=force-unsafe-io", "--variant=minbase", "--mode=root"]
         made = Path(name, "made")
         made.mkdir(mode=0o755)
-        run(["mmdebstrap", *options, source.suite, made / "root", source.source])
+        run([*_APART, "mmdebstrap", *options, source.suite, made / "root", source.source])
         made.rename(folder)
 
 
@@ -117,6 +121,7 @@ def _venv(made: Path) -> Path:
     if not folder.exists():
         say("setting up tracetw in that root")
         folder.parent.mkdir(exist_ok=True)
+        tidy(folder.parent, _KEPT)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
             skeleton = Path(name, "made")
             for part in parts:
@@ -124,7 +129,7 @@ def _venv(made: Path) -> Path:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(part, place)
             command = ["sh", "-ec", _SET_UP, "sh", made / "root", skeleton]
-            run(["unshare", "--mount", *command], _reaching_an_index())
+            run([*_APART, *command], _reaching_an_index())
             skeleton.rename(folder)
     return folder / ".venv"
 
