@@ -20,7 +20,7 @@ __all__ = ["Ending", "Guest", "Outcome"]
 
 # The first word of stage1.sh.
 STARTED = "tracetw-vm: started"
-_CONSOLE_LINES = 40
+_CONSOLE_LINES = 100
 _AFTER_EXIT_S = 30.0
 _CHUNK = 1 << 16
 
