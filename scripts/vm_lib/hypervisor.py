@@ -24,7 +24,7 @@ __all__ = ["RESULTS", "Hypervisor", "Limits", "Sink"]
 # Where the guest finds the folder that the host keeps.
 RESULTS = "/run/results"
 # From the host's environment into the guest's; all else is the guest's own.
-_PASSED_ON = ("CI", "NO_COLOR", "PYTEST_ADDOPTS")
+_PASSED_ON = ("CI", "NO_COLOR", "PYTEST_ADDOPTS", "TRACETW_PATIENCE")
 
 Sink = Callable[[bytes], object]
 
