@@ -101,8 +101,8 @@ ABORTS: Mapping[str, OnCall] = {
             "Senders: take ECONNRESET and EPIPE of a write for what it is, and stop.",
         ),
         "The RST was sent in answer to a segment for a socket the application had let go. On a FIN_WAIT2 "
-        "mini-socket that shows on 6.10 and newer; before, such an end is undetermined "
-        "(`mini-socket-end`).",
+        "mini-socket the RST shows on 6.10 and newer; before, it is inferred: data came, and the "
+        "mini-socket was gone.",
         (
             Folklore(
                 "With shutdown() data that arrives is thrown away in silence.",
