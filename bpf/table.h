@@ -280,10 +280,21 @@ static __always_inline void hold(const struct close_record *r)
 	h->end = END_DESTROY;
 }
 
-static __always_inline struct close_record *held_for(u64 sk)
+/*
+ * The record that waits for the RST of this socket. The address alone does not say so: it is free, and the next
+ * connection on this CPU gets it while the record waits for user space.
+ */
+static __always_inline struct close_record *held_for(const void *sk)
 {
 	u32 cpu = bpf_get_smp_processor_id() & (CPUS - 1);
 	struct close_record *h = held.lookup(&cpu);
 
-	return h && h->flags && h->sk == sk ? h : 0;
+	if (!h || !h->flags || h->sk != (u64)sk)
+		return 0;
+	return GET(u8, sock_common, sk, OFF_SKC_STATE) == TCP_CLOSE &&
+			       bpf_ntohs(GET(u16, sock_common, sk, OFF_SKC_DPORT)) == h->rport &&
+			       bpf_ntohs(GET(u16, inet_sock, sk, OFF_INET_SPORT)) == h->lport &&
+			       GET(u32, net, FIELD(u64, sk, OFF_SKC_NET), OFF_NET_INUM) == h->netns
+		       ? h
+		       : 0;
 }

@@ -33,7 +33,7 @@ int reset_sent(struct bpf_raw_tracepoint_args *ctx)
 		r->reset_reason = reason;
 		return 0;
 	}
-	r = held_for((u64)sk);
+	r = held_for(sk);
 	if (r) {
 		r->flags |= how;
 		r->reset_reason = reason;
