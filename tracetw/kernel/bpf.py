@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bpf(2) system call, as far as we need it: load and attach a program, ask about one.
+"""The bpf(2) system call, as far as we need it: create a map, load a program, attach it, ask about one.
 
 BCC compiles; maps and programs are made here, so that a cached image needs no BCC, kfunc calls can be
 resolved in between, and no release of BCC's library decides how.
@@ -13,13 +13,27 @@ import platform
 import struct
 from dataclasses import dataclass
 
-__all__ = ["ProgramInfo", "attach", "create_map", "load", "program_info"]
+__all__ = [
+    "KPROBE",
+    "RAW_TRACEPOINT",
+    "TRACE_FENTRY",
+    "TRACE_FEXIT",
+    "TRACING",
+    "ProgramInfo",
+    "ProgramType",
+    "create_map",
+    "load",
+    "open_raw_tracepoint",
+    "program_info",
+]
 
 # asm/unistd.h
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "ppc64le": 361, "s390x": 351, "riscv64": 280}
 # enum bpf_cmd, enum bpf_prog_type: include/uapi/linux/bpf.h
 _MAP_CREATE, _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 0, 5, 15, 17
-_RAW_TRACEPOINT = 17
+KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
+# enum bpf_attach_type: what a program of type TRACING does with its function.
+TRACE_FENTRY, TRACE_FEXIT = 24, 25
 _LOG_SIZE = 1 << 20
 # struct bpf_prog_info: offsets of what is read.
 _INFO_SIZE = 232
@@ -46,6 +60,21 @@ class ProgramInfo:
     verified: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProgramType:
+    """What the kernel is to check a program as.
+
+    Attributes:
+        type: enum bpf_prog_type.
+        attach_type: enum bpf_attach_type, for TRACING.
+        function: BTF id of the function that a TRACING program belongs to.
+    """
+
+    type: int = RAW_TRACEPOINT
+    attach_type: int = 0
+    function: int = 0
+
+
 def _bpf(command: int, attributes: bytes) -> int:
     """The system call. Raises OSError."""
     buffer = ctypes.create_string_buffer(attributes, 128)
@@ -66,8 +95,12 @@ def create_map(name: str, shape: tuple[int, int, int, int, int]) -> int:
     return _bpf(_MAP_CREATE, struct.pack("=IIIII8x16s", *shape, name.encode()[:15]))
 
 
-def load(name: str, code: bytes) -> int:
-    """Load a raw tracepoint program; its descriptor. Raises OSError, with the verifier's words."""
+def load(name: str, code: bytes, kind: ProgramType | None = None) -> int:
+    """Load a program, a raw tracepoint's unless ``kind`` says otherwise; its descriptor.
+
+    Raises OSError, with the verifier's words.
+    """
+    kind = kind or ProgramType()
     text = ctypes.create_string_buffer(code)
     license_text = ctypes.create_string_buffer(b"GPL")
 
@@ -75,8 +108,8 @@ def load(name: str, code: bytes) -> int:
         return _bpf(
             _PROG_LOAD,
             struct.pack(
-                "=IIQQIIQII16s",
-                _RAW_TRACEPOINT,
+                "=IIQQIIQII16sII36xI",
+                kind.type,
                 len(code) // 8,
                 ctypes.addressof(text),
                 ctypes.addressof(license_text),
@@ -86,6 +119,9 @@ def load(name: str, code: bytes) -> int:
                 0,
                 0,
                 name.encode()[:15],
+                0,
+                kind.attach_type,
+                kind.function,
             ),
         )
 
@@ -101,10 +137,14 @@ def load(name: str, code: bytes) -> int:
             raise OSError(refused.errno, f"{name}: {refused.strerror}: {tail}") from refused
 
 
-def attach(program: int, event: str) -> int:
-    """Attach to a raw tracepoint; the descriptor that holds it. Raises OSError."""
-    name = ctypes.create_string_buffer(event.encode())
-    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QII", ctypes.addressof(name), program, 0))
+def open_raw_tracepoint(program: int, event: str | None) -> int:
+    """Attach to a raw tracepoint; the descriptor that holds it. Raises OSError.
+
+    A TRACING program knows its function: it takes None.
+    """
+    name = ctypes.create_string_buffer(event.encode()) if event else None
+    address = ctypes.addressof(name) if name else 0
+    return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QII", address, program, 0))
 
 
 def program_info(fd: int) -> ProgramInfo:

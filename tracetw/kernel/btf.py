@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -186,13 +186,32 @@ class Btf:
 
     def function(self, name: str) -> int | None:
         """Id of a kernel function; None when the kernel has none of this name."""
-        offsets = set(self._name_offsets(name))
+        return self.functions([name]).get(name)
+
+    def functions(self, names: Iterable[str]) -> dict[str, int]:
+        """Ids of those of these kernel functions that exist, found in one pass."""
+        offsets = {offset: name for name in names for offset in self._name_offsets(name)}
+        found: dict[str, int] = {}
         for number in range(1, len(self._start)):
-            pos = self._start[number]
-            named, info = _TWO.unpack_from(self._blob, pos)
+            named, info = _TWO.unpack_from(self._blob, self._start[number])
             if named in offsets and info >> 24 & 31 == _FUNC:
-                return number
-        return None
+                found.setdefault(offsets[named], number)
+        return found
+
+    def parameters(self, function: int) -> tuple[str, ...]:
+        """What each parameter of a function is: the structure it points to, or the type's name."""
+        proto = self._header(function)[4]
+        count = self._header(proto)[2]
+        kinds = [kind for _, kind in self._rows("=II", self._start[proto] + 12, count)]
+        return tuple(self._pointed_to(kind) for kind in kinds)
+
+    def _pointed_to(self, number: int) -> str:
+        stripped = self._strip(number)
+        _, kind, _, _, target = self._header(stripped)
+        if kind != _PTR:
+            return self._text(self._header(number)[0])
+        name = self._header(self._strip(target))[0]
+        return self._text(name)
 
     def members(self, struct_name: str) -> list[tuple[str, Field, str]]:
         """Named members of a structure in order: name, place, name of the element's base type."""

@@ -14,12 +14,13 @@ import json
 import os
 import resource
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
-from tracetw.kernel import bpf
+from tracetw.kernel import attachment, bpf
+from tracetw.kernel.attachment import Attachment, Kind
 
-__all__ = ["Image", "MapSpec", "instantiate"]
+__all__ = ["Image", "MapSpec", "Refused", "instantiate"]
 
 # struct bpf_insn: BPF_LD | BPF_IMM | BPF_DW with source register BPF_PSEUDO_MAP_FD; a call, and
 # the source register that marks a kfunc.
@@ -94,21 +95,27 @@ def _rewrite(code: bytes, maps: Mapping[int, int], *, call: int, function: int) 
     return bytes(patched)
 
 
+class Refused(OSError):
+    """The kernel does not take a program; ``program`` is its name."""
+
+    program: str = ""
+
+
 def instantiate(
-    image: Image, hooks: Iterable[tuple[str, str]], *, call: int, function: int
+    image: Image, places: Iterable[Attachment], *, call: int, function: int
 ) -> dict[str, int]:
-    """Create the maps, load and attach the programs, in the order of ``hooks``.
+    """Create the maps, load and attach the programs, in this order.
 
     Args:
         image: what was compiled.
-        hooks: (program, raw tracepoint).
+        places: the programs, and where each goes.
         call: helper number that stands for the kfunc.
         function: BTF id of the kfunc; 0 when the image has no such call.
 
     Returns:
         Descriptors by ``map:NAME``, ``program:NAME`` and ``link:NAME``; the caller owns them.
 
-    Raises OSError with the verifier's words; nothing is left open then.
+    Raises OSError, Refused of a program; nothing is left open then.
     """
     # Maps and programs are charged to it before v5.11 (then to the memory cgroup).
     with contextlib.suppress(OSError, ValueError):
@@ -122,14 +129,30 @@ def instantiate(
                 (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags),
             )
         numbers = dict(enumerate(held.values()))
-        hooks = list(hooks)
-        for program, _ in hooks:
-            code = _rewrite(image.programs[program], numbers, call=call, function=function)
-            held[f"program:{program}"] = bpf.load(program, code)
-        for program, event in hooks:
-            held[f"link:{program}"] = bpf.attach(held[f"program:{program}"], event)
+        places = list(places)
+        # The floor first: what the verifier has against all of them is said of one of these.
+        for where in sorted(places, key=lambda where: where.kind is not Kind.RAW_TRACEPOINT):
+            code = _rewrite(image.programs[where.program], numbers, call=call, function=function)
+            with _naming(where.program):
+                held[f"program:{where.program}"] = attachment.load(where, code)
+        for where in places:
+            with _naming(where.program):
+                held[f"link:{where.program}"] = attachment.attach(
+                    where, held[f"program:{where.program}"]
+                )
     except BaseException:
         for fd in held.values():
             os.close(fd)
         raise
     return held
+
+
+@contextlib.contextmanager
+def _naming(program: str) -> Iterator[None]:
+    """What goes wrong in here is this program's."""
+    try:
+        yield
+    except OSError as error:
+        refused = Refused(error.errno, error.strerror)
+        refused.program = program
+        raise refused from error

@@ -7,11 +7,12 @@ socket are read in a few windows and picked out of them.
 
 from __future__ import annotations
 
+import platform
 from dataclasses import dataclass
 
 from tracetw.kernel.btf import Btf, BtfError, Field
 
-__all__ = ["CAST_CALL", "Missing", "casts", "constants", "load_facts"]
+__all__ = ["CAST_CALL", "Missing", "casts", "constants", "load_facts", "registers"]
 
 
 class Missing(LookupError):
@@ -212,6 +213,26 @@ def casts(btf: Btf) -> dict[str, int]:
         return {}
     types = {f"TYPE_{name}": btf.number(name) for name in STRUCTURES}
     return {"CAST_CALL": CAST_CALL, "CAST_FUNCTION": number, **types}
+
+
+# By architecture, the registers of the first three arguments and of the result: fields of struct
+# pt_regs, and the places in the array that some have there.
+_REGISTERS = {
+    "x86_64": (("pt_regs.di", 0), ("pt_regs.si", 0), ("pt_regs.dx", 0), ("pt_regs.ax", 0)),
+    "aarch64": (("pt_regs.regs", 0), ("pt_regs.regs", 1), ("pt_regs.regs", 2), ("pt_regs.regs", 0)),
+}
+
+
+def registers(btf: Btf) -> dict[str, int]:
+    """Where a probe finds arguments and result, as macros; Missing where we do not know."""
+    machine = platform.machine()
+    if machine not in _REGISTERS:
+        raise Missing(f"pt_regs of {machine}")
+    macros = (*(f"OFF_REGS_ARG{number}" for number in range(3)), "OFF_REGS_RESULT")
+    return {
+        macro: _field(btf, path).offset + 8 * place
+        for macro, (path, place) in zip(macros, _REGISTERS[machine], strict=True)
+    }
 
 
 def load_facts(btf: Btf, *, direct: bool) -> str:

@@ -8,31 +8,58 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tracetw.errors import CannotTrace
 from tracetw.kernel.cache import Cache
-from tracetw.kernel.image import Image, instantiate
+from tracetw.kernel.image import Image, Refused, instantiate
 from tracetw.kernel.layout import CAST_CALL
 from tracetw.kernel.plan import Plan
 from tracetw.kernel.session import Session
 from tracetw.kernel.unit import join
 
-__all__ = ["load"]
+__all__ = ["Unwanted", "load", "load_best"]
 
 _FLAGS = ("-Wno-macro-redefined", "-Wno-unused-value")
 # Atomics are refused by the verifier before 5.12: then without.
 _VARIANTS = (("-DHAVE_CMPXCHG",), ())
 
 
+class Unwanted(Exception):
+    """The kernel does not take an enrichment; tracing is possible without it."""
+
+    def __init__(self, program: str, words: str) -> None:
+        super().__init__(f"{program}: {words}")
+        self.program = program
+        self.words = words
+
+
+def load_best(make: Callable[[frozenset[str]], Plan], cache: Cache | None = None) -> Session:
+    """Load what ``make`` plans; enrichments that the kernel refuses are planned away.
+
+    ``make`` gets the names of those to do without. Raises as :func:`load`.
+    """
+    refused: dict[str, str] = {}
+    while True:
+        plan = replace(make(frozenset(refused)), refused=dict(refused))
+        try:
+            return load(plan, cache)
+        except Unwanted as error:
+            refused[error.program] = error.words
+
+
 def load(plan: Plan, cache: Cache | None = None) -> Session:
     """Compile or take from the cache, load and attach.
 
-    Raises CannotTrace with what the compiler or the verifier said.
+    Raises CannotTrace with what the compiler or the verifier said, Unwanted of an enrichment.
     """
     cache = cache or Cache()
     source = join(plan)
-    hooks = [(hook.program, hook.event) for hook in plan.hooks]
+    extras = {
+        where.program: seat.enrichment.program for seat in plan.seats for where in seat.where
+    }
     refusal = ""
     for variant in _VARIANTS:
         flags = [*_FLAGS, *variant]
@@ -41,8 +68,12 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
         if image is None:
             image = _compile(source, flags, plan)
         try:
-            held = instantiate(image, hooks, call=CAST_CALL, function=plan.cast_function)
+            held = instantiate(
+                image, plan.attachments, call=CAST_CALL, function=plan.cast_function
+            )
         except OSError as error:
+            if isinstance(error, Refused) and error.program in extras:
+                raise Unwanted(extras[error.program], str(error.strerror)) from error
             refusal = refusal or str(error.strerror)
             if error.errno == errno.EPERM:
                 break
@@ -58,7 +89,7 @@ def _compile(source: str, flags: list[str], plan: Plan) -> Image:
         "source": source,
         "cflags": flags,
         "maps": plan.maps,
-        "programs": [hook.program for hook in plan.hooks],
+        "programs": [where.program for where in plan.attachments],
     }
     # -m puts the current folder first on the path: it must not be the user's.
     package = Path(__file__).resolve().parent.parent

@@ -6,19 +6,23 @@ Pure: from facts to text. Nothing here talks to the kernel.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from tracetw.errors import CannotTrace
 from tracetw.event.names import KernelNames
+from tracetw.kernel.attachment import Attachment, Kind
 from tracetw.kernel.btf import Btf, BtfError
 from tracetw.kernel.capability import Hook, choose
-from tracetw.kernel.layout import Missing, casts, constants, load_facts
+from tracetw.kernel.enrichment import Seat, seats
+from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers
 
 __all__ = ["HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
 # In this order, before the probes.
 HEADERS = ("record.h", "prelude.h", "table.h", "sock.h", "event.h", "timewait.h")
+# After them, where there are enrichments.
+CALL_HEADER = "call.h"
 # What --events asks for -> macro.
 EVENTS = {
     "transition": "WANT_TRANSITIONS",
@@ -52,6 +56,8 @@ class Plan:
         hooks: programs in the order to attach them: the one that opens records comes last, so that
             no record is opened that nobody would close.
         absent: hooks that this kernel lacks.
+        seats: enrichments, attached before the hooks.
+        refused: enrichments that were planned and that the kernel did not take, with its words.
         macros: name to value, put before the sources.
         cast_function: BTF id of ``bpf_rdonly_cast``; 0 without it.
         generated: C text made from BTF.
@@ -75,6 +81,14 @@ class Plan:
     events: frozenset[str]
     tw_at_birth: bool = True
     hidden: Mapping[str, str] = field(default_factory=dict)
+    seats: tuple[Seat, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def attachments(self) -> list[Attachment]:
+        """Every program and its place, in the order to attach them."""
+        found = [where for seat in self.seats for where in seat.where]
+        return found + [Attachment(hook.program, hook.event) for hook in self.hooks]
 
     @property
     def maps(self) -> list[str]:
@@ -87,6 +101,8 @@ class Plan:
             names.append("events")
         if "timewait" in self.events:
             names.append("carriers")
+        if "CALLS" in self.macros:
+            names.append("calls")
         return names
 
 
@@ -127,6 +143,7 @@ def make_plan(
     events: frozenset[str] = frozenset(),
     sizes: Sizes | None = None,
     without: frozenset[str] = frozenset(),
+    kinds: Collection[Kind] = (),
 ) -> Plan:
     """Choose hooks and write the macros.
 
@@ -136,7 +153,8 @@ def make_plan(
         passes: C expression over ``struct close_record *r``: is this one wanted?
         events: single events wanted, keys of ``EVENTS``.
         sizes: room; None takes the defaults.
-        without: capabilities to do without though the kernel has them, for tests.
+        without: capabilities to do without though the kernel has them.
+        kinds: of attachment, besides raw tracepoints, that this kernel lets us use.
 
     Raises:
         CannotTrace: the kernel lacks a hook or a field without which nothing can be told.
@@ -150,10 +168,13 @@ def make_plan(
                 "tracetw needs Linux 5.10 or newer with CONFIG_TRACEPOINTS",
             )
     names = kernel_names(btf, hz)
+    enriched = seats(btf, kinds, have, without, events)
     try:
         direct = casts(btf) if "HAVE_CAST" in have else {}
         values = constants(btf) | direct
         facts = load_facts(btf, direct=bool(direct))
+        if any(seat.kind in (Kind.KPROBE, Kind.KRETPROBE) for seat in enriched):
+            values |= registers(btf)
     except Missing as missing:
         raise CannotTrace(
             f"this kernel's BTF has no field {missing}", "see tracetw doctor, and report it"
@@ -171,6 +192,7 @@ def make_plan(
     }
     for macro, reason in DROP_MACROS.items():
         macros[macro] = str(names.drop_reason(reason))
+    macros |= _calls(enriched)
     if events:
         macros["WANT_EVENTS"] = "1"
         macros |= {EVENTS[name]: "1" for name in sorted(events)}
@@ -180,12 +202,13 @@ def make_plan(
         macros=macros,
         cast_function=direct.get("CAST_FUNCTION", 0),
         generated=facts,
-        headers=HEADERS,
+        headers=(*HEADERS, CALL_HEADER) if enriched else HEADERS,
         names=names,
         sizes=sizes,
         events=events,
         tw_at_birth=not btf.has_field("inet_timewait_sock.tw_kill"),
         hidden=_hidden(have, names),
+        seats=tuple(enriched),
     )
 
 
@@ -200,6 +223,27 @@ def _hidden(have: frozenset[str], names: KernelNames) -> dict[str, str]:
         drops = ("PAWSEstab", "PAWSTimewait", "PAWSActive", "TCPChallengeACK", "TCPSYNChallenge")
         found |= dict.fromkeys(drops, "why it drops a packet")
     return found
+
+
+def _calls(enriched: Collection[Seat]) -> dict[str, str]:
+    """Macros of the enrichments: that they are there, and where arguments and result are found."""
+    macros: dict[str, str] = {}
+    returning = [seat for seat in enriched if seat.kind is Kind.KRETPROBE]
+    if returning:
+        macros["CALLS"] = str(len(returning))
+    for seat in enriched:
+        name = seat.enrichment.program
+        if seat.kind is Kind.KRETPROBE:
+            number = returning.index(seat)
+            access = f"call_returned(call, ctx, {number})"
+            macros[f"ENTER_{name}"] = str(number)
+        elif seat.kind is Kind.KPROBE:
+            access = "call_of_registers(call, ctx)"
+        else:
+            access = f"call_of_trampoline(call, ctx, {seat.parameters})"
+        macros[f"HAVE_{name.upper()}"] = "1"
+        macros[f"CALL_{name}(call, ctx)"] = access
+    return macros
 
 
 # Numbers of drop reasons differ from kernel to kernel; -1 where there is none matches nothing.

@@ -33,7 +33,9 @@ def join(plan: Plan, folder: Path | None = None) -> str:
     folder = folder or source_dir()
     defines = "\n".join(f"#define {name} {value}" for name, value in plan.macros.items())
     parts = [f"{defines}\n"]
-    files = [*plan.headers, *(f"probes/{hook.program}.c" for hook in plan.hooks)]
+    programs = [seat.enrichment.program for seat in plan.seats]
+    programs += [hook.program for hook in plan.hooks]
+    files = [*plan.headers, *(f"probes/{program}.c" for program in programs)]
     for name in files:
         if name == "sock.h":
             parts.append(f'#line 1 "generated/facts.h"\n{plan.generated}')

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from tracetw.errors import CannotTrace
 from tracetw.kernel import preflight
 from tracetw.kernel.btf import Btf, BtfError
-from tracetw.kernel.loader import load
-from tracetw.kernel.plan import make_plan
+from tracetw.kernel.enrichment import attachable
+from tracetw.kernel.loader import load_best
+from tracetw.kernel.plan import Plan, make_plan
 from tracetw.kernel.session import Session
 from tracetw.options import TraceOptions
 from tracetw.trace.passes import passes
@@ -25,15 +28,30 @@ def attach(options: TraceOptions) -> Session:
     Raises CannotTrace with what is missing and what to do.
     """
     preflight.check()
+    with _readable():
+        btf = Btf.read()
+    kinds = attachable(btf)
+
+    def planned(refused: frozenset[str]) -> Plan:
+        with _readable():
+            return make_plan(
+                btf,
+                round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE)),
+                passes=passes(options.filter.kernel()),
+                events=options.events,
+                without=refused,
+                kinds=kinds,
+            )
+
+    return load_best(planned)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raises CannotTrace when the kernel's types are not what can be read."""
     try:
-        plan = make_plan(
-            Btf.read(),
-            round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE)),
-            passes=passes(options.filter.kernel()),
-            events=options.events,
-        )
+        yield
     except (OSError, BtfError) as error:
         raise CannotTrace(
             f"cannot read the kernel's types: {error}", "use a kernel with CONFIG_DEBUG_INFO_BTF"
         ) from error
-    return load(plan)

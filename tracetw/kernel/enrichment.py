@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel's functions tell beyond its tracepoints, where it lets us look into them.
+
+Tracepoints are the floor: every verdict is possible without these rows. A row is used where the
+function exists as it is expected, by the first kind of attachment that works; one that fails is left
+out, and the floor tells what it can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tracetw.kernel.attachment import Attachment, Kind, refusal
+from tracetw.kernel.btf import Btf
+
+__all__ = ["ENRICHMENTS", "FAMILIES", "Enrichment", "Seat", "attachable", "refusals", "seats"]
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichment:
+    """One fact that a function tells.
+
+    Attributes:
+        program: name of the program and of its file ``bpf/probes/<program>.c``.
+        function: kernel function.
+        takes: structures that its first parameters point to; a function with others is another.
+        gives: what is better with it.
+        lost: what is known without it.
+        result: what it returns is needed too.
+        unless: macros of the facts (``capability.WANTS``) that make it superfluous.
+        event: of use only for these single events; empty for the close records.
+    """
+
+    program: str
+    function: str
+    takes: tuple[str, ...]
+    gives: str
+    lost: str
+    result: bool = False
+    unless: frozenset[str] = frozenset()
+    event: str = ""
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Kinds of attachment, best first."""
+        return (Kind.FEXIT, Kind.KRETPROBE) if self.result else (Kind.FENTRY, Kind.KPROBE)
+
+
+ENRICHMENTS = (
+    Enrichment(
+        "reset_flags",
+        "tcp_reset",
+        ("sock", "sk_buff"),
+        "the flags of a RST received: of a peer that held the connection, or a stateless answer",
+        "peer-reset or peer-lost-state follows from timestamps; undetermined if there are none",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """An enrichment on this kernel: where it is attached, and what its program is compiled with.
+
+    Attributes:
+        enrichment: the row.
+        where: attachments: one, or for a return probe the entry of the function as well.
+        parameters: how many the function has here.
+    """
+
+    enrichment: Enrichment
+    where: tuple[Attachment, ...]
+    parameters: int
+
+    @property
+    def kind(self) -> Kind:
+        """How it is attached."""
+        return self.where[-1].kind
+
+
+# Kinds that work or do not work together: by trampoline, best first, and by breakpoint.
+FAMILIES = {
+    Kind.FENTRY: frozenset({Kind.FENTRY, Kind.FEXIT}),
+    Kind.KPROBE: frozenset({Kind.KPROBE, Kind.KRETPROBE}),
+}
+
+
+def refusals(btf: Btf) -> Iterator[tuple[Kind, str]]:
+    """Key of each family, and what the kernel says to it: empty when it works."""
+    there = _there(btf)
+    for kind in FAMILIES:
+        if not there:
+            yield kind, "no function that is looked for"
+            continue
+        row, function, _ = there[0]
+        yield kind, refusal(Attachment("trial", row.function, kind, function))
+
+
+def attachable(btf: Btf) -> frozenset[Kind]:
+    """The best kinds of attachment that this kernel lets us use."""
+    for kind, words in refusals(btf):
+        if not words:
+            return FAMILIES[kind]
+    return frozenset()
+
+
+def seats(
+    btf: Btf,
+    kinds: Iterable[Kind],
+    have: frozenset[str],
+    without: frozenset[str] = frozenset(),
+    events: frozenset[str] = frozenset(),
+) -> list[Seat]:
+    """The rows to use.
+
+    Args:
+        btf: of the kernel.
+        kinds: of attachment that work.
+        have: macros of the facts that the kernel's tracepoints give.
+        without: programs, and values of :class:`Kind`, to do without.
+        events: single events wanted.
+    """
+    usable = {kind for kind in kinds if kind.value not in without}
+    found = []
+    for row, function, parameters in _there(btf) if usable else ():
+        kind = next((kind for kind in row.kinds if kind in usable), None)
+        wanted = not row.unless & have and (not row.event or row.event in events)
+        if kind is None or not wanted or row.program in without:
+            continue
+        where = [Attachment(row.program, row.function, kind, function)]
+        if kind is Kind.KRETPROBE:
+            entry = Attachment(f"{row.program}_enter", row.function, Kind.KPROBE, function)
+            where.insert(0, entry)
+        found.append(Seat(row, tuple(where), parameters))
+    return found
+
+
+def _there(btf: Btf) -> list[tuple[Enrichment, int, int]]:
+    """Rows whose function this kernel has, the function's BTF id, the number of its parameters."""
+    numbers = btf.functions(row.function for row in ENRICHMENTS)
+    found = []
+    for row in ENRICHMENTS:
+        number = numbers.get(row.function)
+        if number is None:
+            continue
+        parameters = btf.parameters(number)
+        if parameters[: len(row.takes)] == row.takes:
+            found.append((row, number, len(parameters)))
+    return found
