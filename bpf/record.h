@@ -71,6 +71,7 @@ enum owner {
 #define F_SYN_HIT	(1u << 27)	/* a SYN arrived on the live connection (challenge ACK) */
 #define F_ADDR		(1u << 28)	/* the addresses are filled */
 #define F_FIN_ACKED	(1u << 29)	/* CLOSE found our FIN acknowledged (snd_una == write_seq) */
+#define F_TW_REFUSED	(1u << 30)	/* inet_twsk_alloc() gave no TIME_WAIT socket */
 
 /*
  * One finished connection end. 248 bytes: with the ring buffer's own 8-byte header exactly 256, so

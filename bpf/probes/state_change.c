@@ -23,8 +23,12 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	tw = mini_find(&t, sk);
 	if (!tw) {
 #ifdef WANT_TIMEWAITS
+#ifdef HAVE_TIMEWAIT_REFUSED
+		if (r->flags & F_TW_REFUSED)
+#else
 		/* No mini-socket, yet no RST and no TCP_LINGER2 below 0: tcp_time_wait() got no memory. */
 		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0)
+#endif
 			carrier_event(r, &t, 0, TIMEWAIT_OVERFLOW);
 #endif
 		record_step(r, TCP_CLOSE, now);

@@ -41,6 +41,7 @@ F_CLOSED = 1 << 26
 F_SYN_HIT = 1 << 27
 F_ADDR = 1 << 28
 F_FIN_ACKED = 1 << 29
+F_TW_REFUSED = 1 << 30
 
 
 class End(IntEnum):

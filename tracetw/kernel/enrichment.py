@@ -30,6 +30,8 @@ class Enrichment:
         result: what it returns is needed too.
         unless: macros of the facts (``capability.WANTS``) that make it superfluous.
         event: of use only for these single events; empty for the close records.
+        replaces: hooks of the floor that have nothing to add.
+        partner: program on a raw tracepoint that completes it, the tracepoint, its fewest arguments.
     """
 
     program: str
@@ -40,6 +42,8 @@ class Enrichment:
     result: bool = False
     unless: frozenset[str] = frozenset()
     event: str = ""
+    replaces: frozenset[str] = frozenset()
+    partner: tuple[str, str, int] | None = None
 
     @property
     def kinds(self) -> tuple[Kind, ...]:
@@ -54,6 +58,43 @@ ENRICHMENTS = (
         ("sock", "sk_buff"),
         "the flags of a RST received: of a peer that held the connection, or a stateless answer",
         "peer-reset or peer-lost-state follows from timestamps; undetermined if there are none",
+    ),
+    Enrichment(
+        "timewait_packet",
+        "tcp_timewait_state_process",
+        ("inet_timewait_sock", "sk_buff", "tcphdr"),
+        "what a mini-socket makes of each segment: late data, FIN and RST, without kfree_skb",
+        "late data on a mini-socket is undetermined; TIME_WAIT's end by a RST is not told",
+        result=True,
+        # With the socket in kfree_skb, and resets of mini-sockets, the tracepoints tell all of it.
+        unless=frozenset({"HAVE_RX_SK"}),
+        replaces=frozenset({"packet_drop_skb"}),
+    ),
+    Enrichment(
+        "timewait_refused",
+        "inet_twsk_alloc",
+        ("sock",),
+        "a TIME_WAIT that the kernel refused (tcp_max_tw_buckets), from the refusal itself",
+        "it follows from there being none and no other reason for that",
+        result=True,
+    ),
+    Enrichment(
+        "timewait_reused",
+        "tcp_twsk_unique",
+        ("sock", "sock"),
+        "reused-by-connect at the connect(), also of a TIME_WAIT from before the trace",
+        "it is told when the new connection is established, of a TIME_WAIT seen to begin",
+        result=True,
+        event="timewait",
+    ),
+    Enrichment(
+        "challenge_ack",
+        "tcp_send_challenge_ack",
+        ("sock",),
+        "challenge ACKs and a SYN on a live connection (stale-syn-reset)",
+        "challenge-ack events, stale-syn-reset (it is peer-lost-state then)",
+        unless=frozenset({"HAVE_RX_SK"}),
+        partner=("challenged_packet", "kfree_skb", 3),
     ),
 )
 
@@ -76,6 +117,12 @@ class Seat:
     def kind(self) -> Kind:
         """How it is attached."""
         return self.where[-1].kind
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of its sources in ``bpf/probes/``, without ``.c``."""
+        partner = self.enrichment.partner
+        return (self.enrichment.program, *((partner[0],) if partner else ()))
 
 
 # Kinds that work or do not work together: by trampoline, best first, and by breakpoint.
@@ -131,6 +178,8 @@ def seats(
         if kind is Kind.KRETPROBE:
             entry = Attachment(f"{row.program}_enter", row.function, Kind.KPROBE, function)
             where.insert(0, entry)
+        if row.partner:
+            where.insert(0, Attachment(*row.partner[:2]))
         found.append(Seat(row, tuple(where), parameters))
     return found
 
@@ -144,6 +193,7 @@ def _there(btf: Btf) -> list[tuple[Enrichment, int, int]]:
         if number is None:
             continue
         parameters = btf.parameters(number)
-        if parameters[: len(row.takes)] == row.takes:
+        whole = row.partner is None or (btf.tracepoint_args(row.partner[1]) or 0) >= row.partner[2]
+        if whole and parameters[: len(row.takes)] == row.takes:
             found.append((row, number, len(parameters)))
     return found

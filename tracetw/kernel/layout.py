@@ -12,7 +12,15 @@ from dataclasses import dataclass
 
 from tracetw.kernel.btf import Btf, BtfError, Field
 
-__all__ = ["CAST_CALL", "Missing", "casts", "constants", "load_facts", "registers"]
+__all__ = [
+    "CAST_CALL",
+    "Missing",
+    "casts",
+    "constants",
+    "load_facts",
+    "registers",
+    "timewait_answers",
+]
 
 
 class Missing(LookupError):
@@ -233,6 +241,11 @@ def registers(btf: Btf) -> dict[str, int]:
         macro: _field(btf, path).offset + 8 * place
         for macro, (path, place) in zip(macros, _REGISTERS[machine], strict=True)
     }
+
+
+def timewait_answers(btf: Btf) -> dict[str, int]:
+    """What ``tcp_timewait_state_process`` returns, as macros."""
+    return btf.enum("tcp_tw_status")
 
 
 def load_facts(btf: Btf, *, direct: bool) -> str:

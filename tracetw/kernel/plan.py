@@ -15,7 +15,7 @@ from tracetw.kernel.attachment import Attachment, Kind
 from tracetw.kernel.btf import Btf, BtfError
 from tracetw.kernel.capability import Hook, choose
 from tracetw.kernel.enrichment import Seat, seats
-from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers
+from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
 
 __all__ = ["HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
@@ -103,6 +103,8 @@ class Plan:
             names.append("carriers")
         if "CALLS" in self.macros:
             names.append("calls")
+        if "HAVE_CHALLENGE_ACK" in self.macros:
+            names.append("challenged")
         return names
 
 
@@ -169,12 +171,15 @@ def make_plan(
             )
     names = kernel_names(btf, hz)
     enriched = seats(btf, kinds, have, without, events)
+    replaced = {name for seat in enriched for name in seat.enrichment.replaces}
     try:
         direct = casts(btf) if "HAVE_CAST" in have else {}
         values = constants(btf) | direct
         facts = load_facts(btf, direct=bool(direct))
         if any(seat.kind in (Kind.KPROBE, Kind.KRETPROBE) for seat in enriched):
             values |= registers(btf)
+        if enriched:
+            values |= timewait_answers(btf)
     except Missing as missing:
         raise CannotTrace(
             f"this kernel's BTF has no field {missing}", "see tracetw doctor, and report it"
@@ -197,7 +202,12 @@ def make_plan(
         macros["WANT_EVENTS"] = "1"
         macros |= {EVENTS[name]: "1" for name in sorted(events)}
     return Plan(
-        hooks=tuple(sorted(present, key=lambda hook: hook.program == "state_change")),
+        hooks=tuple(
+            sorted(
+                (hook for hook in present if hook.program not in replaced),
+                key=lambda hook: hook.program == "state_change",
+            )
+        ),
         absent=absent,
         macros=macros,
         cast_function=direct.get("CAST_FUNCTION", 0),

@@ -33,7 +33,7 @@ def join(plan: Plan, folder: Path | None = None) -> str:
     folder = folder or source_dir()
     defines = "\n".join(f"#define {name} {value}" for name, value in plan.macros.items())
     parts = [f"{defines}\n"]
-    programs = [seat.enrichment.program for seat in plan.seats]
+    programs = [name for seat in plan.seats for name in seat.files]
     programs += [hook.program for hook in plan.hooks]
     files = [*plan.headers, *(f"probes/{program}.c" for program in programs)]
     for name in files:

@@ -37,7 +37,7 @@ EVIDENCE: dict[str, str] = {
     "rst-early": "a RST was sent while the socket was still open",
     "rst-reply": "a RST was sent in answer to a segment",
     "rst-with-ack": "the RST received had the ACK flag: its sender held the connection",
-    "rst-without-ack": "the RST received had no ACK flag: its sender held no connection",
+    "rst-without-ack": "the RST received had no ACK flag: an answer that needs no connection",
     "rst-with-timestamp": "the RST received carried a timestamp: its sender held the connection",
     "rst-without-timestamp": "the RST received carried no timestamp although they were negotiated",
     "syn-hit": "a SYN had arrived on the live connection",
@@ -85,6 +85,7 @@ EVIDENCE: dict[str, str] = {
     "process-exiting": "the process was exiting when the socket was closed",
     "process-signal": "the process died of a signal",
     "oom-victim": "the process was killed for lack of memory",
+    "time-wait-refused": "the kernel refused to allocate the TIME_WAIT socket",
 }
 
 # name -> what would have had to be known

@@ -171,7 +171,9 @@ def _fins(words: Words, known: Facts) -> None:
     untold = known["quiet"] & ~known["any-rst"] & ~flag(record.F_TW) & ~witnessed
     # tcp_time_wait falls back to closing at once if inet_twsk_alloc refuses.
     told = known["missed"] | known["record-early"] | known["linger2-negative"]
-    known["no-time-wait"] = due & untold & ~told
+    refused = words.bit("time-wait-refused")
+    known["time-wait-refused"] = refused
+    known["no-time-wait"] = (due & untold & ~told) | refused
     known["silent"] = untold & known["no-error"] & ~known["no-time-wait"]
     known["ack-with-fin"] = known["from-last-ack"] & flag(record.F_ACK_PENDING)
     direct = direct & known["from-fin-wait2"]

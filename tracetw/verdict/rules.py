@@ -58,6 +58,7 @@ def _rule(
 
 
 _FORM = "peer-fin fin-acked fin-with-ack fin-soon-after-ack fin-after-ack ack-with-fin"
+_SKIPPED = " from-fin-wait2 time-wait-refused"
 _FLAVOUR = "rst-with-ack rst-without-ack rst-with-timestamp rst-without-timestamp"
 _SENT = "rst-out reason-state reason-disconnect"
 _STUCK = "retransmitted unacked unacked-data unsent window-zero probes-unanswered"
@@ -87,8 +88,8 @@ RULES: tuple[Rule, ...] = (
     _rule("orderly", "mini-fin", also=_FORM + " time-wait"),
     _rule("orderly", "time-wait", "rst-in", also=_FORM + " from-closing"),
     _rule("orderly", "from-last-ack fin-acked quiet", "any-rst missed", also=_FORM),
-    _rule("orderly", "no-time-wait peer-fin", also=_FORM + " from-closing from-fin-wait2"),
-    _rule("undetermined", "no-time-wait", also="from-fin-wait2 fin-acked", missing="peer-fin"),
+    _rule("orderly", "no-time-wait peer-fin", also=_FORM + _SKIPPED + " from-closing"),
+    _rule("undetermined", "no-time-wait", also="fin-acked" + _SKIPPED, missing="peer-fin"),
     # Data after close. tcp_rcv_state_process calls tcp_reset for it and then answers.
     # Where the reset itself is not shown (before 6.10): after data came, the mini-socket was gone.
     _rule("abort-late-data", "mini-late-data", "rst-reply", also="fin-acked", inferred=True),
@@ -117,7 +118,14 @@ RULES: tuple[Rule, ...] = (
     _rule("peer-reset", "rst-in peer-fin unacked-data", also=_FLAVOUR, inferred=True),
     # Our ACK of the peer's FIN was answered: the peer did not want to wait for ours (TCP_LINGER2).
     _rule("peer-reset", "rst-in peer-fin nothing-unanswered", also=_FLAVOUR, inferred=True),
-    _rule("peer-lost-state", "rst-in rst-without-ack", also=_STUCK + " " + _CLOSING),
+    # A stateless answer to a FIN, a probe or an ACK is of a peer without the connection. One to data may also be of a
+    # peer that closed, if its FIN was lost or still waits for our window (tcp_rcv_state_process).
+    _rule(
+        "peer-lost-state", "rst-in rst-without-ack", "unacked-data", also=_STUCK + " " + _CLOSING
+    ),
+    _rule(
+        "peer-lost-state", "rst-in rst-without-ack", also=_STUCK + " " + _CLOSING, inferred=True
+    ),
     _rule(
         "peer-lost-state",
         "rst-in rst-without-timestamp",

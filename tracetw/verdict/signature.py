@@ -28,6 +28,7 @@ from tracetw.event.record import (
     F_SYSCTL,
     F_TW,
     F_TW_FIN_WAIT2,
+    F_TW_REFUSED,
 )
 
 __all__ = ["Error", "Reason", "Words", "signatures"]
@@ -122,6 +123,7 @@ _BITS = (
     "no-port",
     "netns-gone",
     "close-seen",
+    "time-wait-refused",
 )
 _BIT = {name: at for at, name in enumerate(_BITS)}
 _BITS_AT, _STATE_AT, _END_AT, _ERROR_AT, _REASON_AT = (
@@ -227,6 +229,7 @@ def signatures(
     if gone is not None:
         bits[:, 16] = gone
     bits[:, 17] = _close_seen(rows["path"]) | ((flags & F_CLOSE_CALLED) != 0)
+    bits[:, 18] = (flags & F_TW_REFUSED) != 0
     direct = np.flatnonzero(
         ((flags & (F_TW | F_TW_FIN_WAIT2)) == F_TW) & (rows["path"] & np.uint32(255) == _FW2_TW)
     )
