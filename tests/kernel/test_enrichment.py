@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same connections with and without enrichments: the same reports, or better ones.
+
+All tracers are attached at once and see the same connections, each played once. What "better" may
+be is in ``no_worse``; what must be better is in ``BETTER``.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import pytest
+
+from tracetw.event.record import End
+from tracetw.filter import Filter
+from tracetw.kernel.attachment import Kind
+from tracetw.kernel.btf import Btf
+from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES, refusals
+from tracetw.kernel.loader import load
+from tracetw.kernel.plan import Sizes, make_plan
+from tracetw.kernel.session import Session
+from tracetw.lab.catalogue import BY_NAME
+from tracetw.lab.topology import Net
+from tracetw.sink.batch import Scene
+from tracetw.sink.json import JsonSink
+from tracetw.trace.pipeline import Pipeline
+from tracetw.trace.source import Source
+
+pytestmark = pytest.mark.timeout(1800)
+
+Line: TypeAlias = dict[str, Any]
+Place: TypeAlias = tuple[str, str]
+"""Play, and host of it: a or b."""
+Told: TypeAlias = dict[Place, tuple[list[Line], list[str]]]
+"""By place: what is said of the closes, and the names of the events."""
+
+SIZES = Sizes(
+    conn_slots=1 << 12,
+    closing_slots=1 << 10,
+    mini_slots=1 << 10,
+    closes_pages=256,
+    events_pages=64,
+    carriers=1 << 10,
+)
+EVENTS = frozenset({"timewait", "drop"})
+# What the kernels of the older rows have no tracepoint for: so every enrichment has something to do.
+OLD = frozenset({"packet_drop", "drop-socket", "reset-reason"})
+UNTIMED = " without timestamps"
+PLAYS = (
+    "four-way-close",
+    "three-segments",
+    "fin-wait2-timeout-linger2",
+    "linger-0",
+    "close-with-unread-data",
+    "close-with-unread-data" + UNTIMED,
+    "late-data-closed-socket",
+    "data-to-rebooted-peer-no-service",
+    "data-to-rebooted-peer-no-service" + UNTIMED,
+    "last-ack-lost-once",
+    "time-wait-killed-by-reset",
+    "time-wait-overflow",
+    "time-wait-overflow-fin-wait2",
+    "time-wait-reused-by-bind",
+    "stray-reset-challenged",
+    "rebooted-peer-reconnects",
+)
+SAID = (
+    "verdict",
+    "form",
+    "first_close",
+    "closed_by",
+    "time_wait",
+    "error",
+    "reset",
+    "owner_from",
+    "pid",
+    "confidence",
+    "evidence",
+)
+
+
+@dataclass(frozen=True)
+class Gain:
+    """What a program makes better: a field of a close (or ``event``), before and after."""
+
+    program: str
+    place: Place
+    field: str
+    floor: Any
+    rich: Any
+
+
+BETTER = (
+    Gain("reset_flags", ("close-with-unread-data", "b"), "confidence", "inferred", "proven"),
+    Gain(
+        "reset_flags", ("close-with-unread-data" + UNTIMED, "b"), "confidence", "inferred", "proven"
+    ),
+    Gain(
+        "reset_flags",
+        ("data-to-rebooted-peer-no-service" + UNTIMED, "a"),
+        "verdict",
+        "undetermined",
+        "peer-lost-state",
+    ),
+    Gain(
+        "timewait_packet",
+        ("late-data-closed-socket", "a"),
+        "verdict",
+        "undetermined",
+        "abort-late-data",
+    ),
+    Gain("timewait_packet", ("last-ack-lost-once", "a"), "event", None, "reacked"),
+    Gain("timewait_packet", ("time-wait-killed-by-reset", "a"), "event", None, "killed-by-reset"),
+    Gain("challenge_ack", ("stray-reset-challenged", "b"), "event", None, "challenge-ack"),
+    Gain(
+        "challenge_ack",
+        ("rebooted-peer-reconnects", "b"),
+        "verdict",
+        "peer-lost-state",
+        "stale-syn-reset",
+    ),
+    Gain(
+        "timewait_refused",
+        ("time-wait-overflow", "a"),
+        "evidence",
+        "no-time-wait",
+        "time-wait-refused",
+    ),
+)
+WEAK = {"verdict": "undetermined", "confidence": "inferred"}
+# Verdicts that the flags of the RST, or the SYN before it, correct.
+CORRECTED = {("peer-reset", "peer-lost-state"), ("peer-lost-state", "stale-syn-reset")}
+
+
+def play(net: Net, name: str) -> None:
+    """A scenario of the lab; without its expectations, which are those of its own test."""
+    scenario = BY_NAME[name.removesuffix(UNTIMED)]
+    for letter, host in net.hosts.items():
+        host.sysctl(**scenario.sysctls.get(letter, {}))
+        if name.endswith(UNTIMED):
+            host.sysctl(tcp_timestamps=0)
+    scenario.play(net)
+
+
+def told(session: Session, homes: Mapping[int, Place]) -> Told:
+    """Everything that a tracer has to report, as it would."""
+    out = io.BytesIO()
+    scene = Scene("test", 0, session.plan.names, lambda _: None)
+    sink = JsonSink(out, scene)
+    pipeline = Pipeline(scene, Filter(), sink)
+    source = Source(session)
+    while session.closes.pending():
+        pipeline.closes(source.take())
+        source.release()
+    pipeline.closes(source.overdue(everything=True))
+    waiting = session.minis()
+    waiting["end"] = End.STALE
+    pipeline.closes(waiting)
+    assert session.events is not None
+    while session.events.pending():
+        pipeline.events(session.events.peek())
+        session.events.release()
+    found: Told = {place: ([], []) for place in homes.values()}
+    for text in out.getvalue().splitlines():
+        line = json.loads(text)
+        if line["netns"] not in homes:
+            continue
+        closes, events = found[homes[line["netns"]]]
+        if line["kind"] == "close":
+            said = {name: line[name] for name in SAID}
+            closes.append(said | {"states": [step["state"] for step in line["states"]]})
+        else:
+            events.append(line["event"])
+    for closes, events in found.values():
+        closes.sort(key=lambda line: json.dumps(line["states"]))
+        events.sort()
+    return found
+
+
+def variants() -> dict[str, frozenset[Kind]]:
+    """Kinds of attachment that work here, by name of the best one of them."""
+    return {
+        kind.value: FAMILIES[kind] for kind, words in refusals(Btf.read()) if not words
+    }
+
+
+def test_where_nothing_can_be_attached_the_kernel_says_so() -> None:
+    """What BTF lists is not enough: the kernel is asked, and what it says is its own words."""
+    said = dict(refusals(Btf.read()))
+    assert set(said) == set(FAMILIES)
+    if all(said.values()):
+        refused = ("Operation not permitted", "No such file or directory")
+        assert set(said.values()) <= {*refused, "Operation not supported", "Unknown error 524"}
+        pytest.skip(f"no enrichment here: {said}")
+
+
+@pytest.fixture(scope="module")
+def sessions() -> Iterator[dict[str, Session]]:
+    kinds = variants()
+    if not kinds:
+        pytest.skip("neither fentry nor kprobes here")
+    btf, hz = Btf.read(), round(1 / time.clock_getres(6))
+    with ExitStack() as stack:
+        yield {
+            f"{name} {how}": stack.enter_context(
+                load(
+                    make_plan(
+                        btf, hz, events=EVENTS, sizes=SIZES, without=without, kinds=usable
+                    )
+                )
+            )
+            for how, without in (("here", frozenset[str]()), ("as on older kernels", OLD))
+            for name, usable in {"floor": frozenset[Kind](), **kinds}.items()
+        }
+
+
+@pytest.fixture(scope="module")
+def reports(sessions: dict[str, Session]) -> dict[str, Told]:
+    homes: dict[int, Place] = {}
+    with ExitStack() as stack:
+        for name in PLAYS:
+            net = stack.enter_context(Net())
+            homes |= {host.netns: (name, letter) for letter, host in net.hosts.items()}
+            play(net, name)
+        return {name: told(session, homes) for name, session in sessions.items()}
+
+
+HOW = ("here", "as on older kernels")
+RICH = tuple(kind.value for kind in FAMILIES)
+
+
+def rich_of(reports: Mapping[str, Told], kind: str, how: str) -> Told:
+    if f"{kind} {how}" not in reports:
+        pytest.skip(f"no {kind} here")
+    return reports[f"{kind} {how}"]
+
+
+def no_worse(floor: Line, rich: Line) -> list[str]:
+    """Fields that are neither the same nor what is better."""
+    if floor["verdict"] != rich["verdict"]:
+        pair = (floor["verdict"], rich["verdict"])
+        return [] if pair[0] == "undetermined" or pair in CORRECTED else ["verdict"]
+    wrong = []
+    for name in floor:
+        before, after = floor[name], rich[name]
+        if name == "reset" and before and after:
+            before = {key: value for key, value in before.items() if value is not None}
+            after = {key: after[key] for key in before}
+        better = before is None or (name == "confidence" and before == WEAK[name])
+        if name != "evidence" and before != after and not better:
+            wrong.append(name)
+    return wrong
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", RICH)
+@pytest.mark.parametrize("name", PLAYS)
+def test_same_or_better(reports: dict[str, Told], kind: str, how: str, name: str) -> None:
+    rich, floor = rich_of(reports, kind, how), reports[f"floor {how}"]
+    for letter in "ab":
+        closes, events = rich[name, letter]
+        before, events_before = floor[name, letter]
+        assert [no_worse(*pair) for pair in zip(before, closes, strict=True)] == [
+            [] for _ in closes
+        ], (before, closes)
+        assert set(events_before) <= set(events)
+
+
+@pytest.mark.parametrize("kind", RICH)
+@pytest.mark.parametrize("gain", BETTER, ids=lambda gain: f"{gain.program}-{gain.place[0]}")
+def test_gain(
+    sessions: dict[str, Session], reports: dict[str, Told], kind: str, gain: Gain
+) -> None:
+    rich = rich_of(reports, kind, HOW[1])
+    seats = sessions[f"{kind} {HOW[1]}"].plan.seats
+    if gain.program not in {seat.enrichment.program for seat in seats}:
+        pytest.skip(f"this kernel has nothing for {gain.program}")
+    floor = reports[f"floor {HOW[1]}"]
+    if gain.field == "event":
+        assert gain.rich in rich[gain.place][1]
+        return
+    after = [line[gain.field] for line in rich[gain.place][0]]
+    before = [line[gain.field] for line in floor[gain.place][0]]
+    if gain.field == "evidence":
+        assert any(gain.rich in evidence for evidence in after)
+        return
+    assert gain.rich in after
+    assert set(before) <= {*after, gain.floor}
+
+
+@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("kind", RICH)
+def test_the_two_ways_to_attach_tell_the_same(
+    reports: dict[str, Told], kind: str, how: str
+) -> None:
+    one = rich_of(reports, kind, how)
+    other = rich_of(reports, RICH[1 - RICH.index(kind)], how)
+    assert one == other
+
+
+def test_every_enrichment_has_a_gain_here() -> None:
+    shown = {gain.program for gain in BETTER}
+    # Its gain is a TIME_WAIT from before the trace: test_reuse_of_what_was_there_before.
+    assert shown | {"timewait_reused"} == {row.program for row in ENRICHMENTS}
