@@ -81,12 +81,19 @@ def _document(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -
     }
 
 
+def _meaning(capability: Capability) -> str:
+    if capability.present:
+        return capability.gives
+    said = f" (the kernel says: {capability.refusal})" if capability.refusal else ""
+    return capability.lost_without + said
+
+
 def _text(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -> str:
     from tabulate import tabulate  # noqa: PLC0415
 
     sees = tabulate(
         [
-            (each.slug, _PRESENT[each.present], each.gives if each.present else each.lost_without)
+            (each.slug, _PRESENT[each.present], _meaning(each))
             for each in capabilities
         ],
         headers=("capability", "here", "gives, or what is lost without it"),

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tracetw wants of a kernel, one row a hook or fact, and what is lost without it."""
+"""What tracetw wants of a kernel, one row a hook or fact, and what is lost without it.
+
+These are the floor, tracepoints and what they tell; ``enrichment`` has what functions tell beyond it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from tracetw.kernel.attachment import Kind
 from tracetw.kernel.btf import Btf
+from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES, refusals, seats
 
 __all__ = ["HOOKS", "Capability", "Hook", "Want", "choose", "survey"]
 
@@ -175,13 +180,14 @@ WANTS = (
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """One line of ``tracetw doctor``."""
+    """One line of ``tracetw doctor``; ``refusal`` is what the kernel said when it was asked."""
 
     slug: str
     hook: str
     present: bool
     gives: str
     lost_without: str
+    refusal: str = ""
 
 
 def choose(
@@ -211,16 +217,65 @@ def choose(
     return used, absent, have
 
 
-def survey(btf: Btf | None = None) -> list[Capability]:
-    """What this kernel lets us see. Raises OSError and BtfError when there is no usable BTF."""
+def survey(btf: Btf | None = None, refused: Mapping[Kind, str] | None = None) -> list[Capability]:
+    """What this kernel lets us see. Raises OSError and BtfError when there is no usable BTF.
+
+    Args:
+        btf: of the kernel.
+        refused: what it says to each family of attachments (``enrichment.refusals``); None asks the
+            running kernel.
+    """
     btf = btf or Btf.read()
+    refused = dict(refusals(btf)) if refused is None else refused
     used, _, have = choose(btf)
+    richer, replaced = _enrichments(btf, refused, have)
     rows = [
         Capability(hook.program, f"{hook.system}:{hook.event}", hook in used, hook.gives, hook.lost)
         for hook in HOOKS
-        if hook in used or not hook.stands_in_for
+        if hook.program not in replaced and (hook in used or not hook.stands_in_for)
     ]
     rows += [
         Capability(want.slug, "BTF", want.macro in have, want.gives, want.lost) for want in WANTS
     ]
-    return rows
+    return [*rows, *_families(refused), *richer]
+
+
+# The key of each family: what there is to look for, what it gives, what there is without it.
+_MEANS = {
+    Kind.FENTRY: (
+        "BPF_PROG_TYPE_TRACING",
+        "programs at the entry and return of kernel functions",
+        "kprobes stand in, at a higher price",
+    ),
+    Kind.KPROBE: (
+        "kprobe PMU",
+        "the same by breakpoints, where there is no fentry",
+        "nothing if there is fentry; else tracepoints tell what they can",
+    ),
+}
+
+
+def _families(refused: Mapping[Kind, str]) -> Iterator[Capability]:
+    """Whether programs can be attached to functions: asked, since BTF does not tell."""
+    for kind, words in refused.items():
+        hook, gives, lost = _MEANS[kind]
+        yield Capability(kind.value, hook, not words, gives, lost, words)
+
+
+def _enrichments(
+    btf: Btf, refused: Mapping[Kind, str], have: frozenset[str]
+) -> tuple[list[Capability], set[str]]:
+    """Their rows, but of those that are not needed here, and the hooks of the floor they replace."""
+    kinds = next((FAMILIES[kind] for kind, words in refused.items() if not words), frozenset())
+    events = frozenset(row.event for row in ENRICHMENTS if row.event)
+    found = {seat.enrichment.program: seat for seat in seats(btf, kinds, have, events=events)}
+    rows = []
+    for row in ENRICHMENTS:
+        if row.unless & have:
+            continue
+        seat = found.get(row.program)
+        how = seat.kind.value if seat else "/".join(kind.value for kind in row.kinds)
+        rows.append(
+            Capability(row.program, f"{how}:{row.function}", seat is not None, row.gives, row.lost)
+        )
+    return rows, {name for seat in found.values() for name in seat.enrichment.replaces}

@@ -38,6 +38,8 @@ _AUDIT = 1.0
 _DRAIN = 3.0
 _INTERRUPTED = 130
 _NICE = -10
+# Of what the verifier has to say.
+_WORDS = 200
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
 
 
@@ -134,6 +136,8 @@ class _Trace:
         """Every hook is attached: for people and for programs."""
         absent = [hook.program for hook in self._session.plan.absent]
         without = f" (without {', '.join(absent)}: see tracetw doctor)" if absent else ""
+        for program, words in self._session.plan.refused.items():
+            _say(f"tracetw: without {program}, which the kernel refused: {words[:_WORDS]}\n")
         _say(f"tracing TCP closes{without}, Ctrl-C ends\n")
         if self._options.output != "json":
             self._sink.head()
