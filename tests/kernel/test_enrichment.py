@@ -185,9 +185,7 @@ def told(session: Session, homes: Mapping[int, Place]) -> Told:
 
 def variants() -> dict[str, frozenset[Kind]]:
     """Kinds of attachment that work here, by name of the best one of them."""
-    return {
-        kind.value: FAMILIES[kind] for kind, words in refusals(Btf.read()) if not words
-    }
+    return {kind.value: FAMILIES[kind] for kind, words in refusals(Btf.read()) if not words}
 
 
 def test_where_nothing_can_be_attached_the_kernel_says_so() -> None:
@@ -209,11 +207,7 @@ def sessions() -> Iterator[dict[str, Session]]:
     with ExitStack() as stack:
         yield {
             f"{name} {how}": stack.enter_context(
-                load(
-                    make_plan(
-                        btf, hz, events=EVENTS, sizes=SIZES, without=without, kinds=usable
-                    )
-                )
+                load(make_plan(btf, hz, events=EVENTS, sizes=SIZES, without=without, kinds=usable))
             )
             for how, without in (("here", frozenset[str]()), ("as on older kernels", OLD))
             for name, usable in {"floor": frozenset[Kind](), **kinds}.items()

@@ -92,10 +92,7 @@ def _text(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -> st
     from tabulate import tabulate  # noqa: PLC0415
 
     sees = tabulate(
-        [
-            (each.slug, _PRESENT[each.present], _meaning(each))
-            for each in capabilities
-        ],
+        [(each.slug, _PRESENT[each.present], _meaning(each)) for each in capabilities],
         headers=("capability", "here", "gives, or what is lost without it"),
         tablefmt="simple",
         maxcolwidths=[None, None, 46],

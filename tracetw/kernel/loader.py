@@ -57,9 +57,7 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
     """
     cache = cache or Cache()
     source = join(plan)
-    extras = {
-        where.program: seat.enrichment.program for seat in plan.seats for where in seat.where
-    }
+    extras = {where.program: seat.enrichment.program for seat in plan.seats for where in seat.where}
     refusal = ""
     for variant in _VARIANTS:
         flags = [*_FLAGS, *variant]
@@ -68,9 +66,7 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
         if image is None:
             image = _compile(source, flags, plan)
         try:
-            held = instantiate(
-                image, plan.attachments, call=CAST_CALL, function=plan.cast_function
-            )
+            held = instantiate(image, plan.attachments, call=CAST_CALL, function=plan.cast_function)
         except OSError as error:
             if isinstance(error, Refused) and error.program in extras:
                 raise Unwanted(extras[error.program], str(error.strerror)) from error

@@ -123,9 +123,7 @@ RULES: tuple[Rule, ...] = (
     _rule(
         "peer-lost-state", "rst-in rst-without-ack", "unacked-data", also=_STUCK + " " + _CLOSING
     ),
-    _rule(
-        "peer-lost-state", "rst-in rst-without-ack", also=_STUCK + " " + _CLOSING, inferred=True
-    ),
+    _rule("peer-lost-state", "rst-in rst-without-ack", also=_STUCK + " " + _CLOSING, inferred=True),
     _rule(
         "peer-lost-state",
         "rst-in rst-without-timestamp",
