@@ -149,6 +149,11 @@ CASES: Cases = {
         "orderly",
         (None, "local", "app", "skipped", "proven"),
     ),
+    "overflow seen, with TCP_LINGER2 below 0": (
+        {**DIRECT, "flags": r.F_DEAD | r.F_DONE | r.F_TW_REFUSED, "linger2": -1},
+        "orderly",
+        (None, "local", "app", "skipped", "proven"),
+    ),
     "overflow before the peer's FIN": (
         {**DIRECT, "flags": r.F_DEAD},
         "undetermined",
@@ -317,8 +322,24 @@ CASES: Cases = {
         "peer-reset",
         ("rst-received", "local", "peer", "none", "inferred"),
     ),
+    # Its FIN may be lost or unsent: then it had the connection and did not want the data.
     "peer lost state, flags": (
         {**RESET, **UNACKED, "flags": BARE},
+        "peer-lost-state",
+        ("rst-received", "remote", "peer", "none", "inferred"),
+    ),
+    "peer lost state, flags, to a probe": (
+        {**RESET, "flags": BARE},
+        "peer-lost-state",
+        ("rst-received", "remote", "peer", "none", "proven"),
+    ),
+    "peer lost state, flags, to our FIN": (
+        {
+            **LAST_ACK,
+            "snd_una": 1000,
+            "err": errno.ECONNRESET,
+            "flags": r.F_DEAD | r.F_DONE | BARE,
+        },
         "peer-lost-state",
         ("rst-received", "remote", "peer", "none", "proven"),
     ),

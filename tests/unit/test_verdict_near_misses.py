@@ -128,6 +128,15 @@ def test_a_bare_rst_after_the_peers_fin_answers_our_ack() -> None:
     assert verdict(judged({**values, "probes_out": 1})) == "peer-lost-state"
 
 
+def test_a_refused_time_wait_is_evidence() -> None:
+    """With and without it one is missed; only with it is the reason known."""
+    seen = judged(CASES["overflow seen, with TCP_LINGER2 below 0"][0])
+    assert "time-wait-refused" in evidence_names(int(seen.evidence[0]))
+    unseen = judged(CASES["overflow after both FINs"][0])
+    assert "no-time-wait" in evidence_names(int(unseen.evidence[0]))
+    assert "time-wait-refused" not in evidence_names(int(unseen.evidence[0]))
+
+
 def test_namespace_gone_when_that_is_known() -> None:
     stale: Values = {**MINI, "end": End.STALE}
     assert verdict(judged(stale, gone=False)) == "undetermined"

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which enrichments are planned, and what is done about one that the kernel refuses."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from tracetw.kernel import enrichment, loader
+from tracetw.kernel.attachment import Kind
+from tracetw.kernel.btf import VMLINUX, Btf
+from tracetw.kernel.capability import HOOKS, WANTS, survey
+from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES
+from tracetw.kernel.loader import Unwanted, load_best
+from tracetw.kernel.plan import HEADERS, Plan, make_plan
+from tracetw.kernel.unit import join, source_dir
+
+pytestmark = pytest.mark.skipif(
+    not os.access(VMLINUX, os.R_OK), reason="needs the running kernel's BTF"
+)
+
+TRAMPOLINES, BREAKPOINTS = FAMILIES.values()
+# Old enough to need all of them.
+OLD = frozenset({"packet_drop", "drop-socket"})
+EVERY = frozenset({"timewait", "drop"})
+NAMES = {row.program for row in ENRICHMENTS}
+
+
+@pytest.fixture(scope="module")
+def btf() -> Btf:
+    return Btf.read()
+
+
+def there(btf: Btf) -> set[str]:
+    """Programs of the rows whose function this kernel has as it is expected."""
+    numbers = btf.functions(row.function for row in ENRICHMENTS)
+    return {
+        row.program
+        for row in ENRICHMENTS
+        if row.function in numbers
+        and btf.parameters(numbers[row.function])[: len(row.takes)] == row.takes
+    }
+
+
+def plan_of(btf: Btf, kinds: frozenset[Kind], without: frozenset[str] = OLD) -> Plan:
+    return make_plan(btf, 250, kinds=kinds, without=without, events=EVERY)
+
+
+def seated(plan: Plan) -> set[str]:
+    return {seat.enrichment.program for seat in plan.seats}
+
+
+def test_without_a_way_to_attach_there_is_the_floor_alone(btf: Btf) -> None:
+    plan = make_plan(btf, 250)
+    assert plan.seats == ()
+    assert plan.headers == HEADERS
+    assert {where.kind for where in plan.attachments} == {Kind.RAW_TRACEPOINT}
+
+
+@pytest.mark.parametrize("kinds", [TRAMPOLINES, BREAKPOINTS], ids=["fentry", "kprobe"])
+def test_every_function_that_is_there_is_used(btf: Btf, kinds: frozenset[Kind]) -> None:
+    plan = plan_of(btf, kinds)
+    assert seated(plan) == there(btf)
+    assert {where.kind for seat in plan.seats for where in seat.where} - kinds <= {
+        Kind.RAW_TRACEPOINT
+    }
+
+
+def test_trampolines_come_before_breakpoints(btf: Btf) -> None:
+    plan = plan_of(btf, TRAMPOLINES | BREAKPOINTS)
+    assert {seat.kind for seat in plan.seats} <= TRAMPOLINES
+    without = plan_of(btf, TRAMPOLINES | BREAKPOINTS, OLD | {"fentry", "fexit"})
+    assert {seat.kind for seat in without.seats} <= BREAKPOINTS
+    assert seated(plan) == seated(without)
+
+
+@pytest.mark.parametrize("kinds", [TRAMPOLINES, BREAKPOINTS], ids=["fentry", "kprobe"])
+def test_each_program_has_its_source_and_its_way_to_the_arguments(
+    btf: Btf, kinds: frozenset[Kind]
+) -> None:
+    plan = plan_of(btf, kinds)
+    text = join(plan)
+    for where in plan.attachments:
+        assert f"int {where.program}(struct bpf_raw_tracepoint_args *ctx)" in text
+    for name in seated(plan):
+        assert plan.macros[f"HAVE_{name.upper()}"] == "1"
+        assert f"CALL_{name}(call, ctx)" in plan.macros
+
+
+def test_a_return_probe_comes_with_one_at_the_entry(btf: Btf) -> None:
+    for seat in plan_of(btf, BREAKPOINTS).seats:
+        if seat.enrichment.result:
+            assert [where.kind for where in seat.where] == [Kind.KPROBE, Kind.KRETPROBE]
+            assert seat.where[0].program == f"{seat.where[1].program}_enter"
+
+
+def test_records_are_opened_after_all_that_is_attached(btf: Btf) -> None:
+    assert plan_of(btf, TRAMPOLINES).attachments[-1].program == "state_change"
+
+
+@pytest.mark.parametrize("row", ENRICHMENTS, ids=lambda row: row.program)
+def test_one_that_is_left_out_leaves_nothing_behind(btf: Btf, row: Any) -> None:
+    plan = plan_of(btf, TRAMPOLINES, OLD | {row.program})
+    assert row.program not in seated(plan)
+    assert f"int {row.program}(" not in join(plan)
+    assert f"HAVE_{row.program.upper()}" not in plan.macros
+
+
+def test_a_function_with_other_arguments_is_another_one(
+    btf: Btf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = replace(ENRICHMENTS[0], takes=("sock", "tcphdr"))
+    monkeypatch.setattr(enrichment, "ENRICHMENTS", (other, *ENRICHMENTS[1:]))
+    assert other.program not in seated(plan_of(btf, TRAMPOLINES))
+
+
+@pytest.mark.parametrize("row", ENRICHMENTS, ids=lambda row: row.program)
+def test_one_that_tracepoints_make_superfluous_is_not_used(btf: Btf, row: Any) -> None:
+    plan = make_plan(btf, 250, kinds=TRAMPOLINES, events=EVERY)
+    if row.unless & set(plan.macros):
+        assert row.program not in seated(plan)
+    closes = make_plan(btf, 250, kinds=TRAMPOLINES)
+    assert bool(row.event) <= (row.program not in seated(closes))
+
+
+def test_what_an_enrichment_replaces_is_not_attached(btf: Btf) -> None:
+    floor = {where.program for where in plan_of(btf, frozenset()).attachments}
+    plan = plan_of(btf, TRAMPOLINES)
+    replaced = {name for seat in plan.seats for name in seat.enrichment.replaces}
+    assert floor - {where.program for where in plan.attachments} == replaced & floor
+
+
+def test_only_known_facts_and_hooks_are_named() -> None:
+    for row in ENRICHMENTS:
+        assert row.unless <= {want.macro for want in WANTS}
+        assert row.replaces <= {hook.program for hook in HOOKS if not hook.needed}
+        assert (source_dir() / "probes" / f"{row.program}.c").is_file()
+        assert row.gives
+        assert row.lost
+
+
+def test_the_survey_says_what_the_kernel_said(btf: Btf) -> None:
+    words = "Operation not permitted"
+    rows = {row.slug: row for row in survey(btf, dict.fromkeys(FAMILIES, words))}
+    for family in FAMILIES:
+        assert (rows[family.value].present, rows[family.value].refusal) == (False, words)
+    assert not any(rows[name].present for name in NAMES & set(rows))
+    assert NAMES & set(rows)
+
+
+def test_the_survey_says_how_each_is_attached(btf: Btf) -> None:
+    said = {Kind.FENTRY: "Operation not permitted", Kind.KPROBE: ""}
+    rows = {row.slug: row for row in survey(btf, said)}
+    for row in ENRICHMENTS:
+        if row.program in rows and row.program in there(btf):
+            kind = "kretprobe" if row.result else "kprobe"
+            assert rows[row.program].hook == f"{kind}:{row.function}"
+            assert rows[row.program].present
+
+
+def test_one_that_the_kernel_refuses_is_planned_away(
+    btf: Btf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = ["timewait_refused", "reset_flags"]
+
+    def load(plan: Plan, _: object) -> Any:
+        for name in bad:
+            if name in seated(plan):
+                raise Unwanted(name, "R0 invalid mem access")
+        return plan
+
+    monkeypatch.setattr(loader, "load", load)
+    plan: Any = load_best(lambda refused: plan_of(btf, TRAMPOLINES, OLD | refused))
+    assert seated(plan) == there(btf) - set(bad)
+    assert plan.refused == dict.fromkeys(bad, "R0 invalid mem access")
