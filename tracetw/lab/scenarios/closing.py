@@ -155,7 +155,7 @@ SCENARIOS = (
             limit=limit("tcp_fin_timeout", 1, 900, 20_000),
         ),
         b=server(
-            **got_reset("peer-lost-state", error=RESET_UNSEEN),
+            **got_reset("peer-lost-state", ack=False, error=RESET_UNSEEN),
             states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
             owner_from="close",
         ),
@@ -177,7 +177,7 @@ SCENARIOS = (
             limit=limit("TCP_LINGER2", 2, 1900, 20_000),
         ),
         b=server(
-            **got_reset("peer-lost-state", error=RESET_UNSEEN),
+            **got_reset("peer-lost-state", ack=False, error=RESET_UNSEEN),
             states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
             owner_from="close",
         ),
