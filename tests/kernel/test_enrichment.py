@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
 from tracetw.event.record import End
 from tracetw.filter import Filter
+from tracetw.kernel import unit
 from tracetw.kernel.attachment import Kind
 from tracetw.kernel.btf import Btf
+from tracetw.kernel.cache import Cache
 from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES, refusals
-from tracetw.kernel.loader import load
+from tracetw.kernel.loader import load, load_best
 from tracetw.kernel.plan import Sizes, make_plan
 from tracetw.kernel.session import Session
 from tracetw.lab.catalogue import BY_NAME
@@ -319,6 +324,23 @@ def test_the_two_ways_to_attach_tell_the_same(
     one = rich_of(reports, kind, how)
     other = rich_of(reports, RICH[1 - RICH.index(kind)], how)
     assert one == other
+
+
+def test_one_that_the_verifier_refuses_is_left_out(
+    kinds: dict[str, frozenset[Kind]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its program cannot be loaded: the rest is, and says so."""
+    folder = tmp_path / "bpf"
+    shutil.copytree(unit.source_dir(), folder)
+    bad = "int timewait_refused(struct bpf_raw_tracepoint_args *ctx) { return *(int *)0x40; }\n"
+    (folder / "probes" / "timewait_refused.c").write_text(bad)
+    monkeypatch.setattr(unit, "source_dir", lambda: folder)
+    usable = next(iter(kinds.values()))
+    make = partial(make_plan, Btf.read(), 250, sizes=SIZES, kinds=usable)
+    with load_best(lambda refused: make(without=refused), Cache(tmp_path / "cache")) as session:
+        assert set(session.plan.refused) == {"timewait_refused"}
+        assert "timewait_refused" not in session.programs()
+        assert "state_change" in session.programs()
 
 
 def test_every_enrichment_has_a_gain_here() -> None:

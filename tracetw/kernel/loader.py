@@ -69,6 +69,8 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
             held = instantiate(image, plan.attachments, call=CAST_CALL, function=plan.cast_function)
         except OSError as error:
             if isinstance(error, Refused) and error.program in extras:
+                if fresh:
+                    cache.put(source, flags, image)
                 raise Unwanted(extras[error.program], str(error.strerror)) from error
             refusal = refusal or str(error.strerror)
             if error.errno == errno.EPERM:
