@@ -31,6 +31,7 @@ from tracetw.kernel.loader import load, load_best
 from tracetw.kernel.plan import Sizes, make_plan
 from tracetw.kernel.session import Session
 from tracetw.lab.catalogue import BY_NAME
+from tracetw.lab.polling import NotPlayed
 from tracetw.lab.scenarios.moves import close_in_turn
 from tracetw.lab.scenarios.reuse import dial, leave_time_wait
 from tracetw.lab.topology import Link, Net
@@ -58,6 +59,7 @@ SIZES = Sizes(
 EVENTS = frozenset({"timewait", "drop"})
 # What the kernels of the older rows have no tracepoint for: so every enrichment has something to do.
 OLD = frozenset({"packet_drop", "drop-socket", "reset-reason"})
+HOW = ("here", "as on older kernels")
 UNTIMED = " without timestamps"
 # Its TIME_WAIT begins before anything is attached.
 EARLIER = "reuse of an earlier TIME_WAIT"
@@ -229,14 +231,31 @@ def sessions(
 ) -> Iterator[dict[str, Session]]:
     assert earlier
     btf, hz = Btf.read(), round(1 / time.clock_getres(6))
+    make = partial(make_plan, btf, hz, events=EVENTS, sizes=SIZES)
+    older = make(without=OLD).macros != make().macros
     with ExitStack() as stack:
-        yield {
-            f"{name} {how}": stack.enter_context(
-                load(make_plan(btf, hz, events=EVENTS, sizes=SIZES, without=without, kinds=usable))
-            )
-            for how, without in (("here", frozenset[str]()), ("as on older kernels", OLD))
-            for name, usable in {"floor": frozenset[Kind](), **kinds}.items()
-        }
+        found: dict[str, Session] = {}
+        for name, usable in {"floor": frozenset[Kind](), **kinds}.items():
+            here = stack.enter_context(load(make(kinds=usable)))
+            found[f"{name} {HOW[0]}"] = found[f"{name} {HOW[1]}"] = here
+            if older:
+                plan = make(kinds=usable, without=OLD)
+                found[f"{name} {HOW[1]}"] = stack.enter_context(load(plan))
+        yield found
+
+
+def played(stack: ExitStack, name: str) -> Net:
+    """A play in hosts of its own; once more in others where the machine was too slow for it."""
+    for last in (False, False, True):
+        net = stack.enter_context(Net())
+        try:
+            play(net, name)
+        except NotPlayed:
+            if last:
+                raise
+        else:
+            break
+    return net
 
 
 @pytest.fixture(scope="module")
@@ -247,13 +266,12 @@ def reports(sessions: dict[str, Session], earlier: tuple[Net, Link]) -> dict[str
     close_in_turn(net, net.a, again.a, again.b)
     with ExitStack() as stack:
         for name in PLAYS:
-            net = stack.enter_context(Net())
-            homes |= {host.netns: (name, letter) for letter, host in net.hosts.items()}
-            play(net, name)
-        return {name: told(session, homes) for name, session in sessions.items()}
+            hosts = played(stack, name).hosts
+            homes |= {host.netns: (name, letter) for letter, host in hosts.items()}
+        once = {id(session): told(session, homes) for session in sessions.values()}
+        return {name: once[id(session)] for name, session in sessions.items()}
 
 
-HOW = ("here", "as on older kernels")
 RICH = tuple(kind.value for kind in FAMILIES)
 
 
