@@ -106,11 +106,17 @@ int packet_drop_skb(struct bpf_raw_tracepoint_args *ctx)
 		dev = dst ? FIELD(u64, dst, OFF_DST_DEV) : 0;
 		if (!dev || !tuple_of_packet(&t, skb, &flags))
 			return 0;
+#ifdef HAVE_CHALLENGE_ACK
+		/* challenged_packet.c knows the socket. */
+		if (drop_code(reason, flags & TCP_FLAG_RST) == DROP_CHALLENGE_ACK)
+			return 0;
+#endif
 		t.net = FIELD(u64, dev, OFF_DEV_NET);
 		packet_drop_event(&t, skb, flags, reason);
 		return 0;
 	}
 #endif
+#ifndef HAVE_TIMEWAIT_PACKET
 	/* Anything else is why the packet did not come so far, "no socket" above all. */
 	if (reason != (u32)DROP_REASON_NOT_SPECIFIED || !dev || !tuple_of_packet(&t, skb, &flags))
 		return 0;
@@ -119,5 +125,6 @@ int packet_drop_skb(struct bpf_raw_tracepoint_args *ctx)
 	timewait_met(&t, flags);
 #endif
 	mini_met(&t, flags);
+#endif
 	return 0;
 }

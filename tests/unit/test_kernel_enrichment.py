@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from tracetw.kernel.btf import VMLINUX, Btf
 from tracetw.kernel.capability import HOOKS, WANTS, survey
 from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES
 from tracetw.kernel.loader import Unwanted, load_best
-from tracetw.kernel.plan import HEADERS, Plan, make_plan
+from tracetw.kernel.plan import EVENTS, HEADERS, Plan, make_plan
 from tracetw.kernel.unit import join, source_dir
 
 pytestmark = pytest.mark.skipif(
@@ -126,17 +127,20 @@ def test_one_that_tracepoints_make_superfluous_is_not_used(btf: Btf, row: Any) -
     assert bool(row.event) <= (row.program not in seated(closes))
 
 
-def test_what_an_enrichment_replaces_is_not_attached(btf: Btf) -> None:
-    floor = {where.program for where in plan_of(btf, frozenset()).attachments}
-    plan = plan_of(btf, TRAMPOLINES)
-    replaced = {name for seat in plan.seats for name in seat.enrichment.replaces}
-    assert floor - {where.program for where in plan.attachments} == replaced & floor
+def test_what_an_enrichment_replaces_is_attached_for_its_events_only(btf: Btf) -> None:
+    make = partial(make_plan, btf, 250, kinds=TRAMPOLINES, without=OLD)
+    closes, drops = make(), make(events=EVERY)
+    assert "timewait_packet" in seated(closes) & seated(drops)
+    assert "packet_drop_skb" not in {where.program for where in closes.attachments}
+    assert "packet_drop_skb" in {where.program for where in drops.attachments}
 
 
 def test_only_known_facts_and_hooks_are_named() -> None:
     for row in ENRICHMENTS:
         assert row.unless <= {want.macro for want in WANTS}
-        assert row.replaces <= {hook.program for hook in HOOKS if not hook.needed}
+        hook, event = row.replaces or ("packet_drop", "drop")
+        assert hook in {hook.program for hook in HOOKS if not hook.needed}
+        assert event in EVENTS
         assert (source_dir() / "probes" / f"{row.program}.c").is_file()
         assert row.gives
         assert row.lost

@@ -13,6 +13,7 @@ from tracetw.errors import BadInput
 from tracetw.event.record import Drop, EventKind, Timewait
 from tracetw.host.reconcile import WITH_EVENTS
 from tracetw.kernel.capability import HOOKS, WANTS
+from tracetw.kernel.enrichment import ENRICHMENTS
 from tracetw.kernel.plan import DROP_MACROS
 from tracetw.lab.catalogue import SCENARIOS
 from tracetw.lab.expect import EVERYTHING, KnownBy
@@ -86,6 +87,7 @@ def dependences(value: object) -> Iterator[str]:
 
 def test_depends_on_facts_that_can_be_looked_at() -> None:
     facts = {hook.program for hook in HOOKS} | {want.slug for want in WANTS} | set(BEHAVIOURS)
+    facts |= {row.program for row in ENRICHMENTS}
     counters = {name for names in WITH_EVENTS.values() for name in names}
     known = facts | counters | OTHER_SYSCTLS | set(DROP_MACROS.values())
     for scenario in SCENARIOS:

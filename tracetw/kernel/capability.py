@@ -228,11 +228,11 @@ def survey(btf: Btf | None = None, refused: Mapping[Kind, str] | None = None) ->
     btf = btf or Btf.read()
     refused = dict(refusals(btf)) if refused is None else refused
     used, _, have = choose(btf)
-    richer, replaced = _enrichments(btf, refused, have)
+    richer = _enrichments(btf, refused, have)
     rows = [
         Capability(hook.program, f"{hook.system}:{hook.event}", hook in used, hook.gives, hook.lost)
         for hook in HOOKS
-        if hook.program not in replaced and (hook in used or not hook.stands_in_for)
+        if hook in used or not hook.stands_in_for
     ]
     rows += [
         Capability(want.slug, "BTF", want.macro in have, want.gives, want.lost) for want in WANTS
@@ -262,10 +262,8 @@ def _families(refused: Mapping[Kind, str]) -> Iterator[Capability]:
         yield Capability(kind.value, hook, not words, gives, lost, words)
 
 
-def _enrichments(
-    btf: Btf, refused: Mapping[Kind, str], have: frozenset[str]
-) -> tuple[list[Capability], set[str]]:
-    """Their rows, but of those that are not needed here, and the hooks of the floor they replace."""
+def _enrichments(btf: Btf, refused: Mapping[Kind, str], have: frozenset[str]) -> list[Capability]:
+    """Their rows, but of those that are not needed here."""
     kinds = next((FAMILIES[kind] for kind, words in refused.items() if not words), frozenset())
     events = frozenset(row.event for row in ENRICHMENTS if row.event)
     found = {seat.enrichment.program: seat for seat in seats(btf, kinds, have, events=events)}
@@ -278,4 +276,4 @@ def _enrichments(
         rows.append(
             Capability(row.program, f"{how}:{row.function}", seat is not None, row.gives, row.lost)
         )
-    return rows, {name for seat in found.values() for name in seat.enrichment.replaces}
+    return rows

@@ -30,7 +30,7 @@ class Enrichment:
         result: what it returns is needed too.
         unless: macros of the facts (``capability.WANTS``) that make it superfluous.
         event: of use only for these single events; empty for the close records.
-        replaces: hooks of the floor that have nothing to add.
+        replaces: hook of the floor that has nothing to add, but for the single events named.
         partner: program on a raw tracepoint that completes it, the tracepoint, its fewest arguments.
     """
 
@@ -42,7 +42,7 @@ class Enrichment:
     result: bool = False
     unless: frozenset[str] = frozenset()
     event: str = ""
-    replaces: frozenset[str] = frozenset()
+    replaces: tuple[str, str] | None = None
     partner: tuple[str, str, int] | None = None
 
     @property
@@ -64,11 +64,11 @@ ENRICHMENTS = (
         "tcp_timewait_state_process",
         ("inet_timewait_sock", "sk_buff", "tcphdr"),
         "what a mini-socket makes of each segment: late data, FIN and RST, without kfree_skb",
-        "late data on a mini-socket is undetermined; TIME_WAIT's end by a RST is not told",
+        "that a mini-socket answered late data is inferred from its end, and only its packets tell",
         result=True,
         # With the socket in kfree_skb, and resets of mini-sockets, the tracepoints tell all of it.
         unless=frozenset({"HAVE_RX_SK"}),
-        replaces=frozenset({"packet_drop_skb"}),
+        replaces=("packet_drop_skb", "drop"),
     ),
     Enrichment(
         "timewait_refused",
@@ -91,8 +91,8 @@ ENRICHMENTS = (
         "challenge_ack",
         "tcp_send_challenge_ack",
         ("sock",),
-        "challenge ACKs and a SYN on a live connection (stale-syn-reset)",
-        "challenge-ack events, stale-syn-reset (it is peer-lost-state then)",
+        "the socket of a challenge ACK: the owner, and a SYN on a live connection (stale-syn-reset)",
+        "challenge-ack events have no owner; stale-syn-reset is taken for peer-lost-state",
         unless=frozenset({"HAVE_RX_SK"}),
         partner=("challenged_packet", "kfree_skb", 3),
     ),
@@ -112,6 +112,11 @@ class Seat:
     enrichment: Enrichment
     where: tuple[Attachment, ...]
     parameters: int
+
+    def replaces(self, events: frozenset[str]) -> frozenset[str]:
+        """Hooks of the floor that have nothing to add, with these single events."""
+        hook, needed_for = self.enrichment.replaces or ("", "")
+        return frozenset({hook} if hook and needed_for not in events else ())
 
     @property
     def kind(self) -> Kind:

@@ -171,7 +171,7 @@ def make_plan(
             )
     names = kernel_names(btf, hz)
     enriched = seats(btf, kinds, have, without, events)
-    replaced = {name for seat in enriched for name in seat.enrichment.replaces}
+    replaced = {name for seat in enriched for name in seat.replaces(events)}
     try:
         direct = casts(btf) if "HAVE_CAST" in have else {}
         values = constants(btf) | direct

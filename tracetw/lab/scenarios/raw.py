@@ -142,6 +142,7 @@ def reboot_and_reconnect(net: Net) -> None:
     close(net, Link(end, accepted_end, link.listener))
 
 
+STALE = server(**got_reset("stale-syn-reset", ack=False, states=accepted("CLOSE")))
 CLOSED: Mapping[str, Any] = {
     "a": client(**first("fin-4")),
     "b": server(**second("fin-4")),
@@ -263,8 +264,8 @@ SCENARIOS = (
         b=(
             known_by(
                 "drop-socket",
-                server(**got_reset("stale-syn-reset", ack=False, states=accepted("CLOSE"))),
-                otherwise=server(**LEFT_BEHIND),
+                STALE,
+                otherwise=known_by("challenge_ack", STALE, otherwise=server(**LEFT_BEHIND)),
             ),
             server(**second("fin-4")),
         ),
