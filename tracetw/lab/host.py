@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from tracetw.lab.polling import eventually, patient, require
+from tracetw.lab.polling import patient, require
 from tracetw.lab.spawn import Socket, run
 
 __all__ = [
@@ -25,10 +25,11 @@ __all__ = [
     "TIMEOUT_S",
     "ZERO_WINDOW_PROBE",
     "Host",
-    "reserved",
+    "rare_numbers",
 ]
 
 CLONE_NEWNET = 0x40000000
+CROWD = 64
 NETNS_DIR = Path("/run/netns")
 PORT = 7000
 TIMEOUT_S = 15.0
@@ -199,22 +200,15 @@ class Host:
 
 
 @contextmanager
-def reserved(number: int) -> Iterator[None]:
-    """The number of a namespace that is gone is not given to another's meanwhile.
+def rare_numbers() -> Iterator[None]:
+    """Namespaces made meanwhile have numbers that others will not get soon after them.
 
-    The kernel gives the lowest that is free, also to somebody outside of the lab. Here it goes to a
-    namespace without name or process, which nobody finds.
+    The kernel gives the lowest that is free, to anybody on this machine. Here many lower ones are
+    taken, and given back at the end.
     """
     with ExitStack() as stack:
-        with ExitStack() as others:
-
-            def take() -> bool:
-                fd = _nameless()
-                taken = os.fstat(fd).st_ino == number
-                (stack if taken else others).callback(os.close, fd)
-                return taken
-
-            eventually(take, what=f"the namespace number {number} is free")
+        for _ in range(CROWD):
+            stack.callback(os.close, _nameless())
         yield
 
 

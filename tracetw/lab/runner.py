@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from types import TracebackType
 from tracetw.lab.cable import networks
 from tracetw.lab.capture import Capture
 from tracetw.lab.gather import collect, lines_of, thread_name
+from tracetw.lab.host import rare_numbers
 from tracetw.lab.outcome import ENDS, Job, Kind, Outcome
 from tracetw.lab.polling import STOP, NotPlayed, patient, require
 from tracetw.lab.scenario import as_lines
@@ -144,7 +145,8 @@ class Runner:
 
     def _play(self, job: Job, outcome: Outcome) -> None:
         scenario = job.scenario
-        net = Net(job.family, nat=scenario.nat, keep=self._keep)
+        with rare_numbers() if scenario.removes else nullcontext():
+            net = Net(job.family, nat=scenario.nat, keep=self._keep)
         with self._lock:
             self._undo.callback(net.close)
             self._nets[job.title] = net
