@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import End
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.capability import HOOKS, WANTS
+from tracetw.kernel.capability import HOOKS, WANTS, choose
 from tracetw.kernel.loader import load
 from tracetw.kernel.plan import Sizes, make_plan
 from tracetw.kernel.session import Session
@@ -146,7 +146,7 @@ WEAKER: dict[str, dict[Place, str]] = {
 }
 # Late data has two witnesses: the reset of the mini-socket, where the kernel announces that (6.10),
 # and what became of the mini-socket, where a packet does not say which one it met.
-if "packet_drop_skb" in shown():
+if "packet_drop_skb" in {hook.program for hook in choose(Btf.read())[0]}:
     del WEAKER["reset_sent"]["late_data", "a"]
 if "reset-reason" not in shown():
     WEAKER["packet_drop packet_drop_skb"]["late_data", "a"] = UNDETERMINED
