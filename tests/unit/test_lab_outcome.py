@@ -7,9 +7,10 @@ import json
 
 import pytest
 
-from tracetw.lab.catalogue import BY_NAME
+from tracetw.lab.catalogue import BY_NAME, SCENARIOS
 from tracetw.lab.outcome import Job, Kind, Outcome
-from tracetw.lab.show import outcome_json, outcome_text
+from tracetw.lab.scenario import Scenario
+from tracetw.lab.show import outcome_json, outcome_text, scenario_json
 
 
 def outcome(*kinds: Kind) -> Outcome:
@@ -53,3 +54,15 @@ def test_says_which_kind() -> None:
     failed = outcome(Kind.SUMS)
     assert json.loads(outcome_json(failed))["problems"] == [{"kind": "sums", "text": "something"}]
     assert "WRONG sums" in outcome_text(failed)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_a_scenario_is_data(scenario: Scenario) -> None:
+    """Also where the expectation depends on what the kernel shows."""
+    assert json.loads(json.dumps(scenario_json(scenario)))["name"] == scenario.name
+
+
+def test_what_depends_on_the_kernel_is_told_with_both_answers() -> None:
+    expected = scenario_json(BY_NAME["linger-0"])["expected"]["a"][0]
+    assert expected["reset"]["known_by"] == "reset-reason"
+    assert expected["reset"]["otherwise"]["reason_from"] == "inferred"

@@ -11,7 +11,7 @@ from textwrap import fill
 from typing import Any
 
 from tracetw.lab.check import sums
-from tracetw.lab.expect import Claim
+from tracetw.lab.expect import Claim, KnownBy
 from tracetw.lab.outcome import Outcome
 from tracetw.lab.scenario import Scenario, as_lines
 from tracetw.lab.story import ladder, rows
@@ -158,6 +158,12 @@ def _words(value: object) -> str:
 def _plain(value: Any) -> Any:  # noqa: ANN401 (JSON)
     if isinstance(value, Claim):
         return value.words
+    if isinstance(value, KnownBy):
+        return {
+            "known_by": value.shown,
+            "expected": _plain(value.expected),
+            "otherwise": _plain(value.otherwise),
+        }
     if isinstance(value, Mapping):
         return {name: _plain(entry) for name, entry in value.items()}
     if isinstance(value, (tuple, list)):
