@@ -15,7 +15,7 @@
 /*
  * The process of a task as the owner of d (struct conn or close_record): a thread may carry a name of its own, so
  * the name is the group leader's. Three helper calls cost more than seven loads. Read as a string where an earlier,
- * longer name may stand behind its end: __set_task_comm() pads it since Linux kernel commit 503471ac36ab ("fs/exec:
+ * longer name may stand behind its end: __set_task_comm() pads it since Linux kernel commit 06c5088aeeda ("fs/exec:
  * replace strlcpy with strscpy_pad in __set_task_comm") (in v5.17), before bpf_rdonly_cast() came.
  */
 #ifdef HAVE_CAST

@@ -17,6 +17,7 @@ port() {
 }
 
 $box mount -t cgroup2 none /sys/fs/cgroup
+echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 $box mount -t tracefs none /sys/kernel/tracing
 $box mount -t bpf none /sys/fs/bpf
 $box mkdir -p /dev/pts /dev/shm /run/lock
