@@ -28,6 +28,8 @@ for each in 0:stdin 1:stdout 2:stderr; do
 	$box ln -sfn "/proc/self/fd/${each%:*}" "/dev/${each#*:}"
 done
 $box ip link set lo up
+# As systemd has it; the kernel's own is 4,096.
+ulimit -H -n 524288
 
 name='' checkout='' command=''
 # shellcheck source=/dev/null

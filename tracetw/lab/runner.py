@@ -8,6 +8,7 @@ the tracer has stopped: a namespace's number is given to the next one as soon as
 from __future__ import annotations
 
 import ctypes
+import resource
 import tempfile
 import threading
 import time
@@ -194,6 +195,9 @@ class Runner:
             others = [*others, *futures.values()]
 
     def __enter__(self) -> Runner:
+        # Hosts stay until the end, each with a few descriptors: more than the 1,024 that are usual.
+        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
         try:
             self._start()
         except BaseException as error:
