@@ -190,6 +190,16 @@ def test_fin_wait2_of_an_orphan_on_a_full_socket_goes_by_time() -> None:
     assert words(judged({**values, "at": [0, 1, 5, -1_000_000, 500]}))[0] is None
 
 
+def test_an_ack_that_waited_for_close_to_let_go_goes_by_time() -> None:
+    """The ACK was processed in the backlog: the orphan stays a full socket until the FIN comes."""
+    values = CASES["fin-3 active"][0]
+    owned: Values = {**values, "flags": values["flags"] | r.F_OWNED}
+    assert (words(judged(owned))[0], words(judged(owned))[-1]) == ("fin-3", "inferred")
+    assert words(judged({**owned, "at": [0, 1, 5, 6, 6.2]}))[0] == "fin-4"
+    assert words(judged({**values, "at": [0, 1, 5, 6, 46]}))[0] == "fin-4"
+    assert words(judged({**values, "at": [0, 1, 5, 6, 6.2]}))[0] == "fin-3"
+
+
 @pytest.mark.parametrize("name", ALL)
 def test_loss_weakens(name: str) -> None:
     findings = judged(ALL[name][0], lossy=True)

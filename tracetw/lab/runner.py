@@ -122,7 +122,7 @@ class Runner:
             for letter in ENDS:
                 expected = as_lines(getattr(outcome.job.scenario, letter))
                 late = lines_of(self._tracer, net, letter)[
-                    max(len(expected), len(outcome.lines[letter])) :
+                    max(len(expected), len(outcome.lines.get(letter, ()))) :
                 ]
                 found += [f"{outcome.job.title}: {letter}: reported late: {line}" for line in late]
         return found

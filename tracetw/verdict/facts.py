@@ -177,8 +177,10 @@ def _fins(words: Words, known: Facts) -> None:
     known["silent"] = untold & known["no-error"] & ~known["no-time-wait"]
     known["ack-with-fin"] = known["from-last-ack"] & flag(record.F_ACK_PENDING)
     direct = direct & known["from-fin-wait2"]
-    # tcp_rcv_state_process turns an orphan into a mini-socket at the ACK of its FIN.
-    sure = known["orphan"] & ~words.bit("long-fin-wait2")
+    # tcp_rcv_state_process turns an orphan into a mini-socket at the ACK of its FIN, but not while
+    # close() still owns it: then both segments come out of the backlog, or the FIN comes later.
+    at_ack = known["orphan"] & ~known["owned"] & ~words.bit("far-apart")
+    sure = at_ack & ~words.bit("long-fin-wait2")
     known["fin-with-ack"] = direct & sure
     known["fin-soon-after-ack"] = direct & ~sure & words.bit("at-once")
     known["fin-after-ack"] = known["mini-fin"] | (direct & ~sure & words.bit("apart"))

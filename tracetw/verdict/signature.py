@@ -124,6 +124,7 @@ _BITS = (
     "netns-gone",
     "close-seen",
     "time-wait-refused",
+    "far-apart",
 )
 _BIT = {name: at for at, name in enumerate(_BITS)}
 _BITS_AT, _STATE_AT, _END_AT, _ERROR_AT, _REASON_AT = (
@@ -132,6 +133,8 @@ _BITS_AT, _STATE_AT, _END_AT, _ERROR_AT, _REASON_AT = (
 
 _SHUTDOWN_BOTH = 3
 _SAME_MOMENT_NS = 100_000
+# What processing one segment does not take, on a slow machine either.
+_NO_SOFTIRQ_NS = 10_000_000
 _TIME_WAIT_S = 60
 _FW2_TW = State.FIN_WAIT2 << 4 | State.TIME_WAIT
 
@@ -168,8 +171,9 @@ def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp],
     """Sets how far FIN_WAIT2 and a TIME_WAIT that came directly after it are apart.
 
     One segment with ACK and FIN makes both changes in one softirq. The times tell that only by
-    their closeness; that an orphan does not wait in FIN_WAIT2 as a full socket, unless its time
-    there is above TCP_TIMEWAIT_LEN (tcp_rcv_state_process), tells it for sure.
+    their closeness; that an orphan does not wait in FIN_WAIT2 as a full socket tells it for sure,
+    unless its time there is above TCP_TIMEWAIT_LEN, or the ACK found the socket owned and was
+    processed at the end of close() (tcp_rcv_state_process: sock_owned_by_user).
     """
     some = rows[which]
     last = depth(some["path"]) - 1
@@ -180,6 +184,7 @@ def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp],
     near = closed - acked < _SAME_MOMENT_NS
     bits[which, _BIT["at-once"]] = known & near
     bits[which, _BIT["apart"]] = known & ~near
+    bits[which, _BIT["far-apart"]] = known & (closed - acked >= _NO_SOFTIRQ_NS)
     linger2 = some["linger2"]
     asked = np.where(linger2 > 0, linger2, some["fin_timeout"].astype(np.int64))
     sure = ((some["flags"] & F_SYSCTL) != 0) | (linger2 > 0)
