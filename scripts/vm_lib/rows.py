@@ -25,12 +25,12 @@ _FIELDS = {
     "root": str,
     "root_reason": str,
     "box": str,
-    "ci": bool,
+    "ci": str,
     "tests": str,
     "timeout": int,
     "capabilities": list,
 }
-_NEEDED = {"reason", "kernel", "root", "ci", *_DEFAULTS}
+_NEEDED = {"reason", "kernel", "root", *_DEFAULTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +41,12 @@ class Row:
     reason: str
     kernel: str
     root: str
-    ci: bool
     tests: tuple[str, ...]
     timeout: int
     capabilities: frozenset[str]
     root_reason: str = ""
     box: str = ""
+    ci: tuple[str, ...] = ()
 
     @property
     def virtual(self) -> bool:
@@ -83,6 +83,7 @@ def _row(name: str, fields: Mapping[str, Any], where: str) -> Row:
         **{
             **fields,
             "tests": tuple(shlex.split(fields["tests"])),
+            "ci": tuple(shlex.split(fields.get("ci", ""))),
             "capabilities": frozenset(fields["capabilities"]),
         },
     )
