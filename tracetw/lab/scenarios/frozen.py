@@ -252,7 +252,7 @@ SCENARIOS = (
             limit=limit("tcp_fin_timeout", 1, 900, 20_000),
         ),
         b=server(
-            **got_reset("peer-lost-state", error=one_of("ECONNRESET", None)),
+            **got_reset("peer-lost-state", ack=False, error=one_of("ECONNRESET", None)),
             states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
             owner_from="close",
         ),

@@ -128,7 +128,7 @@ SCENARIOS = (
         sysctls={"a": {"tcp_max_tw_buckets": 0}},
         # The peer's FIN was never seen: nobody can say that the close was orderly.
         a=client(verdict="undetermined", time_wait="skipped", first_close="local", closed_by="app"),
-        b=server(**got_reset("peer-lost-state", error=SOME, closed_by=SOME)),
+        b=server(**got_reset("peer-lost-state", ack=False, error=SOME, closed_by=SOME)),
         events={"a": {"overflow": 1, "entered": 0, "fin-wait2": 0}},
         wire={"A>B FIN": 1, "B>A FIN": 1, "A>B RST": 1},
         order=("A>B FIN", "B>A PURE", "B>A FIN", "A>B RST"),
