@@ -129,6 +129,7 @@ struct carrier {
 	u8 comm[16];
 	u32 flags;
 	u32 owner_from;
+	u64 met; /* the peer's FIN was seen: another one is a repetition */
 #ifndef HAVE_RX_SK
 	u64 tw; /* the mini-socket: here a packet does not tell which one it met */
 #endif
@@ -141,7 +142,7 @@ static __always_inline void carrier_event(const struct close_record *r, const st
 					  const void *tw, u8 code)
 {
 	struct event_record e = {};
-	struct carrier c = {};
+	struct carrier c = {}, *before;
 	u64 key = tuple_key(t);
 
 	e.at = bpf_ktime_get_ns();
@@ -166,6 +167,13 @@ static __always_inline void carrier_event(const struct close_record *r, const st
 	c.flags = e.flags;
 	c.owner_from = r->owner_from;
 	__builtin_memcpy(c.comm, r->comm, sizeof(c.comm));
+	/* Of a mini-socket that began in FIN_WAIT2, the FIN may be met on another CPU before this is told. */
+	if (!(r->flags & F_TW_FIN_WAIT2)) {
+		c.met = 1;
+	} else if (code == TIMEWAIT_ENTERED) {
+		before = carriers.lookup(&key);
+		c.met = before ? before->met : 0;
+	}
 #ifndef HAVE_RX_SK
 	c.tw = (u64)tw;
 #endif
@@ -192,6 +200,21 @@ static __always_inline void carrier_fill(struct event_record *e, const struct tu
 		carriers.delete(&key);
 }
 
+/*
+ * Is a FIN that meets this TIME_WAIT a repetition? Not the one that began it. Of a TIME_WAIT that was not seen to begin
+ * it is unknown.
+ */
+static __always_inline int fin_again(const struct tuple *t)
+{
+	u64 key = tuple_key(t);
+	struct carrier *c = carriers.lookup(&key);
+
+	if (!c || c->met)
+		return c != 0;
+	c->met = 1;
+	return 0;
+}
+
 static __always_inline void timewait_event_of(const struct tuple *t, const void *tw, u8 code,
 					      u8 last)
 {
@@ -211,6 +234,16 @@ static __always_inline void timewait_event(const void *tw, u8 code, u8 last)
 
 	tuple_of_common(&t, tw);
 	timewait_event_of(&t, tw, code, last);
+}
+
+/* A FIN has met a mini-socket in TIME_WAIT. */
+static __always_inline void fin_event(const void *tw)
+{
+	struct tuple t;
+
+	tuple_of_common(&t, tw);
+	if (fin_again(&t))
+		timewait_event_of(&t, tw, TIMEWAIT_REACKED, 0);
 }
 
 /* A new connection has the tuple of a TIME_WAIT that never expired: it took it over. */

@@ -57,15 +57,6 @@ static __always_inline void learn_timer(u64 tw)
 		*handler = FIELD(u64, tw, OFF_TW_TIMER + OFF_TIMER_FUNCTION);
 }
 
-/* Is a record waiting for the end of this mini-socket's FIN_WAIT2? */
-static __always_inline int mini_waits(const void *tw)
-{
-	struct tuple t;
-
-	tuple_of_common(&t, tw);
-	return mini_slot(tuple_key(&t)).key != 0;
-}
-
 /* sk_nulls_del_node_init_rcu() clears pprev: the mini-socket has been taken down. */
 static __always_inline int unhashed(const void *tw)
 {

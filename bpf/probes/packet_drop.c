@@ -36,9 +36,8 @@ int packet_drop(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_TIMEWAITS
 	if (flags & TCP_FLAG_RST && unhashed(sk))
 		timewait_event(sk, TIMEWAIT_KILLED_BY_RESET, 1);
-	/* The first FIN finds the record still waiting. */
-	else if (flags & TCP_FLAG_FIN && mini_substate(sk) == TCP_TIME_WAIT && !mini_waits(sk))
-		timewait_event(sk, TIMEWAIT_REACKED, 0);
+	else if (flags & TCP_FLAG_FIN && mini_substate(sk) == TCP_TIME_WAIT)
+		fin_event(sk);
 #endif
 	if (flags & TCP_FLAG_RST) {
 		if (unhashed(sk))

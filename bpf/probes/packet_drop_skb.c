@@ -41,7 +41,6 @@ static __always_inline int tuple_of_packet(struct tuple *t, const void *skb, u8 
 }
 
 #ifdef WANT_TIMEWAITS
-/* The first FIN finds the record still waiting. */
 static __always_inline void timewait_met(const struct tuple *t, u8 flags)
 {
 	u64 key = tuple_key(t);
@@ -54,7 +53,7 @@ static __always_inline void timewait_met(const struct tuple *t, u8 flags)
 		if (unhashed(tw))
 			timewait_event_of(t, tw, TIMEWAIT_KILLED_BY_RESET, 1);
 	} else if (flags & TCP_FLAG_FIN && mini_substate(tw) == TCP_TIME_WAIT && !unhashed(tw) &&
-		   !mini_slot(key).key) {
+		   fin_again(t)) {
 		timewait_event_of(t, tw, TIMEWAIT_REACKED, 0);
 	}
 }

@@ -39,9 +39,7 @@ int timewait_packet(struct bpf_raw_tracepoint_args *ctx)
 			 F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0), 0);
 	} else if (flags & TCP_FLAG_FIN && mini_substate(tw) == TCP_TIME_WAIT) {
 #ifdef WANT_TIMEWAITS
-		/* The first FIN finds the record still waiting. */
-		if (!mini_waits(tw))
-			timewait_event(tw, TIMEWAIT_REACKED, 0);
+		fin_event(tw);
 #endif
 		mini_end(tw, END_FIN, TCP_TIME_WAIT, 0, 0);
 	}
