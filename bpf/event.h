@@ -127,9 +127,8 @@ struct carrier {
 	u32 pid;
 	u32 uid;
 	u8 comm[16];
-	u32 flags;
+	u32 flags; /* F_CLIENT, F_SERVER; F_DONE: the peer's FIN was met, another one is a repetition */
 	u32 owner_from;
-	u64 met; /* the peer's FIN was seen: another one is a repetition */
 #ifndef HAVE_RX_SK
 	u64 tw; /* the mini-socket: here a packet does not tell which one it met */
 #endif
@@ -169,10 +168,10 @@ static __always_inline void carrier_event(const struct close_record *r, const st
 	__builtin_memcpy(c.comm, r->comm, sizeof(c.comm));
 	/* Of a mini-socket that began in FIN_WAIT2, the FIN may be met on another CPU before this is told. */
 	if (!(r->flags & F_TW_FIN_WAIT2)) {
-		c.met = 1;
+		c.flags |= F_DONE;
 	} else if (code == TIMEWAIT_ENTERED) {
 		before = carriers.lookup(&key);
-		c.met = before ? before->met : 0;
+		c.flags |= before ? before->flags & F_DONE : 0;
 	}
 #ifndef HAVE_RX_SK
 	c.tw = (u64)tw;
@@ -193,7 +192,7 @@ static __always_inline void carrier_fill(struct event_record *e, const struct tu
 	e->cgroup = c->cgroup;
 	e->pid = c->pid;
 	e->uid = c->uid;
-	e->flags |= c->flags;
+	e->flags |= c->flags & (F_CLIENT | F_SERVER);
 	e->owner_from = c->owner_from;
 	__builtin_memcpy(e->comm, c->comm, sizeof(e->comm));
 	if (last)
@@ -209,9 +208,9 @@ static __always_inline int fin_again(const struct tuple *t)
 	u64 key = tuple_key(t);
 	struct carrier *c = carriers.lookup(&key);
 
-	if (!c || c->met)
+	if (!c || c->flags & F_DONE)
 		return c != 0;
-	c->met = 1;
+	c->flags |= F_DONE;
 	return 0;
 }
 

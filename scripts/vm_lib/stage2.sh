@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck shell=dash
 # SPDX-License-Identifier: Apache-2.0
 #
 # Second program of a guest, still process 1: what a system has, then the command. Its status goes to
