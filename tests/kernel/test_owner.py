@@ -53,7 +53,9 @@ def test_older_than_the_trace() -> None:
         | {"verdict": "fin-exhausted", "form": "timeout", "states": path("CLOSE")}
         | {"pid": None, "comm": None, "owner_from": None}
         | {"retransmits": {"fin": at_least(1), "total": at_least(1)}}
-        | {"limit": {"name": "tcp_orphan_retries", "value": 8, "elapsed_ms": between(1000, 15_000)}},
+        | {
+            "limit": {"name": "tcp_orphan_retries", "value": 8, "elapsed_ms": between(1000, 15_000)}
+        },
     }
     wrong = [
         f"{name}: {text}"
