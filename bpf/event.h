@@ -167,11 +167,10 @@ static __always_inline void carrier_event(const struct close_record *r, const st
 	c.owner_from = r->owner_from;
 	__builtin_memcpy(c.comm, r->comm, sizeof(c.comm));
 	/* Of a mini-socket that began in FIN_WAIT2, the FIN may be met on another CPU before this is told. */
-	if (!(r->flags & F_TW_FIN_WAIT2)) {
-		c.flags |= F_DONE;
-	} else if (code == TIMEWAIT_ENTERED) {
+	c.flags |= r->flags & F_DONE;
+	if (code == TIMEWAIT_ENTERED) {
 		before = carriers.lookup(&key);
-		c.flags |= before ? before->flags & F_DONE : 0;
+		c.flags |= before && r->flags & F_TW_FIN_WAIT2 ? before->flags & F_DONE : 0;
 	}
 #ifndef HAVE_RX_SK
 	c.tw = (u64)tw;

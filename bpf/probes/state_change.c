@@ -36,7 +36,11 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	}
 	learn_timer(tw);
 	r->flags |= F_TW;
-	if (mini_substate((const void *)tw) != TCP_FIN_WAIT2) {
+	/*
+	 * The peer's FIN, if the full socket had it (tcp_fin() sets SOCK_DONE), makes it TIME_WAIT from the start. Else
+	 * it begins in FIN_WAIT2, even if the FIN has met it on another CPU by now.
+	 */
+	if (r->flags & F_DONE) {
 #ifdef WANT_TIMEWAITS
 		carrier_event(r, &t, (const void *)tw, TIMEWAIT_ENTERED);
 #endif
