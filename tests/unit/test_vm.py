@@ -1,25 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The parts of scripts/vm that need no virtual machine: rows, packages, command lines, results."""
+"""The parts of scripts/vm that need no virtual machine: packages, command lines, results."""
 
 from __future__ import annotations
 
 import gzip
 import io
-import json
 import lzma
 import os
 import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.vm_lib import accelerator, architecture
 from scripts.vm_lib.cache import folder, point
-from scripts.vm_lib.errors import BadInput, Failed, Missing
+from scripts.vm_lib.errors import Failed, Missing
 from scripts.vm_lib.guest import Ending
 from scripts.vm_lib.hypervisor import Hypervisor
 from scripts.vm_lib.initramfs import plain_name, unpacked
@@ -32,77 +30,11 @@ from scripts.vm_lib.newc import archive
 from scripts.vm_lib.output import Prefixed
 from scripts.vm_lib.packages import installed, upstream
 from scripts.vm_lib.paragraph import dependencies, fields
-from scripts.vm_lib.rows import Row, chosen, rows
-from scripts.vm_lib.rows import parse as parse_rows
-from scripts.vm_lib.survey import complaints, document
+from scripts.vm_lib.rows import rows
 from scripts.vm_lib.table import Result, as_text
-from tracetw.kernel.capability import survey
 
 ROOT = Path(__file__).parents[2]
-KERNELS = ROOT / "tests" / "data" / "kernels"
 ARCH = architecture.Architecture("amd64", "qemu", "qemu-x", ("-machine", "pc"), "ttyS0")
-ROW = """
-defaults: {tests: "tests/kernel -k 'a or b'", timeout: 60, capabilities: [one]}
-rows:
-  some: {reason: why, kernel: bookworm, root: host, ci: "tests/kernel -k a"}
-"""
-
-
-def test_the_rows_are_well_formed_and_have_reasons() -> None:
-    found = rows()
-    assert len({row.name for row in found}) == len(found)
-    assert {"host", "debian-11", "debian-12", "debian-13", "unstable"} <= {r.name for r in found}
-    assert all(len(row.reason) > 10 for row in found)
-    # A root of another release than the kernel's says why.
-    for row in found:
-        base = row.kernel.removesuffix("-backports")
-        assert row.root == base or row.root_reason, row.name
-    assert sum(bool(row.ci) and row.virtual for row in found) >= 2
-
-
-def test_every_selection_of_a_row_exists() -> None:
-    for row in rows():
-        paths = [word for word in row.tests if word.startswith("tests/")]
-        assert paths, row.name
-        assert all(ROOT.joinpath(path.partition("::")[0]).exists() for path in paths), row.name
-
-
-def test_defaults_fill_a_row() -> None:
-    (row,) = parse_rows(ROW, "here")
-    assert row == Row(
-        "some",
-        "why",
-        "bookworm",
-        "host",
-        ci=("tests/kernel", "-k", "a"),
-        tests=("tests/kernel", "-k", "a or b"),
-        timeout=60,
-        capabilities=frozenset({"one"}),
-    )
-    (row,) = parse_rows(ROW.replace("ci:", "capabilities: [two], ci:"), "here")
-    assert row.capabilities == {"one", "two"}
-
-
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("rows: {some: {", "is no YAML"),
-        ("- a", "has no rows"),
-        (ROW.replace("reason: why, ", ""), "row some: reason is missing"),
-        (ROW.replace('"tests/kernel -k a"', "1"), "row some: ci is 1, not a str"),
-        (ROW.replace("root:", "rott:"), "row some: rott is no field"),
-        ("rows: {some: 3}", "row some: 3 has no fields"),
-    ],
-)
-def test_a_broken_file_is_explained(text: str, words: str) -> None:
-    with pytest.raises(BadInput, match=re.escape(words)):
-        parse_rows(text, "here")
-
-
-def test_an_unknown_row_names_the_known_ones() -> None:
-    with pytest.raises(BadInput, match="there is no row debian-1; rows are host, debian-11"):
-        chosen(["debian-1"])
-    assert chosen([]) == rows()
 
 
 def test_dependencies_of_a_paragraph() -> None:
@@ -365,39 +297,3 @@ def test_list_names_every_row_and_its_reason(capsys: pytest.CaptureFixture[str])
 
 def test_endings_have_words() -> None:
     assert len({ending.value for ending in Ending}) == len(Ending)
-
-
-def test_what_a_row_must_have_is_compared() -> None:
-    (row,) = parse_rows(ROW, "here")
-    capabilities = [{"slug": "one", "present": False}, {"slug": "two", "present": True}]
-    assert complaints(row, document("some", "6.1", "0.26", capabilities)) == [
-        "some must have and has not: one",
-        "some has what its capabilities do not list: two",
-    ]
-
-
-def test_kernels_are_generated() -> None:
-    script = ROOT / "scripts" / "gen-kernels"
-    done = subprocess.run(
-        [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row.name)
-def test_a_row_has_the_capabilities_that_it_lists(row: Row) -> None:
-    found = json.loads(KERNELS.joinpath(f"{row.name}.json").read_text())
-    assert found["row"] == row.name
-    assert row.capabilities
-    assert [line for line in complaints(row, found) if "must have" in line] == []
-
-
-def test_every_capability_was_asked_for_under_every_kernel() -> None:
-    """What stands in for another is spoken of by some kernels only."""
-    if not Path("/sys/kernel/btf/vmlinux").exists():
-        pytest.skip("this kernel has no BTF")
-    documents = [json.loads(path.read_text()) for path in KERNELS.glob("*.json")]
-    assert {each["row"] for each in documents} == {row.name for row in rows()}
-    asked = {each["slug"] for found in documents for each in found["capabilities"]}
-    missing = {capability.slug for capability in survey()} - asked
-    assert not missing, "run sudo scripts/vm survey, then scripts/gen-kernels"
