@@ -26,6 +26,8 @@ from tracetw.lab.polling import patient
 
 __all__ = [
     "ALWAYS",
+    "FORGETS",
+    "FORGOTTEN",
     "LEFT_BEHIND",
     "ORDERLY",
     "QUIET",
@@ -200,3 +202,18 @@ def got_reset(
 
 LEFT_BEHIND: Expectation = got_reset("peer-lost-state", ack=False, states=accepted("CLOSE"))
 """The peer of a connection that was given up in silence: its next segment meets no socket."""
+
+FORGETS: Expectation = {
+    **timed_out("fin-wait2-timeout", error=None, first_close="local"),
+    "states": connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
+    "owner_from": "close",
+}
+"""The end that closed first and whose FIN_WAIT2 ran out; its ``limit`` says what of."""
+FORGOTTEN: Expectation = got_reset(
+    "peer-lost-state",
+    ack=False,
+    error=one_of("ECONNRESET", None),
+    states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
+    owner_from="close",
+)
+"""Its peer, whose own FIN comes too late."""

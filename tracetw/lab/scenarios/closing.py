@@ -4,7 +4,16 @@
 from __future__ import annotations
 
 from tracetw.lab.expect import accepted, at_least, one_of
-from tracetw.lab.line import LEFT_BEHIND, client, connected, got_reset, limit, server, timed_out
+from tracetw.lab.line import (
+    FORGETS,
+    FORGOTTEN,
+    LEFT_BEHIND,
+    client,
+    connected,
+    limit,
+    server,
+    timed_out,
+)
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import meet_nobody
@@ -14,7 +23,6 @@ __all__ = ["SCENARIOS"]
 
 # An orphan has no application left to see it.
 UNSEEN = one_of("ETIMEDOUT", None)
-RESET_UNSEEN = one_of("ECONNRESET", None)
 # A reset for the end that was left behind, which sends when packets arrive again.
 LEFT_ON_THE_WIRE = {"B>A DATA": 1, "A>B RST !ACK": 1}
 
@@ -148,17 +156,8 @@ SCENARIOS = (
         play=outlive_fin_wait2,
         families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 1}},
-        a=client(
-            **timed_out("fin-wait2-timeout", error=None, first_close="local"),
-            states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
-            owner_from="close",
-            limit=limit("tcp_fin_timeout", 1, 900, 20_000),
-        ),
-        b=server(
-            **got_reset("peer-lost-state", ack=False, error=RESET_UNSEEN),
-            states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
-            owner_from="close",
-        ),
+        a=client(**FORGETS, limit=limit("tcp_fin_timeout", 1, 900, 20_000)),
+        b=server(**FORGOTTEN),
         events={"a": {"fin-wait2": 1, "entered": 0}},
         wire={"A>B FIN": 1, "B>A FIN": 1, "A>B RST": 1},
         order=("A>B FIN", "B>A PURE", "B>A FIN", "A>B RST"),
@@ -170,17 +169,8 @@ SCENARIOS = (
         claim="TCP_LINGER2 replaces tcp_fin_timeout for one socket.",
         play=outlive_linger2,
         families=(4, 6),
-        a=client(
-            **timed_out("fin-wait2-timeout", error=None, first_close="local"),
-            states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
-            owner_from="close",
-            limit=limit("TCP_LINGER2", 2, 1900, 20_000),
-        ),
-        b=server(
-            **got_reset("peer-lost-state", ack=False, error=RESET_UNSEEN),
-            states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
-            owner_from="close",
-        ),
+        a=client(**FORGETS, limit=limit("TCP_LINGER2", 2, 1900, 20_000)),
+        b=server(**FORGOTTEN),
         events={"a": {"fin-wait2": 1, "entered": 0}},
         wire={"A>B FIN": 1, "B>A FIN": 1, "A>B RST": 1},
         counters={"a": {"OutRsts": 1, "TWKilled": 1}},

@@ -14,9 +14,11 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tracetw.lab.expect import SOME, accepted, at_least, one_of
+from tracetw.lab.expect import SOME, accepted, at_least
 from tracetw.lab.fault import PURE_ACKS, held
 from tracetw.lab.line import (
+    FORGETS,
+    FORGOTTEN,
     LEFT_BEHIND,
     born,
     client,
@@ -245,17 +247,8 @@ SCENARIOS = (
         play=close_towards_frozen,
         families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 1}},
-        a=client(
-            **timed_out("fin-wait2-timeout", error=None, first_close="local"),
-            states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
-            owner_from="close",
-            limit=limit("tcp_fin_timeout", 1, 900, 20_000),
-        ),
-        b=server(
-            **got_reset("peer-lost-state", ack=False, error=one_of("ECONNRESET", None)),
-            states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
-            owner_from="close",
-        ),
+        a=client(**FORGETS, limit=limit("tcp_fin_timeout", 1, 900, 20_000)),
+        b=server(**FORGOTTEN),
         events={"a": {"fin-wait2": 1, "entered": 0}},
         wire={"A>B FIN": 1, "B>A FIN": 1, "A>B RST": 1},
         order=("A>B FIN", "B>A PURE", "B>A FIN", "A>B RST"),
