@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from tracetw.lab.tracer import COMMAND, environment
 from tracetw.lab.wire import read
 
 NETNS = Path("/run/netns")
+TGKILL = {"x86_64": 234, "aarch64": 131}[os.uname().machine]
 
 
 def lab(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -78,22 +81,51 @@ def test_keep_leaves_the_namespaces() -> None:
             subprocess.run(["ip", "netns", "del", name], check=True)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_it_leaves_nothing_behind(number: int) -> None:
+def _to_process(pid: int, number: int) -> None:
+    os.kill(pid, number)
+
+
+def _to_all(pid: int, number: int) -> None:
+    """As a terminal does: whatever the lab has started gets it, too."""
+    os.killpg(pid, number)
+
+
+def _to_thread(pid: int, number: int) -> None:
+    """The kernel may give a signal to any thread; then it wakes up none that waits."""
+    last = max(int(path.name) for path in Path(f"/proc/{pid}/task").iterdir())
+    assert last != pid
+    assert ctypes.CDLL(None).syscall(TGKILL, pid, last, number) == 0
+
+
+@pytest.mark.parametrize("what", [["time-wait-expires", "four-way-close"], ["--all"]])
+@pytest.mark.parametrize("after", [1, 6])
+@pytest.mark.parametrize(
+    ("send", "number"),
+    [
+        (_to_process, signal.SIGTERM),
+        (_to_all, signal.SIGINT),
+        (_to_thread, signal.SIGINT),
+        (_to_thread, signal.SIGHUP),
+    ],
+)
+def test_interrupted_it_leaves_nothing_behind(
+    what: list[str], after: int, send: Callable[[int, int], None], number: int
+) -> None:
     with subprocess.Popen(
-        [*COMMAND, "lab", "run", "time-wait-expires", "keepalive-expired", "four-way-close"],
+        [*COMMAND, "lab", "run", *what],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env=environment(),
         start_new_session=True,
     ) as process:
-        eventually(lambda: len(namespaces(process.pid)) >= 6)
-        process.send_signal(number)
-        _, errors = process.communicate(timeout=patient(30))
+        eventually(lambda: len(namespaces(process.pid)) >= after)
+        send(process.pid, number)
+        _, errors = process.communicate(timeout=patient(10))
     assert process.returncode == 1
     assert "stopped" in errors
     assert "Traceback" not in errors
+    assert "FAIL" not in errors
     assert namespaces(process.pid) == []
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)

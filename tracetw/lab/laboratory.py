@@ -5,19 +5,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.util import find_spec
 from pathlib import Path
-from types import FrameType
 
-from tracetw.errors import BadInput, CannotTrace, Failed
+from tracetw.errors import BadInput, CannotTrace
 from tracetw.lab.catalogue import BY_NAME, SCENARIOS
+from tracetw.lab.interrupt import stoppable
 from tracetw.lab.outcome import Job, Outcome
 from tracetw.lab.runner import TRACE, Runner
 from tracetw.lab.scenario import Scenario
@@ -61,7 +59,7 @@ def run(options: LabOptions) -> int:
     """Play everything; 0 if all passed, 1 if one failed."""
     _check_means()
     failed = played = skipped = 0
-    with _terminated_as_interrupted():
+    with stoppable() as check:
         for number in range(options.repeat):
             jobs = [
                 Job(scenario, family, number + 1 if options.repeat > 1 else 0)
@@ -71,7 +69,7 @@ def run(options: LabOptions) -> int:
             ]
             if not jobs:
                 raise BadInput("nothing to play", "none of these has that IP version")
-            outcomes, late = _round(jobs, options)
+            outcomes, late = _round(jobs, options, check)
             played += len(outcomes)
             failed += sum(bool(outcome.problems) for outcome in outcomes)
             skipped += sum(outcome.skipped is not None for outcome in outcomes)
@@ -95,7 +93,9 @@ def _check_means() -> None:
         )
 
 
-def _round(jobs: Sequence[Job], options: LabOptions) -> tuple[list[Outcome], list[str]]:
+def _round(
+    jobs: Sequence[Job], options: LabOptions, check: Callable[[], None]
+) -> tuple[list[Outcome], list[str]]:
     """Each job once, under one tracer."""
     lock = threading.Lock()
     done: list[Outcome] = []
@@ -116,31 +116,11 @@ def _round(jobs: Sequence[Job], options: LabOptions) -> tuple[list[Outcome], lis
             pcap=options.pcap,
             keep=options.keep,
             done=report,
+            check=check,
         ) as runner,
     ):
         outcomes = runner.outcomes()
         return outcomes, runner.finish()
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM undoes everything, as Ctrl-C does; a second one changes nothing."""
-
-    def interrupt(_number: int, _frame: FrameType | None) -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)
-        raise KeyboardInterrupt
-
-    before = {
-        number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)
-    }
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise Failed("stopped; nothing is left behind") from None
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _say(text: str) -> None:

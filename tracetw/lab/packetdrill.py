@@ -13,14 +13,17 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from tracetw.errors import BadInput, CannotTrace, Failed
 from tracetw.lab.host import Host
-from tracetw.lab.polling import NotPlayed
+from tracetw.lab.interrupt import stoppable
+from tracetw.lab.polling import LOOK_S, NotPlayed
+from tracetw.lab.spawn import popen
 from tracetw.lab.story import wall_ns
 from tracetw.lab.tracer import Line, Tracer
 
@@ -68,7 +71,7 @@ def play(program: Path, scripts: Sequence[Path], output: str) -> int:
     if os.geteuid() != 0:
         raise CannotTrace("labs need root, for namespaces and for BPF", "run it with sudo")
     tag = f"lab-{os.getpid()}-{secrets.token_hex(3)}"
-    with ExitStack() as undo:
+    with stoppable() as check, ExitStack() as undo:
         hosts = []
         for number in range(len(scripts)):
             host = Host(f"{tag}-{number}", "p", {})
@@ -77,7 +80,9 @@ def play(program: Path, scripts: Sequence[Path], output: str) -> int:
             hosts.append(host)
         only = [word for host in hosts for word in ("--netns", str(host.netns))]
         tracer = undo.enter_context(Tracer("--events", _EVENTS, *only))
-        played = [_play(program, script, host) for script, host in zip(scripts, hosts, strict=True)]
+        played = []
+        for script, host in zip(scripts, hosts, strict=True):
+            played.append(_play(program, script, host, check))
         try:
             tracer.stop(number=signal.SIGTERM)  # after SIGINT it complains if nothing has ended
         except NotPlayed as error:
@@ -88,26 +93,39 @@ def play(program: Path, scripts: Sequence[Path], output: str) -> int:
     return int(any(one.status for one in played))
 
 
-def _play(program: Path, script: Path, host: Host) -> _Played:
+def _play(program: Path, script: Path, host: Host, check: Callable[[], None]) -> _Played:
     with host.entered():
         try:
-            done = subprocess.run(
+            process = popen(
                 [program, script.name],
                 cwd=script.parent,  # scripts name what they share relative to themselves
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                text=True,
-                timeout=_SCRIPT_LIMIT_S,
-                check=False,
             )
         except OSError as error:
             raise BadInput(
                 f"{program}: {error.strerror}", "give a program with --packetdrill"
             ) from None
+    with process:
+        try:
+            said = _said(process, check)
+        finally:
+            process.kill()
+    if said is None:
+        return _Played(script, host.netns, 1, f"not over within {_SCRIPT_LIMIT_S} s, killed")
+    return _Played(script, host.netns, process.returncode, said)
+
+
+def _said(process: subprocess.Popen[bytes], check: Callable[[], None]) -> str | None:
+    """All it says until its end; None when that takes too long."""
+    end = time.monotonic() + _SCRIPT_LIMIT_S
+    while time.monotonic() < end:
+        try:
+            return process.communicate(timeout=LOOK_S)[0].decode(errors="replace").strip()
         except subprocess.TimeoutExpired:
-            return _Played(script, host.netns, 1, f"not over within {_SCRIPT_LIMIT_S} s, killed")
-    return _Played(script, host.netns, done.returncode, done.stdout.strip())
+            check()
+    return None
 
 
 def _json(played: _Played, lines: Sequence[Line]) -> str:

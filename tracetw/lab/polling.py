@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-__all__ = ["PERIOD_S", "STOP", "NotPlayed", "eventually", "fails", "patient", "require"]
+__all__ = ["LOOK_S", "PERIOD_S", "STOP", "NotPlayed", "eventually", "fails", "patient", "require"]
 
 T = TypeVar("T")
 
 PERIOD_S = 0.005
+LOOK_S = 0.2
+"""How often who waits for something else looks whether it is time to stop."""
 PATIENCE = "TRACETW_PATIENCE"
 
 STOP = threading.Event()

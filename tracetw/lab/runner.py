@@ -25,7 +25,7 @@ from tracetw.lab.capture import Capture
 from tracetw.lab.gather import collect, lines_of, thread_name
 from tracetw.lab.host import rare_numbers
 from tracetw.lab.outcome import ENDS, Job, Kind, Outcome
-from tracetw.lab.polling import STOP, NotPlayed, patient, require
+from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, patient, require
 from tracetw.lab.scenario import as_lines
 from tracetw.lab.shows import shown
 from tracetw.lab.topology import Net
@@ -63,6 +63,7 @@ class Runner:
         keep: leave the namespaces.
         shows: what expectations depend on; None: what this kernel shows.
         done: called with each outcome when it is there, from the thread that played.
+        check: called now and then by who waits for outcomes; what it raises ends all.
     """
 
     def __init__(
@@ -75,10 +76,12 @@ class Runner:
         keep: bool = False,
         shows: Container[str] | None = None,
         done: Callable[[Outcome], None] = lambda _: None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._tracer = tracer
         self._keep = keep
         self._done = done
+        self._check = check
         self._undo = ExitStack()
         folder = self._undo.enter_context(tempfile.TemporaryDirectory())
         self._pcap = pcap or Path(folder)
@@ -100,7 +103,11 @@ class Runner:
 
     def outcomes(self) -> list[Outcome]:
         """Wait for all."""
-        return [future.result() for future in self._futures.values()]
+        futures = self._futures.values()
+        # A signal does not end a wait that it came just before, nor if another thread got it.
+        while wait(futures, LOOK_S).not_done:
+            self._check()
+        return [future.result() for future in futures]
 
     def finish(self) -> list[str]:
         """Stop the tracer when all is played. What is wrong with the whole, job by job or not."""
@@ -141,7 +148,8 @@ class Runner:
         except Exception as error:  # noqa: BLE001 (a play may fail in any way: that is its result)
             outcome.add(_kind(error), [_named(error)])
         outcome.seconds = time.monotonic() - started
-        self._done(outcome)
+        if not STOP.is_set():
+            self._done(outcome)
         return outcome
 
     def _play(self, job: Job, outcome: Outcome) -> None:
@@ -151,6 +159,7 @@ class Runner:
         with self._lock:
             self._undo.callback(net.close)
             self._nets[job.title] = net
+        require(not STOP.is_set(), "stopped")  # from now on who stops ends what is on it
         outcome.namespaces = {letter: host.name for letter, host in net.hosts.items()}
         outcome.kept = self._keep
         outcome.steps = net.steps
@@ -211,17 +220,19 @@ class Runner:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        if kind is not None:
+        with ExitStack() as end:  # from the last to the first, whatever fails of them
+            end.callback(STOP.clear)
+            end.callback(self._undo.close)
+            for pool in reversed(self._pools):
+                end.callback(pool.shutdown)
+            if kind is None:
+                return
             STOP.set()
             with self._lock:
                 playing = list(self._nets.values())
             for net in playing:  # who waits for a socket or a process wakes up
-                net.end_things()
-            self._ready.abort()
-        for pool in self._pools:
-            pool.shutdown(wait=True, cancel_futures=True)
-        self._undo.close()
-        STOP.clear()
+                end.callback(net.wake)
+            end.callback(self._ready.abort)
 
 
 def _named(error: Exception) -> str:

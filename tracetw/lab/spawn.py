@@ -12,6 +12,7 @@ import socket
 import subprocess
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 __all__ = ["Socket", "popen", "run"]
@@ -35,10 +36,14 @@ class Socket(socket.socket):
         return made, address
 
 
-def popen(argv: Sequence[str], **more: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 (as Popen)
-    """As :class:`subprocess.Popen`, which returns when the program runs."""
+def popen(argv: Sequence[str | Path], **more: Any) -> subprocess.Popen[bytes]:  # noqa: ANN401 (as Popen)
+    """As :class:`subprocess.Popen`, which returns when the program runs.
+
+    Ctrl-C in a terminal is meant for the lab and does not reach it: an ``ip netns add`` that ends in
+    the middle leaves half a namespace, and the lab ends by itself what it started.
+    """
     with _one_at_a_time:
-        return subprocess.Popen(argv, **more)
+        return subprocess.Popen(argv, start_new_session=True, **more)
 
 
 def run(argv: Sequence[str], text: str = "") -> tuple[int, str, str]:

@@ -9,8 +9,9 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import TracebackType
@@ -21,7 +22,7 @@ from pyroute2 import IPRoute
 from tracetw.lab.cable import DIRECT, NAT, Port, addresses, join, networks
 from tracetw.lab.fault import EVERYTHING, HOST_UNREACHABLE, INPUT, OUTPUT, Drop
 from tracetw.lab.host import PORT, SYSCTLS, Host
-from tracetw.lab.polling import STOP, require
+from tracetw.lab.polling import NotPlayed
 from tracetw.lab.process import Actor
 
 __all__ = ["Link", "Net", "Step"]
@@ -71,7 +72,8 @@ class Net:
         self.learnt: dict[str, dict[int, dict[str, object]]] = {}
         self.born_ns = time.time_ns()
         self._lock = threading.Lock()
-        self._closed = False
+        self._awake = False
+        self._wakers: list[Callable[[], object]] = []
         self._namespaces = ExitStack()
         self._things = ExitStack()
         cables = NAT if nat else DIRECT
@@ -166,7 +168,8 @@ class Net:
         """A process of its own on ``host``, ended at the latest with the topology."""
         folder = self._enter(TemporaryDirectory())
         with host.entered():
-            return self._enter(Actor(comm, Path(folder)))
+            actor = Actor(comm, Path(folder))
+            return self._enter(actor, actor.kill)
 
     def drop(self, host: Host, match: str = EVERYTHING) -> Drop:
         """``host`` loses what ``match`` selects of what arrives, until lifted."""
@@ -208,33 +211,37 @@ class Net:
 
     def keep(self, made: socket.socket) -> socket.socket:
         """``made`` is closed at the latest with the topology."""
-        self._things.callback(_close, made)
-        return made
+        return self._enter(closing(made), partial(_shut, made))
 
-    def _enter(self, manager: AbstractContextManager[T]) -> T:
-        require(not STOP.is_set(), "stopped")
-        return self._things.enter_context(manager)
+    def _enter(self, manager: AbstractContextManager[T], *wakers: Callable[[], object]) -> T:
+        with self._lock:
+            if self._awake:
+                with manager:  # what began when it was made
+                    raise NotPlayed("stopped")
+            self._wakers += wakers
+            return self._things.enter_context(manager)
 
     # --- the end
 
-    def end_things(self) -> None:
-        """Close the sockets, end the processes, lift the faults; the hosts stay. Twice is fine."""
+    def wake(self) -> None:
+        """Whoever plays with a socket or a process of this net gives up; from any thread.
+
+        Sockets are not closed: their descriptors' numbers would be another's while they are read.
+        """
         with self._lock:
-            self._things.close()
+            self._awake = True
+            for wake in self._wakers:
+                wake()
 
     def close(self) -> None:
-        """Undo everything. May be called twice, and from another thread than the player's."""
-        self.end_things()
-        with self._lock:
-            if self._closed:
-                return
-            self._closed = True
+        """Undo everything, when nobody plays any more. May be called twice."""
+        with ExitStack() as end:  # from the last to the first, whatever fails of them
             if self.keep_hosts:
                 for host in self.hosts.values():
-                    host.forget()
+                    end.callback(host.forget)
                 self._namespaces.pop_all()
-            else:
-                self._namespaces.close()
+            end.callback(self._namespaces.close)
+            end.callback(self._things.close)
 
     def __enter__(self) -> Net:
         return self
@@ -248,8 +255,6 @@ class Net:
         self.close()
 
 
-def _close(made: socket.socket) -> None:
-    """Also wakes up a thread that waits for it."""
+def _shut(made: socket.socket) -> None:
     with suppress(OSError):
         made.shutdown(socket.SHUT_RDWR)
-    made.close()

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import IO, Any, TypeAlias
 
 from tracetw.errors import CannotTrace
-from tracetw.lab.polling import STOP, NotPlayed, patient, require
+from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, patient, require
 
 __all__ = ["COMMAND", "ROOT", "Line", "Tracer", "environment"]
 
@@ -28,7 +28,6 @@ ROOT = Path(__file__).resolve().parents[2]
 READY_DEADLINE_S = 60.0
 """It may have to compile on a machine that others keep busy."""
 STOP_DEADLINE_S = 15.0
-LOOK_S = 0.2
 COMMAND = (sys.executable, "-m", "tracetw")
 
 
@@ -65,6 +64,7 @@ class Tracer:
                 stderr=self._errors,
                 pass_fds=(told,),
                 env=environment(),
+                start_new_session=True,  # Ctrl-C in a terminal is the lab's to hear
             )
         finally:
             os.close(told)
@@ -159,7 +159,8 @@ class Tracer:
         """End it by a signal. Nothing may have been lost."""
         self.process.send_signal(number)
         summary = self.finish(expected_status)
-        require(summary["lost"] == 0, f"records were lost: {summary}")
+        losses = [(line["time"], line["lost"], line["where"]) for line in self.select(kind="loss")]
+        require(summary["lost"] == 0, f"{summary['lost']} records were lost: {losses}")
         return summary
 
     def __enter__(self) -> Tracer:
