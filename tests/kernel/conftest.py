@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.kernel.kit.namespace import namespace
+from tracetw.host.netns import Netns
 from tracetw.lab.polling import patient
 
 
@@ -16,6 +19,13 @@ def as_root() -> None:
     """Everything here is skipped for others."""
     if os.geteuid() != 0:
         pytest.skip(f"needs root, is uid {os.geteuid()}")
+
+
+@pytest.fixture
+def ns() -> Iterator[Netns]:
+    """A network namespace of the test's own, loopback up."""
+    with namespace() as made:
+        yield made
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -12,11 +12,14 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from tests.kernel.kit.bpf_ids import alive, held_by
+from tests.kernel.kit.namespace import connection, namespace
+from tracetw.host import netns
 from tracetw.lab.expect import SOME, at_least, differences
 from tracetw.lab.polling import eventually, patient
 from tracetw.lab.shows import TW_AT_BIRTH, shown
@@ -279,6 +282,25 @@ def test_summary_reconciles(pair: Net) -> None:
 
 
 # --- what it refuses
+
+
+def test_summary_reconciles_when_the_number_of_a_namespace_is_used_again() -> None:
+    """As containers do that come and go: the counters are those of the newer one."""
+    with Tracer() as tracer, ExitStack() as newer:
+        with namespace() as older, netns.inside(older) as run:
+            client, server = connection(run)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+            client.close()
+            server.close()
+        eventually(lambda: tracer.select(netns=older.inode))
+        eventually(lambda: newer.enter_context(namespace()).inode == older.inode, 60.0)
+        (entry,) = (
+            entry
+            for entry in tracer.stop()["reconciliation"]
+            if entry["counter"] == "TCPAbortOnData"
+        )
+    assert entry["difference"] == -1
+    assert "whose numbers others seem to have now: 1" in entry["reason"]
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,28 @@ def test_a_namespace_that_is_gone() -> None:
     assert rows["TWKilled"]["reason"] is None
 
 
+def test_a_namespace_that_is_gone_and_its_number_used_again() -> None:
+    """By one that came since (not there at the start, or its counters began again)."""
+    reason = "in namespaces gone whose numbers others seem to have now"
+    explained = {A: {"TW": 1}, B: {"TW": 5}, HOST: {"OutRsts": 5}}
+    end = {A: counters(TW=1), B: counters(TW=2)}
+    rows = run({A: counters()}, end, explained)
+    assert rows["TW"]["difference"] == -3
+    assert rows["TW"]["reason"] == f"{reason}: 3"
+    assert rows["OutRsts"]["reason"] is None
+    began_again = run({A: counters(), B: counters(EstabResets=9)}, end, explained)
+    assert began_again["TW"]["reason"] == f"{reason}: 3"
+    assert began_again["OutRsts"]["reason"] is not None
+    same = run({A: counters(), B: counters()}, end, explained)
+    assert same["TW"]["reason"] is None
+
+
+def test_a_new_namespace_excuses_no_other() -> None:
+    explained = {A: {"TW": 3}, B: {"TW": 2}}
+    rows = run({A: counters()}, {A: counters(TW=1), B: counters(TW=2)}, explained)
+    assert rows["TW"]["reason"] is None
+
+
 def test_what_was_not_seen() -> None:
     seen = stats(FILTERED=2, LOST_CLOSES=1)
     end = {A: counters(TW=9, TCPAbortOnTimeout=8, OutRsts=3, TCPAbortFailed=1)}

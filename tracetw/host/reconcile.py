@@ -81,6 +81,26 @@ class _Case:
         seen = (self.attached.keys() | self.explained.keys()) - {HOST}
         return seen - self.end.keys()
 
+    def restarted(self) -> set[int]:
+        """Namespaces that are not those of the start, by a counter that is lower now."""
+        return {
+            inode
+            for inode, values in self.end.items()
+            if any(
+                values.get(name, 0) < value for name, value in self.attached.get(inode, {}).items()
+            )
+        }
+
+    def surplus(self, counter: str, explained: Mapping[int, int]) -> int:
+        """Explained in namespaces that came since, beyond what these counted.
+
+        The number of a namespace is given to the next one as soon as it is free: the ends before
+        may be those of another that is gone by now (``ns_alloc_inum``, ``proc_alloc_inum``).
+        """
+        grown = _increase(self.attached, self.end, counter)
+        came = (self.end.keys() - self.attached.keys()) | self.restarted()
+        return sum(max(explained.get(inode, 0) - grown[inode], 0) for inode in came)
+
     def unseen(self, counter: str) -> dict[str, int]:
         """By how much the explained side may be short, and why."""
         lost = sum(int(self.stats[stat]) for stat in _LOSSES)
@@ -197,11 +217,15 @@ def _reason(case: _Case, name: str, difference: int, by_netns: Mapping[int, int]
     account = _Account(difference)
     gone = case.gone()
     unread = sum(by_netns.get(inode, 0) for inode in gone)
-    if gone and name == "OutRsts":  # known for the host only: any part of it may be theirs
+    if (
+        gone or case.restarted()
+    ) and name == "OutRsts":  # known for the host only: any part of it may be theirs
         unread = max(-difference, 0)
     if unread:
         account.difference += unread
         account.causes.append(f"in namespaces gone before they could be read: {unread}")
+    surplus = case.surplus(name, by_netns)
+    account.excess("in namespaces gone whose numbers others seem to have now", surplus)
     account.excess("counted while attaching or detaching", case.on_the_edge(name))
     if name == "TCPChallengeACK":
         account.excess(
