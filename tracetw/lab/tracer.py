@@ -159,7 +159,7 @@ class Tracer:
         """End it by a signal. Nothing may have been lost."""
         self.process.send_signal(number)
         summary = self.finish(expected_status)
-        losses = [(line["time"], line["lost"], line["where"]) for line in self.select(kind="loss")]
+        losses = [(line["records"], line["where"]) for line in self.select(kind="loss")]
         require(summary["lost"] == 0, f"{summary['lost']} records were lost: {losses}")
         return summary
 
