@@ -52,8 +52,9 @@ struct keys {
 };
 
 /* A live connection end. Little is kept: the socket itself still has most facts at the end. */
+#define CONN_STEPS 5
 struct conn {
-	u64 at[5];
+	u64 at[CONN_STEPS];
 	u32 path;
 	u32 flags;
 	u32 pid;

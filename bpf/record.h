@@ -203,6 +203,7 @@ enum stat {
 	STAT_RST_TIMEWAIT,	/* RST sent by a mini-socket */
 	STAT_RST_SOCKET,	/* RST sent for a full socket */
 	STAT_UNSEEN_ENDS,	/* a socket's next life began, and no end of the one before was announced */
+	STAT_AGAIN,		/* runs that a program was kept from, and that its second one did */
 	STAT_MAX
 };
 

@@ -17,7 +17,7 @@ static __always_inline int may_be_answered(const struct close_record *r)
 	       (r->old_state == TCP_FIN_WAIT2 && !(r->flags & F_TW) && !r->err);
 }
 
-int destroy(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 {
 	u64 sk = ctx->args[0];
 	struct slot slot = closing_slot(sk);

@@ -8,7 +8,7 @@
 #define TCP_FLAG_RST 0x04
 #define TCP_FLAG_ACK 0x10
 
-int packet_drop(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int on_packet_drop(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *sk = (const void *)ctx->args[3];
 	const void *skb = (const void *)ctx->args[0];

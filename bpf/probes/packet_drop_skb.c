@@ -90,7 +90,7 @@ static __always_inline void mini_met(const struct tuple *t, u8 flags)
 #define REASON(ctx) ((u32)DROP_REASON_NOT_SPECIFIED)
 #endif
 
-int packet_drop_skb(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int on_packet_drop_skb(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *skb = (const void *)ctx->args[0];
 	u64 dev = FIELD(u64, skb, OFF_SKB_DEV);

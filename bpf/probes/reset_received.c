@@ -3,7 +3,7 @@
  * tcp:tcp_receive_reset(sk): top of tcp_reset(), softirq or backlog. ->CLOSE follows at once. Also fires when
  * data arrives after close (tcp_rcv_state_process, TCPAbortOnData): then tcp_send_reset follows on the same socket.
  */
-int reset_received(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int on_reset_received(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct conn *c = conn_open(ctx->args[0]);
 

@@ -5,7 +5,7 @@
  * segment; sk is then NULL, a listener, a request, a mini-socket or a full socket (only the last before v6.10,
  * tcp_v4_send_reset()).
  */
-int reset_sent(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int on_reset_sent(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *sk = (const void *)ctx->args[0];
 	u32 how = ctx->args[1] ? F_RST_REPLY : F_RST_OUT;

@@ -3,7 +3,7 @@
  * tcp:tcp_retransmit_skb(sk, skb[, err]): one repetition, by the RTO, a loss probe or fast retransmit. With the third
  * argument it fires for repetitions that could not be sent too, which reached nobody.
  */
-int retransmit(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int on_retransmit(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *sk = (const void *)ctx->args[0];
 	u8 fin = GET(u8, sk_buff, ctx->args[1], OFF_SKB_CB + OFF_CB_TCP_FLAGS) & 1;

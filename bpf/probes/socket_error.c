@@ -4,7 +4,7 @@
  * that tcp_disconnect() (AF_UNSPEC, a dying listener) sets ECONNRESET afterwards: only that is taken from here. It
  * also runs inside close() with SO_LINGER 0 (both directions shut by then), where nobody is left to be told.
  */
-int socket_error(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int on_socket_error(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct close_record *r = closing_at(closing_slot(ctx->args[0]));
 

@@ -158,7 +158,30 @@ static __always_inline void leaving(const void *sk, struct conn *c, u32 from, u3
 		c->flags |= F_ACK_PENDING;
 }
 
-int state_change(struct bpf_raw_tracepoint_args *ctx)
+/* Nothing of a listener is told, but that it has a child. */
+static __always_inline int of_listener(u32 from, u32 to)
+{
+	return to == TCP_LISTEN || (from == TCP_LISTEN && to != TCP_SYN_RECV);
+}
+
+/*
+ * The history of the connection lacks this change. Where that cannot be known it is not so, and a run that was left
+ * out remains a loss: old == new, a history that is full, the end of a connection without one.
+ */
+static __always_inline int left_out(const void *sk, u32 from, u32 to)
+{
+	struct conn *c;
+
+	if (from == to || of_listener(from, to))
+		return 0;
+	c = conn_find((u64)sk);
+	if (!c)
+		return to != TCP_CLOSE;
+	return to == TCP_CLOSE || (c->steps < CONN_STEPS && (c->path & 15) != to);
+}
+#define LEFT_OUT(ctx) left_out((const void *)ctx->args[0], ctx->args[1], ctx->args[2])
+
+static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *sk = (const void *)ctx->args[0];
 	u32 from = ctx->args[1], to = ctx->args[2];
@@ -167,7 +190,7 @@ int state_change(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_TRANSITIONS
 	transition_event(sk, from, to);
 #endif
-	if (to == TCP_LISTEN || (from == TCP_LISTEN && to != TCP_SYN_RECV))
+	if (of_listener(from, to))
 		return 0;
 	if (to == TCP_CLOSE) {
 		if (from != to)

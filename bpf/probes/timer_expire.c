@@ -3,7 +3,7 @@
  * timer:timer_expire_entry(timer, ...), softirq: tw_timer_handler ends a mini-socket, still hashed here. Which of its
  * two lives ends, FIN_WAIT2 or TIME_WAIT, is its substate. Every expiring timer of the host comes by: one compare.
  */
-int timer_expire(struct bpf_raw_tracepoint_args *ctx)
+static __always_inline int on_timer_expire(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *tw = (const void *)(ctx->args[0] - OFF_TW_TIMER);
 	u32 zero = 0;

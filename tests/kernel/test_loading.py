@@ -96,7 +96,7 @@ def test_the_verifier_has_room(
     verified = walked(monkeypatch)
     with load(plan):
         print(verified)
-    assert set(verified) == {hook.program[:15] for hook in plan.hooks}
+    assert set(verified) == {where.program[:15] for where in plan.attachments}
     assert max(verified.values()) <= MOST_VERIFIED, verified
 
 
@@ -111,7 +111,7 @@ def test_a_compile_error_names_the_file(
 ) -> None:
     folder = tmp_path / "bpf"
     (folder / "probes").mkdir(parents=True)
-    for file in [*unit.source_dir().glob("*.h"), *unit.source_dir().glob("probes/*.c")]:
+    for file in unit.source_dir().rglob("*.[ch]"):
         (folder / file.relative_to(unit.source_dir())).write_text(file.read_text())
     broken = folder / "probes" / "destroy.c"
     lines = broken.read_text().splitlines()
@@ -126,10 +126,11 @@ def test_a_program_that_the_verifier_refuses_is_named(
 ) -> None:
     folder = tmp_path / "bpf"
     (folder / "probes").mkdir(parents=True)
-    for file in [*unit.source_dir().glob("*.h"), *unit.source_dir().glob("probes/*.c")]:
+    for file in unit.source_dir().rglob("*.[ch]"):
         (folder / file.relative_to(unit.source_dir())).write_text(file.read_text())
     bad = (
-        "int reset_received(struct bpf_raw_tracepoint_args *ctx) { return *(int *)ctx->args[9]; }\n"
+        "static int on_reset_received(struct bpf_raw_tracepoint_args *ctx)\n"
+        "{ return *(int *)ctx->args[9]; }\n"
     )
     (folder / "probes" / "reset_received.c").write_text(bad)
     monkeypatch.setattr(unit, "source_dir", lambda: folder)

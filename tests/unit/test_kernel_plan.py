@@ -224,16 +224,19 @@ def test_sizes_are_powers_of_two() -> None:
 
 
 def parts(text: str) -> dict[str, str]:
-    """File name of each ``#line`` and the text behind it."""
+    """File name of each ``#line`` and the text behind it, up to the macros of the next hook."""
     pieces = re.split(r'^#line 1 "([^"]+)"\n', text, flags=re.MULTILINE)
-    return dict(zip(pieces[1::2], pieces[2::2], strict=True))
+    texts = (piece.split("\n#undef PROGRAM\n")[0] for piece in pieces[2::2])
+    return dict(zip(pieces[1::2], texts, strict=True))
 
 
 def test_every_file_follows_a_line_that_names_it(plan: Plan) -> None:
     found = parts(join(plan))
     files = [f"bpf/{name}" for name in HEADERS]
     files.insert(files.index("bpf/sock.h"), "generated/facts.h")
-    assert [*found] == [*files, *(f"bpf/probes/{hook.program}.c" for hook in plan.hooks)]
+    hooks = [f"bpf/probes/{hook.program}.c" for hook in plan.hooks]
+    assert [*found] == [*files, hooks[0], "bpf/hook.c", *hooks[1:]]
+    assert join(plan).count('#line 1 "bpf/hook.c"') == len(hooks)
     for name, text in found.items():
         if name.startswith("bpf/"):
             file = source_dir() / name.removeprefix("bpf/")

@@ -122,7 +122,8 @@ class Stat(IntEnum):
     RST_TIMEWAIT = 6
     RST_SOCKET = 7
     UNSEEN_ENDS = 8
-    MAX = 9
+    AGAIN = 9
+    MAX = 10
 
 
 CLOSE = np.dtype(

@@ -30,6 +30,10 @@ class Hook:
         lost: what is not known without it.
         needed: tracing makes no sense without it.
         stands_in_for: the better program that makes this one superfluous.
+        interrupted: its softirqs interrupt it, so a second program stands behind it (``bpf/hook.c``)
+            where the kernel guards against recursion. That costs a run for every event: the others,
+            which are as good as never left out (``tests/kernel/test_interrupted.py`` tells), have
+            none, and what they miss is counted as lost.
     """
 
     program: str
@@ -40,6 +44,7 @@ class Hook:
     lost: str
     needed: bool = False
     stands_in_for: str = ""
+    interrupted: bool = False
 
 
 HOOKS = (
@@ -51,6 +56,7 @@ HOOKS = (
         "every close, its states and who closed",
         "everything",
         needed=True,
+        interrupted=True,
     ),
     Hook(
         "destroy",

@@ -17,10 +17,12 @@ from tracetw.kernel.capability import Hook, choose
 from tracetw.kernel.enrichment import Seat, seats
 from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
 
-__all__ = ["HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
+__all__ = ["AGAIN", "HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
 # In this order, before the probes.
 HEADERS = ("record.h", "prelude.h", "table.h", "sock.h", "event.h", "timewait.h")
+AGAIN = "again_"
+"""Before the name of a program's second one: see bpf/hook.c."""
 # After them, where there are enrichments.
 CALL_HEADER = "call.h"
 # What --events asks for -> macro.
@@ -88,7 +90,11 @@ class Plan:
     def attachments(self) -> list[Attachment]:
         """Every program and its place, in the order to attach them."""
         found = [where for seat in self.seats for where in seat.where]
-        return found + [Attachment(hook.program, hook.event) for hook in self.hooks]
+        for hook in self.hooks:
+            found.append(Attachment(hook.program, hook.event))
+            if hook.interrupted and "HAVE_GUARD" in self.macros:
+                found.append(Attachment(f"{AGAIN}{hook.program}", hook.event))
+        return found
 
     @property
     def maps(self) -> list[str]:
@@ -201,13 +207,12 @@ def make_plan(
     if events:
         macros["WANT_EVENTS"] = "1"
         macros |= {EVENTS[name]: "1" for name in sorted(events)}
+    hooks = [hook for hook in present if hook.program not in replaced]
+    hooks.sort(key=lambda hook: hook.program == "state_change")
+    if btf.function("bpf_prog_inc_misses_counter") is not None:
+        macros["HAVE_GUARD"] = "1"
     return Plan(
-        hooks=tuple(
-            sorted(
-                (hook for hook in present if hook.program not in replaced),
-                key=lambda hook: hook.program == "state_change",
-            )
-        ),
+        hooks=tuple(hooks),
         absent=absent,
         macros=macros,
         cast_function=direct.get("CAST_FUNCTION", 0),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import CLOSE, EVENT, F_CLOSED, Stat
 from tracetw.kernel.bpf import program_info
-from tracetw.kernel.plan import Plan
+from tracetw.kernel.plan import AGAIN, Plan
 from tracetw.kernel.ring import Ring
 
 __all__ = ["Session"]
@@ -62,10 +62,14 @@ class Session:
         return {stat: int(totals[stat]) for stat in _STATS}
 
     def misses(self) -> int:
-        """Runs that the kernel left out since the same program was interrupted on that CPU."""
-        return sum(
-            program_info(fd).misses for name, fd in self._fds.items() if name.startswith("program:")
+        """Runs left out since the program was interrupted on that CPU, and not made up for."""
+        missed = sum(
+            program_info(fd).misses
+            for name, fd in self.programs().items()
+            if not name.startswith(AGAIN)
         )
+        # In this order: what is made up for was left out before.
+        return max(missed - self.stats()[Stat.AGAIN], 0)
 
     def waiting(self) -> NDArray[np.void]:
         """Copies of the records whose socket is dead but not closed by its application yet.

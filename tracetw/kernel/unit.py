@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracetw.errors import CannotTrace
-from tracetw.kernel.plan import Plan
+from tracetw.kernel.plan import AGAIN, Plan
 
 __all__ = ["join", "source_dir"]
 
@@ -34,10 +34,21 @@ def join(plan: Plan, folder: Path | None = None) -> str:
     defines = "\n".join(f"#define {name} {value}" for name, value in plan.macros.items())
     parts = [f"{defines}\n"]
     programs = [name for seat in plan.seats for name in seat.files]
-    programs += [hook.program for hook in plan.hooks]
-    files = [*plan.headers, *(f"probes/{program}.c" for program in programs)]
-    for name in files:
+    for name in [*plan.headers, *(f"probes/{program}.c" for program in programs)]:
         if name == "sock.h":
             parts.append(f'#line 1 "generated/facts.h"\n{plan.generated}')
-        parts.append(f'#line 1 "bpf/{name}"\n{(folder / name).read_text()}')
+        parts.append(_text(folder, name))
+    for hook in plan.hooks:
+        parts.append(_text(folder, f"probes/{hook.program}.c"))
+        for macro, value in {
+            "PROGRAM": hook.program,
+            "AGAIN": f"{AGAIN}{hook.program}",
+            "ON": f"on_{hook.program}",
+        }.items():
+            parts.append(f"#undef {macro}\n#define {macro} {value}")
+        parts.append(_text(folder, "hook.c"))
     return "\n".join(parts)
+
+
+def _text(folder: Path, name: str) -> str:
+    return f'#line 1 "bpf/{name}"\n{(folder / name).read_text()}'
