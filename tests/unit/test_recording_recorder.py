@@ -189,9 +189,8 @@ def test_a_disk_that_is_too_slow_is_no_reason_to_wait(
 ) -> None:
     recorded = Recorded(tmp_path)
     await_(recorded.segments)
-    monkeypatch.setattr(module, "_WAITING_BYTES", CLOSE.itemsize * 100)
-    with recorded.recorder._lock:  # the writing thread cannot take anything over
-        recorded.recorder._waiting = CLOSE.itemsize * 90
+    # As if so much waited that there is room for a few only.
+    monkeypatch.setattr(module, "_WAITING_BYTES", CLOSE.itemsize * 40)
     recorded.recorder.closes(rows(50))
     recorded.recorder.closes(rows(5))
     await_(lambda: len(recorded.said) >= 1)
