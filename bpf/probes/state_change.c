@@ -100,7 +100,10 @@ static __always_inline void closed(const void *sk, u32 from)
 	}
 	tcp = load_socket(r, sk, from);
 	load_history(r, c);
-	now = r->flags & F_RST_IN ? packet_time(sk) : bpf_ktime_get_ns();
+	/* A RST; or the peer's FIN (tcp_fin()), which is at the same moment as FIN_WAIT2 if one segment had both. */
+	now = r->flags & F_RST_IN || (r->flags & F_DONE && from == TCP_FIN_WAIT2)
+		      ? packet_time(sk)
+		      : bpf_ktime_get_ns();
 	if (conn.key)
 		*conn.key = 0;
 	if (!tcp) {
@@ -220,8 +223,9 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 		conn_begin(c);
 		c->flags = F_BORN | F_SERVER;
 	}
+	/* An ACK makes FIN_WAIT2, nothing else. */
 	if (from != to)
-		conn_step(c, to, bpf_ktime_get_ns());
+		conn_step(c, to, to == TCP_FIN_WAIT2 ? packet_time(sk) : bpf_ktime_get_ns());
 	if (to != TCP_SYN_SENT && to != TCP_SYN_RECV)
 		leaving(sk, c, from, to);
 	return 0;

@@ -8,6 +8,8 @@ import json
 import pytest
 
 from tracetw.lab.catalogue import BY_NAME, SCENARIOS
+from tracetw.lab.gather import repetitions
+from tracetw.lab.line import NO_RETRANSMITS
 from tracetw.lab.outcome import Job, Kind, Outcome
 from tracetw.lab.scenario import Scenario
 from tracetw.lab.show import outcome_json, outcome_text, scenario_json
@@ -48,6 +50,16 @@ def test_a_spoiled_mechanism_proves_nothing(kinds: tuple[Kind, ...]) -> None:
 )
 def test_a_wrong_report_counts_at_once(kinds: tuple[Kind, ...]) -> None:
     assert not outcome(*kinds).spoiled
+
+
+def test_what_the_kernel_sent_again_spoils_a_claim_without_repetitions() -> None:
+    quiet, repeats = {"retransmits": NO_RETRANSMITS}, {"retransmits": {"total": 1}}
+    assert repetitions("b", [quiet], {"RetransSegs": 1})
+    assert repetitions("b", [quiet, quiet], {"RetransSegs": 2})
+    assert repetitions("b", [quiet], {"RetransSegs": 0}) == []
+    assert repetitions("b", [quiet, repeats], {"RetransSegs": 1}) == []
+    assert repetitions("b", [{}], {"RetransSegs": 1}) == []
+    assert repetitions("b", [], {"RetransSegs": 1}) == []
 
 
 def test_says_which_kind() -> None:

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from tracetw.host.clock import rfc3339
 from tracetw.lab.check import check_events, check_lines, check_sums
 from tracetw.lab.expect import differences, one_of
-from tracetw.lab.line import ALWAYS, addressed
+from tracetw.lab.line import ALWAYS, NO_RETRANSMITS, addressed
 from tracetw.lab.outcome import ENDS, Job, Kind, Outcome
 from tracetw.lab.polling import PERIOD_S, STOP, patient
 from tracetw.lab.scenario import Expectation, as_lines
@@ -20,7 +20,7 @@ from tracetw.lab.shows import TW_AT_BIRTH, shown
 from tracetw.lab.topology import Net
 from tracetw.lab.tracer import Line, Tracer
 
-__all__ = ["collect", "lines_of", "thread_name"]
+__all__ = ["collect", "lines_of", "repetitions", "thread_name"]
 
 LINES_DEADLINE_S = 10.0
 COUNTERS_DEADLINE_S = 3.0
@@ -41,6 +41,8 @@ def collect(tracer: Tracer, job: Job, net: Net, outcome: Outcome) -> None:
         _settled(partial(_too_few, tracer, net, letter, len(expected)), LINES_DEADLINE_S * patience)
         outcome.lines[letter] = lines_of(tracer, net, letter)
         outcome.add(Kind.LINES, check_lines(letter, expected, outcome.lines[letter]))
+        if "RetransSegs" not in scenario.counters.get(letter, {}):
+            outcome.add(Kind.PLAY, repetitions(letter, expected, outcome.counters.get(letter, {})))
     for letter in ENDS:
         wanted = scenario.events.get(letter, {})
         missing = partial(_missing_events, tracer, net, letter, wanted)
@@ -104,6 +106,17 @@ def _expected(job: Job, net: Net, letter: str) -> list[Expectation]:
         learnt = net.learnt.get(letter, {}).get(number, {})
         found.append({**ALWAYS, **where, **_ours(job), **line, **learnt})
     return found
+
+
+def repetitions(
+    letter: str, expected: Sequence[Expectation], counters: Mapping[str, int]
+) -> list[str]:
+    """A host that was too slow for a timer: the kernel sent again what no claim repeats."""
+    counted = counters.get("RetransSegs", 0)
+    quiet = [line.get("retransmits") == NO_RETRANSMITS for line in expected]
+    if counted and quiet and all(quiet):
+        return [f"{letter} sent {counted} segments again, which belongs to no claim"]
+    return []
 
 
 def _ours(job: Job) -> Expectation:

@@ -29,6 +29,7 @@ __all__ = [
     "FORGETS",
     "FORGOTTEN",
     "LEFT_BEHIND",
+    "NO_RETRANSMITS",
     "ORDERLY",
     "QUIET",
     "Expectation",
@@ -64,9 +65,11 @@ ALWAYS: Expectation = {
     "duration_ms": between(0, LONGEST_MS),
 }
 
+NO_RETRANSMITS: Expectation = {"total": 0, "fin": 0}
+
 # Nothing was lost on the way: only for connections that a slow machine cannot make retransmit.
 QUIET: Expectation = {
-    "retransmits": {"total": 0, "fin": 0},
+    "retransmits": NO_RETRANSMITS,
     "bytes_unread": 0,
     "bytes_unacked": 0,
     "limit": None,

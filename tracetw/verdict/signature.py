@@ -170,9 +170,10 @@ def _states(rows: Rows, flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
 def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp], hz: int) -> None:
     """Sets how far FIN_WAIT2 and a TIME_WAIT that came directly after it are apart.
 
-    One segment with ACK and FIN makes both changes in one softirq. The times tell that only by
-    their closeness; that an orphan does not wait in FIN_WAIT2 as a full socket tells it for sure,
-    unless its time there is above TCP_TIMEWAIT_LEN, or the ACK found the socket owned and was
+    One segment with ACK and FIN makes both changes in one softirq. The times tell that: where they
+    are those of the segments (``packet_time`` in bpf/sock.h, whole microseconds) by being the same,
+    else by their closeness. That an orphan does not wait in FIN_WAIT2 as a full socket tells it for
+    sure, unless its time there is above TCP_TIMEWAIT_LEN, or the ACK found the socket owned and was
     processed at the end of close() (tcp_rcv_state_process: sock_owned_by_user).
     """
     some = rows[which]
@@ -181,7 +182,8 @@ def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp],
     closed = some["at"][here, last]
     acked = some["at"][here, last - 1]
     known = (closed >= acked) & (acked > 0)
-    near = closed - acked < _SAME_MOMENT_NS
+    of_segments = (closed % 1000 == 0) & (acked % 1000 == 0)
+    near = np.where(of_segments, closed == acked, closed - acked < _SAME_MOMENT_NS)
     bits[which, _BIT["at-once"]] = known & near
     bits[which, _BIT["apart"]] = known & ~near
     bits[which, _BIT["far-apart"]] = known & (closed - acked >= _NO_SOFTIRQ_NS)
