@@ -205,8 +205,8 @@ def test_times_of_segments_are_those_of_one_segment_or_of_two(at_us: int) -> Non
     """However slow the machine is, and however fast the peer."""
     values = CASES["fin-3 active"][0]
     flags = values["flags"] | r.F_OWNED
-    form = words(judged({**values, "flags": flags, "at": [0, 1, 5, 6, at_us / 1000]}))[0]
-    assert form == ("fin-3" if at_us == 6000 else "fin-4")
+    form, *_, sure = words(judged({**values, "flags": flags, "at": [0, 1, 5, 6, at_us / 1000]}))
+    assert (form, sure) == ("fin-3" if at_us == 6000 else "fin-4", "proven")
 
 
 @pytest.mark.parametrize("name", ALL)

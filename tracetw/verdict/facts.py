@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracetw.event import record
 from tracetw.event.fields import State
 from tracetw.event.record import End
-from tracetw.verdict.signature import Error, Reason, Words
+from tracetw.verdict.signature import Error, Gap, Reason, Words
 
 __all__ = ["GUARDS", "Facts", "facts"]
 
@@ -179,8 +179,12 @@ def _fins(words: Words, known: Facts) -> None:
     direct = direct & known["from-fin-wait2"]
     # tcp_rcv_state_process turns an orphan into a mini-socket at the ACK of its FIN, but not while
     # close() still owns it: then both segments come out of the backlog, or the FIN comes later.
-    at_ack = known["orphan"] & ~known["owned"] & ~words.bit("far-apart")
+    gap = words.gap
+    same, other = gap == Gap.SAME_SEGMENT, gap == Gap.OTHER_SEGMENT
+    at_ack = known["orphan"] & ~known["owned"] & (gap != Gap.FAR)
     sure = at_ack & ~words.bit("long-fin-wait2")
-    known["fin-with-ack"] = direct & sure
-    known["fin-soon-after-ack"] = direct & ~sure & words.bit("at-once")
-    known["fin-after-ack"] = known["mini-fin"] | (direct & ~sure & words.bit("apart"))
+    unsure = direct & ~same & ~other & ~sure
+    known["fin-with-ack"] = direct & (same | (sure & ~other))
+    known["fin-soon-after-ack"] = unsure & (gap == Gap.NEAR)
+    known["fin-after-ack"] = known["mini-fin"] | (direct & other)
+    known["fin-after-ack"] |= unsure & ((gap == Gap.APART) | (gap == Gap.FAR))

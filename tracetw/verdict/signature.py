@@ -31,7 +31,7 @@ from tracetw.event.record import (
     F_TW_REFUSED,
 )
 
-__all__ = ["Error", "Reason", "Words", "signatures"]
+__all__ = ["Error", "Gap", "Reason", "Words", "signatures"]
 
 
 class Error(IntEnum):
@@ -58,6 +58,17 @@ class Reason(IntEnum):
     DATA = 5
     STATE = 6
     DISCONNECT = 7
+
+
+class Gap(IntEnum):
+    """How far FIN_WAIT2 and a TIME_WAIT directly after it are apart."""
+
+    UNKNOWN = 0
+    SAME_SEGMENT = 1
+    OTHER_SEGMENT = 2
+    NEAR = 3
+    APART = 4
+    FAR = 5
 
 
 _REASONS = {
@@ -115,8 +126,8 @@ _BITS = (
     "user-timeout",
     "linger2-negative",
     "shutdown",
-    "at-once",
-    "apart",
+    "gap-0",
+    "gap-1",
     "long-fin-wait2",
     "signalled",
     "soft",
@@ -124,9 +135,11 @@ _BITS = (
     "netns-gone",
     "close-seen",
     "time-wait-refused",
-    "far-apart",
+    "gap-2",
 )
 _BIT = {name: at for at, name in enumerate(_BITS)}
+_GAP = ("gap-0", "gap-1", "gap-2")
+"""Bits of :class:`Gap`, lowest first."""
 _BITS_AT, _STATE_AT, _END_AT, _ERROR_AT, _REASON_AT = (
     np.uint64(shift) for shift in (30, 50, 54, 58, 61)
 )
@@ -170,23 +183,31 @@ def _states(rows: Rows, flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
 def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp], hz: int) -> None:
     """Sets how far FIN_WAIT2 and a TIME_WAIT that came directly after it are apart.
 
-    One segment with ACK and FIN makes both changes in one softirq. The times tell that: where they
-    are those of the segments (``packet_time`` in bpf/sock.h, whole microseconds) by being the same,
-    else by their closeness. That an orphan does not wait in FIN_WAIT2 as a full socket tells it for
-    sure, unless its time there is above TCP_TIMEWAIT_LEN, or the ACK found the socket owned and was
-    processed at the end of close() (tcp_rcv_state_process: sock_owned_by_user).
+    One segment with ACK and FIN makes both changes. Where the times are those of the segments
+    (``packet_time`` in bpf/sock.h, whole microseconds), they are the same then. Else closeness tells
+    it, or, for sure, that an orphan does not wait in FIN_WAIT2 as a full socket: unless its time
+    there is above TCP_TIMEWAIT_LEN, or the ACK found the socket owned and was processed at the end
+    of close() (tcp_rcv_state_process: sock_owned_by_user).
     """
     some = rows[which]
     last = depth(some["path"]) - 1
     here = np.arange(len(some))
     closed = some["at"][here, last]
     acked = some["at"][here, last - 1]
-    known = (closed >= acked) & (acked > 0)
     of_segments = (closed % 1000 == 0) & (acked % 1000 == 0)
-    near = np.where(of_segments, closed == acked, closed - acked < _SAME_MOMENT_NS)
-    bits[which, _BIT["at-once"]] = known & near
-    bits[which, _BIT["apart"]] = known & ~near
-    bits[which, _BIT["far-apart"]] = known & (closed - acked >= _NO_SOFTIRQ_NS)
+    gap = np.select(
+        [
+            (closed < acked) | (acked == 0),
+            of_segments & (closed == acked),
+            of_segments,
+            closed - acked < _SAME_MOMENT_NS,
+            closed - acked < _NO_SOFTIRQ_NS,
+        ],
+        [Gap.UNKNOWN, Gap.SAME_SEGMENT, Gap.OTHER_SEGMENT, Gap.NEAR, Gap.APART],
+        Gap.FAR,
+    )
+    for at, name in enumerate(_GAP):
+        bits[which, _BIT[name]] = gap >> at & 1
     linger2 = some["linger2"]
     asked = np.where(linger2 > 0, linger2, some["fin_timeout"].astype(np.int64))
     sure = ((some["flags"] & F_SYSCTL) != 0) | (linger2 > 0)
@@ -271,6 +292,14 @@ class Words:
             raise KeyError(flag)
         holds: NDArray[np.bool_] = (self.words & np.uint64(flag)) != 0
         return holds
+
+    @property
+    def gap(self) -> NDArray[np.uint8]:
+        """Values of :class:`Gap`."""
+        gap = np.zeros(len(self.words), np.uint8)
+        for at, name in enumerate(_GAP):
+            gap |= self.bit(name).astype(np.uint8) << at
+        return gap
 
     def bit(self, name: str) -> NDArray[np.bool_]:
         """Whether a comparison of ``_BITS`` held."""
