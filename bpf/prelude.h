@@ -51,8 +51,9 @@ struct keys {
 	u64 key[WAYS];
 };
 
-/* A live connection end. Little is kept: the socket itself still has most facts at the end. */
 #define CONN_STEPS 5
+
+/* A live connection end. Little is kept: the socket itself still has most facts at the end. */
 struct conn {
 	u64 at[CONN_STEPS];
 	u32 path;

@@ -217,10 +217,8 @@ def _reason(case: _Case, name: str, difference: int, by_netns: Mapping[int, int]
     account = _Account(difference)
     gone = case.gone()
     unread = sum(by_netns.get(inode, 0) for inode in gone)
-    if (
-        gone or case.restarted()
-    ) and name == "OutRsts":  # known for the host only: any part of it may be theirs
-        unread = max(-difference, 0)
+    if name == "OutRsts" and (gone or case.restarted()):
+        unread = max(-difference, 0)  # known for the host only: any part of it may be theirs
     if unread:
         account.difference += unread
         account.causes.append(f"in namespaces gone before they could be read: {unread}")

@@ -21,10 +21,10 @@ __all__ = ["AGAIN", "HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
 # In this order, before the probes.
 HEADERS = ("record.h", "prelude.h", "table.h", "sock.h", "event.h", "timewait.h")
-AGAIN = "again_"
-"""Before the name of a program's second one: see bpf/hook.c."""
 # After them, where there are enrichments.
 CALL_HEADER = "call.h"
+AGAIN = "again_"
+"""Before the name of a program's second one: see bpf/hook.c."""
 # What --events asks for -> macro.
 EVENTS = {
     "transition": "WANT_TRANSITIONS",
