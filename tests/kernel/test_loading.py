@@ -35,6 +35,9 @@ from tracetw.trace.source import Source
 
 # The verifier stops at a million (BPF_COMPLEXITY_LIMIT_INSNS).
 MOST_VERIFIED = 500_000
+# Of 512 (MAX_BPF_STACK). The layout of 5.10, where fields are copied by helpers too, needs a bit more than that
+# of a newer kernel without its direct loads.
+MOST_STACK = 496
 BURST = 20_000 // round(patient(1))
 SMALL = Sizes(
     conn_slots=1 << 12,
@@ -97,7 +100,9 @@ def test_the_verifier_has_room(
     with load(plan):
         print(verified)
     assert set(verified) == {where.program[:15] for where in plan.attachments}
-    assert max(verified.values()) <= MOST_VERIFIED, verified
+    assert max(one.instructions for one in verified.values()) <= MOST_VERIFIED, verified
+    if without and btf.function("bpf_rdonly_cast") is not None:
+        assert max(one.stack for one in verified.values()) <= MOST_STACK, verified
 
 
 @pytest.mark.parametrize("event", sorted(EVENTS))
