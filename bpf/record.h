@@ -72,6 +72,7 @@ enum owner {
 #define F_ADDR		(1u << 28)	/* the addresses are filled */
 #define F_FIN_ACKED	(1u << 29)	/* CLOSE found our FIN acknowledged (snd_una == write_seq) */
 #define F_TW_REFUSED	(1u << 30)	/* inet_twsk_alloc() gave no TIME_WAIT socket */
+#define F_SEGMENT_TIME	(1u << 31)	/* FIN_WAIT2 and the peer's FIN: times of segments */
 
 /*
  * One finished connection end. 248 bytes: with the ring buffer's own 8-byte header exactly 256, so

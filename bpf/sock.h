@@ -221,12 +221,13 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 
 /*
  * When the packet that is just being processed came: tcp_rcv_established() and tcp_rcv_state_process() begin with
- * tcp_mstamp_refresh(), the same clock in us, and reading the clock costs more than all the rest.
+ * tcp_mstamp_refresh(), the same clock in ns, and reading the clock costs more than all the rest. Two segments never
+ * have the same.
  */
 static __always_inline u64 packet_time(const void *sk)
 {
 #ifdef HAVE_CAST
-	return GET(u64, tcp_sock, sk, OFF_TCP_MSTAMP) * 1000;
+	return GET(u64, tcp_sock, sk, OFF_TCP_CLOCK);
 #else
 	return bpf_ktime_get_ns();
 #endif

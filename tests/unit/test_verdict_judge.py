@@ -99,7 +99,7 @@ MINI: Values = {
 }
 DIRECT: Values = {
     "path": 0x21456,
-    "at": [0, 1, 5, 6.000123, 6.010456],
+    "at": [0, 1, 5, 6, 6.01],
     "old_state": State.FIN_WAIT2,
     "flags": r.F_DEAD | r.F_DONE | r.F_TW,
 }

@@ -42,6 +42,7 @@ F_SYN_HIT = 1 << 27
 F_ADDR = 1 << 28
 F_FIN_ACKED = 1 << 29
 F_TW_REFUSED = 1 << 30
+F_SEGMENT_TIME = 1 << 31
 
 
 class End(IntEnum):

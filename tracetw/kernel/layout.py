@@ -48,7 +48,7 @@ OFFSETS: dict[str, str | tuple[str, ...]] = {
     "OFF_ICSK_BACKOFF": "inet_connection_sock.icsk_backoff",
     "OFF_ICSK_RTO": "inet_connection_sock.icsk_rto",
     "OFF_ICSK_ACK_PENDING": "inet_connection_sock.icsk_ack",
-    "OFF_TCP_MSTAMP": "tcp_sock.tcp_mstamp",
+    "OFF_TCP_CLOCK": "tcp_sock.tcp_clock_cache",
     "OFF_TW_SUBSTATE": "inet_timewait_sock.tw_substate",
     "OFF_TW_SPORT": "inet_timewait_sock.tw_sport",
     "OFF_TW_TIMER": "inet_timewait_sock.tw_timer",

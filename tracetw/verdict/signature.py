@@ -25,6 +25,7 @@ from tracetw.event.record import (
     F_DONE,
     F_MISSED,
     F_RST_REASON,
+    F_SEGMENT_TIME,
     F_SYSCTL,
     F_TW,
     F_TW_FIN_WAIT2,
@@ -184,8 +185,8 @@ def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp],
     """Sets how far FIN_WAIT2 and a TIME_WAIT that came directly after it are apart.
 
     One segment with ACK and FIN makes both changes. Where the times are those of the segments
-    (``packet_time`` in bpf/sock.h, whole microseconds), they are the same then. Else closeness tells
-    it, or, for sure, that an orphan does not wait in FIN_WAIT2 as a full socket: unless its time
+    (``packet_time`` in bpf/sock.h), they are the same then, to the ns. Else closeness tells it, or,
+    for sure, that an orphan does not wait in FIN_WAIT2 as a full socket: unless its time
     there is above TCP_TIMEWAIT_LEN, or the ACK found the socket owned and was processed at the end
     of close() (tcp_rcv_state_process: sock_owned_by_user).
     """
@@ -194,7 +195,7 @@ def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp],
     here = np.arange(len(some))
     closed = some["at"][here, last]
     acked = some["at"][here, last - 1]
-    of_segments = (closed % 1000 == 0) & (acked % 1000 == 0)
+    of_segments = (some["flags"] & F_SEGMENT_TIME) != 0
     gap = np.select(
         [
             (closed < acked) | (acked == 0),
