@@ -74,6 +74,11 @@ enum owner {
 #define F_TW_REFUSED	(1u << 30)	/* inet_twsk_alloc() gave no TIME_WAIT socket */
 #define F_SEGMENT_TIME	(1u << 31)	/* FIN_WAIT2 and the peer's FIN: times of segments */
 
+/* sk_shutdown at CLOSE, and one bit of our own beside it. */
+#define SHUT_RECEIVE	(1u << 0)
+#define SHUT_SEND	(1u << 1)
+#define SHUT_FILE_HELD	(1u << 2)	/* shut down both ways, but not by close(): the file is in use */
+
 /*
  * One finished connection end. 248 bytes: with the ring buffer's own 8-byte header exactly 256, so
  * that a ring is a plain array and no record is ever split at its end.
@@ -115,7 +120,7 @@ struct close_record {
 	__u8 err_soft;
 	__u8 family;		/* AF_INET 2, AF_INET6 10 */
 	__u8 old_state;		/* state that CLOSE was entered from */
-	__u8 shutdown;		/* sk_shutdown: 1 receive, 2 send */
+	__u8 shutdown;		/* SHUT_ */
 	__u8 probes_out;	/* icsk_probes_out: keepalive or window probes without answer */
 	__u8 retransmits;	/* icsk_retransmits: repetitions of the oldest segment without answer */
 	__u8 backoff;		/* highest icsk_backoff seen at a retransmission */

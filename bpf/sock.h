@@ -9,8 +9,7 @@
 #define PF_EXITING 0x00000004
 #define PF_KTHREAD 0x00200000
 
-/* include/net/sock.h */
-#define SHUTDOWN_MASK 3
+#define SHUT_BOTH (SHUT_RECEIVE | SHUT_SEND)
 
 /*
  * The process of a task as the owner of d (struct conn or close_record): a thread may carry a name of its own, so
@@ -151,6 +150,18 @@ static __always_inline void load_sysctls(struct close_record *r, u64 net)
 }
 
 /*
+ * Whether a socket that was shut down both ways before is still open. close() shuts both ways down itself
+ * (__tcp_close), and differs from connect(AF_UNSPEC) only in that it runs when the last reference to the file is gone
+ * (__fput, sock_close). A socket of the kernel's own has no file: that remains unknown.
+ */
+static __always_inline u8 file_held(u64 socket)
+{
+	u64 file = FIELD(u64, socket, OFF_SOCKET_FILE);
+
+	return file && FIELD(s64, file, OFF_FILE_REFS) >= FILE_REFS_HELD ? SHUT_FILE_HELD : 0;
+}
+
+/*
  * Everything that the socket tells at its end. Called at ->CLOSE, before tcp_disconnect() or the
  * application can change it; queues are purged by then in error paths, sequence numbers are not.
  * Returns 0 when this is no TCP socket.
@@ -205,6 +216,11 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 		/* Inside close() the owner is at hand; ss -K holds the lock of somebody else's socket. */
 		if (!f.owned || f.err)
 			r->inode = FIELD(u64, f.socket, OFF_SOCKET_INO);
+		/* Only after shutdown() is it in these states. */
+		else if (r->shutdown == SHUT_BOTH &&
+			 (from == TCP_FIN_WAIT1 || from == TCP_FIN_WAIT2 || from == TCP_CLOSING ||
+			  from == TCP_LAST_ACK))
+			r->shutdown |= file_held(f.socket);
 	}
 	last = (s32)(f.lrcvtime - f.rcv_tstamp) > 0 ? f.lrcvtime : f.rcv_tstamp;
 	r->idle = last ? jiffies - last : 0;

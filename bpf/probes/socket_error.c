@@ -8,7 +8,7 @@ static __always_inline int on_socket_error(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct close_record *r = closing_at(closing_slot(ctx->args[0]));
 
-	if (r && !r->err && r->shutdown != SHUTDOWN_MASK)
+	if (r && !r->err && r->shutdown != SHUT_BOTH)
 		r->err = GET(u32, sock, ctx->args[0], OFF_SK_ERR);
 	return 0;
 }

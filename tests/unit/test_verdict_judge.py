@@ -248,6 +248,30 @@ CASES: Cases = {
         "abort-disconnect",
         ("rst-sent", "local", "app", "none", "proven"),
     ),
+    "connect(AF_UNSPEC) after shutdown, with all that tells close()": (
+        {
+            **UNREAD,
+            "path": 0x21457,
+            "old_state": State.FIN_WAIT2,
+            "shutdown": r.SHUT_RECEIVE | r.SHUT_SEND | r.SHUT_FILE_HELD,
+            "flags": IN_CALL | r.F_RST_OUT | r.F_LINGER0,
+        },
+        "abort-disconnect",
+        ("rst-sent", "local", "app", "none", "proven"),
+    ),
+    "connect(AF_UNSPEC) before the last ACK": (
+        {
+            **IN_CLOSE,
+            "path": 0x21897,
+            "old_state": State.LAST_ACK,
+            "shutdown": r.SHUT_RECEIVE | r.SHUT_SEND | r.SHUT_FILE_HELD,
+            "snd_nxt": 1001,
+            "write_seq": 1001,
+            "flags": IN_CALL | r.F_DONE,
+        },
+        "abort-disconnect",
+        (None, "remote", "app", "none", "proven"),
+    ),
     "ss -K": (
         {
             "path": 0x217,

@@ -43,6 +43,9 @@ F_ADDR = 1 << 28
 F_FIN_ACKED = 1 << 29
 F_TW_REFUSED = 1 << 30
 F_SEGMENT_TIME = 1 << 31
+SHUT_RECEIVE = 1 << 0
+SHUT_SEND = 1 << 1
+SHUT_FILE_HELD = 1 << 2
 
 
 class End(IntEnum):

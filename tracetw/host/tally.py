@@ -99,7 +99,7 @@ _SOMETIMES = (
 _TWKILLED_MAX_S = 4  # __inet_twsk_schedule
 _TIMEWAIT_LEN_S = 60  # TCP_TIMEWAIT_LEN
 _ETIMEDOUT = 110
-_SHUTDOWN_BOTH = 3
+_SHUT_BOTH = record.SHUT_RECEIVE | record.SHUT_SEND
 _CONNECTING = (State.SYN_SENT, State.SYN_RECV)
 _SKIPPED = TIME_WAIT.index("skipped")
 
@@ -247,7 +247,7 @@ class Tally:
             for code in ("connect-timeout", "accept-aborted"):
                 timeout |= gave_up & (verdict == VERDICT_INDEX[code])
             closed = flags & (record.F_LINGER0 | record.F_RST_IN) == record.F_LINGER0
-            closed &= rows["shutdown"][which] == _SHUTDOWN_BOTH
+            closed &= rows["shutdown"][which] == _SHUT_BOTH
             on_data |= closed & (verdict == VERDICT_INDEX["connect-aborted"])
         masks = np.where(on_data, _BIT["TCPAbortOnData"], 0)
         masks |= np.where(linger & in_close, _BIT["TCPAbortOnLinger"], 0)

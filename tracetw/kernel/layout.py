@@ -196,6 +196,12 @@ def constants(btf: Btf) -> dict[str, int]:
     values["OFF_SOCKET_INO"] = (
         _field(btf, "socket_alloc.vfs_inode").offset + _field(btf, "inode.i_ino").offset
     )
+    values["OFF_SOCKET_FILE"] = _field(btf, "socket.file").offset
+    # Counts references from 0 on, and is negative without any, since Linux kernel commit 90ee6ed776c0
+    # ("fs: port files to file_ref") (in v6.13); before, it is their number.
+    counted = btf.has_field("file.f_ref")
+    values["OFF_FILE_REFS"] = _field(btf, "file.f_ref" if counted else "file.f_count").offset
+    values["FILE_REFS_HELD"] = 0 if counted else 1
     values["SIZE_EHASH_BUCKET"] = btf.size("inet_ehash_bucket")
     rx_opt = _field(btf, "tcp_sock.rx_opt.saw_tstamp")
     for macro, name in (("BIT_SAW_TSTAMP", "saw_tstamp"), ("BIT_TSTAMP_OK", "tstamp_ok")):

@@ -10,6 +10,7 @@ from tracetw.lab.scenarios import (
     abort,
     attempt,
     closing,
+    disconnect,
     frozen,
     orderly,
     owner,
@@ -26,6 +27,7 @@ __all__ = ["BY_NAME", "FAMILIES", "SCENARIOS"]
 FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "Closed by FIN": orderly.SCENARIOS,
     "Ended by RST": abort.SCENARIOS,
+    "Dissolved by connect(AF_UNSPEC)": disconnect.SCENARIOS,
     "Closes that a timer had to finish": closing.SCENARIOS,
     "Given up by a timer": timeout.SCENARIOS,
     "Peers that stand still": frozen.SCENARIOS,

@@ -55,7 +55,7 @@ EVIDENCE: dict[str, str] = {
     "reason-disconnect": "the kernel gave TCP_DISCONNECT_WITH_DATA as the reason of its RST",
     # what the local side was doing
     "in-close": "close() was under way: the socket was still attached and shut down both ways",
-    "in-call": "a system call on the attached socket was under way",
+    "in-call": "a system call on the attached socket was under way, and it was not close()",
     "orphan": "the application had let go of the socket before",
     "orphaned-in-close": "close() was under way and had let go of the socket",
     "unaccepted": "no application had accepted the connection",

@@ -134,10 +134,11 @@ def _task(words: Words, known: Facts) -> None:
     known["orphan"] = dead
     known["orphaned-in-close"] = dead & owned
     known["unaccepted"] = ~dead & ~socket & ~known["missed"]
-    # __tcp_close shuts down both ways first and detaches the socket last (sock_orphan).
+    # __tcp_close shuts down both ways first and detaches the socket last (sock_orphan). So does shutdown() before
+    # connect(AF_UNSPEC), but then the file is in use.
     call = ~dead & socket & owned & known["quiet"]
-    known["in-close"] = call & words.bit("shutdown")
-    known["in-call"] = call & ~words.bit("shutdown")
+    known["in-close"] = call & words.bit("shut-by-close")
+    known["in-call"] = call & ~words.bit("shut-by-close")
     known["unread-data"] = words.bit("unread") & ~known["from-syn-sent"] & ~known["from-syn-recv"]
     known["linger-zero"] = flag(record.F_LINGER0)
     known["linger2-negative"] = words.bit("linger2-negative")

@@ -182,6 +182,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule("abort-listener", "unaccepted rst-out quiet", also="no-error reason-state"),
     _rule("abort-disconnect", "in-call rst-out", also=_SENT),
+    _rule("abort-disconnect", "in-call no-reset-due", "any-rst"),
+    # A socket of the kernel's own, which has no file: whether it is being closed is not known.
     _rule("abort-disconnect", "in-close rst-out", also=_SENT, inferred=True),
     _rule("abort-disconnect", "in-close no-reset-due", "unread-data any-rst", inferred=True),
     # tcp_rcv_state_process answers with RST after the socket is destroyed: that may go unseen.

@@ -126,7 +126,7 @@ _BITS = (
     "retransmitted",
     "user-timeout",
     "linger2-negative",
-    "shutdown",
+    "shut-by-close",
     "gap-0",
     "gap-1",
     "long-fin-wait2",
@@ -145,7 +145,8 @@ _BITS_AT, _STATE_AT, _END_AT, _ERROR_AT, _REASON_AT = (
     np.uint64(shift) for shift in (30, 50, 54, 58, 61)
 )
 
-_SHUTDOWN_BOTH = 3
+# And not SHUT_FILE_HELD: by close(), or in a state or on a kernel's own socket where that is not known.
+_SHUT_BY_CLOSE = record.SHUT_RECEIVE | record.SHUT_SEND
 _SAME_MOMENT_NS = 100_000
 # What processing one segment does not take, on a slow machine either.
 _NO_SOFTIRQ_NS = 10_000_000
@@ -250,7 +251,7 @@ def signatures(
     np.not_equal(rows["retransmits"], 0, out=bits[:, 6], casting="unsafe")
     np.not_equal(rows["user_timeout"], 0, out=bits[:, 7], casting="unsafe")
     np.less(rows["linger2"], 0, out=bits[:, 8], casting="unsafe")
-    np.equal(rows["shutdown"], _SHUTDOWN_BOTH, out=bits[:, 9], casting="unsafe")
+    np.equal(rows["shutdown"], _SHUT_BY_CLOSE, out=bits[:, 9], casting="unsafe")
     np.not_equal(rows["exit_code"] & np.uint32(127), 0, out=bits[:, 13], casting="unsafe")
     error = rows["err"]
     np.logical_and(error == rows["err_soft"], error, out=bits[:, 14], casting="unsafe")

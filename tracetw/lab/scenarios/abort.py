@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import socket
-import struct
 from typing import Any
 
 from tracetw.lab.expect import accepted, path
@@ -18,7 +16,6 @@ from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 
-AF_UNSPEC = struct.pack("H14x", socket.AF_UNSPEC)
 TCP_REPAIR = 19
 BACKLOG = 2
 RESET_WITH_ACK = {"B>A RST": 0, "A>B RST ACK": 1, "FIN": 0}
@@ -35,8 +32,6 @@ ADMIN: dict[str, Any] = {
     "closed_by": "admin",
     "error": "ECONNABORTED",
 }
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def linger_0(net: Net) -> None:
@@ -108,16 +103,6 @@ def send_to_rebooted_without_service(net: Net) -> None:
     link.a.sendall(b"again")
     see_reset(link.a)
     link.b.close()
-
-
-def disconnect(net: Net) -> None:
-    link = net.connect()
-    link.b.sendall(b"hello")
-    require(link.a.recv(100, socket.MSG_PEEK) == b"hello", "A did not receive")
-    result = _libc.connect(link.a.fileno(), AF_UNSPEC, len(AF_UNSPEC))
-    require(result == 0, "connect(AF_UNSPEC) failed")
-    see_reset(link.b)
-    link.a.close()
 
 
 def close_full_listener(net: Net) -> None:
@@ -297,16 +282,6 @@ SCENARIOS = (
         wire={"B>A RST": 2, "B>A RST !ACK": 1, "A>B RST": 0},
         order=("B>A RST ACK", "A>B DATA", "B>A RST !ACK"),
         counters={"a": {"EstabResets": 1}, "b": {"OutRsts": 2}},
-    ),
-    Scenario(
-        name="disconnect",
-        claim="connect(AF_UNSPEC) dissolves the connection with RST; the socket lives on.",
-        play=disconnect,
-        families=(4, 6),
-        a=client(**sent_reset("abort-disconnect", "TCP_STATE", "TCP_DISCONNECT_WITH_DATA")),
-        b=server(**got_reset(ack=True, **RESET_AT_ONCE)),
-        wire=RESET_WITH_ACK,
-        counters={"a": {"OutRsts": 1, "EstabResets": 1}},
     ),
     Scenario(
         name="listener-closed-queue-full",

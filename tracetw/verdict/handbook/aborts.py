@@ -127,8 +127,9 @@ ABORTS: Mapping[str, OnCall] = {
             "A library or an old server that uses its sockets again, or a program that takes TCP for UDP.",
         ),
         ("Use a new socket for a new connection: close() sends FIN.",),
-        "proven where the call was seen on a socket that was not being closed; inferred in close(). "
-        "Nothing pending at the peer is needed for the RST.",
+        "proven: the call was seen on a socket that was not being closed, after shutdown() too, where its file was "
+        "in use. inferred for a socket of the kernel's own, which has no file. Nothing pending at the peer is "
+        "needed for the RST.",
         (
             Folklore(
                 "connect(AF_UNSPEC) is for UDP.",
