@@ -31,8 +31,8 @@ COMMAND = (sys.executable, "-m", "tracetw", "trace", "-o", "json")
 # As many as are made in the same time: fewer where everything takes longer.
 BURST = 200_000 // round(patient(1))
 UNANNOUNCED = 5
-# To outlast the start of a tracer.
-LONG = min(300_000, 4 * 300_000 // round(patient(1)))
+# To outlast the start of a tracer, which takes longer there, but not as much.
+LONG = min(300_000, 2 * 300_000 // round(patient(1)))
 SMALL = 5_000 // round(patient(1))
 TRACERS = 10
 READY_DEADLINE_S = 60.0

@@ -170,6 +170,9 @@ class _Trace:
         source, pipeline, events = self._source, self._pipeline, self._session.events
         while not over():
             now = time.monotonic()
+            if now < next_sweep and not source.pending():
+                time.sleep(_PAUSE)
+                continue
             # Before what is taken now: a full ring tells of loss around just these records.
             pipeline.losses(source.losses())
             if now >= next_audit:

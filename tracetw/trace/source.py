@@ -57,6 +57,11 @@ class Source:
         self._counted = dict.fromkeys(_WHERE, 0)
         self._misses = session.misses()
 
+    def pending(self) -> bool:
+        """Something is in the rings; costs next to nothing."""
+        events = self._session.events
+        return bool(self._session.closes.pending() or (events is not None and events.pending()))
+
     def take(self) -> Rows:
         """Finished records that have arrived, none that was given before.
 
@@ -152,11 +157,8 @@ class Source:
 
     def idle(self) -> bool:
         """Nothing is in the rings or waits for an application."""
-        events = self._session.events
-        return (
-            not self._session.closes.pending()
-            and not (events is not None and events.pending())
-            and all(_identity(row) in self._given for row in self._session.waiting())
+        return not self.pending() and all(
+            _identity(row) in self._given for row in self._session.waiting()
         )
 
     def losses(self) -> list[Lost]:
