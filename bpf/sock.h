@@ -242,11 +242,7 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
  */
 static __always_inline u64 packet_time(const void *sk)
 {
-#ifdef HAVE_CAST
 	return GET(u64, tcp_sock, sk, OFF_TCP_CLOCK);
-#else
-	return bpf_ktime_get_ns();
-#endif
 }
 
 /* What was seen of it while it lived. */

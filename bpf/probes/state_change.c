@@ -101,13 +101,11 @@ static __always_inline void closed(const void *sk, u32 from)
 	tcp = load_socket(r, sk, from);
 	load_history(r, c);
 	now = r->flags & F_RST_IN ? packet_time(sk) : bpf_ktime_get_ns();
-#ifdef HAVE_CAST
 	/* The peer's FIN (tcp_fin()): at the same moment as FIN_WAIT2 if one segment had both. */
 	if (r->flags & F_DONE && from == TCP_FIN_WAIT2) {
 		now = packet_time(sk);
 		r->flags |= F_SEGMENT_TIME;
 	}
-#endif
 	if (conn.key)
 		*conn.key = 0;
 	if (!tcp) {

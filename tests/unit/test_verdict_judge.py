@@ -99,10 +99,11 @@ MINI: Values = {
 }
 DIRECT: Values = {
     "path": 0x21456,
-    "at": [0, 1, 5, 6, 6.01],
+    "at": [0, 1, 5, 6, 6],
     "old_state": State.FIN_WAIT2,
-    "flags": r.F_DEAD | r.F_DONE | r.F_TW,
+    "flags": r.F_DEAD | r.F_DONE | r.F_TW | r.F_SEGMENT_TIME,
 }
+ATTACHED = r.F_DONE | r.F_TW | r.F_SOCKET | r.F_SEGMENT_TIME
 LAST_ACK: Values = {
     "path": 0x21897,
     "at": [0, 1, 5, 9, 10],
@@ -124,14 +125,14 @@ CASES: Cases = {
     ),
     "fin-3 active": (DIRECT, "orderly", ("fin-3", "local", "app", "local", "proven")),
     "half-close": (
-        {**DIRECT, "flags": r.F_DONE | r.F_TW | r.F_SOCKET, "at": [0, 1, 5, 6, 500]},
+        {**DIRECT, "flags": ATTACHED, "at": [0, 1, 5, 6, 500]},
         "orderly",
         ("fin-4", "local", "app", "local", "proven"),
     ),
     "half-close answered at once": (
-        {**DIRECT, "flags": r.F_DONE | r.F_TW | r.F_SOCKET},
+        {**DIRECT, "flags": ATTACHED, "at": [0, 1, 5, 6, 6.001]},
         "orderly",
-        ("fin-3", "local", "app", "local", "inferred"),
+        ("fin-4", "local", "app", "local", "proven"),
     ),
     "simultaneous": (
         {**DIRECT, **FIN_ACKED, "path": 0x214B6, "old_state": State.CLOSING},

@@ -28,8 +28,6 @@ EVIDENCE: dict[str, str] = {
     "time-wait": "the socket went to TIME_WAIT",
     "no-time-wait": "no TIME_WAIT socket was left behind although one was due",
     "fin-with-ack": "the peer's FIN came in the segment that acknowledged ours",
-    "fin-soon-after-ack": "the peer's FIN was processed within 100 us of its ACK of ours; the times"
-    " of the segments are not known",
     "fin-after-ack": "the peer's FIN came in a later segment than its ACK of ours",
     "ack-with-fin": "our FIN carried the ACK of the peer's FIN",
     # RST

@@ -178,14 +178,5 @@ def _fins(words: Words, known: Facts) -> None:
     known["silent"] = untold & known["no-error"] & ~known["no-time-wait"]
     known["ack-with-fin"] = known["from-last-ack"] & flag(record.F_ACK_PENDING)
     direct = direct & known["from-fin-wait2"]
-    # tcp_rcv_state_process turns an orphan into a mini-socket at the ACK of its FIN, but not while
-    # close() still owns it: then both segments come out of the backlog, or the FIN comes later.
-    gap = words.gap
-    same, other = gap == Gap.SAME_SEGMENT, gap == Gap.OTHER_SEGMENT
-    at_ack = known["orphan"] & ~known["owned"] & (gap != Gap.FAR)
-    sure = at_ack & ~words.bit("long-fin-wait2")
-    unsure = direct & ~same & ~other & ~sure
-    known["fin-with-ack"] = direct & (same | (sure & ~other))
-    known["fin-soon-after-ack"] = unsure & (gap == Gap.NEAR)
-    known["fin-after-ack"] = known["mini-fin"] | (direct & other)
-    known["fin-after-ack"] |= unsure & ((gap == Gap.APART) | (gap == Gap.FAR))
+    known["fin-with-ack"] = direct & (words.gap == Gap.SAME_SEGMENT)
+    known["fin-after-ack"] = known["mini-fin"] | (direct & (words.gap == Gap.OTHER_SEGMENT))

@@ -107,8 +107,6 @@ def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
     out["time_wait"] = _time_wait(known, out["verdict"])
     out["reset_direction"] = _reset_direction(known)
     out["form"] = _form(known, out)
-    by_time = (out["form"] == FORMS.index("fin-3")) & known["fin-soon-after-ack"]
-    out["confidence"][by_time] = _INFERRED
     return out
 
 
@@ -182,7 +180,7 @@ def _form(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     form[known["expired"] & handshake] = FORMS.index("timeout")
     orderly = verdict == VERDICT_INDEX["orderly"]
     form[orderly] = UNKNOWN
-    merged = known["fin-with-ack"] | known["fin-soon-after-ack"] | known["ack-with-fin"]
+    merged = known["fin-with-ack"] | known["ack-with-fin"]
     parted = known["fin-after-ack"] | (known["from-last-ack"] & ~known["ack-with-fin"])
     form[orderly & parted] = FORMS.index("fin-4")
     form[orderly & merged] = FORMS.index("fin-3")

@@ -57,7 +57,7 @@ def _rule(
     return Rule(verdict, columns[0], columns[1], columns[2], inferred, missing)
 
 
-_FORM = "peer-fin fin-acked fin-with-ack fin-soon-after-ack fin-after-ack ack-with-fin"
+_FORM = "peer-fin fin-acked fin-with-ack fin-after-ack ack-with-fin"
 _SKIPPED = " from-fin-wait2 time-wait-refused"
 _FLAVOUR = "rst-with-ack rst-without-ack rst-with-timestamp rst-without-timestamp"
 _SENT = "rst-out reason-state reason-disconnect"

@@ -5,7 +5,7 @@ A verdict depends on flags, states, the class of an error and on whether numbers
 the numbers themselves. So each record is reduced to a word first, a dozen comparisons a batch, and
 the rules judge words. A busy host has a few dozen of them.
 
-Layout, lowest bit first: the flags of the record that matter (30 bits), ``_BITS`` (20), state that
+Layout, lowest bit first: the flags of the record that matter (30 bits), ``_BITS`` (18), state that
 CLOSE was entered from (4), ``enum end`` (4), error class (3), class of the kernel's reset reason (3).
 """
 
@@ -26,7 +26,6 @@ from tracetw.event.record import (
     F_MISSED,
     F_RST_REASON,
     F_SEGMENT_TIME,
-    F_SYSCTL,
     F_TW,
     F_TW_FIN_WAIT2,
     F_TW_REFUSED,
@@ -62,14 +61,11 @@ class Reason(IntEnum):
 
 
 class Gap(IntEnum):
-    """How far FIN_WAIT2 and a TIME_WAIT directly after it are apart."""
+    """What made FIN_WAIT2, and a TIME_WAIT directly after it."""
 
     UNKNOWN = 0
     SAME_SEGMENT = 1
     OTHER_SEGMENT = 2
-    NEAR = 3
-    APART = 4
-    FAR = 5
 
 
 _REASONS = {
@@ -129,28 +125,22 @@ _BITS = (
     "shut-by-close",
     "gap-0",
     "gap-1",
-    "long-fin-wait2",
+    "time-wait-refused",
     "signalled",
     "soft",
     "no-port",
     "netns-gone",
     "close-seen",
-    "time-wait-refused",
-    "gap-2",
 )
 _BIT = {name: at for at, name in enumerate(_BITS)}
-_GAP = ("gap-0", "gap-1", "gap-2")
+_GAP = ("gap-0", "gap-1")
 """Bits of :class:`Gap`, lowest first."""
 _BITS_AT, _STATE_AT, _END_AT, _ERROR_AT, _REASON_AT = (
-    np.uint64(shift) for shift in (30, 50, 54, 58, 61)
+    np.uint64(shift) for shift in (30, 48, 52, 56, 59)
 )
 
 # And not SHUT_FILE_HELD: by close(), or in a state or on a kernel's own socket where that is not known.
 _SHUT_BY_CLOSE = record.SHUT_RECEIVE | record.SHUT_SEND
-_SAME_MOMENT_NS = 100_000
-# What processing one segment does not take, on a slow machine either.
-_NO_SOFTIRQ_NS = 10_000_000
-_TIME_WAIT_S = 60
 _FW2_TW = State.FIN_WAIT2 << 4 | State.TIME_WAIT
 
 _reasons: tuple[KernelNames, NDArray[np.uint64]] | None = None
@@ -182,14 +172,11 @@ def _states(rows: Rows, flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return states
 
 
-def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp], hz: int) -> None:
-    """Sets how far FIN_WAIT2 and a TIME_WAIT that came directly after it are apart.
+def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp]) -> None:
+    """Sets whether one segment made FIN_WAIT2 and a TIME_WAIT that came directly after it.
 
-    One segment with ACK and FIN makes both changes. Where the times are those of the segments
-    (``packet_time`` in bpf/sock.h), they are the same then, to the ns. Else closeness tells it, or,
-    for sure, that an orphan does not wait in FIN_WAIT2 as a full socket: unless its time
-    there is above TCP_TIMEWAIT_LEN, or the ACK found the socket owned and was processed at the end
-    of close() (tcp_rcv_state_process: sock_owned_by_user).
+    The times are those of the segments (``packet_time`` in bpf/sock.h): of one with ACK and FIN they
+    are the same, to the ns.
     """
     some = rows[which]
     last = depth(some["path"]) - 1
@@ -198,22 +185,12 @@ def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp],
     acked = some["at"][here, last - 1]
     of_segments = (some["flags"] & F_SEGMENT_TIME) != 0
     gap = np.select(
-        [
-            (closed < acked) | (acked == 0),
-            of_segments & (closed == acked),
-            of_segments,
-            closed - acked < _SAME_MOMENT_NS,
-            closed - acked < _NO_SOFTIRQ_NS,
-        ],
-        [Gap.UNKNOWN, Gap.SAME_SEGMENT, Gap.OTHER_SEGMENT, Gap.NEAR, Gap.APART],
-        Gap.FAR,
+        [~of_segments | (closed < acked) | (acked == 0), closed == acked],
+        [Gap.UNKNOWN, Gap.SAME_SEGMENT],
+        Gap.OTHER_SEGMENT,
     )
     for at, name in enumerate(_GAP):
         bits[which, _BIT[name]] = gap >> at & 1
-    linger2 = some["linger2"]
-    asked = np.where(linger2 > 0, linger2, some["fin_timeout"].astype(np.int64))
-    sure = ((some["flags"] & F_SYSCTL) != 0) | (linger2 > 0)
-    bits[which, _BIT["long-fin-wait2"]] = ~sure | (asked > _TIME_WAIT_S * hz)
 
 
 def _close_seen(path: NDArray[np.uint32]) -> NDArray[np.bool_]:
@@ -259,12 +236,12 @@ def signatures(
     if gone is not None:
         bits[:, 16] = gone
     bits[:, 17] = _close_seen(rows["path"]) | ((flags & F_CLOSE_CALLED) != 0)
-    bits[:, 18] = (flags & F_TW_REFUSED) != 0
+    bits[:, 12] = (flags & F_TW_REFUSED) != 0
     direct = np.flatnonzero(
         ((flags & (F_TW | F_TW_FIN_WAIT2)) == F_TW) & (rows["path"] & np.uint32(255) == _FW2_TW)
     )
     if len(direct):
-        _fin_wait2_gap(rows, bits, direct, names.hz)
+        _fin_wait2_gap(rows, bits, direct)
 
     words = (flags & _FLAGS).astype(np.uint64)
     words |= (
