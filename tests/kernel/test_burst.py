@@ -13,8 +13,10 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Event
 from types import TracebackType
 
 import pytest
@@ -22,7 +24,7 @@ import pytest
 from scripts.bench_lib.closes import Closes, read_closes
 from scripts.bench_lib.namespace import Namespace
 from scripts.bench_lib.storm import Storm
-from tracetw.lab.polling import patient
+from tracetw.lab.polling import eventually, patient
 from tracetw.lab.tracer import environment
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
@@ -31,8 +33,7 @@ COMMAND = (sys.executable, "-m", "tracetw", "trace", "-o", "json")
 # As many as are made in the same time: fewer where everything takes longer.
 BURST = 200_000 // round(patient(1))
 UNANNOUNCED = 5
-# To outlast the start of a tracer, which takes longer there, but not as much.
-LONG = min(300_000, 2 * 300_000 // round(patient(1)))
+PART = BURST // 4
 SMALL = 5_000 // round(patient(1))
 TRACERS = 10
 READY_DEADLINE_S = 60.0
@@ -117,6 +118,23 @@ def assert_complete(found: Closes, connections: int, verdicts: dict[str, int]) -
     assert unexplained == []
 
 
+@contextmanager
+def going_on(storm: Storm, namespace: Namespace) -> Iterator[ExitStack]:
+    """One storm after the other, begun, until what is yielded is closed: it waits for the last."""
+    over = Event()
+
+    def blow() -> None:
+        while not over.is_set():
+            storm.run(namespace, PART, "rst")
+
+    with ExitStack() as stack:
+        storms = stack.enter_context(ThreadPoolExecutor(1)).submit(blow)
+        stack.callback(storms.result)
+        stack.callback(over.set)
+        eventually(lambda: namespace.counter("EstabResets") > 0)
+        yield stack
+
+
 def test_every_end_of_a_burst_of_resets_once(
     storm: Storm, namespace: Namespace, tmp_path: Path
 ) -> None:
@@ -150,13 +168,13 @@ def test_every_end_of_a_burst_into_time_wait_once(
 def test_a_tracer_that_starts_during_a_storm_misses_nothing_from_then_on(
     storm: Storm, namespace: Namespace, tmp_path: Path
 ) -> None:
-    load = storm.start(namespace, LONG, "rst")
-    before = namespace.counter("EstabResets")
-    with FileTracer(tmp_path / "out") as tracer:
+    with going_on(storm, namespace) as storms, FileTracer(tmp_path / "out") as tracer:
+        before = namespace.counter("EstabResets")
         tracer.wait_ready()
         ready = namespace.counter("EstabResets")
-        assert load.poll() is None, "the storm ended before the tracer was ready; make it longer"
-        storm.finish(load)
+        assert ready > before
+        eventually(lambda: namespace.counter("EstabResets") > ready + PART, deadline_s=60)
+        storms.close()
         after = namespace.counter("EstabResets")
         found = tracer.stop(namespace)
     # Each end counts one. A connection that was half-way when a counter was read may be on either side.
