@@ -189,7 +189,8 @@ def test_fifty_namespaces_are_read_fast() -> None:
             found = snapshot()
             times.append(time.perf_counter() - begun)
             assert inodes <= set(found)
-        assert min(times) < patient(0.05), f"took {min(times) * 1000:.0f} ms"
+        # An emulated machine tells nothing of speed.
+        assert patient(1) > 1 or min(times) < 0.05, f"took {min(times) * 1000:.0f} ms"
     finally:
         for name in made:
             ip("netns", "del", name)
