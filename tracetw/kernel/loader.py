@@ -72,7 +72,8 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
                 if fresh:
                     cache.put(source, flags, image)
                 raise Unwanted(extras[error.program], str(error.strerror)) from error
-            refusal = refusal or str(error.strerror)
+            # The last one tells: before 5.12 the first is about the atomics, whatever else is wrong.
+            refusal = str(error.strerror)
             if error.errno == errno.EPERM:
                 break
             continue
