@@ -80,9 +80,20 @@ CASES: dict[str, tuple[Options, set[End]]] = {
 }
 # Where everything takes longer, those that differ in kind: each of these is a tracer, and most are
 # compiled.
-FEW = ("port", "addr-v4", "addr-v6", "pid", "comm", "cgroup", "netns-name", "verdict", "both")
+FEW = [
+    "port",
+    "addr-v4",
+    "addr-v6",
+    "pid",
+    "comm",
+    "cgroup",
+    "netns-name",
+    "verdict",
+    "min-duration",
+    "both",
+]
 if patient(1) > 1:
-    CASES = {name: CASES[name] for name in (*FEW, "min-duration")}
+    CASES = {name: CASES[name] for name in FEW}
 
 
 def converse(cast: Cast, process: Actor, port: int, family: int = 4, lives_s: float = 0.0) -> None:

@@ -170,6 +170,7 @@ class _Trace:
         source, pipeline, events = self._source, self._pipeline, self._session.events
         while not over():
             now = time.monotonic()
+            # The losses alone take a system call a program: not for nothing.
             if now < next_sweep and not source.pending():
                 time.sleep(_PAUSE)
                 continue

@@ -11,7 +11,13 @@ from tracetw.lab.host import PORT
 from tracetw.lab.line import client, connected, got_reset, sent_reset, server
 from tracetw.lab.polling import eventually, fails, require
 from tracetw.lab.scenario import Differs, Scenario
-from tracetw.lab.scenarios.moves import abort, forget_connection, see_hang_up, see_reset
+from tracetw.lab.scenarios.moves import (
+    abort,
+    forget_connection,
+    leave_unread,
+    see_hang_up,
+    see_reset,
+)
 from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
@@ -56,9 +62,7 @@ def linger2_negative_in_close(net: Net) -> None:
 
 
 def unread(net: Net) -> None:
-    link = net.connect()
-    link.b.sendall(b"hello")
-    require(link.a.recv(100, socket.MSG_PEEK) == b"hello", "A did not receive")
+    link = leave_unread(net)
     net.step("B's data waits in A's queue; A closes")
     link.a.close()
     see_reset(link.b)

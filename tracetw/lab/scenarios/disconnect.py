@@ -12,7 +12,7 @@ from tracetw.lab.fault import FINS
 from tracetw.lab.line import FORGETS, client, connected, got_reset, limit, sent_reset, server
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenario import Scenario
-from tracetw.lab.scenarios.moves import see_hang_up, see_reset
+from tracetw.lab.scenarios.moves import LINGER_0, leave_unread, see_hang_up, see_reset
 from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
@@ -28,19 +28,15 @@ def dissolve(end: socket.socket) -> None:
 
 
 def disconnect(net: Net) -> None:
-    link = net.connect()
-    link.b.sendall(b"hello")
-    require(link.a.recv(100, socket.MSG_PEEK) == b"hello", "A did not receive")
+    link = leave_unread(net)
     dissolve(link.a)
     see_reset(link.b)
     link.a.close()
 
 
 def disconnect_after_shutdown(net: Net) -> None:
-    link = net.connect()
-    link.b.sendall(b"hello")
-    require(link.a.recv(100, socket.MSG_PEEK) == b"hello", "A did not receive")
-    link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    link = leave_unread(net)
+    link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
     link.a.shutdown(socket.SHUT_RDWR)
     eventually(lambda: net.a.states() == ["FIN_WAIT2"])
     net.step(

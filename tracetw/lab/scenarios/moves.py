@@ -18,6 +18,7 @@ __all__ = [
     "abort",
     "close_in_turn",
     "forget_connection",
+    "leave_unread",
     "meet_nobody",
     "see_hang_up",
     "see_reset",
@@ -29,6 +30,14 @@ __all__ = [
 V6 = 6
 SYN_ACK_AND_ACK = 2
 LINGER_0 = struct.pack("ii", 1, 0)
+
+
+def leave_unread(net: Net) -> Link:
+    """A connection with five bytes in A's queue."""
+    link = net.connect()
+    link.b.sendall(b"hello")
+    require(link.a.recv(100, socket.MSG_PEEK) == b"hello", "A did not receive")
+    return link
 
 
 def talk(link: Link) -> None:
