@@ -14,9 +14,10 @@ from types import FrameType
 
 from tracetw.errors import Failed
 
-__all__ = ["stoppable"]
+__all__ = ["SIGNALS", "stoppable"]
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""What asks a lab to stop."""
 
 
 @contextmanager
@@ -36,7 +37,7 @@ def stoppable() -> Iterator[Callable[[], None]]:
 
     before = {
         number: handler
-        for number in _SIGNALS
+        for number in SIGNALS
         if (handler := signal.getsignal(number)) is not signal.SIG_IGN
     }
     for number in before:

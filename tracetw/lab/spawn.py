@@ -15,6 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from tracetw.lab.interrupt import SIGNALS
+
 __all__ = ["Socket", "popen", "run"]
 
 _one_at_a_time = threading.RLock()
@@ -47,8 +49,14 @@ def popen(argv: Sequence[str | Path], **more: Any) -> subprocess.Popen[bytes]:  
 
 
 def run(argv: Sequence[str], text: str = "") -> tuple[int, str, str]:
-    """Run a program to its end; exit status, standard output, standard error."""
+    """Run a program to its end; exit status, standard output, standard error.
+
+    Until it has a session of its own, what a terminal sends to us ends it too, before it has begun:
+    then it is run again.
+    """
     pipe = subprocess.PIPE
-    with popen(argv, stdin=pipe, stdout=pipe, stderr=pipe) as process:
-        output, errors = process.communicate(text.encode())
-    return process.returncode, output.decode(), errors.decode()
+    while True:
+        with popen(argv, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+            output, errors = process.communicate(text.encode())
+        if -process.returncode not in SIGNALS:
+            return process.returncode, output.decode(), errors.decode()
