@@ -10,6 +10,7 @@ import signal
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -121,13 +122,17 @@ def test_interrupted_it_leaves_nothing_behind(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(),
+        env={**environment(), "PYTHONFAULTHANDLER": "1"},
         start_new_session=True,
     ) as process:
         eventually(lambda: len(namespaces(process.pid)) >= after)
         send(process.pid, number)
-        _, errors = process.communicate(timeout=patient(10))
-    assert process.returncode == 1
+        # One that does not stop says what each of its threads waits for.
+        hanging = Timer(patient(10), process.send_signal, [signal.SIGABRT])
+        hanging.start()
+        _, errors = process.communicate()
+        hanging.cancel()
+    assert process.returncode == 1, errors
     assert "stopped" in errors
     assert "Traceback" not in errors
     assert "FAIL" not in errors

@@ -8,6 +8,7 @@ process, and be right.
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import threading
@@ -42,21 +43,21 @@ def popen(argv: Sequence[str | Path], **more: Any) -> subprocess.Popen[bytes]:  
     """As :class:`subprocess.Popen`, which returns when the program runs.
 
     Ctrl-C in a terminal is meant for the lab and does not reach it: an ``ip netns add`` that ends in
-    the middle leaves half a namespace, and the lab ends by itself what it started.
+    the middle leaves half a namespace, and the lab ends by itself what it started. A session of its
+    own comes too late for that, some time after the fork: so it has :data:`SIGNALS` blocked, what came
+    before included, and whoever wants them lets them through.
     """
     with _one_at_a_time:
-        return subprocess.Popen(argv, start_new_session=True, **more)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            return subprocess.Popen(argv, start_new_session=True, **more)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run(argv: Sequence[str], text: str = "") -> tuple[int, str, str]:
-    """Run a program to its end; exit status, standard output, standard error.
-
-    Until it has a session of its own, what a terminal sends to us ends it too, before it has begun:
-    then it is run again.
-    """
+    """Run a program to its end; exit status, standard output, standard error."""
     pipe = subprocess.PIPE
-    while True:
-        with popen(argv, stdin=pipe, stdout=pipe, stderr=pipe) as process:
-            output, errors = process.communicate(text.encode())
-        if -process.returncode not in SIGNALS:
-            return process.returncode, output.decode(), errors.decode()
+    with popen(argv, stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        output, errors = process.communicate(text.encode())
+    return process.returncode, output.decode(), errors.decode()
