@@ -132,7 +132,7 @@ def test_the_machine_has_no_network_and_no_disk() -> None:
     assert "-nodefaults" in argv
     assert "-nic none" in text
     assert not any(word in text for word in ("-netdev", "-drive", "virtio-net"))
-    assert "-accel tcg,thread=single -cpu max" in text
+    assert "-accel tcg,thread=single -cpu max,-avx,-avx2,-fma,-f16c" in text
     assert "-smp 3 -m 1G" in text
     assert "local,id=root,path=/,security_model=none,multidevs=remap,readonly=on" in argv
     assert "local,id=results,path=/a,,b,security_model=none,multidevs=remap" in argv
