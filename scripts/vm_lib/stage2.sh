@@ -44,9 +44,9 @@ for each in out err; do
 done
 echo started >&3
 cd -- "$checkout" || echo "cannot enter $checkout" >&2
-# Not by the shell that this is: it prefers what busybox has to programs of the same name.
-$box setsid /bin/sh -c "$command" >/run/vm/out 2>/run/vm/err </dev/null 3>&- &
-wait $!
+# Not by the shell that this is: it prefers what busybox has to programs of the same name. Not in the
+# background: a shell has that ignore SIGINT, and so would all that it starts.
+$box setsid /bin/sh -c "$command" >/run/vm/out 2>/run/vm/err </dev/null 3>&-
 status=$?
 
 # What the command left running may hold the pipes for ever.

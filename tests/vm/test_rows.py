@@ -78,6 +78,7 @@ def test_it_has_what_a_system_has(probed: Probed) -> None:
     )
     assert abs(int(probed.said["clock"]) - probed.when) < 600
     assert probed.said["cache"] == "700 0"
+    assert int(probed.said["ignored"], 16) == 0, "signals"
     assert (probed.said["veth"], probed.said["nft"]) == ("made", "made")
     assert probed.said["pipe"] == "read"
 
