@@ -33,6 +33,7 @@ _PYTEST = (
     "pytest",
     "-p",
     "no:cacheprovider",
+    "--at-once",
 )
 _BCC = "python3-bpfcc"
 

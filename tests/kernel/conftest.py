@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,23 @@ import pytest
 from tests.kernel.kit.namespace import namespace
 from tracetw.host.netns import Netns
 from tracetw.lab.polling import patient
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--at-once``, for guests: one that a failure ends does not live until the tests are over."""
+    parser.addoption("--at-once", action="store_true", help="print each failure when it happens")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item,
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.failed and item.config.getoption("at_once", default=False):
+        terminal = item.config.get_terminal_writer()
+        terminal.line(f"\n{report.nodeid} ({report.when}, {report.duration:.0f} s):")
+        terminal.line(report.longreprtext)
+    return report
 
 
 @pytest.fixture(scope="session", autouse=True)

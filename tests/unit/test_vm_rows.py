@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -117,3 +119,25 @@ def test_every_capability_was_asked_for_under_every_kernel() -> None:
     asked = {each["slug"] for found in documents for each in found["capabilities"]}
     missing = {capability.slug for capability in survey()} - asked
     assert not missing, "run sudo scripts/vm survey, then scripts/gen-kernels"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="without root these tests are skipped")
+def test_a_guest_prints_a_failure_before_the_tests_are_over(tmp_path: Path) -> None:
+    """--at-once (tests/kernel/conftest.py): what comes next may end the guest, and all is lost."""
+    text = "import os\ndef test_a(): assert 1 == 2, 'why'\ndef test_b(): os._exit(9)\n"
+    tmp_path.joinpath("test_it.py").write_text(text)
+    shutil.copy(ROOT / "tests" / "kernel" / "conftest.py", tmp_path)
+    settings = ROOT.joinpath("pyproject.toml").read_text()
+    settings = settings.replace('pythonpath = ["."]', f"pythonpath = ['{ROOT}']")
+    tmp_path.joinpath("pyproject.toml").write_text(settings)
+    command = [sys.executable, "-I", "-m", "pytest", "-p", "no:cacheprovider"]
+    done = subprocess.run(
+        [*command, "--at-once", str(tmp_path)],
+        check=False,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 9
+    assert "test_it.py::test_a (call" in done.stdout
+    assert "AssertionError: why" in done.stdout
