@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from scripts.bench_lib.storm import LIMIT_S, LONGEST_S, Storm
 from tests.kernel.kit.namespace import namespace
 from tracetw.host.netns import Netns
 from tracetw.lab.polling import patient
@@ -36,6 +37,13 @@ def as_root() -> None:
     """Everything here is skipped for others."""
     if os.geteuid() != 0:
         pytest.skip(f"needs root, is uid {os.geteuid()}")
+
+
+@pytest.fixture(scope="module")
+def storm(tmp_path_factory: pytest.TempPathFactory) -> Storm:
+    """Makes connections as fast as it can."""
+    limit_s = min(round(patient(LIMIT_S)), LONGEST_S)
+    return Storm(tmp_path_factory.mktemp("storm"), limit_s)
 
 
 @pytest.fixture

@@ -96,11 +96,6 @@ class FileTracer:
         os.close(self._ready)
 
 
-@pytest.fixture(scope="module")
-def storm(tmp_path_factory: pytest.TempPathFactory) -> Storm:
-    return Storm(tmp_path_factory.mktemp("storm"))
-
-
 @pytest.fixture
 def namespace() -> Iterator[Namespace]:
     with Namespace() as made:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import subprocess
@@ -13,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tracetw.errors import CannotTrace
+from tracetw.kernel.atomics import has_cmpxchg
 from tracetw.kernel.cache import Cache
 from tracetw.kernel.image import Image, Refused, instantiate
 from tracetw.kernel.layout import CAST_CALL
@@ -23,8 +23,6 @@ from tracetw.kernel.unit import join
 __all__ = ["Unwanted", "load", "load_best"]
 
 _FLAGS = ("-Wno-macro-redefined", "-Wno-unused-value")
-# Atomics are refused by the verifier before 5.12: then without.
-_VARIANTS = (("-DHAVE_CMPXCHG",), ())
 
 
 class Unwanted(Exception):
@@ -58,29 +56,22 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
     cache = cache or Cache()
     source = join(plan)
     extras = {where.program: seat.enrichment.program for seat in plan.seats for where in seat.where}
-    refusal = ""
-    for variant in _VARIANTS:
-        flags = [*_FLAGS, *variant]
-        image = cache.get(source, flags)
-        fresh = image is None
-        if image is None:
-            image = _compile(source, flags, plan)
-        try:
-            held = instantiate(image, plan.attachments, call=CAST_CALL, function=plan.cast_function)
-        except OSError as error:
-            if isinstance(error, Refused) and error.program in extras:
-                if fresh:
-                    cache.put(source, flags, image)
-                raise Unwanted(extras[error.program], str(error.strerror)) from error
-            # The last one tells: before 5.12 the first is about the atomics, whatever else is wrong.
-            refusal = str(error.strerror)
-            if error.errno == errno.EPERM:
-                break
-            continue
-        if fresh:
-            cache.put(source, flags, image)
-        return Session(plan, held)
-    raise CannotTrace(f"the kernel refused the BPF programs: {refusal}")
+    flags = [*_FLAGS, "-DHAVE_CMPXCHG"] if has_cmpxchg() else [*_FLAGS]
+    image = cache.get(source, flags)
+    fresh = image is None
+    if image is None:
+        image = _compile(source, flags, plan)
+    try:
+        held = instantiate(image, plan.attachments, call=CAST_CALL, function=plan.cast_function)
+    except OSError as error:
+        if isinstance(error, Refused) and error.program in extras:
+            if fresh:
+                cache.put(source, flags, image)
+            raise Unwanted(extras[error.program], str(error.strerror)) from error
+        raise CannotTrace(f"the kernel refused the BPF programs: {error.strerror}") from error
+    if fresh:
+        cache.put(source, flags, image)
+    return Session(plan, held)
 
 
 def _compile(source: str, flags: list[str], plan: Plan) -> Image:
