@@ -11,7 +11,7 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,7 @@ from tracetw.verdict.taxonomy import FORMS, VERDICTS
 pytestmark = pytest.mark.timeout(120)
 
 FIRST_PORT = 7100
+TRIES = 10
 # Small, so that a dozen fit beside each other.
 SIZES = Sizes(
     conn_slots=1 << 12,
@@ -57,11 +58,18 @@ def fin_4(pair: Net, link: Link, port: int) -> None:
     eventually(lambda: pair.a.states(port) == ["TIME_WAIT"])
 
 
+class TooSlow(Exception):
+    """The delayed ACK's 40 ms were over before the answer came, and it took four segments."""
+
+
 def fin_3(pair: Net, link: Link, port: int) -> None:
+    before = pair.b.counters()["OutSegs"]
     link.a.close()
     assert link.b.recv(1) == b""
     link.b.close()
     eventually(lambda: pair.a.states(port) == ["TIME_WAIT"])
+    if pair.b.counters()["OutSegs"] > before + 1:
+        raise TooSlow
 
 
 def linger_0(pair: Net, link: Link, port: int) -> None:
@@ -104,8 +112,8 @@ def fin_wait2_timeout(pair: Net, link: Link, port: int) -> None:
 
 
 SCENARIOS: tuple[Callable[[Net, Link, int], None], ...] = (
-    fin_4,
     fin_3,
+    fin_4,
     fin_4_mapped,
     linger_0,
     unread,
@@ -185,6 +193,18 @@ def play(pair: Net) -> None:
         scenario(pair, Link(client, accepted, listener), port)
 
 
+def played(stack: ExitStack) -> Net:
+    """Where every scenario was played. Earlier tries stay: their namespaces' numbers are not used again."""
+    for _ in range(TRIES - 1):
+        pair = stack.enter_context(Net())
+        with suppress(TooSlow):
+            play(pair)
+            return pair
+    pair = stack.enter_context(Net())
+    play(pair)
+    return pair
+
+
 def finished(session: Session, pair: Net) -> NDArray[Any]:
     """Everything that the session has to tell of the two hosts."""
     source = Source(session)
@@ -229,9 +249,8 @@ def reports() -> Iterator[dict[str, tuple[Found, Counter[Place]]]]:
         for name, without in VARIANTS.items():
             plan = make_plan(btf, hz, sizes=SIZES, without=without)
             sessions[name] = stack.enter_context(load(plan))
-        with Net() as pair:
-            play(pair)
-            yield {name: verdicts(session, pair) for name, session in sessions.items()}
+        pair = played(stack)
+        yield {name: verdicts(session, pair) for name, session in sessions.items()}
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
