@@ -98,7 +98,7 @@ def test_the_verifier_has_room(
     )
     verified = walked(monkeypatch)
     with load(plan):
-        verified.pop("cmpxchg")  # tracetw/kernel/atomics.py
+        verified.pop("cmpxchg", None)  # where there is one: tracetw/kernel/atomics.py
         print(verified)
     assert set(verified) == {where.program[:15] for where in plan.attachments}
     assert max(one.instructions for one in verified.values()) <= MOST_VERIFIED, verified
