@@ -146,20 +146,14 @@ def test_a_program_that_the_verifier_refuses_is_named(
     eventually(lambda: not alive() - before)
 
 
-def test_two_sessions_see_the_same(small: Plan, storm: Storm) -> None:
-    with Namespace() as namespace, load(small) as one, load(small) as two:
-        storm.run(namespace, 500)
-        first, second = ended(one, namespace), ended(two, namespace)
-    assert first == second
-    assert sum(first.values()) == 1000
-
-
-def test_without_atomics_it_sees_the_same(
-    small: Plan, storm: Storm, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("atomics", [True, False], ids=["same", "without-atomics"])
+def test_two_sessions_see_the_same(
+    *, small: Plan, storm: Storm, atomics: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on kernels before 5.12."""
+    """Also if one has no atomics, as before 5.12."""
     with Namespace() as namespace, load(small) as one:
-        monkeypatch.setattr(loader, "has_cmpxchg", lambda: False)
+        if not atomics:
+            monkeypatch.setattr(loader, "has_cmpxchg", lambda: False)
         with load(small) as two:
             storm.run(namespace, 500)
             first, second = ended(one, namespace), ended(two, namespace)

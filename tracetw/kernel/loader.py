@@ -58,19 +58,15 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
     extras = {where.program: seat.enrichment.program for seat in plan.seats for where in seat.where}
     flags = [*_FLAGS, "-DHAVE_CMPXCHG"] if has_cmpxchg() else [*_FLAGS]
     image = cache.get(source, flags)
-    fresh = image is None
     if image is None:
         image = _compile(source, flags, plan)
+        cache.put(source, flags, image)
     try:
         held = instantiate(image, plan.attachments, call=CAST_CALL, function=plan.cast_function)
     except OSError as error:
         if isinstance(error, Refused) and error.program in extras:
-            if fresh:
-                cache.put(source, flags, image)
             raise Unwanted(extras[error.program], str(error.strerror)) from error
         raise CannotTrace(f"the kernel refused the BPF programs: {error.strerror}") from error
-    if fresh:
-        cache.put(source, flags, image)
     return Session(plan, held)
 
 
