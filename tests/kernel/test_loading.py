@@ -23,6 +23,7 @@ from tracetw.errors import CannotTrace
 from tracetw.event.record import End, Stat
 from tracetw.filter import Filter
 from tracetw.kernel import loader, unit
+from tracetw.kernel.atomics import has_cmpxchg
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.cache import Cache
 from tracetw.kernel.capability import WANTS
@@ -159,6 +160,13 @@ def test_two_sessions_see_the_same(
             first, second = ended(one, namespace), ended(two, namespace)
     assert first == second
     assert sum(first.values()) == 1000
+
+
+def test_atomics_are_found(btf: Btf) -> None:
+    """That there are none cannot be told from a question wrongly put, but by what is younger than they."""
+    if btf.function("bpf_rdonly_cast") is None:
+        pytest.skip("this kernel may have none")
+    assert has_cmpxchg()
 
 
 def test_the_second_start_compiles_nothing(
