@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from scripts.bench_lib.storm import LIMIT_S, LONGEST_S, Storm
-from tests.kernel.kit.namespace import namespace
+from tests.kernel.kit.namespace import ip, namespace
 from tracetw.host.netns import Netns
 from tracetw.lab.polling import patient
 
@@ -51,6 +51,18 @@ def ns() -> Iterator[Netns]:
     """A network namespace of the test's own, loopback up."""
     with namespace() as made:
         yield made
+
+
+@pytest.fixture
+def silent(ns: Netns) -> tuple[str, int]:
+    """An address that is resolved, behind a link whose other end takes no packet up."""
+    name = str(ns.name)
+    ip("-n", name, "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+    for link in ("v0", "v1"):
+        ip("-n", name, "link", "set", link, "up")
+    ip("-n", name, "addr", "add", "198.51.100.1/24", "dev", "v0")
+    ip("-n", name, "neigh", "add", "198.51.100.2", "lladdr", "02:00:00:00:00:02", "dev", "v0")
+    return "198.51.100.2", 80
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

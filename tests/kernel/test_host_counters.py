@@ -139,18 +139,6 @@ def test_overflow_is_counted(ns: Netns) -> None:
     assert "TW" not in _counts(ns)
 
 
-@pytest.fixture
-def silent(ns: Netns) -> tuple[str, int]:
-    """An address that is resolved, behind a link whose other end takes no packet up."""
-    name = str(ns.name)
-    ip("-n", name, "link", "add", "v0", "type", "veth", "peer", "name", "v1")
-    for link in ("v0", "v1"):
-        ip("-n", name, "link", "set", link, "up")
-    ip("-n", name, "addr", "add", "198.51.100.1/24", "dev", "v0")
-    ip("-n", name, "neigh", "add", "198.51.100.2", "lladdr", "02:00:00:00:00:02", "dev", "v0")
-    return "198.51.100.2", 80
-
-
 def test_a_connection_attempt_that_times_out_is_counted(ns: Netns, silent: tuple[str, int]) -> None:
     def attempt() -> int:
         with socket.socket() as sock:
