@@ -95,6 +95,7 @@ def test_a_kernel_that_is_not_whole(tmp_path: Path) -> None:
 
 def test_an_initramfs_is_what_cpio_reads() -> None:
     if shutil.which("cpio") is None:
+        assert "CI" not in os.environ, "cpio is not installed"
         pytest.skip("cpio is not installed")
     data = archive({"init": (0o755, b"#!x"), "bin/b": (0o644, b"four")}, ("bin", "dev"))
     assert len(data) % 4 == 0
