@@ -19,12 +19,7 @@ _PARAMETERS = "quiet loglevel=4 panic=-1 oops=panic mitigations=off"
 # One thread for all processors: with more, one may translate code while another rewrites it, as the kernel does when
 # a probe is attached, and run what was there before: an oops (int3), or an event that nobody hears of. QEMU commit
 # deba78709ae8 ("accel/tcg: Always lock pages before translation") (in v8.1.0) mends it; releases before are in use.
-#
-# No AVX: it is new in QEMU 7.2, and numpy sorts wrong with it, or crashes. No guest needs it.
-_ACCELERATORS = {
-    "kvm": ("-accel", "kvm", "-cpu", "host"),
-    "tcg": ("-accel", "tcg,thread=single", "-cpu", "max,-avx,-avx2,-fma,-f16c"),
-}
+_ACCELERATORS = {"kvm": "kvm", "tcg": "tcg,thread=single"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +60,8 @@ class Machine:
         argv = [
             self.architecture.qemu,
             *self.architecture.machine,
-            *_ACCELERATORS[self.accelerator],
+            *("-accel", _ACCELERATORS[self.accelerator]),
+            *("-cpu", "host" if self.accelerator == "kvm" else self.architecture.emulated),
             *("-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-nic", "none"),
             *("-smp", str(self.processors), "-m", self.memory),
             *("-kernel", str(self.kernel), "-initrd", str(self.initrd)),
