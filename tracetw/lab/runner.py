@@ -115,13 +115,14 @@ class Runner:
         try:
             summary = self._tracer.stop()
         except NotPlayed as error:  # it lost records, or ended in another way than it should
-            return [str(error)]
-        found = [
-            f"{entry['counter']}: the kernel counted {entry['kernel']}, tracetw explains"
-            f" {entry['explained']}"
-            for entry in summary["reconciliation"]
-            if entry["difference"] and not entry["reason"]
-        ]
+            found = [str(error)]
+        else:
+            found = [
+                f"{entry['counter']}: the kernel counted {entry['kernel']}, tracetw explains"
+                f" {entry['explained']}"
+                for entry in summary["reconciliation"]
+                if entry["difference"] and not entry["reason"]
+            ]
         for outcome in outcomes:
             net = self._nets.get(outcome.job.title)
             if net is None or outcome.skipped:
