@@ -131,7 +131,7 @@ def test_every_end_once_though_programs_are_interrupted() -> None:
         count(source.overdue(everything=True))
         stats = session.stats()
         left_out = {name: missed(session, name) for name in session.programs()}
-        untold = watching.count("tcp_receive_reset")
+        untold = sum(watching.count("tcp_receive_reset", port) for port in (7000, 7001))
         print(
             f"{ends.total()} of {expected} ends and {weak} weak with {untold} untold,"
             f" {stats[Stat.AGAIN]} made up for of {left_out}"
@@ -141,5 +141,6 @@ def test_every_end_once_though_programs_are_interrupted() -> None:
         assert bool(stats[Stat.AGAIN]) == guarded
         assert session.misses() <= FEW
         assert len(ends) == ends.total()
-        # Without the second program: weak are one in a hundred.
-        assert 0 <= expected - ends.total() <= untold - weak
+        # Without the second program: weak are one in a hundred. Where the kernel tells no program of a
+        # reset, the end is missing, or it is weak because close() came first.
+        assert expected - ends.total() + weak in (0, untold)

@@ -1,22 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a kernel may keep from every tracing program: events in softirqs that interrupt a thread of init.
 
-One kernel was met that does (README, limits). Its own trace buffer shows these events all the same, which
-proves for a connection that something was not told, and of what kind.
+One kernel was met that does (README, limits). Its own trace buffer shows these events all the same. Other
+kernels tell them, so that something came is no proof that it was kept: only that no more can have been.
+Not watched: packets dropped, and the timers of TIME_WAIT, whose events name no socket.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 
-__all__ = ["Event", "Watch", "watch"]
+__all__ = ["AMONG_THE_LAST", "EVENTS", "Event", "Watch", "parse", "watch"]
 
 EVENTS = (
     "sock/inet_sock_set_state",
@@ -28,20 +31,28 @@ EVENTS = (
 )
 IN_SOFTIRQ = 0x10
 """``TRACE_FLAG_SOFTIRQ`` of include/linux/trace_events.h."""
-LINE = re.compile(r": (?P<name>\w+): .*\bsport=(?P<sport>\d+) dport=(?P<dport>\d+)")
+FIRST_PID_NAMESPACE = 0xEFFFFFFC
+"""``PROC_PID_INIT_INO``: events name threads by their number there."""
+AMONG_THE_LAST = 5
+"""An end untold is noticed when the kernel uses its socket again: so many, at most, it no more does."""
+LINE = re.compile(
+    r" (?P<s>\d+)\.(?P<us>\d{6}): (?P<name>\w+): .*?"
+    r"(?:\bsport=(?P<sport>\d+) dport=(?P<dport>\d+)|\bsrc=\S+:(?P<src>\d+) dest=\S+:(?P<dest>\d+))"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event: the name of its tracepoint, and the ports of its socket in no order."""
+    """One event: the name of its tracepoint, when (ns since the epoch), its two ports in no order."""
 
     name: str
+    at_ns: int
     ports: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """An instance of the kernel's trace buffer; None: this kernel has none, so nothing is proven."""
+    """An instance of the kernel's trace buffer; None: it cannot be had here, so nothing is shown."""
 
     instance: Path | None
 
@@ -49,33 +60,41 @@ class Watch:
         """What came so far."""
         if self.instance is None:
             return []
-        return [*parse((self.instance / "trace").read_text(encoding="utf-8", errors="replace"))]
+        boot_ns = time.time_ns() - time.monotonic_ns()
+        text = (self.instance / "trace").read_text(encoding="utf-8", errors="replace")
+        return [*parse(text, boot_ns)]
 
-    def count(self, name: str) -> int:
-        """How many of a tracepoint came so far."""
-        return sum(event.name == name for event in self.events())
+    def count(self, name: str, port: int | None = None) -> int:
+        """How many of a tracepoint came so far, with this port on one of the sides."""
+        return sum(
+            event.name == name and (port is None or port in event.ports) for event in self.events()
+        )
 
 
-def parse(text: str) -> Iterator[Event]:
-    """Events as the file ``trace`` of an instance shows them."""
+def parse(text: str, boot_ns: int = 0) -> Iterator[Event]:
+    """Events as the file ``trace`` of an instance shows them, by the clock ``mono``."""
     for found in LINE.finditer(text):
-        ports = frozenset((int(found["sport"]), int(found["dport"])))
-        yield Event(found["name"], ports)
+        at_ns = boot_ns + int(found["s"]) * 10**9 + int(found["us"]) * 1000
+        ports = (found["sport"] or found["src"], found["dport"] or found["dest"])
+        yield Event(found["name"], at_ns, frozenset(map(int, ports)))
 
 
 @contextmanager
 def watch(process: int = 1) -> Iterator[Watch]:
     """Watch softirqs that interrupt the threads that ``process`` has now. The buffer goes with the context."""
-    if "\ttracefs\n" not in Path("/proc/filesystems").read_text(encoding="ascii"):
+    known = "\ttracefs\n" in Path("/proc/filesystems").read_text(encoding="ascii")
+    if not known or Path("/proc/self/ns/pid").stat().st_ino != FIRST_PID_NAMESPACE:
         yield Watch(None)
         return
     with ExitStack() as undo:
-        folder = undo.enter_context(TemporaryDirectory())
-        subprocess.run(["mount", "-t", "tracefs", "tracefs", folder], check=True, timeout=30)
-        undo.callback(subprocess.run, ["umount", folder], check=True, timeout=30)
-        instance = Path(folder, "instances", f"tracetw-{secrets.token_hex(4)}")
+        instances = Path(undo.enter_context(_tracefs()), "instances")
+        for left in instances.glob("tracetw-*-*"):  # of a run that was killed
+            if not Path("/proc", left.name.split("-")[1]).exists():
+                left.rmdir()
+        instance = instances / f"tracetw-{os.getpid()}-{secrets.token_hex(4)}"
         instance.mkdir()
         undo.callback(instance.rmdir)
+        (instance / "trace_clock").write_text("mono")
         threads = [int(path.name) for path in Path(f"/proc/{process}/task").iterdir()]
         theirs = " || ".join(f"common_pid == {thread}" for thread in threads)
         for name in EVENTS:
@@ -84,3 +103,22 @@ def watch(process: int = 1) -> Iterator[Watch]:
                 (event / "filter").write_text(f"common_flags & {IN_SOFTIRQ} && ({theirs})")
                 (event / "enable").write_text("1")
         yield Watch(instance)
+
+
+@contextmanager
+def _tracefs() -> Iterator[str]:
+    """Where it is mounted already, or else a mount that goes with the context."""
+    for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
+        _, folder, kind, *_ = line.split()
+        if kind == "tracefs" and "\\" not in folder:
+            yield folder
+            return
+    folder = mkdtemp()
+    try:
+        subprocess.run(["mount", "-t", "tracefs", "tracefs", folder], check=True, timeout=30)
+        try:
+            yield folder
+        finally:
+            subprocess.run(["umount", "--lazy", folder], check=True, timeout=30)
+    finally:
+        os.rmdir(folder)  # noqa: PTH106 (never what is in it)
