@@ -163,11 +163,9 @@ def test_two_sessions_see_the_same(
     assert sum(first.values()) == 1000
 
 
-def test_atomics_are_found(btf: Btf) -> None:
-    """That there are none cannot be told from a question wrongly put, but by what is younger than they."""
-    if btf.function("bpf_rdonly_cast") is None:
-        pytest.skip("this kernel may have none")
-    assert has_cmpxchg()
+def test_atomics_are_found_where_they_are(btf: Btf) -> None:
+    """They came in the same release as the helper check_mtu, 5.12, which BTF names."""
+    assert has_cmpxchg() == ("BPF_FUNC_check_mtu" in btf.enum("bpf_func_id"))
 
 
 def test_the_second_start_compiles_nothing(

@@ -20,6 +20,7 @@ say veth "$(ip link add v0 type veth peer name v1 2>&1 && echo made)"
 say nft "$(nft add table inet probe 2>&1 && echo made)"
 say pipe "$(bash -c 'cat <(echo read)' 2>&1)"
 say ignored "$(sed -n 's/^SigIgn:[[:space:]]*//p' /proc/self/status)"
+say avx "$(grep -c -w avx /proc/cpuinfo)"
 say mark "$1"
 cp /proc/mounts /run/results/mounts
 .venv/bin/python -I -m tracetw doctor -o json >/run/results/doctor.json || exit 1

@@ -59,6 +59,8 @@ def test_it_is_another_kernel_and_says_how_it_runs(probed: Probed) -> None:
     emulated = f"{release} (tcg)" in probed.done.stderr
     usual = 8 if emulated else 1
     assert float(probed.said["patience"]) == float(os.environ.get("TRACETW_PATIENCE", usual))
+    if emulated:
+        assert probed.said["avx"] == "0", "see scripts/vm_lib/architecture.py"
 
 
 def test_there_is_no_network_but_loopback(probed: Probed) -> None:
