@@ -12,7 +12,7 @@ import pytest
 from tests.browser.devtools import Browser, browser, find_chromium
 from tests.unit.report_rows import Memory, connections, outage, traffic
 from tracetw.report.build import build
-from tracetw.report.html import page
+from tracetw.report.render.html import page
 
 pytestmark = pytest.mark.browser
 

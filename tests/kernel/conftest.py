@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.bench_lib.storm import LIMIT_S, LONGEST_S, Storm
+from scripts.benchmark.storm import LIMIT_S, LONGEST_S, Storm
 from tests.kernel.kit.namespace import ip, namespace
 from tracetw.host.netns import Netns
 from tracetw.lab.polling import patient

@@ -21,12 +21,12 @@ from types import TracebackType
 
 import pytest
 
-from scripts.bench_lib.closes import Closes, read_closes
-from scripts.bench_lib.namespace import Namespace
-from scripts.bench_lib.storm import Storm
+from scripts.benchmark.closes import Closes, read_closes
+from scripts.benchmark.namespace import Namespace
+from scripts.benchmark.storm import Storm
 from tests.kernel.kit.untold import AMONG_THE_LAST, watch
+from tracetw.lab.play.tracer import environment
 from tracetw.lab.polling import eventually, patient
-from tracetw.lab.tracer import environment
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 

@@ -21,24 +21,24 @@ from typing import Any, TypeAlias
 import pytest
 
 from tracetw.event.record import End
-from tracetw.filter import Filter
 from tracetw.kernel import unit
-from tracetw.kernel.attachment import Kind
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.cache import Cache
 from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES, refusals
-from tracetw.kernel.loader import load, load_best
+from tracetw.kernel.load.attachment import Kind
+from tracetw.kernel.load.cache import Cache
+from tracetw.kernel.load.loader import load, load_best
 from tracetw.kernel.plan import Sizes, make_plan
 from tracetw.kernel.session import Session
 from tracetw.lab.catalogue import BY_NAME
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import NotPlayed, require
 from tracetw.lab.scenarios.moves import close_in_turn
 from tracetw.lab.scenarios.reuse import dial, leave_time_wait
-from tracetw.lab.topology import Net
-from tracetw.sink.batch import Scene
+from tracetw.live.pipeline import Pipeline
+from tracetw.live.source import Source
 from tracetw.sink.json import JsonSink
-from tracetw.trace.pipeline import Pipeline
-from tracetw.trace.source import Source
+from tracetw.stream.batch import Scene
+from tracetw.stream.filter import Filter
 
 pytestmark = pytest.mark.timeout(1800)
 

@@ -14,12 +14,12 @@ from typing import TypeAlias
 
 import pytest
 
-from tracetw.lab.cable import networks
-from tracetw.lab.cgroup import joined
+from tracetw.lab.net.cable import networks
+from tracetw.lab.net.cgroup import joined
+from tracetw.lab.net.process import Actor
+from tracetw.lab.net.topology import Net
+from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient
-from tracetw.lab.process import Actor
-from tracetw.lab.topology import Net
-from tracetw.lab.tracer import Tracer
 
 # Host and server port of a connection end.
 End: TypeAlias = tuple[str, int]

@@ -21,13 +21,13 @@ from numpy.typing import NDArray
 from tracetw.event.record import End
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import HOOKS, WANTS, choose
-from tracetw.kernel.loader import load
+from tracetw.kernel.load.loader import load
 from tracetw.kernel.plan import Sizes, make_plan
 from tracetw.kernel.session import Session
+from tracetw.lab.expect.kernel import shown
+from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, patient
-from tracetw.lab.shows import shown
-from tracetw.lab.topology import Link, Net
-from tracetw.trace.source import Source
+from tracetw.live.source import Source
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import FORMS, VERDICTS
 

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tracetw.lab.host import PORT
+from tracetw.lab.net.host import PORT
+from tracetw.lab.net.topology import Net
+from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually
-from tracetw.lab.topology import Net
-from tracetw.lab.tracer import Tracer
 
 TCP_REPAIR = 19
 OTHER_PORT = PORT + 1

@@ -17,8 +17,8 @@ from tests.kernel.kit.namespace import connection, ip, namespace
 from tracetw.host import counters, netns
 from tracetw.host.counters import COUNTERS, snapshot
 from tracetw.host.netns import Netns
+from tracetw.lab.expect.kernel import TW_AT_BIRTH, shown
 from tracetw.lab.polling import eventually, patient
-from tracetw.lab.shows import TW_AT_BIRTH, shown
 
 _FIN_WAIT2, _CLOSE = 5, 7
 

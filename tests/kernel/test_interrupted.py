@@ -21,15 +21,15 @@ from numpy.typing import NDArray
 
 from tests.kernel.kit.untold import watch
 from tracetw.event.record import F_MISSED, Stat
-from tracetw.kernel.bpf import program_info
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.loader import load
+from tracetw.kernel.load.bpf import program_info
+from tracetw.kernel.load.loader import load
 from tracetw.kernel.plan import AGAIN, make_plan
 from tracetw.kernel.session import Session
-from tracetw.lab.host import Host
+from tracetw.lab.net.host import Host
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import patient
-from tracetw.lab.topology import Net
-from tracetw.trace.source import Source
+from tracetw.live.source import Source
 
 pytestmark = [
     pytest.mark.timeout(120),

@@ -10,9 +10,9 @@ import pytest
 
 from tests.kernel.kit.untold import Event, Watch, watch
 from tracetw.lab.catalogue import SCENARIOS
-from tracetw.lab.outcome import ENDS, Job, Outcome
-from tracetw.lab.runner import TRACE, Runner
-from tracetw.lab.tracer import Tracer
+from tracetw.lab.play.outcome import ENDS, Job, Outcome
+from tracetw.lab.play.runner import TRACE, Runner
+from tracetw.lab.play.tracer import Tracer
 
 JOBS = [Job(scenario, family) for scenario in SCENARIOS for family in scenario.families]
 

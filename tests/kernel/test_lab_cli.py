@@ -14,9 +14,9 @@ from threading import Timer
 
 import pytest
 
+from tracetw.lab.net.wire import read
+from tracetw.lab.play.tracer import COMMAND, environment
 from tracetw.lab.polling import eventually, patient
-from tracetw.lab.tracer import COMMAND, environment
-from tracetw.lab.wire import read
 
 NETNS = Path("/run/netns")
 TGKILL = {"x86_64": 234, "aarch64": 131}[os.uname().machine]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tracetw.lab.capture import Capture
-from tracetw.lab.fault import DATA, FINS, held, no_doubling
-from tracetw.lab.host import NETNS_DIR, PORT, SYSCTLS
-from tracetw.lab.peer import Peer
+from tracetw.lab.net.capture import Capture
+from tracetw.lab.net.fault import DATA, FINS, held, no_doubling
+from tracetw.lab.net.host import NETNS_DIR, PORT, SYSCTLS
+from tracetw.lab.net.peer import Peer
+from tracetw.lab.net.topology import Net
+from tracetw.lab.net.wire import read
 from tracetw.lab.polling import NotPlayed, eventually, fails
-from tracetw.lab.topology import Net
-from tracetw.lab.wire import read
 
 
 @pytest.mark.parametrize("family", [4, 6])

@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tracetw.lab.play.tracer import COMMAND, environment
 from tracetw.lab.polling import patient
-from tracetw.lab.tracer import COMMAND, environment
 
 CONNECTION = """
 import socket, sys

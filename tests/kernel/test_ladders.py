@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from scripts.verdicts_lib.kept import FAMILY, kept, load, shape
+from scripts.verdict_pages.kept import FAMILY, kept, load, shape
 from tracetw.lab.catalogue import BY_NAME
-from tracetw.lab.outcome import Job
-from tracetw.lab.runner import TRACE, Runner
-from tracetw.lab.tracer import Tracer
+from tracetw.lab.play.outcome import Job
+from tracetw.lab.play.runner import TRACE, Runner
+from tracetw.lab.play.tracer import Tracer
 
 # Without timers, so that the number of packets does not depend on how busy the machine is.
 NAMES = ("linger-0", "close-with-unread-data", "late-data-closed-socket", "connect-refused")

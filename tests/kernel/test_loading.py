@@ -15,25 +15,26 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 
-from scripts.bench_lib.namespace import Namespace
-from scripts.bench_lib.storm import Storm
+from scripts.benchmark.namespace import Namespace
+from scripts.benchmark.storm import Storm
 from tests.kernel.kit.bpf_ids import alive, held_by
 from tests.kernel.kit.untold import AMONG_THE_LAST, watch
 from tests.kernel.kit.verifier import walked
 from tracetw.errors import CannotTrace
 from tracetw.event.record import End, Stat
-from tracetw.filter import Filter
-from tracetw.kernel import loader, unit
-from tracetw.kernel.atomics import has_cmpxchg
+from tracetw.kernel import unit
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.cache import Cache
 from tracetw.kernel.capability import WANTS
-from tracetw.kernel.loader import load
+from tracetw.kernel.filter import passes
+from tracetw.kernel.load import loader
+from tracetw.kernel.load.atomics import has_cmpxchg
+from tracetw.kernel.load.cache import Cache
+from tracetw.kernel.load.loader import load
 from tracetw.kernel.plan import EVENTS, Plan, Sizes, make_plan
 from tracetw.kernel.session import Session
 from tracetw.lab.polling import eventually, patient
-from tracetw.trace.passes import passes
-from tracetw.trace.source import Source
+from tracetw.live.source import Source
+from tracetw.stream.filter import Filter
 
 # The verifier stops at a million (BPF_COMPLEXITY_LIMIT_INSNS).
 MOST_VERIFIED = 500_000
@@ -100,7 +101,7 @@ def test_the_verifier_has_room(
     )
     verified = walked(monkeypatch)
     with load(plan):
-        verified.pop("cmpxchg", None)  # where there is one: tracetw/kernel/atomics.py
+        verified.pop("cmpxchg", None)  # where there is one: tracetw/kernel/load/atomics.py
         print(verified)
     assert set(verified) == {where.program[:15] for where in plan.attachments}
     assert max(one.instructions for one in verified.values()) <= MOST_VERIFIED, verified

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracetw.lab.expect import SOME, at_least, between, differences, path
-from tracetw.lab.line import ALWAYS
+from tracetw.lab.expect.lines import ALWAYS
+from tracetw.lab.expect.match import SOME, at_least, between, differences, path
+from tracetw.lab.net.topology import Net
+from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient
 from tracetw.lab.scenarios.moves import abort, serve
-from tracetw.lab.topology import Net
-from tracetw.lab.tracer import Tracer
 
 OLD: dict[str, Any] = {**ALWAYS, "duration_ms": None, "confidence": SOME}
 

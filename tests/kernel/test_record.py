@@ -24,11 +24,11 @@ import pytest
 
 from tracetw.errors import BadInput
 from tracetw.event.record import Stat
-from tracetw.host.reconcile import reconcile
-from tracetw.host.tally import Tally
+from tracetw.lab.net.topology import Net
+from tracetw.lab.play.tracer import COMMAND, environment
 from tracetw.lab.polling import eventually, patient
-from tracetw.lab.topology import Net
-from tracetw.lab.tracer import COMMAND, environment
+from tracetw.reconcile.compare import reconcile
+from tracetw.reconcile.tally import Tally
 from tracetw.recording.facts import Harm
 from tracetw.recording.reader import Recording, open_recordings
 from tracetw.verdict.judge import judge

@@ -20,11 +20,11 @@ import pytest
 from tests.kernel.kit.bpf_ids import alive, held_by
 from tests.kernel.kit.namespace import connection, namespace
 from tracetw.host import netns
-from tracetw.lab.expect import SOME, at_least, differences
+from tracetw.lab.expect.kernel import TW_AT_BIRTH, shown
+from tracetw.lab.expect.match import SOME, at_least, differences
+from tracetw.lab.net.topology import Net
+from tracetw.lab.play.tracer import COMMAND, ROOT, Tracer, environment
 from tracetw.lab.polling import eventually, patient
-from tracetw.lab.shows import TW_AT_BIRTH, shown
-from tracetw.lab.topology import Net
-from tracetw.lab.tracer import COMMAND, ROOT, Tracer, environment
 
 LINGER_0 = struct.pack("ii", 1, 0)
 NOBODY = 65534

@@ -27,9 +27,9 @@ from tests.unit.report_rows import (
     header_of,
 )
 from tracetw.event.record import CLOSE
-from tracetw.recording import writer as writer_module
+from tracetw.recorder import writer as writer_module
+from tracetw.recorder.writer import SegmentWriter
 from tracetw.recording.frame import Kind
-from tracetw.recording.writer import SegmentWriter
 
 __all__ = ["make", "write"]
 

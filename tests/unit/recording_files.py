@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.recording.compact import compact
+from tracetw.recorder.compact import compact
+from tracetw.recorder.writer import SegmentWriter
 from tracetw.recording.frame import Kind
 from tracetw.recording.header import Header
 from tracetw.recording.reader import Recording, open_recordings
-from tracetw.recording.writer import SegmentWriter
 
 GOLDEN = Path(__file__).parents[1] / "data" / "recordings"
 KINDS = {"closes": Kind.CLOSES, "events": Kind.EVENTS}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracetw.event import record
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
-from tracetw.sink.batch import Closes, Events, Scene
+from tracetw.stream.batch import Closes, Events, Scene
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.findings import UNKNOWN, Findings
 from tracetw.verdict.taxonomy import (

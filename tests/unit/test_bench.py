@@ -11,16 +11,16 @@ from typing import Any
 
 import pytest
 
-from scripts.bench_lib.bpf import Runs
-from scripts.bench_lib.closes import count_closes, read_closes, read_summary
-from scripts.bench_lib.main import parse
-from scripts.bench_lib.measure import BpfCost, Measured, Plan, Round
-from scripts.bench_lib.process import CpuTimes, Memory, cpu_seconds, cpu_times, memory, tree
-from scripts.bench_lib.report import Machine, as_json, as_markdown, as_table
-from scripts.bench_lib.rows import ROWS, Output, lost_messages, storm_lines
-from scripts.bench_lib.storm import Load, Storm, parse_load
-from scripts.bench_lib.targets import TARGETS, check
-from scripts.bench_lib.tracer import reason
+from scripts.benchmark.bpf import Runs
+from scripts.benchmark.closes import count_closes, read_closes, read_summary
+from scripts.benchmark.main import parse
+from scripts.benchmark.measure import BpfCost, Measured, Plan, Round
+from scripts.benchmark.process import CpuTimes, Memory, cpu_seconds, cpu_times, memory, tree
+from scripts.benchmark.report import Machine, as_json, as_markdown, as_table
+from scripts.benchmark.rows import ROWS, Output, lost_messages, storm_lines
+from scripts.benchmark.storm import Load, Storm, parse_load
+from scripts.benchmark.targets import TARGETS, check
+from scripts.benchmark.tracer import reason
 
 NETNS = 4026532345
 PLAN = Plan(rounds=2, connections=1000, mode="rst")

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from tracetw import __version__
 from tracetw.cli import main
 from tracetw.errors import CannotTrace, Failed
-from tracetw.options import TraceOptions
+from tracetw.live.options import TraceOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -33,7 +33,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[TraceOptions]:
         calls.append(options)
         return 7
 
-    monkeypatch.setitem(sys.modules, "tracetw.trace", SimpleNamespace(run=loop))
+    monkeypatch.setitem(sys.modules, "tracetw.live.run", SimpleNamespace(run=loop))
     return calls
 
 
@@ -41,7 +41,7 @@ def fails_with(monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseExceptio
     def loop(_: TraceOptions) -> int:
         raise error()
 
-    monkeypatch.setitem(sys.modules, "tracetw.trace", SimpleNamespace(run=loop))
+    monkeypatch.setitem(sys.modules, "tracetw.live.run", SimpleNamespace(run=loop))
     return run("trace")
 
 

@@ -20,15 +20,15 @@ from tests.unit.sink_rows import SCENE, closes, events
 from tracetw.cli import main
 from tracetw.event import record
 from tracetw.event.record import CLOSE_SIZE, Drop, EventKind, Timewait
-from tracetw.host.reconcile import Reconciled
 from tracetw.kernel.capability import WANTS
 from tracetw.kernel.plan import Sizes
 from tracetw.lab.catalogue import BY_NAME
-from tracetw.lab.shows import BEHAVIOURS
-from tracetw.report.disagree import DISAGREEMENTS
-from tracetw.report.kinds import KINDS
-from tracetw.sink.batch import Closes, Events, Loss, Summary
+from tracetw.lab.expect.kernel import BEHAVIOURS
+from tracetw.reconcile.compare import Reconciled
+from tracetw.report.causes.kinds import KINDS
+from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.sink.json import JsonSink
+from tracetw.stream.batch import Closes, Events, Loss, Summary
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     EVIDENCE,

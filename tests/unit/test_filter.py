@@ -10,7 +10,8 @@ import pytest
 from tests.unit.sink_rows import GROUPS, ORDINARY, closes, events, varied
 from tracetw.errors import BadInput
 from tracetw.event import record
-from tracetw.filter import Filter, KernelFilter, KernelNet, seconds
+from tracetw.kernel.filter import KernelFilter, KernelNet
+from tracetw.stream.filter import Filter, seconds
 
 
 def kept(wanted: Filter, *rows: dict[str, Any]) -> list[bool]:

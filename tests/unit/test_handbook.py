@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from scripts.verdicts_lib.kept import load
-from scripts.verdicts_lib.mark import item, marked
-from scripts.verdicts_lib.picture import line_of
+from scripts.verdict_pages.kept import load
+from scripts.verdict_pages.mark import item, marked
+from scripts.verdict_pages.picture import line_of
 from tracetw.event.record import Drop, EventKind, Timewait
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.sink.event_document import event_name

@@ -7,8 +7,8 @@ from typing import Any
 
 from tracetw.event.record import Stat
 from tracetw.host.counters import COUNTERS, Snapshot
-from tracetw.host.reconcile import Reconciled, reconcile
-from tracetw.host.tally import HOST, UNCLEAR
+from tracetw.reconcile.compare import Reconciled, reconcile
+from tracetw.reconcile.tally import HOST, UNCLEAR
 
 A, B = 4026531840, 4026532100
 

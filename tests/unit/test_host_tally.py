@@ -13,7 +13,7 @@ from tracetw.event import record
 from tracetw.event.fields import State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import CLOSE, EVENT, Drop, End, EventKind, Stat, Timewait
-from tracetw.host.tally import HOST, UNCLEAR, Tally, explain_counts
+from tracetw.reconcile.tally import HOST, UNCLEAR, Tally, explain_counts
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import TIME_WAIT, VERDICT_INDEX
 

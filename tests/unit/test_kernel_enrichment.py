@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from tracetw.kernel import enrichment, loader
-from tracetw.kernel.attachment import Kind
+from tracetw.kernel import enrichment
 from tracetw.kernel.btf import VMLINUX, Btf
 from tracetw.kernel.capability import HOOKS, WANTS, survey
 from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES
-from tracetw.kernel.loader import Unwanted, load_best
+from tracetw.kernel.load import loader
+from tracetw.kernel.load.attachment import Kind
+from tracetw.kernel.load.loader import Unwanted, load_best
 from tracetw.kernel.plan import AGAIN, EVENTS, HEADERS, Plan, make_plan
 from tracetw.kernel.unit import join, source_dir
 

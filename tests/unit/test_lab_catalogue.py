@@ -11,18 +11,18 @@ import pytest
 
 from tracetw.errors import BadInput
 from tracetw.event.record import Drop, EventKind, Timewait
-from tracetw.host.reconcile import WITH_EVENTS
 from tracetw.kernel.capability import HOOKS, WANTS
 from tracetw.kernel.enrichment import ENRICHMENTS
 from tracetw.kernel.plan import DROP_MACROS
 from tracetw.lab.catalogue import SCENARIOS
-from tracetw.lab.expect import EVERYTHING, KnownBy
-from tracetw.lab.host import SYSCTLS
-from tracetw.lab.laboratory import chosen
-from tracetw.lab.line import addressed
-from tracetw.lab.scenario import Scenario, as_lines
-from tracetw.lab.shows import BEHAVIOURS
-from tracetw.lab.wire import Segment, matches
+from tracetw.lab.expect.kernel import BEHAVIOURS
+from tracetw.lab.expect.lines import addressed
+from tracetw.lab.expect.match import EVERYTHING, KnownBy
+from tracetw.lab.expect.scenario import Scenario, as_lines
+from tracetw.lab.net.host import SYSCTLS
+from tracetw.lab.net.wire import Segment, matches
+from tracetw.lab.play.command import chosen
+from tracetw.reconcile.compare import WITH_EVENTS
 from tracetw.sink.event_document import event_name
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, VERDICT_INDEX
 

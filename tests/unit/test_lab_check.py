@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from tracetw.lab.check import check_events, check_lines, check_sums
-from tracetw.lab.expect import (
+from tracetw.lab.expect.match import (
     EVERYTHING,
     SOME,
     accepted,
@@ -20,7 +19,8 @@ from tracetw.lab.expect import (
     path,
     resolved,
 )
-from tracetw.lab.scenario import Differs
+from tracetw.lab.expect.scenario import Differs
+from tracetw.lab.play.check import check_events, check_lines, check_sums
 
 
 def line(verdict: str, *states: str, **more: Any) -> dict[str, Any]:

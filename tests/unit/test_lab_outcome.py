@@ -8,11 +8,11 @@ import json
 import pytest
 
 from tracetw.lab.catalogue import BY_NAME, SCENARIOS
-from tracetw.lab.gather import repetitions
-from tracetw.lab.line import NO_RETRANSMITS
-from tracetw.lab.outcome import Job, Kind, Outcome
-from tracetw.lab.scenario import Scenario
-from tracetw.lab.show import outcome_json, outcome_text, scenario_json
+from tracetw.lab.expect.lines import NO_RETRANSMITS
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.play.gather import repetitions
+from tracetw.lab.play.outcome import Job, Kind, Outcome
+from tracetw.lab.play.render import outcome_json, outcome_text, scenario_json
 
 
 def outcome(*kinds: Kind) -> Outcome:

@@ -11,7 +11,7 @@ import sys
 # Of a process group of its own, which gets SIGINT all the time; says how the programs ended.
 LAB = """
 import signal, sys
-from tracetw.lab.spawn import run
+from tracetw.lab.net.spawn import run
 signal.signal(signal.SIGINT, lambda *_: None)
 print("ready", flush=True)
 print({run(["true"])[0] for _ in range(200)})

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tracetw.lab.expect import Claim, at_least
-from tracetw.lab.story import Row, ladder, wall_ns
-from tracetw.lab.wire import Segment, disagreements, matches, read
+from tracetw.lab.expect.match import Claim, at_least
+from tracetw.lab.net.wire import Segment, disagreements, matches, read
+from tracetw.lab.play.ladder import Row, ladder, wall_ns
 
 MAC_A, MAC_B = "02:00:00:00:00:01", "02:00:00:00:00:02"
 

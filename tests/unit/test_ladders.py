@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from scripts.verdicts_lib.kept import FOLDER, ROOT, as_text, load
-from scripts.verdicts_lib.page import EVENTS, event_of, shown
-from scripts.verdicts_lib.picture import json_of, ladder_of, line_of, telling
-from tracetw.lab.check import check_events, check_lines, check_sums
-from tracetw.lab.expect import differences
-from tracetw.lab.outcome import ENDS
-from tracetw.lab.scenario import as_lines
-from tracetw.lab.wire import disagreements
+from scripts.verdict_pages.kept import FOLDER, ROOT, as_text, load
+from scripts.verdict_pages.page import EVENTS, event_of, shown
+from scripts.verdict_pages.picture import json_of, ladder_of, line_of, telling
+from tracetw.lab.expect.match import differences
+from tracetw.lab.expect.scenario import as_lines
+from tracetw.lab.net.wire import disagreements
+from tracetw.lab.play.check import check_events, check_lines, check_sums
+from tracetw.lab.play.outcome import ENDS
 from tracetw.verdict.handbook import HANDBOOK, Event
 
 PAGE = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")

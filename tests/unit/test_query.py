@@ -86,14 +86,14 @@ def test_the_second_query_only_reads_the_cache(
     first = rows(folder, sql)
     files = sorted((folder / ".tracetw-query").glob("closes-*.parquet"))
     assert len(files) == 1
-    monkeypatch.setattr("tracetw.report.query.index.open_recordings", None)
+    monkeypatch.setattr("tracetw.query.index.open_recordings", None)
     assert rows(folder, sql) == first
 
 
 def test_other_rules_are_other_results(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows(folder, "SELECT 1")
-    monkeypatch.setattr("tracetw.report.query.cache.rules", lambda: "new")
-    monkeypatch.setattr("tracetw.report.query.index.rules", lambda: "new")
+    monkeypatch.setattr("tracetw.query.cache.rules", lambda: "new")
+    monkeypatch.setattr("tracetw.query.index.rules", lambda: "new")
     before = sorted((folder / ".tracetw-query").glob("closes-*.parquet"))
     rows(folder, "SELECT 1")
     after = sorted((folder / ".tracetw-query").glob("closes-*.parquet"))

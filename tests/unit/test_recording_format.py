@@ -15,7 +15,8 @@ import pytest
 from tests.unit.recording_files import GOLDEN, everything, golden, written
 from tracetw.errors import BadInput
 from tracetw.event.record import CLOSE, EVENT
-from tracetw.recording import columns, convert, writer
+from tracetw.recorder import writer
+from tracetw.recording import columns, convert
 from tracetw.recording.convert import FORMAT_VERSION, Step, header_to_current, rows_to_current
 from tracetw.recording.header import Header
 from tracetw.recording.reader import open_recordings

@@ -17,12 +17,12 @@ import pytest
 from tests.unit.recording_files import Rows, everything, golden, written
 from tracetw.errors import BadInput
 from tracetw.event.record import CLOSE
-from tracetw.recording import recorder as module
-from tracetw.recording.describe import Describe
+from tracetw.recorder import recorder as module
+from tracetw.recorder.describe import Describe
+from tracetw.recorder.recorder import Limits, Recorder, Totals
+from tracetw.recorder.store import Store
 from tracetw.recording.facts import Harm, Lost, Sample
 from tracetw.recording.reader import Recording, open_recordings
-from tracetw.recording.recorder import Limits, Recorder, Totals
-from tracetw.recording.store import Store
 
 DEADLINE_S = 20.0
 

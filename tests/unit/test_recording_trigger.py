@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tracetw.errors import BadInput
-from tracetw.recording.trigger import Trigger, Triggers
+from tracetw.recorder.trigger import Trigger, Triggers
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
 REST_S = 60.0

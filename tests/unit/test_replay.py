@@ -17,10 +17,10 @@ from tests.unit import sink_rows
 from tests.unit.report_rows import BOOT, SECOND, WALL, Memory, connections, outage, traffic
 from tracetw.cli import main
 from tracetw.event.record import EventKind, Timewait
-from tracetw.filter import Filter
 from tracetw.recording.facts import Lost
 from tracetw.report.replay import Pace, replay
 from tracetw.sink.json import JsonSink
+from tracetw.stream.filter import Filter
 
 ALL: frozenset[str] = frozenset({"timewait", "retransmit", "drop", "transition"})
 

@@ -10,12 +10,12 @@ import pytest
 
 from tests.unit.report_rows import SECOND, WALL, Memory, connections, outage, traffic
 from tracetw.event import record as r
-from tracetw.filter import Filter
 from tracetw.recording.facts import Lost
+from tracetw.replay.window import Window
 from tracetw.report.build import build
 from tracetw.report.model import Report
-from tracetw.report.text import report_text
-from tracetw.report.window import Window
+from tracetw.report.render.text import report_text
+from tracetw.stream.filter import Filter
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +149,8 @@ def test_a_flood_of_peers_and_ports_loses_detail_but_no_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name in ("_CELLS", "_PULSES", "_LOCALS", "_TICKS"):
-        monkeypatch.setattr(f"tracetw.report.scan.{name}", 200)
-    monkeypatch.setattr("tracetw.report.scan._KEPT_APART", 20)
+        monkeypatch.setattr(f"tracetw.report.count.scan.{name}", 200)
+    monkeypatch.setattr("tracetw.report.count.scan._KEPT_APART", 20)
     times = np.linspace(0, 3600, 5000)
     rows = connections("peer-reset", times, rport=np.arange(5000) + 1000)
     rows["raddr"][:, 2:4] = np.random.default_rng(1).integers(0, 256, (5000, 2))

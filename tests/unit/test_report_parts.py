@@ -17,14 +17,14 @@ from tests.scale.make_recording import write
 from tests.unit.report_rows import SHAPES, WALL, Memory, connections, outage, traffic
 from tracetw.cli import main
 from tracetw.errors import BadInput
-from tracetw.report import group as group_module
-from tracetw.report.bursts import burst
-from tracetw.report.group import Cube, group
-from tracetw.report.ladder import steps
-from tracetw.report.slots import Slots
-from tracetw.report.stories import documents
-from tracetw.report.window import Window
-from tracetw.report.words import common_network, counted, joined, per_minute
+from tracetw.replay.window import Window
+from tracetw.report.causes.onset import burst
+from tracetw.report.count import cube as group_module
+from tracetw.report.count.cube import Cube, group
+from tracetw.report.count.slots import Slots
+from tracetw.report.ends.ladder import steps
+from tracetw.report.ends.stories import documents
+from tracetw.report.render.phrases import common_network, counted, joined, per_minute
 
 KEY = np.dtype([("a", "<u8"), ("b", "<u8")])
 SLOTTED = np.dtype([("who", "<u4"), ("slot", "<u4")])
@@ -195,6 +195,6 @@ def test_no_command_but_query_needs_duckdb() -> None:
         "import sys\n"
         "for name in ('bcc', 'duckdb', 'pyarrow', 'pyroute2'): sys.modules[name] = None\n"
         "import tracetw.cli.report, tracetw.cli.replay, tracetw.cli.query, tracetw.report.build\n"
-        "import tracetw.report.html, tracetw.report.text, tracetw.report.replay\n"
+        "import tracetw.report.render.html, tracetw.report.render.text, tracetw.report.replay\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -18,8 +18,8 @@ from tests.unit.sink_rows import (
     events,
 )
 from tracetw.event import record
-from tracetw.sink.batch import Closes, Events, Loss, Summary
 from tracetw.sink.json import JsonSink
+from tracetw.stream.batch import Closes, Events, Loss, Summary
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.findings import UNKNOWN
 

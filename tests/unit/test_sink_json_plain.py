@@ -12,8 +12,8 @@ from typing import Any
 from tests.unit.sink_rows import CLOCK, GROUPS, NAMES, SCENE, varied
 from tracetw.event import fields, record
 from tracetw.host import cgroup
-from tracetw.sink.batch import Closes
 from tracetw.sink.json import JsonSink
+from tracetw.stream.batch import Closes
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN

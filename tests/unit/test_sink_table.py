@@ -8,10 +8,10 @@ import pytest
 
 from tests.unit.sink_rows import NAMES, ORDINARY, SCENE, START, closes, events, varied
 from tracetw.event import record
-from tracetw.sink.batch import Closes, Events, Loss, Summary
 from tracetw.sink.human import clip, endpoint, printable, size, span
 from tracetw.sink.summary import summary_text
 from tracetw.sink.table import TableSink
+from tracetw.stream.batch import Closes, Events, Loss, Summary
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS
 

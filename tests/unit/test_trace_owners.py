@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import CLOSE, F_DEAD, F_SERVER, F_SOCKET, End, Owner
 from tracetw.host.listeners import Listeners
-from tracetw.trace.owners import resolve
+from tracetw.live.owners import resolve
 
 HOLDER = """
 import socket, sys

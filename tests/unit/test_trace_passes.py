@@ -18,8 +18,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tracetw.event import record
-from tracetw.filter import Filter
-from tracetw.trace.passes import passes
+from tracetw.kernel.filter import passes
+from tracetw.stream.filter import Filter
 
 ROWS = 4000
 HEADER = Path(__file__).resolve().parents[2] / "bpf" / "record.h"

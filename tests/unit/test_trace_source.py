@@ -18,7 +18,7 @@ from tests.unit.sink_rows import NAMES
 from tracetw.event.record import CLOSE, F_CLOSED, F_DEAD, End, Owner, Stat
 from tracetw.kernel.plan import Plan, Sizes
 from tracetw.kernel.session import _CPUS, Session
-from tracetw.trace.source import Lost, Source
+from tracetw.live.source import Lost, Source
 
 PAGE = mmap.PAGESIZE
 SLOTS = 64

@@ -15,23 +15,23 @@ from pathlib import Path
 
 import pytest
 
-from scripts.vm_lib import accelerator, architecture
-from scripts.vm_lib.cache import folder, point
-from scripts.vm_lib.errors import Failed, Missing
-from scripts.vm_lib.guest import Ending
-from scripts.vm_lib.hypervisor import Hypervisor
-from scripts.vm_lib.initramfs import plain_name, unpacked
-from scripts.vm_lib.job import Job
-from scripts.vm_lib.junit import Counts, read, total
-from scripts.vm_lib.kernel import Kernel, arrange
-from scripts.vm_lib.machine import PORTS, Machine, Share
-from scripts.vm_lib.main import main, parse
-from scripts.vm_lib.newc import archive
-from scripts.vm_lib.output import Prefixed
-from scripts.vm_lib.packages import installed, upstream
-from scripts.vm_lib.paragraph import dependencies, fields
-from scripts.vm_lib.rows import rows
-from scripts.vm_lib.table import Result, as_text
+from scripts.guests import accelerator, architecture
+from scripts.guests.cache import folder, point
+from scripts.guests.errors import Failed, Missing
+from scripts.guests.guest import Ending
+from scripts.guests.hypervisor import Hypervisor
+from scripts.guests.initramfs import plain_name, unpacked
+from scripts.guests.job import Job
+from scripts.guests.junit import Counts, read, total
+from scripts.guests.kernel import Kernel, arrange
+from scripts.guests.machine import PORTS, Machine, Share
+from scripts.guests.main import main, parse
+from scripts.guests.newc import archive
+from scripts.guests.output import Prefixed
+from scripts.guests.packages import installed, upstream
+from scripts.guests.paragraph import dependencies, fields
+from scripts.guests.rows import rows
+from scripts.guests.table import Result, as_text
 
 ROOT = Path(__file__).parents[2]
 ARCH = architecture.Architecture("amd64", "qemu", "qemu-x", ("-machine", "pc"), "some-cpu", "ttyS0")
@@ -154,7 +154,7 @@ def test_a_job_is_read_by_a_shell_as_it_was_meant() -> None:
 
 def test_the_scripts_of_the_guest_are_shell() -> None:
     for name in ("stage1.sh", "stage2.sh"):
-        path = ROOT / "scripts" / "vm_lib" / name
+        path = ROOT / "scripts" / "guests" / name
         done = subprocess.run(["sh", "-n", path], capture_output=True, check=False)
         assert done.returncode == 0, done.stderr
 

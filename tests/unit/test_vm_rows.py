@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from scripts.vm_lib.errors import BadInput
-from scripts.vm_lib.rows import Row, chosen, rows
-from scripts.vm_lib.rows import parse as parse_rows
-from scripts.vm_lib.survey import complaints, document
+from scripts.guests.errors import BadInput
+from scripts.guests.rows import Row, chosen, rows
+from scripts.guests.rows import parse as parse_rows
+from scripts.guests.survey import complaints, document
 from tracetw.kernel.capability import survey
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.vm_lib.rows import rows
+from scripts.guests.rows import rows
 from tests.vm.guest import VM, vm
 
 pytestmark = pytest.mark.timeout(1800)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.vm_lib.rows import Row, rows
-from scripts.vm_lib.survey import complaints, document
+from scripts.guests.rows import Row, rows
+from scripts.guests.survey import complaints, document
 from tests.vm.guest import ROOT, vm
 
 pytestmark = pytest.mark.timeout(1800)
@@ -60,7 +60,7 @@ def test_it_is_another_kernel_and_says_how_it_runs(probed: Probed) -> None:
     usual = 8 if emulated else 1
     assert float(probed.said["patience"]) == float(os.environ.get("TRACETW_PATIENCE", usual))
     if emulated:
-        assert probed.said["avx"] == "0", "see scripts/vm_lib/architecture.py"
+        assert probed.said["avx"] == "0", "see scripts/guests/architecture.py"
 
 
 def test_there_is_no_network_but_loopback(probed: Probed) -> None:

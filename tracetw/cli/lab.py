@@ -45,7 +45,7 @@ command.add_command(packetdrill)
 def list_(output: str) -> None:
     """List the scenarios: name, seconds, IP versions, verdicts, and what each one claims."""
     from tracetw.lab.catalogue import SCENARIOS  # noqa: PLC0415 (labs load much, other commands not)
-    from tracetw.lab.show import listing, scenario_json  # noqa: PLC0415
+    from tracetw.lab.play.render import listing, scenario_json  # noqa: PLC0415
 
     if output == "json":
         for scenario in SCENARIOS:
@@ -94,7 +94,7 @@ def run(
       tracetw lab run fin-lost-once --repeat 50   is it always so?
       tracetw lab run linger-0 --pcap /tmp/pcap   and look at it with Wireshark
     """
-    from tracetw.lab import laboratory  # noqa: PLC0415 (labs load much, other commands not)
+    from tracetw.lab.play import command as laboratory  # noqa: PLC0415 (labs load much, other commands not)
 
     scenarios = laboratory.chosen(names, everything=everything)
     if pcap is not None:

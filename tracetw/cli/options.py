@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from tracetw.errors import BadInput
-from tracetw.filter import Filter, closest
+from tracetw.stream.filter import Filter, closest
 
 __all__ = [
     "filter_options",

@@ -36,7 +36,7 @@ def packetdrill(scripts: tuple[Path, ...], program: Path | None, output: str) ->
     namespace of its own. Prints what packetdrill said, and then every connection that ended there
     and every retransmission, drop and event of TIME_WAIT, in the order of time.
     """
-    from tracetw.lab import packetdrill as lab  # noqa: PLC0415 (labs load much, other commands not)
+    from tracetw.lab.play import packetdrill as lab  # noqa: PLC0415 (labs load much, other commands not)
 
     if not scripts:
         raise BadInput("no script named", "give the files of one script or more")

@@ -44,7 +44,7 @@ def command(paths: tuple[str, ...], sql: str, output: str) -> None:
     """
     if sys.stdout is None or (output == "parquet" and sys.stdout.isatty()):
         raise BadInput("standard output is no place for it", "send it to a file: > result.parquet")
-    from tracetw.report.query.run import FORMATS, query  # noqa: PLC0415 (loads NumPy)
+    from tracetw.query.run import FORMATS, query  # noqa: PLC0415 (loads NumPy)
 
     result = query(paths, sql)
     sys.stdout.buffer.write(FORMATS[output](result))

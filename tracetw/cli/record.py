@@ -17,14 +17,14 @@ import click
 
 from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
 from tracetw.errors import BadInput
-from tracetw.filter import Filter, seconds
-from tracetw.options import TraceOptions
+from tracetw.live.options import TraceOptions
+from tracetw.stream.filter import Filter, seconds
 
 if TYPE_CHECKING:
     from tracetw.kernel.session import Session
-    from tracetw.recording.recorder import Limits, Totals
-    from tracetw.recording.trigger import Trigger
-    from tracetw.sink.batch import Scene, Sink
+    from tracetw.recorder.recorder import Limits, Totals
+    from tracetw.recorder.trigger import Trigger
+    from tracetw.stream.batch import Scene, Sink
 
 __all__ = ["command"]
 
@@ -97,7 +97,7 @@ def command(
       tracetw record -o /var/lib/tracetw --trigger 'rate:peer-reset>50/s'
       tracetw record -o /var/lib/tracetw --trigger signal     then: kill -USR1 PID
     """
-    from tracetw.recording.trigger import Trigger  # noqa: PLC0415 (loaded when the command runs)
+    from tracetw.recorder.trigger import Trigger  # noqa: PLC0415 (loaded when the command runs)
 
     limits = _limits(max_size, max_age, segment, keep)
     triggers = [Trigger.parse(text) for text in trigger]
@@ -116,13 +116,13 @@ def command(
 
 
 def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[Trigger]) -> int:
-    from tracetw.recording import sampler  # noqa: PLC0415 (loaded when every argument is good)
-    from tracetw.recording.describe import Describe  # noqa: PLC0415
-    from tracetw.recording.recorder import Recorder  # noqa: PLC0415
-    from tracetw.recording.store import Store  # noqa: PLC0415
-    from tracetw.recording.trigger import Triggers  # noqa: PLC0415
-    from tracetw.sink.recorder import RecorderSink  # noqa: PLC0415
-    from tracetw.trace import run  # noqa: PLC0415
+    from tracetw.live.run import run  # noqa: PLC0415
+    from tracetw.recorder import sampler  # noqa: PLC0415 (loaded when every argument is good)
+    from tracetw.recorder.describe import Describe  # noqa: PLC0415
+    from tracetw.recorder.recorder import Recorder  # noqa: PLC0415
+    from tracetw.recorder.sink import RecorderSink  # noqa: PLC0415
+    from tracetw.recorder.store import Store  # noqa: PLC0415
+    from tracetw.recorder.trigger import Triggers  # noqa: PLC0415
 
     store = Store(
         folder, socket.gethostname(), max_bytes=limits.total_bytes, max_age_s=limits.total_s
@@ -156,7 +156,7 @@ def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[
 
 
 def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limits:
-    from tracetw.recording.recorder import Limits  # noqa: PLC0415
+    from tracetw.recorder.recorder import Limits  # noqa: PLC0415
 
     total = _bytes("--max-size", max_size)
     size, span = min(_SEGMENT, max(_SMALLEST, total // _SEGMENTS)), Limits().segment_s

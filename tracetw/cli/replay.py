@@ -14,7 +14,7 @@ from tracetw.cli.options import parse_events, recorded_filter_options, use_color
 from tracetw.errors import BadInput
 
 if TYPE_CHECKING:
-    from tracetw.sink.batch import Scene, Sink
+    from tracetw.stream.batch import Scene, Sink
 
 __all__ = ["command"]
 
@@ -82,7 +82,7 @@ def command(
     if sys.stdout is None:  # Python's answer to a descriptor 1 that is closed
         raise BadInput("standard output is closed", "give it a file, a pipe or a terminal")
     from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
-    from tracetw.report.conditions import recorded_filter  # noqa: PLC0415
+    from tracetw.replay.conditions import recorded_filter  # noqa: PLC0415
     from tracetw.report.replay import Pace, replay  # noqa: PLC0415
     from tracetw.sink.output import OutputClosed  # noqa: PLC0415
     from tracetw.sink.summary import summary_text  # noqa: PLC0415

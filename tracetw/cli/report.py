@@ -51,10 +51,10 @@ def command(
       tracetw report rec --json | jq '.causes[].sentence'
     """
     from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
+    from tracetw.replay.conditions import recorded_filter  # noqa: PLC0415
+    from tracetw.replay.window import Window  # noqa: PLC0415
     from tracetw.report.build import build  # noqa: PLC0415
-    from tracetw.report.conditions import recorded_filter  # noqa: PLC0415
-    from tracetw.report.document import document  # noqa: PLC0415
-    from tracetw.report.window import Window  # noqa: PLC0415
+    from tracetw.report.render.json import document  # noqa: PLC0415
 
     recordings = open_recordings(paths)
     wanted = recorded_filter(conditions, recordings)
@@ -62,13 +62,13 @@ def command(
     window = Window.parse(since, until, max(ends))
     report = build(recordings, wanted, window, utc=utc or as_json)
     if html is not None:
-        from tracetw.report.html import page  # noqa: PLC0415 (only when asked for)
+        from tracetw.report.render.html import page  # noqa: PLC0415 (only when asked for)
 
         _write(html, page(report, utc=utc or as_json))
     if as_json:
         print(json.dumps(document(report), ensure_ascii=False))
     else:
-        from tracetw.report.text import report_text  # noqa: PLC0415 (loads tabulate)
+        from tracetw.report.render.text import report_text  # noqa: PLC0415 (loads tabulate)
 
         sys.stdout.write(report_text(report, utc=utc))
     if html is not None:

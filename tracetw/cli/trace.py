@@ -9,8 +9,8 @@ import click
 
 from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable, use_color
 from tracetw.errors import BadInput
-from tracetw.filter import Filter, seconds
-from tracetw.options import TraceOptions
+from tracetw.live.options import TraceOptions
+from tracetw.stream.filter import Filter, seconds
 
 __all__ = ["command"]
 
@@ -85,6 +85,6 @@ def command(
         utc=utc,
         out=out,
     )
-    from tracetw.trace import run  # noqa: PLC0415 (only when every argument is good)
+    from tracetw.live.run import run  # noqa: PLC0415 (only when every argument is good)
 
     return run(options)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from tracetw.kernel.attachment import Kind
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES, refusals, seats
+from tracetw.kernel.load.attachment import Kind
 
 __all__ = ["HOOKS", "Capability", "Hook", "Want", "choose", "survey"]
 

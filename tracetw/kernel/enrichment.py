@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from tracetw.kernel.attachment import Attachment, Kind, refusal
 from tracetw.kernel.btf import Btf
+from tracetw.kernel.load.attachment import Attachment, Kind, refusal
 
 __all__ = ["ENRICHMENTS", "FAMILIES", "Enrichment", "Seat", "attachable", "refusals", "seats"]
 

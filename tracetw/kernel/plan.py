@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 
 from tracetw.errors import CannotTrace
 from tracetw.event.names import KernelNames
-from tracetw.kernel.attachment import Attachment, Kind
 from tracetw.kernel.btf import Btf, BtfError
 from tracetw.kernel.capability import Hook, choose
 from tracetw.kernel.enrichment import Seat, seats
 from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
+from tracetw.kernel.load.attachment import Attachment, Kind
 
 __all__ = ["AGAIN", "HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
 

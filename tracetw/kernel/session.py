@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.record import CLOSE, EVENT, F_CLOSED, Stat
-from tracetw.kernel.bpf import program_info
+from tracetw.kernel.load.bpf import program_info
 from tracetw.kernel.plan import AGAIN, Plan
 from tracetw.kernel.ring import Ring
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tracetw.lab.scenario import Scenario
+from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.scenarios import (
     abort,
     attempt,

@@ -6,20 +6,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from tracetw.filter import Filter
 from tracetw.recording.reader import Recording
+from tracetw.replay.window import ALWAYS, Window
 from tracetw.report import tables
-from tracetw.report.both import both_ends
-from tracetw.report.causes import suspects
-from tracetw.report.ends import join
+from tracetw.report.causes.sentences import tell
+from tracetw.report.causes.suspects import suspects
+from tracetw.report.count.scan import Scan, scan
+from tracetw.report.ends.join import join
+from tracetw.report.ends.report import both_ends
+from tracetw.report.ends.stories import choose, stories
 from tracetw.report.model import Report, Story
 from tracetw.report.pressure import pressures
 from tracetw.report.quality import hosts, settings
-from tracetw.report.scan import Scan, scan
-from tracetw.report.stories import choose, stories
-from tracetw.report.tell import tell
-from tracetw.report.window import ALWAYS, Window
-from tracetw.report.words import Words
+from tracetw.report.render.phrases import Words
+from tracetw.stream.filter import Filter
 
 __all__ = ["build"]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tracetw.host.reconcile import Reconciled
+from tracetw.reconcile.compare import Reconciled
 
 __all__ = [
     "Both",

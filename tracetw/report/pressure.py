@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tracetw.report.keys import address
+from tracetw.report.count.keys import address
+from tracetw.report.count.scan import Scan
+from tracetw.report.count.time_wait import NO_PORT, PORT, SKIPPED, Peak
 from tracetw.report.model import Pressure
-from tracetw.report.scan import Scan
-from tracetw.report.waits import NO_PORT, PORT, SKIPPED, Peak
-from tracetw.report.words import Words
+from tracetw.report.render.phrases import Words
 from tracetw.sink.human import endpoint
 
 __all__ = ["pressures"]

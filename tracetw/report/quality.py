@@ -7,11 +7,11 @@ from collections.abc import Iterator
 
 from tracetw.event.record import Stat
 from tracetw.host import sysctl
-from tracetw.host.reconcile import Reconciled, reconcile
+from tracetw.reconcile.compare import Reconciled, reconcile
 from tracetw.recording.facts import Sample
+from tracetw.report.count.scan import Scan, Source
 from tracetw.report.model import Host, Setting
-from tracetw.report.scan import Scan, Source
-from tracetw.report.words import Words
+from tracetw.report.render.phrases import Words
 
 __all__ = ["hosts", "settings"]
 

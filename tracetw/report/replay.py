@@ -11,16 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.record import EventKind
-from tracetw.filter import Filter
-from tracetw.host.tally import Tally
+from tracetw.reconcile.tally import Tally
 from tracetw.recording.facts import Lost
 from tracetw.recording.reader import Recording
-from tracetw.report.judged import judged
+from tracetw.replay.source import judged
+from tracetw.report.count.scan import Scan, Source
+from tracetw.report.ends.stories import scene_of
 from tracetw.report.quality import hosts
-from tracetw.report.scan import Scan, Source
-from tracetw.report.stories import scene_of
-from tracetw.report.words import Words
-from tracetw.sink.batch import Closes, Events, Loss, Scene, Sink, Summary
+from tracetw.report.render.phrases import Words
+from tracetw.stream.batch import Closes, Events, Loss, Scene, Sink, Summary
+from tracetw.stream.filter import Filter
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import VERDICTS
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.report.causes import Suspect
-from tracetw.report.group import group
-from tracetw.report.keys import CELL, address, fill
+from tracetw.report.causes.sentences import port_name, process_name
+from tracetw.report.causes.suspects import Suspect
+from tracetw.report.count.cube import group
+from tracetw.report.count.keys import CELL, address, fill
+from tracetw.report.count.scan import Scan
 from tracetw.report.model import Incident, Ranked, Timeline, VerdictRow
-from tracetw.report.scan import Scan
-from tracetw.report.tell import port_name, process_name
 from tracetw.verdict.taxonomy import VERDICTS
 
 __all__ = ["incident", "ranked", "timeline", "verdicts"]

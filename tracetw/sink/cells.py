@@ -14,11 +14,11 @@ from tracetw.event import fields
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, EventKind
 from tracetw.host.clock import Clock, local_times
-from tracetw.sink.batch import Closes, Events, Loss, Scene
 from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.event_document import event_name
 from tracetw.sink.human import clip, printable, size, span
 from tracetw.sink.text import Remembered, comm_text
+from tracetw.stream.batch import Closes, Events, Loss, Scene
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS, Verdict

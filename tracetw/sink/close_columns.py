@@ -27,8 +27,8 @@ from tracetw.event.record import (
     PATH_MAX,
 )
 from tracetw.host.clock import rfc3339_all
-from tracetw.sink.batch import Closes
 from tracetw.sink.template import split_millis
+from tracetw.stream.batch import Closes
 
 __all__ = [
     "KNOWN",

@@ -12,10 +12,10 @@ from tracetw.event import fields
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, Drop, EventKind, Timewait, What
 from tracetw.host.clock import rfc3339_all
-from tracetw.sink.batch import Events
 from tracetw.sink.close_document import OWNERS
 from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, millis, number, split_millis, text
+from tracetw.stream.batch import Events
 
 __all__ = ["EVENT_SHAPE", "event_columns", "event_document", "event_name", "event_shapes"]
 

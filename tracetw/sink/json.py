@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from tracetw.host.cgroup import container
 from tracetw.host.clock import rfc3339
-from tracetw.sink.batch import Closes, Events, Loss, Scene, Summary
 from tracetw.sink.close_columns import SHAPE, columns, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
@@ -26,6 +25,7 @@ from tracetw.sink.output import Output
 from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, Template
 from tracetw.sink.text import Remembered, comm_text
+from tracetw.stream.batch import Closes, Events, Loss, Scene, Summary
 from tracetw.verdict import explain
 
 __all__ = ["JsonSink"]

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
-from tracetw.sink.batch import Summary
 from tracetw.sink.human import span
+from tracetw.stream.batch import Summary
 from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS, Verdict
 
 __all__ = ["summary_text"]

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from tracetw.sink.batch import Closes, Events, Loss, Scene, Summary
 from tracetw.sink.cells import Cells, close_cells, event_cells, loss_text
 from tracetw.sink.human import clip, endpoint
 from tracetw.sink.output import Output
+from tracetw.stream.batch import Closes, Events, Loss, Scene, Summary
 
 __all__ = ["TableSink"]
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
-from tracetw.kernel import bpf
+from tracetw.kernel.load import bpf
 
 __all__ = ["Verified", "walked"]
 

@@ -6,11 +6,12 @@ from __future__ import annotations
 import socket
 from typing import Any
 
-from tracetw.lab.expect import accepted, path
-from tracetw.lab.host import PORT
-from tracetw.lab.line import client, connected, got_reset, sent_reset, server
+from tracetw.lab.expect.lines import client, connected, got_reset, sent_reset, server
+from tracetw.lab.expect.match import accepted, path
+from tracetw.lab.expect.scenario import Differs, Scenario
+from tracetw.lab.net.host import PORT
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, fails, require
-from tracetw.lab.scenario import Differs, Scenario
 from tracetw.lab.scenarios.moves import (
     abort,
     forget_connection,
@@ -18,7 +19,6 @@ from tracetw.lab.scenarios.moves import (
     see_hang_up,
     see_reset,
 )
-from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 

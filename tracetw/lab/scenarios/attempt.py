@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tracetw.host.netns import find
-from tracetw.lab.expect import SOME, at_least, one_of, path
-from tracetw.lab.fault import SYNS
-from tracetw.lab.line import born, client, got_reset, sent_reset, server, timed_out
+from tracetw.lab.expect.lines import born, client, got_reset, sent_reset, server, timed_out
+from tracetw.lab.expect.match import SOME, at_least, one_of, path
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.fault import SYNS
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import abort
-from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 

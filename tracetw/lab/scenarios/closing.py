@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-from tracetw.lab.expect import accepted, at_least, one_of
-from tracetw.lab.line import (
+from tracetw.lab.expect.lines import (
     FORGETS,
     FORGOTTEN,
     LEFT_BEHIND,
@@ -14,10 +13,11 @@ from tracetw.lab.line import (
     server,
     timed_out,
 )
+from tracetw.lab.expect.match import accepted, at_least, one_of
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import meet_nobody
-from tracetw.lab.topology import Link, Net
 
 __all__ = ["SCENARIOS"]
 

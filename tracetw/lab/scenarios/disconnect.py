@@ -7,13 +7,21 @@ import ctypes
 import socket
 import struct
 
-from tracetw.lab.expect import accepted
-from tracetw.lab.fault import FINS
-from tracetw.lab.line import FORGETS, client, connected, got_reset, limit, sent_reset, server
+from tracetw.lab.expect.lines import (
+    FORGETS,
+    client,
+    connected,
+    got_reset,
+    limit,
+    sent_reset,
+    server,
+)
+from tracetw.lab.expect.match import accepted
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.fault import FINS
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import LINGER_0, leave_unread, see_hang_up, see_reset
-from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 

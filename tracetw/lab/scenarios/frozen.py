@@ -14,9 +14,7 @@ import socket
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from tracetw.lab.expect import SOME, accepted, at_least
-from tracetw.lab.fault import PURE_ACKS, held
-from tracetw.lab.line import (
+from tracetw.lab.expect.lines import (
     FORGETS,
     FORGOTTEN,
     LEFT_BEHIND,
@@ -30,11 +28,13 @@ from tracetw.lab.line import (
     server,
     timed_out,
 )
+from tracetw.lab.expect.match import SOME, accepted, at_least
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.fault import PURE_ACKS, held
+from tracetw.lab.net.process import Actor
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, fails, require
-from tracetw.lab.process import Actor
-from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import serve
-from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 

@@ -7,11 +7,11 @@ import errno
 import socket
 import struct
 
-from tracetw.lab.fault import RESETS, Drop
-from tracetw.lab.host import Host
+from tracetw.lab.net.fault import RESETS, Drop
+from tracetw.lab.net.host import Host
+from tracetw.lab.net.process import Actor
+from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, fails, require
-from tracetw.lab.process import Actor
-from tracetw.lab.topology import Link, Net
 
 __all__ = [
     "LINGER_0",

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import socket
 
-from tracetw.lab.expect import accepted, at_least
-from tracetw.lab.fault import FINS, PURE_ACKS, held
-from tracetw.lab.host import PORT
-from tracetw.lab.line import born, client, connected, first, second, server, simultaneous
+from tracetw.lab.expect.lines import born, client, connected, first, second, server, simultaneous
+from tracetw.lab.expect.match import accepted, at_least
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.fault import FINS, PURE_ACKS, held
+from tracetw.lab.net.host import PORT
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import close_in_turn, talk
-from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from tracetw.lab.expect import SOME, accepted, one_of
-from tracetw.lab.line import born, client, connected, got_reset, server
+from tracetw.lab.expect.lines import born, client, connected, got_reset, server
+from tracetw.lab.expect.match import SOME, accepted, one_of
+from tracetw.lab.expect.scenario import Expectation, Play, Scenario
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually
-from tracetw.lab.scenario import Expectation, Play, Scenario
 from tracetw.lab.scenarios.moves import abort, meet_nobody, serve
 from tracetw.lab.scenarios.process import connect
-from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 

@@ -11,14 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tracetw.lab import cgroup
-from tracetw.lab.expect import ANYTHING, accepted, at_least
-from tracetw.lab.line import QUIET, born, client, connected, got_reset, sent_reset, server
+from tracetw.lab.expect.lines import QUIET, born, client, connected, got_reset, sent_reset, server
+from tracetw.lab.expect.match import ANYTHING, accepted, at_least
+from tracetw.lab.expect.scenario import Count, Expectation, Play, Scenario
+from tracetw.lab.net import cgroup
+from tracetw.lab.net.process import Actor
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.process import Actor
-from tracetw.lab.scenario import Count, Expectation, Play, Scenario
 from tracetw.lab.scenarios.moves import see_reset
-from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 

@@ -7,9 +7,7 @@ import socket
 from collections.abc import Mapping
 from typing import Any
 
-from tracetw.lab.expect import accepted, at_least, known_by
-from tracetw.lab.fault import PURE_ACKS
-from tracetw.lab.line import (
+from tracetw.lab.expect.lines import (
     LEFT_BEHIND,
     born,
     client,
@@ -20,9 +18,12 @@ from tracetw.lab.line import (
     second,
     server,
 )
-from tracetw.lab.peer import Peer
+from tracetw.lab.expect.match import accepted, at_least, known_by
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.fault import PURE_ACKS
+from tracetw.lab.net.peer import Peer
+from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk
 from tracetw.lab.scenarios.reuse import (
     LOCAL,
@@ -32,7 +33,6 @@ from tracetw.lab.scenarios.reuse import (
     TW_PAWS,
     leave_time_wait,
 )
-from tracetw.lab.topology import Link, Net
 
 __all__ = ["SCENARIOS"]
 

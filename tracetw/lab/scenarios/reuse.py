@@ -11,14 +11,23 @@ from typing import Any
 
 from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
 
-from tracetw.lab.expect import ANYTHING, SOME, Claim, known_by, path
-from tracetw.lab.host import PORT, Host
-from tracetw.lab.line import LEFT_BEHIND, born, client, connected, first, got_reset, second, server
-from tracetw.lab.peer import Peer
+from tracetw.lab.expect.lines import (
+    LEFT_BEHIND,
+    born,
+    client,
+    connected,
+    first,
+    got_reset,
+    second,
+    server,
+)
+from tracetw.lab.expect.match import ANYTHING, SOME, Claim, known_by, path
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.host import PORT, Host
+from tracetw.lab.net.peer import Peer
+from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk
-from tracetw.lab.topology import Link, Net
 
 __all__ = [
     "LOCAL",

@@ -10,10 +10,7 @@ from __future__ import annotations
 import socket
 from contextlib import suppress
 
-from tracetw.lab.expect import accepted, at_least, between, known_by, path
-from tracetw.lab.fault import held
-from tracetw.lab.host import PORT, ZERO_WINDOW_PROBE
-from tracetw.lab.line import (
+from tracetw.lab.expect.lines import (
     LEFT_BEHIND,
     client,
     connected,
@@ -23,15 +20,18 @@ from tracetw.lab.line import (
     server,
     timed_out,
 )
+from tracetw.lab.expect.match import accepted, at_least, between, known_by, path
+from tracetw.lab.expect.scenario import Differs, Scenario
+from tracetw.lab.net.fault import held
+from tracetw.lab.net.host import PORT, ZERO_WINDOW_PROBE
+from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, fails, require
-from tracetw.lab.scenario import Differs, Scenario
 from tracetw.lab.scenarios.moves import (
     forget_connection,
     meet_nobody,
     see_reset,
     wait_for_timeout,
 )
-from tracetw.lab.topology import Link, Net
 
 __all__ = ["SCENARIOS"]
 

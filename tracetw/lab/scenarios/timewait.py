@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from functools import partial
 
-from tracetw.lab.expect import SOME, at_least
-from tracetw.lab.host import PORT
-from tracetw.lab.line import born, client, connected, first, got_reset, second, server
+from tracetw.lab.expect.lines import born, client, connected, first, got_reset, second, server
+from tracetw.lab.expect.match import SOME, at_least
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.host import PORT
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually
-from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import close_in_turn
 from tracetw.lab.scenarios.process import connect
-from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 

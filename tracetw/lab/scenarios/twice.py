@@ -3,15 +3,24 @@
 
 from __future__ import annotations
 
-from tracetw.lab.expect import SOME, at_least, known_by
-from tracetw.lab.fault import no_doubling
-from tracetw.lab.line import born, client, first, got_reset, refused, second, sent_reset, server
-from tracetw.lab.peer import Peer
+from tracetw.lab.expect.lines import (
+    born,
+    client,
+    first,
+    got_reset,
+    refused,
+    second,
+    sent_reset,
+    server,
+)
+from tracetw.lab.expect.match import SOME, at_least, known_by
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.fault import no_doubling
+from tracetw.lab.net.peer import Peer
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually
-from tracetw.lab.scenario import Scenario
 from tracetw.lab.scenarios.moves import abort, see_reset, talk
 from tracetw.lab.scenarios.reuse import LOCAL, close_by_a, dial, leave_time_wait
-from tracetw.lab.topology import Net
 
 __all__ = ["SCENARIOS"]
 

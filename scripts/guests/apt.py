@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packages of any release of Debian, fetched and verified by apt, and never installed.
+
+apt runs with lists, sources and a (blank) status of its own: neither what the host has installed nor
+its preferences have a say, and nothing of the host is changed. Signatures are checked against the
+archive's keyring. How to reach a mirror (proxies, certificates) is taken from the host.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+from scripts.guests.command import run
+from scripts.guests.errors import Failed, Missing
+from scripts.guests.paragraph import dependencies, fields
+
+__all__ = ["KEYRING", "Archive", "find_mirror"]
+
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+# The hooks of the host's apt (APT::Update::Post-Invoke and others) are for the host's own packages.
+_CONFIGURATION = """\
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+Dir::State "{0}/state";
+Dir::State::lists "{0}/lists";
+Dir::State::status "{0}/status";
+Dir::Cache "{0}/cache";
+Dir::Etc::sourcelist "{0}/sources.list";
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::trusted "/dev/null";
+Dir::Etc::trustedparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+APT::Architecture "{1}";
+APT::Architectures {{ "{1}"; }};
+APT::Sandbox::User "root";
+Acquire::Languages "none";
+Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+"""
+
+
+def find_mirror() -> str:
+    """Where the host gets Debian's packages from. Raises Missing on other distributions."""
+    if shutil.which("apt-get") is None:
+        raise Missing("apt-get is not here", "kernels are fetched on Debian and Ubuntu only")
+    form = "$(ORIGIN)\t$(LABEL)\t$(REPO_URI)"
+    for line in run(["apt-get", "indextargets", "--format", form]).splitlines():
+        origin, label, address = line.split("\t")
+        if (origin, label) == ("Debian", "Debian"):
+            return address.rstrip("/")
+    raise Missing(
+        "this host has no list of Debian's packages",
+        "run apt-get update, or name a mirror of Debian: --mirror ADDRESS",
+    )
+
+
+class Archive:
+    """One suite of the archive, such as ``bookworm``.
+
+    Args:
+        suite: its name.
+        architecture: of the packages, as the distribution calls it.
+        mirror: address that has ``dists/`` and ``pool/``.
+        folder: for lists and configuration, kept between runs.
+    """
+
+    def __init__(self, suite: str, architecture: str, mirror: str, folder: Path) -> None:
+        if not KEYRING.exists():
+            raise Missing(f"{KEYRING} is not here", "install debian-archive-keyring")
+        self.suite = suite
+        self._folder = folder
+        for name in ("state", "lists/partial", "cache/archives/partial"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        (folder / "status").touch()
+        self.source = f"deb [signed-by={KEYRING} arch={architecture}] {mirror} {suite} main"
+        (folder / "sources.list").write_text(self.source + "\n")
+        self._configuration = folder / "apt.conf"
+        self._configuration.write_text(_CONFIGURATION.format(folder, architecture))
+
+    def update(self) -> None:
+        """Fetch the signed lists. Raises Missing, also when only some could be had."""
+        options = ["-c", self._configuration, "-o", "APT::Update::Error-Mode=any"]
+        try:
+            run(["apt-get", *options, "update"])
+        except Failed as error:
+            raise Missing(
+                f"the package list of {self.suite} cannot be had: {error.message}",
+                "is the mirror reachable? name another: --mirror ADDRESS",
+            ) from error
+
+    def show(self, package: str) -> dict[str, str]:
+        """The newest version of a package, field by field. Raises Failed when there is none."""
+        command = ["apt-cache", "-c", self._configuration, "show", "--no-all-versions", package]
+        try:
+            return fields(run(command))
+        except Failed as error:
+            raise Failed(f"{self.suite} has no package {package}: {error.message}") from error
+
+    def closure(self, package: str, wanted: re.Pattern[str]) -> dict[str, str]:
+        """The package and all it depends on whose names are wanted: name to version."""
+        found: dict[str, str] = {}
+        waiting = [package]
+        while waiting:
+            name = waiting.pop()
+            if name not in found:
+                paragraph = self.show(name)
+                found[name] = paragraph["Version"]
+                waiting += [each for each in dependencies(paragraph) if wanted.fullmatch(each)]
+        return found
+
+    def extract(self, package: str, version: str, into: Path) -> None:
+        """Download a package, verified, and unpack its files below ``into``."""
+        downloads = self._folder / "downloads"
+        shutil.rmtree(downloads, ignore_errors=True)
+        downloads.mkdir()
+        # apt-get download writes to the current folder only.
+        script = 'cd -- "$1" && shift && exec apt-get "$@"'
+        what = f"{package}={version}"
+        run(["sh", "-c", script, "sh", downloads, "-c", self._configuration, "download", what])
+        for file in downloads.glob("*.deb"):
+            run(["dpkg-deb", "--extract", file, into])
+        shutil.rmtree(downloads)

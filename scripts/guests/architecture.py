@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Everything that differs between processors. Only x86-64 was ever run; arm64 is written, not tried."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from scripts.guests.errors import Missing
+
+__all__ = ["Architecture", "this_architecture"]
+
+
+@dataclass(frozen=True, slots=True)
+class Architecture:
+    """One kind of processor.
+
+    Attributes:
+        debian: what the distribution calls it; its kernel is ``linux-image-<debian>``.
+        qemu: the emulator.
+        package: what the emulator comes in.
+        machine: arguments that choose the machine.
+        emulated: the CPU where it is not the host's own.
+        console: the serial port, for the kernel's messages.
+    """
+
+    debian: str
+    qemu: str
+    package: str
+    machine: tuple[str, ...]
+    emulated: str
+    console: str
+
+
+# No AVX: it is new in QEMU 7.2, and numpy sorts wrong with it, or crashes. No guest needs it.
+_ARCHITECTURES = {
+    "x86_64": Architecture(
+        "amd64",
+        "qemu-system-x86_64",
+        "qemu-system-x86",
+        ("-machine", "pc"),
+        "max,-avx,-avx2,-fma,-f16c",
+        "ttyS0",
+    ),
+    "aarch64": Architecture(
+        "arm64",
+        "qemu-system-aarch64",
+        "qemu-system-arm",
+        ("-machine", "virt"),
+        "max",
+        "ttyAMA0",
+    ),
+}
+
+
+def this_architecture() -> Architecture:
+    """The host's; guests have the same. Raises Missing."""
+    machine = os.uname().machine
+    if machine not in _ARCHITECTURES:
+        raise Missing(
+            f"no virtual machine is known for {machine}",
+            f"run on one of {', '.join(_ARCHITECTURES)}",
+        )
+    return _ARCHITECTURES[machine]

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The file system of a guest: the host's, or a small one of another release with its own BCC.
+
+The latter is made once, by mmdebstrap, and kept. It brings another Python, so it has a virtual environment
+of its own, which the guest sees where the checkout has .venv. It is made by scripts/setup.bash, as
+everywhere, run in a chroot on a folder with nothing but pyproject.toml beside.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scripts.guests.apt import KEYRING, Archive
+from scripts.guests.cache import locked, point, say, tidy
+from scripts.guests.command import run
+from scripts.guests.rows import ROOT
+
+__all__ = ["Root", "host_root", "release_root"]
+
+# For tracetw, for its lab and for the tests that are run in guests.
+_PACKAGES = (
+    "ca-certificates",
+    "gcc",
+    "git",
+    "iproute2",
+    "kmod",
+    "libc6-dev",
+    "nftables",
+    "procps",
+    "python3",
+    "python3-bpfcc",
+    "python3-venv",
+    "util-linux",
+)
+# A root with another version of one of these is another root.
+_NAMED_BY = ("python3", "python3-bpfcc")
+_UNUSED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
+# Whatever ends us: what was mounted is gone with its namespace, and so are all processes in it.
+_APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+_KEPT = 2
+_SET_UP = """
+cp --remove-destination --dereference /etc/resolv.conf "$1/etc/resolv.conf"
+mount -t proc proc "$1/proc"
+mount --rbind /dev "$1/dev"
+[ ! -d /etc/ssl/certs ] || mount --bind /etc/ssl/certs "$1/etc/ssl/certs"
+mount --bind "$2" "$1/mnt"
+exec chroot "$1" /bin/bash -ec '
+	root=/mnt
+	. /mnt/scripts/setup.bash
+	for extra in run recording test; do setup "$extra"; done
+'
+"""
+# How the host's pip reaches an index. Its other settings are about the host.
+_PIP = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """``path`` of its top; ``venv`` that takes the place of the checkout's, None for the host's."""
+
+    path: Path
+    venv: Path | None = None
+
+
+def host_root() -> Root:
+    """The host's own: its programs, its BCC, the checkout's own virtual environment."""
+    return Root(Path("/"))
+
+
+def release_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -> Root:
+    """One of another release, made when it is not on its shelf, or when it is no longer the newest."""
+    current = shelf / "current"
+    with locked(shelf, f"the root {shelf.name}"):
+        if newest or not current.exists():
+            tidy(shelf, _KEPT)
+            source = archive()
+            say(f"reading the package list of {source.suite}")
+            source.update()
+            folder = shelf / "_".join(source.show(name)["Version"] for name in _NAMED_BY)
+            if not folder.exists():
+                _bootstrap(folder, source)
+            point(current, folder)
+        made = current.resolve()
+        return Root(made / "root", _venv(made))
+
+
+def _bootstrap(folder: Path, source: Archive) -> None:
+    say(f"making a root of {source.suite} with {', '.join(_PACKAGES)}; this takes some minutes")
+    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
+        # Proxies and the like. mmdebstrap's apt does not read what the host has set.
+        acquire = Path(name, "apt.conf")
+        settings = run(["apt-config", "dump"]).splitlines()
+        acquire.write_text(
+            "".join(f"{line}\n" for line in settings if line.startswith("Acquire::"))
+        )
+        options = [
+            f"--include={','.join(_PACKAGES)}",
+            f"--aptopt={acquire}",
+            f"--keyring={KEYRING}",
+        ]
+        options += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED]
+        options += ["--dpkgopt=force-unsafe-io", "--variant=minbase", "--mode=root"]
+        made = Path(name, "made")
+        made.mkdir(mode=0o755)
+        run([*_APART, "mmdebstrap", *options, source.suite, made / "root", source.source])
+        made.rename(folder)
+
+
+def _venv(made: Path) -> Path:
+    """For this checkout's requirements; several checkouts may have different ones."""
+    parts = [ROOT / "pyproject.toml", ROOT / "scripts" / "setup.bash"]
+    digest = hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()
+    folder = made / "venvs" / digest[:16]
+    if not folder.exists():
+        say("setting up tracetw in that root")
+        folder.parent.mkdir(exist_ok=True)
+        tidy(folder.parent, _KEPT)
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
+            skeleton = Path(name, "made")
+            for part in parts:
+                place = skeleton / part.relative_to(ROOT)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(part, place)
+            command = ["sh", "-ec", _SET_UP, "sh", made / "root", skeleton]
+            run([*_APART, *command], _reaching_an_index())
+            skeleton.rename(folder)
+    return folder / ".venv"
+
+
+def _reaching_an_index() -> dict[str, str]:
+    listed = run([sys.executable, "-m", "pip", "config", "list"])
+    settings = {}
+    for line in listed.splitlines():
+        name, _, value = line.partition("=")
+        option = name.rpartition(".")[2]
+        if option in _PIP:
+            settings[f"PIP_{option.upper().replace('-', '_')}"] = value.strip("'\"")
+    settings.update(
+        {name: "" for name in ("PIP_CONSTRAINT", "PIP_FIND_LINKS") if name in os.environ}
+    )
+    return settings

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of a filter that the kernel evaluates, as a C expression over ``struct close_record *r``.
+
+Made of integers only; user space evaluates the whole filter again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+__all__ = ["KernelFilter", "KernelNet", "PortRange", "passes"]
+
+PortRange: TypeAlias = tuple[int, int]
+
+_MAPPED = (
+    "((u32 *)({side}))[0] == 0 && ((u32 *)({side}))[1] == 0 && ((u32 *)({side}))[2] == 0xffff0000u"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class KernelNet:
+    """A network as words to compare with memory: ``(address[i] & mask[i]) == words[i]``.
+
+    Each word is four bytes of the address in network order, read as a native integer, just as a
+    program loads it from ``skc_daddr`` or ``skc_v6_daddr``. One word for IPv4, four for IPv6.
+    """
+
+    words: tuple[int, ...]
+    mask: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class KernelFilter:
+    """The conditions that BPF can evaluate. An empty one always holds.
+
+    ``nets4`` and ``nets6`` are one condition: when either is not empty, the local or the remote
+    address must be in one of the networks; an IPv4-mapped IPv6 address (last word) is looked up in
+    ``nets4``. Port ranges are inclusive, in host order; ``ports`` means either end.
+    """
+
+    ports: tuple[PortRange, ...]
+    local_ports: tuple[PortRange, ...]
+    remote_ports: tuple[PortRange, ...]
+    nets4: tuple[KernelNet, ...]
+    nets6: tuple[KernelNet, ...]
+    netns: tuple[int, ...]
+
+
+def passes(wanted: KernelFilter) -> str:
+    """``1`` for no condition; else a condition for each kind, all of which must hold."""
+    conditions = []
+    for ports, names in (
+        (wanted.ports, ("lport", "rport")),
+        (wanted.local_ports, ("lport",)),
+        (wanted.remote_ports, ("rport",)),
+    ):
+        if ports:
+            conditions.append(_any(_in_range(name, ports) for name in names))
+    if wanted.netns:
+        conditions.append(_any(f"(r)->netns == {inode}u" for inode in wanted.netns))
+    if wanted.nets4 or wanted.nets6:
+        conditions.append(
+            _any(
+                _in_nets(f"(r)->{side}", wanted.nets4, wanted.nets6) for side in ("laddr", "raddr")
+            )
+        )
+    return " && ".join(conditions) or "1"
+
+
+def _any(parts: Iterable[str]) -> str:
+    return f"({' || '.join(parts)})"
+
+
+def _in_range(name: str, ranges: Sequence[PortRange]) -> str:
+    return _any(f"((r)->{name} >= {low} && (r)->{name} <= {high})" for low, high in ranges)
+
+
+def _in_nets(side: str, nets4: Sequence[KernelNet], nets6: Sequence[KernelNet]) -> str:
+    parts = []
+    if nets4:
+        for first, family in ((0, "(r)->family == AF_INET"), (3, _MAPPED.format(side=side))):
+            within = _any(_masked(side, net, first) for net in nets4)
+            parts.append(f"({family} && {within})")
+    parts += [f"((r)->family == AF_INET6 && {_masked(side, net, 0)})" for net in nets6]
+    return _any(parts)
+
+
+def _masked(side: str, net: KernelNet, first: int) -> str:
+    words = zip(net.words, net.mask, strict=True)
+    terms = [
+        f"(((u32 *)({side}))[{first + i}] & {mask}u) == {word}u"
+        for i, (word, mask) in enumerate(words)
+        if mask
+    ]
+    return f"({' && '.join(terms)})" if terms else "1"

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The short-lived child that compiles.
+
+The only module that imports BCC: LLVM and its 100 MB live and die here. Takes one request on stdin
+(JSON: source, flags, programs), answers on stdout with an image, or fails with the compiler's
+words on stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from tracetw.kernel.load.image import Image, MapSpec, abstract
+from tracetw.kernel.load.stubs import write_stubs
+
+__all__ = ["main"]
+
+
+def compile_image(bcc: ModuleType, request: Mapping[str, Any]) -> Image:
+    """One translation unit to byte code. Raises whatever BCC raises."""
+    module = bcc.BPF(text=request["source"], cflags=request["cflags"])
+    maps, places = [], {}
+    for place, name in enumerate(sorted(request["maps"])):
+        table = module[name]
+        places[table.map_fd] = place
+        # The Python classes of tables differ from release to release; the library does not.
+        library, handle = bcc.lib, module.module
+        number = library.bpf_table_id(handle, name.encode())
+        maps.append(
+            MapSpec(
+                name=name,
+                type=library.bpf_table_type_id(handle, number),
+                key_size=library.bpf_table_key_size_id(handle, number),
+                value_size=library.bpf_table_leaf_size_id(handle, number),
+                max_entries=library.bpf_table_max_entries_id(handle, number),
+                flags=library.bpf_table_flags_id(handle, number),
+            )
+        )
+    return Image(
+        tuple(maps),
+        {name: abstract(module.dump_func(name.encode()), places) for name in request["programs"]},
+    )
+
+
+def main() -> None:
+    """Serve one request. The answer keeps clear of what the compiler prints on stdout."""
+    answer = os.dup(1)
+    os.dup2(2, 1)
+    request = json.load(sys.stdin)
+    with tempfile.TemporaryDirectory() as folder:
+        write_stubs(Path(folder))
+        # BCC looks for kernel headers when it compiles.
+        os.environ["BCC_KERNEL_SOURCE"] = folder
+        import bcc  # noqa: PLC0415  the reason for this process
+
+        data = compile_image(bcc, request).dump()
+    with os.fdopen(answer, "wb") as stream:
+        stream.write(data)
+    # Unloading LLVM takes longer than leaving.
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

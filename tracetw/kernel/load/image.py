@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compiled programs and the maps they use, before the kernel has seen them; and their loading.
+
+An image is plain data: it can come from the compiler or from the cache. Loading it needs neither
+BCC nor LLVM, only bpf(2).
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import hashlib
+import json
+import os
+import resource
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+
+from tracetw.kernel.load import attachment, bpf
+from tracetw.kernel.load.attachment import Attachment, Kind
+
+__all__ = ["Image", "MapSpec", "Refused", "instantiate"]
+
+# struct bpf_insn: BPF_LD | BPF_IMM | BPF_DW with source register BPF_PSEUDO_MAP_FD; a call, and
+# the source register that marks a kfunc.
+_LOAD_64, _MAP_FD = 0x18, 1
+_CALL, _KFUNC = 0x85, 2
+_INSTRUCTION = struct.Struct("=BBhi")
+
+
+@dataclass(frozen=True, slots=True)
+class MapSpec:
+    """What BPF_MAP_CREATE needs. Sizes in bytes."""
+
+    name: str
+    type: int
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """Maps, and for each program its byte code, in which a map is named by its place in ``maps``."""
+
+    maps: tuple[MapSpec, ...]
+    programs: Mapping[str, bytes]
+
+    def dump(self) -> bytes:
+        """As text, with a digest."""
+        content = {
+            "maps": [asdict(spec) for spec in self.maps],
+            "programs": {
+                name: base64.b64encode(code).decode() for name, code in self.programs.items()
+            },
+        }
+        text = json.dumps(content, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return json.dumps({"sha256": digest, "content": content}, sort_keys=True).encode()
+
+    @classmethod
+    def parse(cls, data: bytes) -> Image:
+        """From :meth:`dump`. Raises ValueError when it is not whole."""
+        try:
+            outer = json.loads(data)
+            content = outer["content"]
+            text = json.dumps(content, sort_keys=True)
+            if hashlib.sha256(text.encode()).hexdigest() != outer["sha256"]:
+                raise ValueError("digest does not match")
+            return cls(
+                tuple(MapSpec(**spec) for spec in content["maps"]),
+                {name: base64.b64decode(code) for name, code in content["programs"].items()},
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"not a compiled image: {error!r}") from error
+
+
+def abstract(code: bytes, places: Mapping[int, int]) -> bytes:
+    """Byte code with map descriptors replaced by places in ``maps``."""
+    return _rewrite(code, places, call=-1, function=0)
+
+
+def _rewrite(code: bytes, maps: Mapping[int, int], *, call: int, function: int) -> bytes:
+    patched = bytearray(code)
+    at = 0
+    while at < len(patched):
+        opcode, registers, offset, number = _INSTRUCTION.unpack_from(patched, at)
+        if opcode == _LOAD_64 and registers >> 4 == _MAP_FD:
+            _INSTRUCTION.pack_into(patched, at, opcode, registers, offset, maps[number])
+        elif (opcode, registers, number) == (_CALL, 0, call):
+            _INSTRUCTION.pack_into(patched, at, _CALL, _KFUNC << 4, 0, function)
+        at += 16 if opcode == _LOAD_64 else 8
+    return bytes(patched)
+
+
+class Refused(OSError):
+    """The kernel does not take a program; ``program`` is its name."""
+
+    program: str = ""
+
+
+def instantiate(
+    image: Image, places: Iterable[Attachment], *, call: int, function: int
+) -> dict[str, int]:
+    """Create the maps, load and attach the programs, in this order.
+
+    Args:
+        image: what was compiled.
+        places: the programs, and where each goes.
+        call: helper number that stands for the kfunc.
+        function: BTF id of the kfunc; 0 when the image has no such call.
+
+    Returns:
+        Descriptors by ``map:NAME``, ``program:NAME`` and ``link:NAME``; the caller owns them.
+
+    Raises OSError, Refused of a program; nothing is left open then.
+    """
+    # Maps and programs are charged to it before v5.11 (then to the memory cgroup).
+    with contextlib.suppress(OSError, ValueError):
+        unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, unlimited)
+    held: dict[str, int] = {}
+    try:
+        for spec in image.maps:
+            held[f"map:{spec.name}"] = bpf.create_map(
+                spec.name,
+                (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags),
+            )
+        numbers = dict(enumerate(held.values()))
+        places = list(places)
+        # The floor first: what the verifier has against all of them is said of one of these.
+        for where in sorted(places, key=lambda where: where.kind is not Kind.RAW_TRACEPOINT):
+            code = _rewrite(image.programs[where.program], numbers, call=call, function=function)
+            with _naming(where.program):
+                held[f"program:{where.program}"] = attachment.load(where, code)
+        for where in places:
+            with _naming(where.program):
+                held[f"link:{where.program}"] = attachment.attach(
+                    where, held[f"program:{where.program}"]
+                )
+    except BaseException:
+        for fd in held.values():
+            os.close(fd)
+        raise
+    return held
+
+
+@contextlib.contextmanager
+def _naming(program: str) -> Iterator[None]:
+    """What goes wrong in here is this program's."""
+    try:
+        yield
+    except OSError as error:
+        refused = Refused(error.errno, error.strerror)
+        refused.program = program
+        raise refused from error

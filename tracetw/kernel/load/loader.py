@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a plan to an attached session: cached image or compiler, then bpf(2)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from tracetw.errors import CannotTrace
+from tracetw.kernel.layout import CAST_CALL
+from tracetw.kernel.load.atomics import has_cmpxchg
+from tracetw.kernel.load.cache import Cache
+from tracetw.kernel.load.image import Image, Refused, instantiate
+from tracetw.kernel.plan import Plan
+from tracetw.kernel.session import Session
+from tracetw.kernel.unit import join
+
+__all__ = ["Unwanted", "load", "load_best"]
+
+_FLAGS = ("-Wno-macro-redefined", "-Wno-unused-value")
+
+
+class Unwanted(Exception):
+    """The kernel does not take an enrichment; tracing is possible without it."""
+
+    def __init__(self, program: str, words: str) -> None:
+        super().__init__(f"{program}: {words}")
+        self.program = program
+        self.words = words
+
+
+def load_best(make: Callable[[frozenset[str]], Plan], cache: Cache | None = None) -> Session:
+    """Load what ``make`` plans; enrichments that the kernel refuses are planned away.
+
+    ``make`` gets the names of those to do without. Raises as :func:`load`.
+    """
+    refused: dict[str, str] = {}
+    while True:
+        plan = replace(make(frozenset(refused)), refused=dict(refused))
+        try:
+            return load(plan, cache)
+        except Unwanted as error:
+            refused[error.program] = error.words
+
+
+def load(plan: Plan, cache: Cache | None = None) -> Session:
+    """Compile or take from the cache, load and attach.
+
+    Raises CannotTrace with what the compiler or the verifier said, Unwanted of an enrichment.
+    """
+    cache = cache or Cache()
+    source = join(plan)
+    extras = {where.program: seat.enrichment.program for seat in plan.seats for where in seat.where}
+    flags = [*_FLAGS, "-DHAVE_CMPXCHG"] if has_cmpxchg() else [*_FLAGS]
+    image = cache.get(source, flags)
+    if image is None:
+        image = _compile(source, flags, plan)
+        cache.put(source, flags, image)
+    try:
+        held = instantiate(image, plan.attachments, call=CAST_CALL, function=plan.cast_function)
+    except OSError as error:
+        if isinstance(error, Refused) and error.program in extras:
+            raise Unwanted(extras[error.program], str(error.strerror)) from error
+        raise CannotTrace(f"the kernel refused the BPF programs: {error.strerror}") from error
+    return Session(plan, held)
+
+
+def _compile(source: str, flags: list[str], plan: Plan) -> Image:
+    request = {
+        "source": source,
+        "cflags": flags,
+        "maps": plan.maps,
+        "programs": [where.program for where in plan.attachments],
+    }
+    # -m puts the current folder first on the path: it must not be the user's.
+    package = Path(__file__).resolve().parents[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "tracetw.kernel.load.compiler"],
+        input=json.dumps(request).encode(),
+        capture_output=True,
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": str(package.parent)},
+        start_new_session=True,
+        check=False,
+    )
+    if done.returncode:
+        raise CannotTrace(_reason(done.stderr.decode(errors="replace"), done.returncode))
+    return Image.parse(done.stdout)
+
+
+def _reason(text: str, status: int) -> str:
+    """The lines that say why, of all that BCC and clang printed."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    telling = [line for line in lines if "error:" in line or "Error" in line]
+    shown = "; ".join((telling or lines)[:3]) or f"the compiler ended with status {status}"
+    return f"cannot compile the BPF programs: {shown}"

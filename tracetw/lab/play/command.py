@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tracetw lab run``: which scenarios, how often, and what is said of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from importlib.util import find_spec
+from pathlib import Path
+
+from tracetw.errors import BadInput, CannotTrace
+from tracetw.lab.catalogue import BY_NAME, SCENARIOS
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.play.interrupt import stoppable
+from tracetw.lab.play.outcome import Job, Outcome
+from tracetw.lab.play.render import outcome_json, outcome_text, verdict_of
+from tracetw.lab.play.runner import TRACE, Runner
+from tracetw.lab.play.tracer import Tracer
+
+__all__ = ["LabOptions", "chosen", "run"]
+
+
+_PROGRAMS = {"ip": "iproute2", "ss": "iproute2", "nft": "nftables"}
+
+
+@dataclass(frozen=True, slots=True)
+class LabOptions:
+    """What the command line asks for; ``pcap`` exists."""
+
+    scenarios: Sequence[Scenario]
+    families: frozenset[int]
+    repeat: int
+    at_once: int
+    pcap: Path | None
+    keep: bool
+    output: str
+
+
+def chosen(names: Sequence[str], *, everything: bool) -> tuple[Scenario, ...]:
+    """The scenarios of these names, or all; BadInput where there is none of a name."""
+    if everything:
+        return SCENARIOS
+    if not names:
+        raise BadInput("no scenario named", "give names (tracetw lab list) or --all")
+    for name in names:
+        if name not in BY_NAME:
+            near = get_close_matches(name, BY_NAME, 1)
+            hint = f"did you mean {near[0]}?" if near else "tracetw lab list names them"
+            raise BadInput(f"no such scenario: {name}", hint)
+    return tuple(BY_NAME[name] for name in dict.fromkeys(names))
+
+
+def run(options: LabOptions) -> int:
+    """Play everything; 0 if all passed, 1 if one failed."""
+    _check_means()
+    failed = played = skipped = 0
+    with stoppable() as check:
+        for number in range(options.repeat):
+            jobs = [
+                Job(scenario, family, number + 1 if options.repeat > 1 else 0)
+                for scenario in options.scenarios
+                for family in scenario.families
+                if family in options.families
+            ]
+            if not jobs:
+                raise BadInput("nothing to play", "none of these has that IP version")
+            outcomes, late = _round(jobs, options, check)
+            played += len(outcomes)
+            failed += sum(bool(outcome.problems) for outcome in outcomes)
+            skipped += sum(outcome.skipped is not None for outcome in outcomes)
+            for problem in late:
+                _say(f"FAIL {problem}")
+            failed += bool(late)
+    _say(f"{played} played, {failed} failed, {skipped} skipped")
+    return 1 if failed else 0
+
+
+def _check_means() -> None:
+    """Raises CannotTrace when something is missing that every scenario needs."""
+    if os.geteuid() != 0:
+        raise CannotTrace("labs need root, for namespaces and for BPF", "run it with sudo")
+    for program, package in _PROGRAMS.items():
+        if shutil.which(program) is None:
+            raise CannotTrace(f"labs need {program}, which is not installed", f"install {package}")
+    if find_spec("scapy") is None:
+        raise CannotTrace(
+            "labs need scapy, to read the captures", "install it: pip install 'tracetw[lab]'"
+        )
+
+
+def _round(
+    jobs: Sequence[Job], options: LabOptions, check: Callable[[], None]
+) -> tuple[list[Outcome], list[str]]:
+    """Each job once, under one tracer."""
+    lock = threading.Lock()
+    done: list[Outcome] = []
+
+    def report(outcome: Outcome) -> None:
+        with lock:
+            done.append(outcome)
+            _say(f"[{len(done)}/{len(jobs)}] {verdict_of(outcome)} {outcome.job.title}")
+            show = outcome_json if options.output == "json" else outcome_text
+            print(show(outcome), flush=True)  # noqa: T201
+
+    with (
+        Tracer(*TRACE) as tracer,
+        Runner(
+            tracer,
+            jobs,
+            at_once=options.at_once,
+            pcap=options.pcap,
+            keep=options.keep,
+            done=report,
+            check=check,
+        ) as runner,
+    ):
+        outcomes = runner.outcomes()
+        return outcomes, runner.finish()
+
+
+def _say(text: str) -> None:
+    print(f"tracetw lab: {text}", file=sys.stderr, flush=True)  # noqa: T201

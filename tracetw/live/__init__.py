@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``tracetw trace``: from attached hooks to lines."""

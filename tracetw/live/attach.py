@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From options to an attached session: preflight, plan, load."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tracetw.errors import CannotTrace
+from tracetw.kernel import preflight
+from tracetw.kernel.btf import Btf, BtfError
+from tracetw.kernel.enrichment import attachable
+from tracetw.kernel.filter import passes
+from tracetw.kernel.load.loader import load_best
+from tracetw.kernel.plan import Plan, make_plan
+from tracetw.kernel.session import Session
+from tracetw.live.options import TraceOptions
+
+__all__ = ["attach"]
+
+_CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h: its resolution is one jiffy
+
+
+def attach(options: TraceOptions) -> Session:
+    """Check, compile and attach.
+
+    Raises CannotTrace with what is missing and what to do.
+    """
+    preflight.check()
+    with _readable():
+        btf = Btf.read()
+    kinds = attachable(btf)
+
+    def planned(refused: frozenset[str]) -> Plan:
+        with _readable():
+            return make_plan(
+                btf,
+                round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE)),
+                passes=passes(options.filter.kernel()),
+                events=options.events,
+                without=refused,
+                kinds=kinds,
+            )
+
+    return load_best(planned)
+
+
+@contextmanager
+def _readable() -> Iterator[None]:
+    """Raises CannotTrace when the kernel's types are not what can be read."""
+    try:
+        yield
+    except (OSError, BtfError) as error:
+        raise CannotTrace(
+            f"cannot read the kernel's types: {error}", "use a kernel with CONFIG_DEBUG_INFO_BTF"
+        ) from error

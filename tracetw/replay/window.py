@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A stretch of wall time, from what a user wrote."""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.errors import BadInput
+from tracetw.stream.filter import seconds
+
+__all__ = ["ALWAYS", "Window"]
+
+_SECOND = 1_000_000_000
+_LONGEST = np.iinfo(np.int64).max
+_CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """From ``since_ns`` (inclusive) to ``until_ns`` (exclusive), nanoseconds since 1970."""
+
+    since_ns: int = -_LONGEST
+    until_ns: int = _LONGEST
+
+    @classmethod
+    def parse(cls, since: str | None, until: str | None, last_ns: int) -> Window:
+        """From the texts of ``--since`` and ``--until``.
+
+        Args:
+            since, until: ``2026-01-02T03:04:05``, ``2026-01-02 03:04``, a time of the day on which
+                the recordings end (``12:04:07``), or a time before their end (``30m``). Local time
+                unless it ends in ``Z`` or an offset.
+            last_ns: wall time of that end.
+
+        Raises BadInput naming the value and the valid forms.
+        """
+        window = cls(
+            -_LONGEST if since is None else _moment("--since", since, last_ns),
+            _LONGEST if until is None else _moment("--until", until, last_ns),
+        )
+        if window.since_ns >= window.until_ns:
+            raise BadInput(f"--since {since} is not before --until {until}", "swap them")
+        return window
+
+    def mask(self, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Which of the times are in it."""
+        inside: NDArray[np.bool_] = (at >= self.since_ns) & (at < self.until_ns)
+        return inside
+
+
+ALWAYS = Window()
+"""All times."""
+
+
+def _moment(option: str, text: str, last_ns: int) -> int:
+    word = text.strip()
+    if _CLOCK.fullmatch(word):
+        utc = word.endswith("Z")
+        convert = time.gmtime if utc else time.localtime
+        hour, _, rest = word.rstrip("Z").partition(":")
+        word = time.strftime("%Y-%m-%dT", convert(last_ns / _SECOND)) + f"{hour:0>2}:{rest}"
+        word += "Z" if utc else ""
+    try:
+        moment = datetime.fromisoformat(re.sub(r"Z$", "+00:00", _micros(word)))
+    except ValueError:
+        try:
+            return last_ns - int(seconds(option, word) * _SECOND)
+        except BadInput:
+            raise BadInput(
+                f"{option} {text!r} is no time",
+                "give one as in 2026-01-02T03:04:05, 12:04:07, or 30m for before the end",
+            ) from None
+    moment = moment if moment.tzinfo else moment.astimezone()
+    since_epoch = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
+    micros = (since_epoch.days * 86400 + since_epoch.seconds) * 10**6 + since_epoch.microseconds
+    return micros * 1000
+
+
+def _micros(word: str) -> str:
+    """A fraction of a second with the six digits that Python 3.10 reads."""
+    return re.sub(r"\.(\d+)", lambda match: f".{match[1]:0<6.6}", word)

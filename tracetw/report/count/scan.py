@@ -1,0 +1,184 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One pass over the recordings: everything that a report counts, in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event import fields
+from tracetw.event.record import EventKind
+from tracetw.host.cgroup import container
+from tracetw.reconcile.tally import Tally
+from tracetw.recording.reader import Recording
+from tracetw.replay.source import Judged, judged
+from tracetw.replay.window import Window
+from tracetw.report.count.cube import NEVER, Cube
+from tracetw.report.count.keys import CELL, OTHERS, PULSE, SECOND, TICK, addresses, cell_keys, fill
+from tracetw.report.count.samples import Kept
+from tracetw.report.count.slots import Slots
+from tracetw.report.count.time_wait import Waits
+from tracetw.stream.filter import Filter
+from tracetw.verdict.taxonomy import CLOSED_BY, FORMS, VERDICTS
+
+__all__ = ["Scan", "scan"]
+
+_LOCAL = np.dtype([("hi", "<u8"), ("lo", "<u8"), ("netns", "<u4"), ("source", "<u4")])
+_EVENT = np.dtype([("source", "<u2"), ("kind", "u1"), ("code", "u1"), ("pad", "<u4")])
+_CELLS, _PULSES, _TICKS, _LOCALS = 400_000, 400_000, 50_000, 100_000
+_KEPT_APART = 20_000
+_ABNORMAL = np.array([verdict.abnormal for verdict in VERDICTS])
+_CRASHES = np.zeros(256, np.bool_)
+_CRASHES[[CLOSED_BY.index("process-crash"), CLOSED_BY.index("oom-kill")]] = True
+_TIMEOUT = FORMS.index("timeout")
+_ORDINARY = 64
+
+
+def _forget_processes(cells: NDArray[Any]) -> None:
+    cells["pid"] = cells["netns"] = 0
+
+
+def _forget_groups(cells: NDArray[Any]) -> None:
+    cells["cgroup"] = 0
+    _others(cells, cells["comm"], {"comm": b"others"})
+
+
+def _forget_ports(cells: NDArray[Any]) -> None:
+    _others(cells, cells["port"], {"port": 0})
+
+
+def _forget_peers(cells: NDArray[Any]) -> None:
+    both = cells["peer_hi"] ^ cells["peer_lo"] << np.uint64(1)
+    _others(cells, both, {"peer_hi": OTHERS, "peer_lo": OTHERS})
+
+
+def _others(cells: NDArray[Any], column: NDArray[Any], become: Mapping[str, object]) -> None:
+    """All values but those with most connections become one."""
+    values, which = np.unique(column, return_inverse=True)
+    weight = np.bincount(which, weights=cells["count"], minlength=len(values))
+    keep = min(_KEPT_APART, len(values) // 2)
+    small = np.ones(len(values), np.bool_)
+    small[np.argsort(weight)[len(values) - keep :]] = False
+    for name, other in become.items():
+        cells[name][small[which]] = other
+
+
+def _forget_locals(cells: NDArray[Any]) -> None:
+    cells["hi"][_LOCALS // 2 :] = OTHERS
+    cells["lo"][_LOCALS // 2 :] = OTHERS
+    cells["netns"] = 0
+
+
+_FORGET = (_forget_processes, _forget_ports, _forget_peers, _forget_groups)
+
+
+@dataclass(slots=True)
+class Source:
+    """What is known of one recording after the pass.
+
+    Attributes:
+        recording: it.
+        tally: what the kernel should have counted.
+        closes: connections in it, whatever the filters say.
+        first_ns, last_ns: wall times of the first and the last connection end chosen; 0: none.
+    """
+
+    recording: Recording
+    tally: Tally
+    closes: int = 0
+    first_ns: int = 0
+    last_ns: int = 0
+
+
+@dataclass(slots=True)
+class Scan:
+    """The counts: cells of the dtypes in ``keys``, each with count, first, last and heard."""
+
+    sources: list[Source]
+    kept: Kept = field(default_factory=Kept)
+    tick_slots: Slots = field(default_factory=lambda: Slots(SECOND))
+    pulse_slots: Slots = field(default_factory=lambda: Slots(SECOND))
+    waits: Waits = field(default_factory=Waits)
+    total: int = 0
+    ticks: Cube = field(init=False)
+    cells: Cube = field(init=False)
+    pulses: Cube = field(init=False)
+    locals: Cube = field(init=False)
+    events: Cube = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.ticks = Cube(TICK, _TICKS, [self.tick_slots.coarsen])
+        self.cells = Cube(CELL, _CELLS, _FORGET)
+        coarsen = [self.pulse_slots.coarsen] * 6
+        self.pulses = Cube(
+            PULSE, _PULSES, [*coarsen, *_FORGET, self.pulse_slots.coarsen], once=len(coarsen)
+        )
+        self.locals = Cube(_LOCAL, _LOCALS, [_forget_locals])
+        self.events = Cube(_EVENT, _TICKS, [])
+
+    @property
+    def hosts(self) -> list[str]:
+        """Name of the host of each source."""
+        return [source.recording.header.host for source in self.sources]
+
+    def container(self, source: int, cgroup: int) -> str | None:
+        """Container of a control group of a source, else its path; None unknown."""
+        path = self.sources[source].recording.cgroup_path(cgroup) if cgroup else None
+        return container(path) or path
+
+    def add(self, number: int, part: Judged) -> None:
+        """Count a batch of recording ``number``."""
+        source = self.sources[number]
+        names = source.recording.header.names
+        rows, findings, at = part.rows, part.findings, part.at
+        self.total += len(rows)
+        first, last = int(at.min()), int(at.max())
+        source.first_ns = min(source.first_ns or first, first)
+        source.last_ns = max(source.last_ns, last)
+        keys = cell_keys(rows, findings, number)
+        self.cells.add(keys, at)
+        self.ticks.add(fill(TICK, keys, slot=self.tick_slots.of(at)), at)
+        self.waits.add(rows, findings, keys, at)
+        here = fill(_LOCAL, keys)
+        here["hi"], here["lo"] = addresses(rows, "laddr")
+        self.locals.add(here, at)
+
+        wrong = np.flatnonzero(_ABNORMAL[findings.verdict] | _CRASHES[findings.closed_by])
+        quiet = fields.jiffies_to_ms(rows["idle"][wrong], names) * (SECOND // 1000)
+        timeout = (findings.form[wrong] == _TIMEOUT) & (quiet > 0)
+        heard = np.where(timeout, at[wrong] - quiet, NEVER)
+        pulses = fill(PULSE, keys[wrong], slot=self.pulse_slots.of(at[wrong]))
+        self.pulses.add(pulses, at[wrong], heard)
+        self.kept.add(rows[wrong], keys[wrong], at[wrong])
+        if self.total <= 2 * len(rows):  # a few ordinary ones, to compare with
+            some = np.setdiff1d(np.arange(min(len(rows), 4096)), wrong)[:_ORDINARY]
+            self.kept.add(rows[some], keys[some], at[some])
+
+    def add_events(self, number: int, rows: NDArray[Any], window: Window, wanted: Filter) -> None:
+        """Count single events of recording ``number``."""
+        recording = self.sources[number].recording
+        self.sources[number].tally.add_events(rows)
+        at = recording.clock.to_wall_ns(rows["at"].astype(np.int64))
+        keep = window.mask(at) & wanted.mask_events(rows, recording.cgroup_path)
+        keep &= (rows["kind"] == EventKind.TIMEWAIT) | (rows["kind"] == EventKind.DROP)
+        self.events.add(fill(_EVENT, rows[keep], source=number), at[keep])
+
+
+def scan(recordings: Sequence[Recording], wanted: Filter, window: Window) -> Scan:
+    """Read all recordings once, batch by batch."""
+    result = Scan([Source(one, Tally(one.header.names)) for one in recordings])
+    for number, source in enumerate(result.sources):
+
+        def seen(rows: NDArray[Any], findings: Any, source: Source = source) -> None:  # noqa: ANN401
+            source.tally.add(rows, findings)
+            source.closes += len(rows)
+
+        for part in judged(source.recording, wanted, window, seen):
+            result.add(number, part)
+        for rows in source.recording.events():
+            result.add_events(number, rows, window, wanted)
+    return result

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report as text, JSON or a page."""

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report as one page that needs nothing else: its data, style and script are in it."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from html import escape
+from importlib.resources import files
+
+from tracetw.report.model import Report
+from tracetw.report.render.json import document
+from tracetw.report.render.phrases import Words, joined
+
+__all__ = ["page"]
+
+_FOLDER = "page"
+_SECOND = 1_000_000_000
+
+
+def page(report: Report, *, utc: bool) -> str:
+    """The whole page, UTF-8.
+
+    Args:
+        report: what it shows.
+        utc: its times in UTC, else in the time zone of this process.
+    """
+    words = Words.spanning(report.begin_ns, report.end_ns, utc=utc)
+    names = [*dict.fromkeys(host.name for host in report.hosts)]
+    offset = 0 if utc else time.localtime(report.begin_ns // _SECOND).tm_gmtoff // 60
+    shown = {"offset_min": offset, "zone": words.zone, "dated": words.dated}
+    data = json.dumps({**document(report), "shown": shown}, ensure_ascii=False)
+    parts = {
+        "title": escape(f"{joined(names)}, {words.day(report.begin_ns)}"),
+        "style": _file("report.css"),
+        # Inside <script> only a "<" could end it.
+        "data": data.replace("<", "\\u003c"),
+        "script": "".join(_file(name) for name in ("draw.js", "tables.js", "report.js")),
+    }
+    return re.sub(r"@@(\w+)@@", lambda place: parts[place[1]], _file("report.html"))
+
+
+def _file(name: str) -> str:
+    return files("tracetw.report.render").joinpath(_FOLDER, name).read_text(encoding="utf-8")

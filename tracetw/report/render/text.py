@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A report for a terminal, at most 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+
+from tabulate import tabulate
+
+from tracetw.report.model import Host, Ranked, Report
+from tracetw.report.render.phrases import Words, joined, per_minute
+from tracetw.sink.human import clip, span
+
+__all__ = ["report_text"]
+
+_WIDTH = 80
+_CAUSES = 12
+_ROWS = 8
+_NAME = 40
+# The columns of a ranking but its name and its time, with the gaps.
+_REST = 46
+_SECOND = 1_000_000_000
+
+
+def report_text(report: Report, *, utc: bool) -> str:
+    """All of it."""
+    words = Words.spanning(report.begin_ns, report.end_ns, utc=utc)
+    parts = (
+        _head(report, words),
+        _causes(report),
+        _both(report),
+        _verdicts(report),
+        _ranks(report, words),
+        _limits(report),
+        _quality(report),
+    )
+    return "\n".join(line for part in parts for line in part) + "\n"
+
+
+def _wrapped(text: str, first: str = "", rest: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        text,
+        _WIDTH,
+        initial_indent=first,
+        subsequent_indent=first if rest is None else rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _head(report: Report, words: Words) -> Iterator[str]:
+    names = [*dict.fromkeys(host.name for host in report.hosts)]
+    begin, end = words.time(report.begin_ns), words.time(report.end_ns)
+    yield from _wrapped(
+        f"{joined(names)}, {words.day(report.begin_ns)} {begin} to {end} {words.zone}"
+        f" ({span(report.end_ns - report.begin_ns)})"
+    )
+    wrong = f"{report.abnormal:,} abnormally" if report.abnormal else "none abnormally"
+    chosen = " that match" if report.filtered else ""
+    yield from _wrapped(f"{report.closes:,} connections{chosen} ended, {wrong}")
+    found = report.incident
+    yield ""
+    if found is None:
+        yield "no incident: nothing went wrong more often at one time than at others"
+        return
+    lasted = max(found.end_ns - found.begin_ns, _SECOND)
+    rate = found.abnormal * 60 * _SECOND / lasted
+    text = (
+        f"It began at {words.time(found.begin_ns)} and was last seen at"
+        f" {words.time(found.end_ns)} ({span(lasted)}): {found.abnormal:,} of {found.closes:,}"
+        f" connections ended abnormally, {per_minute(rate)}"
+    )
+    if found.before_s >= 1:
+        before = found.before_abnormal * 60 / found.before_s
+        text += f"; {per_minute(before)} in the {span(round(found.before_s * _SECOND))} before"
+    yield from _wrapped(text)
+
+
+def _causes(report: Report) -> Iterator[str]:
+    if not report.causes:
+        return
+    yield from ("", "Causes")
+    told = set()
+    for cause in report.causes[:_CAUSES]:
+        yield from _wrapped(cause.sentence, f"{cause.number:3}. ", "     ")
+        processes = [f"{name} {count:,}" for name, count in cause.processes.items()]
+        ports = [f"{name} ({count:,})" for name, count in cause.ports.items()]
+        yield from _wrapped(f"processes: {joined(processes)}; ports: {joined(ports)}", "     ")
+        if cause.containers:
+            groups = [clip(name, _NAME) for name in cause.containers]
+            yield from _wrapped(f"containers and groups: {joined(groups)}", "     ")
+        if cause.advice not in told:
+            told.add(cause.advice)
+            yield from _wrapped(cause.advice, "     -> ", "        ")
+    left = len(report.causes) - _CAUSES
+    if left > 0:
+        yield f"     {left} more: see --html or --json"
+
+
+def _both(report: Report) -> Iterator[str]:
+    if not report.pairs and not report.both:
+        return
+    yield from ("", f"Both ends: {report.pairs:,} connections were recorded on both sides")
+    for one in report.both:
+        yield from _wrapped(one.sentence, "   - ", "     ")
+    if not report.both:
+        yield "   both sides agree on all of them"
+
+
+def _verdicts(report: Report) -> Iterator[str]:
+    if not report.verdicts:
+        return
+    rows = []
+    for row in report.verdicts:
+        times = ""
+        if row.before_per_minute is not None and row.during_per_minute:
+            times = (
+                f"x{row.during_per_minute / row.before_per_minute:,.1f}"
+                if row.before_per_minute
+                else "new"
+            )
+        part = f"{row.total / max(report.closes, 1):.1%}"
+        rates = (row.before_per_minute, row.during_per_minute)
+        shown = ["-" if rate is None else f"{rate:,.1f}" for rate in rates]
+        rows.append((row.verdict, f"{row.total:,}", part, *shown, times))
+    yield ""
+    yield _table(
+        ("verdict", "closes", "part", "before/min", "during/min", "change"), rows, "lrrrrr"
+    )
+
+
+def _ranks(report: Report, words: Words) -> Iterator[str]:
+    for title, ranks in (
+        ("peer", report.peers),
+        ("process", report.processes),
+        ("port", report.ports),
+        ("container or group", report.containers),
+    ):
+        bad = [row for row in ranks if row.abnormal][:_ROWS]
+        if bad:
+            several = len({host.name for host in report.hosts}) > 1
+            rows = [_rank(row, words, several=several) for row in bad]
+            yield ""
+            yield _table((title, "closes", "abnormal", "first", "mostly"), rows, "lrrll")
+
+
+def _rank(row: Ranked, words: Words, *, several: bool) -> Sequence[str]:
+    first = "-" if row.first_abnormal_ns is None else words.time(row.first_abnormal_ns)
+    mostly = next((code for code in row.verdicts if code != "orderly"), "orderly")
+    name = f"{row.name} on {row.host}" if row.host and several else row.name
+    total, abnormal = f"{row.total:,}", f"{row.abnormal:,}"
+    room = _WIDTH - _REST - len(first)
+    return (clip(name, room), total, abnormal, first, mostly)
+
+
+def _limits(report: Report) -> Iterator[str]:
+    if report.time_wait:
+        yield from ("", "TIME_WAIT and local ports")
+        for one in report.time_wait[:_ROWS]:
+            yield from _wrapped(one.sentence, "   ! " if one.serious else "   - ", "     ")
+    if report.settings:
+        yield from ("", "Settings that look wrong")
+        for each in report.settings:
+            text = f"{each.host}: {each.name} = {each.value}: {each.reason}; {each.advice}"
+            yield from _wrapped(text, "   - ", "     ")
+
+
+def _quality(report: Report) -> Iterator[str]:
+    yield from ("", "How far this can be believed")
+    for host in report.hosts:
+        yield from _host(host)
+    for note in report.notes:
+        yield from _wrapped(note, "   - ", "     ")
+
+
+def _host(host: Host) -> Iterator[str]:
+    label = f"{host.name} (Linux {host.kernel}, {host.closes:,} closes recorded)"
+    bad = [*host.damage, *host.losses, *host.gaps]
+    yield from _wrapped(f"{label}: {'' if bad else 'whole, nothing lost'}".rstrip(" "), "   ")
+    for text in bad:
+        yield from _wrapped(text, "   - ", "     ")
+    if host.reconciliation is None:
+        yield from _wrapped(f"not reconciled: {host.not_reconciled}", "   - ", "     ")
+        return
+    rows = host.reconciliation
+    off = [row for row in rows if row["difference"]]
+    agree = sum(row["difference"] == 0 for row in rows)
+    yield from _wrapped(
+        f"{agree} kernel counters agree with what was explained, {len(off)} differ",
+        "   - ",
+        "     ",
+    )
+    for row in off:
+        yield from _wrapped(
+            f"{row['counter']}: kernel {row['kernel']:,}, explained {row['explained']:,}:"
+            f" {row['reason'] or 'unexplained'}",
+            "     - ",
+            "       ",
+        )
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], align: str) -> str:
+    names = {"l": "left", "r": "right"}
+    text: str = tabulate(
+        rows,
+        headers=heads,
+        tablefmt="simple",
+        disable_numparse=True,
+        colalign=[names[letter] for letter in align],
+    )
+    return text

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the tracing loop hands to every sink."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event.names import KernelNames
+from tracetw.host.clock import Clock
+from tracetw.host.counters import Snapshot
+from tracetw.reconcile.compare import Reconciled
+from tracetw.verdict.findings import Findings
+
+__all__ = ["Closes", "Events", "Loss", "Scene", "Sink", "Summary"]
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """What stays the same during a trace.
+
+    Attributes:
+        host: name of this host.
+        netns: inode of the network namespace that the tracer runs in.
+        names: names of this kernel.
+        cgroup_path: path of a cgroup id below the cgroup2 mount; None for an unknown one. Asked
+            once for each different id of a batch, so it should remember.
+    """
+
+    host: str
+    netns: int
+    names: KernelNames
+    cgroup_path: Callable[[int], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Closes:
+    """Finished connections: ``rows`` of dtype ``CLOSE``, shape (n,), owners resolved, judged."""
+
+    rows: NDArray[Any]
+    findings: Findings
+    clock: Clock
+
+    def parts(self, size: int) -> Iterator[Closes]:
+        """The batch in pieces of at most ``size`` rows."""
+        if len(self.rows) <= size:
+            yield self
+            return
+        for first in range(0, len(self.rows), size):
+            rows = self.rows[first : first + size]
+            which = np.arange(first, first + len(rows))
+            yield Closes(rows, self.findings.take(which), self.clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Events:
+    """Single events: ``rows`` of dtype ``EVENT``, shape (n,)."""
+
+    rows: NDArray[Any]
+    clock: Clock
+
+    def parts(self, size: int) -> Iterator[Events]:
+        """The batch in pieces of at most ``size`` rows."""
+        for first in range(0, len(self.rows), size):
+            yield Events(self.rows[first : first + size], self.clock)
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Records that were lost.
+
+    Attributes:
+        records: how many.
+        where: what was full, in words.
+        since_ns: wall time, nanoseconds since 1970: nothing was lost before.
+        until_ns: nor after.
+    """
+
+    records: int
+    where: str
+    since_ns: int
+    until_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The end of a trace.
+
+    Attributes:
+        time_ns: wall time, nanoseconds since 1970.
+        duration_s: seconds traced.
+        closes: connections by verdict code; verdicts that did not occur may be left out.
+        lost: records lost.
+        reconciliation: each kernel counter against what was explained.
+        ended: the kernel's counters before the hooks were detached.
+        stopped: and after.
+        unfinished: connections in FIN_WAIT2 that are not reported.
+    """
+
+    time_ns: int
+    duration_s: float
+    closes: Mapping[str, int]
+    lost: int
+    reconciliation: Sequence[Reconciled]
+    ended: Snapshot = field(default_factory=dict)
+    stopped: Snapshot = field(default_factory=dict)
+    unfinished: int = 0
+
+
+class Sink(Protocol):
+    """Takes batches; every method may raise ``OutputClosed`` and ``OutputFailed``."""
+
+    def head(self) -> None:
+        """Write what comes before everything else; called when tracing begins."""
+
+    def closes(self, batch: Closes) -> None:
+        """Report finished connections."""
+
+    def events(self, batch: Events) -> None:
+        """Report single events."""
+
+    def loss(self, loss: Loss) -> None:
+        """Report records lost."""
+
+    def summary(self, summary: Summary) -> None:
+        """Report the end, once, after everything else."""

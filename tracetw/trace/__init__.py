@@ -1,6 +1,0 @@
-# SPDX-License-Identifier: Apache-2.0
-"""``tracetw trace``: from attached hooks to lines."""
-
-from tracetw.trace.run import run
-
-__all__ = ["run"]
