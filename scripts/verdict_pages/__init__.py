@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What ``scripts/gen-verdicts`` is made of: scenarios played, what was seen of them kept, the page."""
+"""The parts of ``scripts/gen-verdicts``: play scenarios, record them, write the pages."""

@@ -6,17 +6,12 @@ from __future__ import annotations
 import re
 from textwrap import fill
 
-from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS
-from tracetw.verdict.taxonomy import VERDICTS
+from tracetw.verdict.handbook import GUIDES
 
 __all__ = ["item", "link", "marked", "paragraph"]
 
 _WIDTH = 100
 
-TARGETS = {
-    *(verdict.code for verdict in VERDICTS),
-    *(event.name for event in (*TIMEWAIT_EVENTS, *DROP_EVENTS)),
-}
 _DONE = re.compile(r"(`[^`]*`|\[[^\]]*\]\([^)]*\))")
 _WORD = re.compile(
     r"(?P<code>"
@@ -29,8 +24,8 @@ _WORD = re.compile(
 
 
 def link(name: str) -> str:
-    """To the section of a verdict or an event."""
-    return f"[`{name}`](#{name})"
+    """To the page of a verdict or an event, from a page beside it."""
+    return f"[`{name}`]({name}.md)"
 
 
 def marked(text: str, here: str = "") -> str:
@@ -40,7 +35,7 @@ def marked(text: str, here: str = "") -> str:
         if match["code"]:
             return f"`{match['code']}`"
         name = match["target"]
-        return link(name) if name in TARGETS and name != here else match[0]
+        return link(name) if name in GUIDES and name != here else match[0]
 
     parts = _DONE.split(text)
     return "".join(part if at % 2 else _WORD.sub(replace, part) for at, part in enumerate(parts))
@@ -48,16 +43,16 @@ def marked(text: str, here: str = "") -> str:
 
 def paragraph(text: str) -> str:
     """Lines of Markdown."""
-    return fill(text, _WIDTH, break_on_hyphens=False, break_long_words=False)
+    return item(text, "")
 
 
-def item(text: str) -> str:
-    """A line of a list, and what follows it."""
+def item(text: str, lead: str = "- ") -> str:
+    """A line that begins with ``lead``, and what follows it."""
     return fill(
         text,
         _WIDTH,
-        initial_indent="- ",
-        subsequent_indent="  ",
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
         break_on_hyphens=False,
         break_long_words=False,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was seen, as the page shows it: a ladder of packets, and JSON broken over lines."""
+"""A recorded scenario, as a page shows it: a ladder of packets, and JSON broken over lines."""
 
 from __future__ import annotations
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Playing the scenarios that the page shows, on the kernel that runs here."""
+"""Play the scenarios that the pages show, on the kernel that runs here, and record them."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
 
-from scripts.verdict_pages.kept import FAMILY, FOLDER, as_text, kept
+from scripts.verdict_pages.ladder_file import FAMILY, FOLDER, as_text, recorded
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.play.outcome import Job
 from tracetw.lab.play.runner import TRACE, Runner
@@ -14,12 +14,12 @@ from tracetw.lab.play.tracer import Tracer
 
 __all__ = ["play"]
 
-# Times between packets are shown: scenarios must not be in each other's way.
+# The pages show times between packets: scenarios must not disturb each other.
 AT_ONCE = 2
 
 
 def play(names: Sequence[str]) -> int:
-    """Play scenarios and keep what was seen of those that passed; exit status 1 if one did not."""
+    """Play scenarios and record those that pass; exit status 1 if one does not."""
     jobs = [Job(BY_NAME[name], FAMILY) for name in names]
     with Tracer(*TRACE) as tracer, Runner(tracer, jobs, at_once=AT_ONCE) as runner:
         outcomes = [runner.outcome(job) for job in jobs]
@@ -31,7 +31,7 @@ def play(names: Sequence[str]) -> int:
             wrong.append(f"{outcome.job.title}: skipped: {outcome.skipped}")
         elif outcome.passed:
             target = FOLDER / f"{outcome.job.scenario.name}.json"
-            target.write_text(as_text(kept(outcome)), encoding="utf-8")
+            target.write_text(as_text(recorded(outcome)), encoding="utf-8")
     for problem in wrong:
         print(f"gen-verdicts: {problem}", file=sys.stderr)
     return 1 if wrong else 0

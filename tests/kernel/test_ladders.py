@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What docs/verdicts.md shows happens on this kernel as well: the same packets, the same lines."""
+"""What docs/verdicts/ shows happens on this kernel as well: the same packets, the same lines."""
 
 from __future__ import annotations
 
-from scripts.verdict_pages.kept import FAMILY, kept, load, shape
+from scripts.verdict_pages.ladder_file import FAMILY, load, recorded, shape
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.play.outcome import Job
 from tracetw.lab.play.runner import TRACE, Runner
@@ -21,4 +21,4 @@ def test_ladders_come_out_again() -> None:
     for name, outcome in zip(NAMES, outcomes, strict=True):
         assert outcome.problems == []
         assert shape(outcome) == shape(load(name))
-        assert kept(outcome).keys() == kept(load(name)).keys()
+        assert recorded(outcome).keys() == recorded(load(name)).keys()

@@ -29,6 +29,7 @@ from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.sink.json import JsonSink
 from tracetw.stream.batch import Closes, Events, Loss, Summary
+from tracetw.verdict.handbook import EVENTS
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     EVIDENCE,
@@ -187,14 +188,15 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def test_verdicts_are_generated() -> None:
-    """The page is what the taxonomy says, and its table has every verdict once, in order."""
+    """The pages are what the handbook says, and the index has every verdict and event once, in order."""
     script = ROOT / "scripts" / "gen-verdicts"
     done = subprocess.run(
         [sys.executable, str(script), "--check"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    text = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| \[`([a-z0-9-]+)`\]", text, re.MULTILINE) == [v.code for v in VERDICTS]
+    text = (ROOT / "docs" / "verdicts" / "README.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| \[`([a-z0-9-]+)`\]\(\1\.md\)", text, re.MULTILINE)
+    assert listed == [*(v.code for v in VERDICTS), *(event.name for event in EVENTS)]
 
 
 def test_scenarios_are_generated() -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What docs/verdicts.md shows was seen: it is still all that its scenario claims."""
+"""What docs/verdicts/ shows was seen: it is still all that its scenario claims."""
 
 from __future__ import annotations
 
@@ -9,18 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from scripts.verdict_pages.kept import FOLDER, ROOT, as_text, load
-from scripts.verdict_pages.page import EVENTS, event_of, shown
+from scripts.verdict_pages.ladder_file import FOLDER, ROOT, as_text, load
+from scripts.verdict_pages.page import event_of, shown
 from scripts.verdict_pages.picture import json_of, ladder_of, line_of, telling
 from tracetw.lab.expect.match import differences
 from tracetw.lab.expect.scenario import as_lines
 from tracetw.lab.net.wire import disagreements
 from tracetw.lab.play.check import check_events, check_lines, check_sums
 from tracetw.lab.play.outcome import ENDS
-from tracetw.verdict.handbook import HANDBOOK, Event
+from tracetw.verdict.handbook import EVENTS, HANDBOOK, Event
 
-PAGE = (ROOT / "docs" / "verdicts.md").read_text(encoding="utf-8")
 FILES = sorted(FOLDER.iterdir())
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / "verdicts" / f"{name}.md").read_text(encoding="utf-8")
 
 
 def test_there_is_one_for_each_scenario_shown() -> None:
@@ -58,8 +61,8 @@ def test_a_verdict_shows_its_packets_and_its_json(code: str) -> None:
     outcome = load(HANDBOOK[code].shown_by)
     letter, line = line_of(outcome, code)
     block = "\n".join(json_of(telling(line)))
-    assert f"```\n{chr(10).join(ladder_of(outcome, line))}\n```" in PAGE
-    assert f"```json\n{block}\n```" in PAGE
+    assert f"```\n{chr(10).join(ladder_of(outcome, line))}\n```" in page(code)
+    assert f"```json\n{block}\n```" in page(code)
     said = json.loads(block)
     assert said.items() <= line.items()
     expected = as_lines(getattr(outcome.job.scenario, letter))
@@ -72,14 +75,14 @@ def test_a_verdict_shows_its_packets_and_its_json(code: str) -> None:
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
 def test_an_event_shows_its_packets_and_its_json(event: Event) -> None:
-    outcome = load(event.shown_by)
+    outcome = load(event.entry.shown_by)
     _, line = event_of(outcome, event.name)
     block = "\n".join(json_of(telling(line)))
     assert json.loads(block)["event"] == event.name
-    assert f"```json\n{block}\n```" in PAGE
+    assert f"```json\n{block}\n```" in page(event.name)
     ladder = list(ladder_of(outcome, line))
     assert any(f"({event.name})" in row for row in ladder)
-    assert f"```\n{chr(10).join(ladder)}\n```" in PAGE
+    assert f"```\n{chr(10).join(ladder)}\n```" in page(event.name)
 
 
 def test_json_is_broken_into_short_lines() -> None:

@@ -15,14 +15,15 @@ from tracetw.errors import BadInput
 from tracetw.verdict import outcome
 from tracetw.verdict.evidence import EVIDENCE, MISSING, evidence_mask, evidence_names
 from tracetw.verdict.explain import _VARIANTS, _places, plan, sentences, template
-from tracetw.verdict.handbook import DROP_EVENTS, HANDBOOK, TIMEWAIT_EVENTS
+from tracetw.verdict.handbook import EVENTS as EVENT_PAGES
+from tracetw.verdict.handbook import HANDBOOK, HEADINGS
 from tracetw.verdict.judge import judge
 from tracetw.verdict.rules import RULES, Rule
 from tracetw.verdict.sentences import SENTENCES
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICT_INDEX, VERDICTS
 
 CODES = [verdict.code for verdict in VERDICTS]
-EVENTS = [event.name for event in (*TIMEWAIT_EVENTS, *DROP_EVENTS)]
+EVENTS = [event.name for event in EVENT_PAGES]
 ALL = {**CASES, **TIMEOUTS}
 
 
@@ -163,9 +164,9 @@ def test_explain(code: str, capsys: pytest.CaptureFixture[str]) -> None:
     command.main([code], standalone_mode=False)
     page = capsys.readouterr().out
     assert page.startswith(code)
-    for part in ("what to do", "in production", "what to change", "how sure", "see it"):
+    for part in (*HEADINGS, "how sure", "see it"):
         assert part in page
-    assert ("folklore" in page) == bool(HANDBOOK[code].folklore)
+    assert ("Folklore" in page) == bool(HANDBOOK[code].folklore)
     assert max(len(line) for line in page.splitlines()) <= 80
     assert "`" not in page
 

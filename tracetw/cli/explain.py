@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tracetw explain``: what a verdict means, what proves it, what causes it and what to do about it."""
+"""``tracetw explain``: what a verdict means, what to do, how to tell its causes apart, what proves it."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from textwrap import fill
 
@@ -12,14 +12,8 @@ import click
 
 from tracetw.errors import BadInput
 from tracetw.verdict.evidence import EVIDENCE
-from tracetw.verdict.handbook import (
-    DROP_EVENTS,
-    HANDBOOK,
-    TIMEWAIT_EVENTS,
-    Event,
-    Folklore,
-)
-from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS, Verdict
+from tracetw.verdict.handbook import EVENTS, GUIDES, HEADINGS, Folklore, Guide, Lacked, Question
+from tracetw.verdict.taxonomy import VERDICTS
 
 __all__ = ["command"]
 
@@ -27,27 +21,22 @@ _WIDTH = 80
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 
 
-_EVENTS = {event.name: event for event in (*TIMEWAIT_EVENTS, *DROP_EVENTS)}
-
-
 @click.command("explain")
 @click.argument("verdict", required=False)
 def command(verdict: str | None) -> None:
-    """Say what VERDICT means, what proves it, what causes it and what to do.
+    """Say what VERDICT means, what to do now, and how to tell its causes apart.
 
-    VERDICT may be a timewait or drop event, too. Without it, list them all. With ladders of packets
-    and JSON: docs/verdicts.md.
+    VERDICT may be a timewait or drop event, too. Without it, list them all. docs/verdicts/ has the same
+    pages with packets and JSON.
     """
     if verdict is None:
         print("\n".join(_line(row.code, row.meaning) for row in VERDICTS))
         print("\nevents")
-        print("\n".join(_line(event.name, event.meaning) for event in _EVENTS.values()))
-    elif verdict in VERDICT_INDEX:
-        print(_verdict(VERDICTS[VERDICT_INDEX[verdict]]))
-    elif verdict in _EVENTS:
-        print(_event(_EVENTS[verdict]))
+        print("\n".join(_line(event.name, event.meaning) for event in EVENTS))
+    elif verdict in GUIDES:
+        print("\n".join(_guide(GUIDES[verdict])))
     else:
-        near = get_close_matches(verdict, [*VERDICT_INDEX, *_EVENTS], 1)
+        near = get_close_matches(verdict, GUIDES, 1)
         hint = f"did you mean {near[0]}?" if near else "tracetw explain lists them"
         raise BadInput(f"no such verdict: {verdict}", hint)
 
@@ -56,66 +45,69 @@ def _line(name: str, meaning: str) -> str:
     return fill(meaning, _WIDTH, initial_indent=f"{name:22}", subsequent_indent=" " * 22)
 
 
-def _verdict(verdict: Verdict) -> str:
-    entry = HANDBOOK[verdict.code]
-    kind = "look into it if frequent" if verdict.abnormal else "normal"
-    ways = [" + ".join(group) for group in verdict.requires if group]
-    rows = [
-        ("means", verdict.meaning),
-        ("seen by", verdict.seen_by),
-        ("mechanism", verdict.mechanism),
-        *(("proven by" if at == 0 else "or by", way) for at, way in enumerate(ways)),
-        ("what to do", verdict.advice),
-        ("how sure", entry.sure),
-        ("see it", _command(entry.shown_by)),
-    ]
-    lines = [f"{verdict.code} ({kind})", *(_entry(name, text, 12) for name, text in rows)]
-    for title, texts in (("in production", entry.production), ("what to change", entry.change)):
-        lines += ["", title, *map(_item, texts)]
-    lines += _folklore(entry.folklore)
-    used = dict.fromkeys(name for group in verdict.requires for name in group)
+def _guide(guide: Guide) -> Iterator[str]:
+    """In the order of the page in docs/verdicts."""
+    means, now, causes, settings = HEADINGS
+    yield f"{guide.name} ({guide.kind})"
+    seen_by = f" Seen by: {guide.seen_by}." if guide.seen_by else ""
+    yield from _titled(means, [_text("  ", guide.means + seen_by)])
+    yield from _titled(now, map(_item, guide.now))
+    yield from _titled(causes, _questions(guide.causes))
+    yield from _titled(settings, map(_item, guide.settings))
+    if guide.lacked:
+        yield from _titled("What was missing, as why says", map(_lacked, guide.lacked))
+    yield from _titled("Mechanism and proof", _proof(guide))
+    yield from _folklore(guide.folklore)
+
+
+def _titled(title: str, lines: Iterator[str] | Sequence[str] | map[str]) -> Iterator[str]:
+    yield f"\n{title}"
+    yield from lines
+
+
+def _questions(causes: Sequence[Question]) -> Iterator[str]:
+    for number, cause in enumerate(causes, 1):
+        yield _text(f"  {number}. ", cause.ask)
+        yield _text("     yes: ", cause.yes)
+        yield _text("     no:  ", cause.no or f"Ask question {number + 1}.")
+
+
+def _lacked(fact: Lacked) -> str:
+    return "\n".join((_text("  - ", f"{fact.name}: {fact.what}"), _text("    ", fact.remedy)))
+
+
+def _proof(guide: Guide) -> Iterator[str]:
+    ways = [" + ".join(group) for group in guide.ways]
+    yield _entry("mechanism", guide.mechanism, 12)
+    for at, way in enumerate(ways):
+        yield _entry("or by" if at else "proven by", way, 12)
+    yield _entry("how sure", guide.sure, 12)
+    yield _entry("see it", f"sudo scripts/tracetw lab run {guide.shown_by}", 12)
+    used = dict.fromkeys(name for group in guide.ways for name in group)
     if used:
-        lines += ["", "evidence", *(_entry(name, EVIDENCE[name], 22) for name in used)]
-    return "\n".join(lines)
+        yield from _titled("Evidence", [_entry(name, EVIDENCE[name], 22) for name in used])
 
 
-def _event(event: Event) -> str:
-    rows = [
-        ("means", event.meaning),
-        ("mechanism", event.mechanism),
-        ("production", event.production),
-        ("see it", _command(event.shown_by)),
-    ]
-    lines = [f"{event.name} (event)", *(_entry(name, text, 12) for name, text in rows)]
-    return "\n".join([*lines, *_folklore(event.folklore)])
-
-
-def _folklore(tales: Sequence[Folklore]) -> list[str]:
-    texts = [_item(f'"{tale.believed}" {tale.fact}') for tale in tales]
-    return ["", "folklore", *texts] if texts else []
-
-
-def _command(scenario: str) -> str:
-    return f"sudo scripts/tracetw lab run {scenario}"
+def _folklore(tales: Sequence[Folklore]) -> Iterator[str]:
+    if tales:
+        yield from _titled("Folklore", [_item(f'"{tale.believed}" {tale.fact}') for tale in tales])
 
 
 def _item(text: str) -> str:
-    return fill(
-        _plain(text),
-        _WIDTH,
-        initial_indent="  - ",
-        subsequent_indent="    ",
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return _text("  - ", text)
 
 
 def _entry(name: str, text: str, width: int) -> str:
+    return _text(f"  {name:{width}}", text)
+
+
+def _text(lead: str, text: str) -> str:
+    """A paragraph that begins with ``lead`` and hangs below its end."""
     return fill(
         _plain(text),
         _WIDTH,
-        initial_indent=f"  {name:{width}}",
-        subsequent_indent=" " * (width + 2),
+        initial_indent=lead,
+        subsequent_indent=" " * len(lead),
         break_on_hyphens=False,
         break_long_words=False,
     )

@@ -171,7 +171,7 @@ WANTS = (
         lambda btf: _has_third_argument(btf, "tcp_send_reset"),
         "reset-reason",
         "the kernel's own reason for a RST, resets without a socket",
-        "reasons are inferred; late data on a mini-socket is not seen; OutRsts does not add up",
+        "reasons are inferred; late data on a timewait socket is not seen; OutRsts does not add up",
     ),
     Want(
         "HAVE_RETRANSMIT_ERR",

@@ -63,10 +63,10 @@ ENRICHMENTS = (
         "timewait_packet",
         "tcp_timewait_state_process",
         ("inet_timewait_sock", "sk_buff", "tcphdr"),
-        "what a mini-socket makes of each segment: late data, FIN and RST, without kfree_skb",
-        "that a mini-socket answered late data is inferred from its end, and only its packets tell",
+        "what a timewait socket makes of each segment: late data, FIN and RST, without kfree_skb",
+        "that a timewait socket answered late data is inferred from its end, and only its packets tell",
         result=True,
-        # With the socket in kfree_skb, and resets of mini-sockets, the tracepoints tell all of it.
+        # With the socket in kfree_skb, and resets of timewait sockets, the tracepoints tell all of it.
         unless=frozenset({"HAVE_RX_SK"}),
         replaces=("packet_drop_skb", "drop"),
     ),

@@ -70,7 +70,7 @@ _SENT = {
     "abort-late-data": (
         (
             "mini-late-data",
-            "{who}; then data or a SYN met the FIN_WAIT2 mini-socket and the kernel answered with RST.",
+            "{who}; then data or a SYN met the timewait socket in FIN_WAIT2 and the kernel answered with RST.",
         ),
         ("", "{who}; then more data arrived from the peer and the kernel answered with RST."),
     ),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The verdicts: the only list of them and of the words that findings are made of.
+"""The verdicts: the only list of them, and of the values of the other columns of ``Findings``.
 
 The position in each tuple is the number in ``Findings``. Codes are the contract (JSON, metrics,
 recordings, filters, docs); a new one goes to the end.
@@ -69,7 +69,7 @@ class Verdict:
         mechanism: the kernel functions or the RFC behind it.
         seen_by: the side whose record carries it.
         requires: groups of evidence; it is issued only if one group is complete.
-        advice: what to do about it first; tracetw.verdict.handbook goes on from there.
+        advice: what to do first; tracetw.verdict.handbook has the rest.
         abnormal: whether somebody should look.
     """
 
@@ -100,8 +100,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "FIN_WAIT2 with TCP_LINGER2 below 0",
         _SENDS,
         (("in-close", "linger-zero"), ("linger2-negative", "from-fin-wait2")),
-        "Data in flight is thrown away. Remove SO_LINGER 0 unless the loss is meant; it is no cure for "
-        "TIME_WAIT.",
+        "Remove SO_LINGER 0 unless the loss is meant: the kernel throws data in flight away. It is no cure "
+        "for TIME_WAIT.",
     ),
     Verdict(
         "abort-unread",
@@ -118,8 +118,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "RFC 1122 4.2.2.13; tcp_rcv_state_process, tcp_timewait_state_process (TCPAbortOnData)",
         _SENDS,
         (("rst-in", "rst-reply"), ("rst-reply", "from-fin-wait2"), ("mini-late-data",)),
-        "The peer was still sending. Agree in the protocol who ends the exchange, or read until 0 "
-        "before close().",
+        "Find out what the peer was still sending. Agree in the protocol who ends the exchange, or read "
+        "until 0 before close().",
     ),
     Verdict(
         "abort-disconnect",
@@ -127,7 +127,7 @@ VERDICTS: tuple[Verdict, ...] = (
         "tcp_disconnect",
         _SENDS,
         (("in-call",), ("in-close",)),
-        "Rare and deliberate: look at the application, or at a library that reuses its sockets.",
+        "Look at the application, or at a library that reuses its sockets: the call is rare and deliberate.",
     ),
     Verdict(
         "abort-admin",
@@ -170,7 +170,7 @@ VERDICTS: tuple[Verdict, ...] = (
             ("rst-in", "nothing-unanswered"),
             ("mini-rst",),
         ),
-        "The reason is at the peer: trace there (abort-unread, abort-linger, abort-late-data, a crash), "
+        "Trace at the peer, where the reason is (abort-unread, abort-linger, abort-late-data, a crash), "
         "or look for a proxy or firewall that resets on its own.",
     ),
     Verdict(
@@ -184,8 +184,8 @@ VERDICTS: tuple[Verdict, ...] = (
             ("rst-in", "rst-without-timestamp"),
             ("mini-rst", "rst-without-ack"),
         ),
-        "The peer rebooted, was failed over, dropped the connection after a timeout, or an address "
-        "moved. Use keepalives shorter than the shortest timeout on the way.",
+        "Look whether the peer rebooted, failed over, gave up after a timeout or moved its address. Start "
+        "keepalives before the shortest idle timeout on the way.",
     ),
     Verdict(
         "stale-syn-reset",
@@ -194,8 +194,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "RFC 5961 4; tcp_send_challenge_ack, then tcp_reset",
         _RECEIVES,
         (("rst-in", "syn-hit"),),
-        "The peer restarted without closing. Harmless for the new connection; this end held a dead one "
-        "until then, which keepalives would have found earlier.",
+        "Nothing to do for the new connection. This end held a dead one until now, because the peer restarted "
+        "without closing: keepalives find that earlier.",
     ),
     Verdict(
         "retransmit-exhausted",
@@ -203,7 +203,7 @@ VERDICTS: tuple[Verdict, ...] = (
         "tcp_retransmit_timer, tcp_write_timeout, tcp_write_err (TCPAbortOnTimeout)",
         _TIMES_OUT,
         (("error-timeout", "unacked", "retransmitted"),),
-        "The peer or the way to it is silent: host down, cable, firewall that drops. TCP_USER_TIMEOUT "
+        "Look for what made the peer silent: host down, cable, firewall that drops. TCP_USER_TIMEOUT "
         "or a lower net.ipv4.tcp_retries2 finds it sooner than the default 15 minutes.",
     ),
     Verdict(
@@ -216,8 +216,8 @@ VERDICTS: tuple[Verdict, ...] = (
             ("error-timeout", "unacked", "retransmitted", "from-closing"),
             ("error-timeout", "unacked", "retransmitted", "from-last-ack"),
         ),
-        "The peer vanished before the close was complete; the application saw no error. Data written "
-        "just before close() may be lost: confirm it in the protocol if it matters.",
+        "Look whether data is lost: evidence has unacked-data then. The peer vanished before the close was "
+        "complete, and the application saw no error.",
     ),
     Verdict(
         "user-timeout",
@@ -229,8 +229,8 @@ VERDICTS: tuple[Verdict, ...] = (
             ("error-timeout", "user-timeout-set", "unsent"),
             ("user-timeout-set", "rst-early", "probes-unanswered"),
         ),
-        "Working as asked. If it fires on live peers, raise it above the longest pause or loss episode "
-        "that is to be survived.",
+        "Nothing to do if the peer was dead: the option works as asked. If it fires on live peers, raise it "
+        "above the longest pause or outage that is to be survived.",
     ),
     Verdict(
         "keepalive-expired",
@@ -238,8 +238,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "tcp_keepalive_timer, tcp_send_active_reset, tcp_write_err",
         _TIMES_OUT,
         (("rst-early", "probes-unanswered", "nothing-unanswered"),),
-        "The idle peer vanished, or a NAT or firewall forgot the connection: let keepalives start "
-        "earlier than its idle timeout.",
+        "Look whether the peer is alive. If it is, a NAT or firewall forgot the connection: start "
+        "keepalives earlier than its idle timeout.",
     ),
     Verdict(
         "window-probe-expired",
@@ -248,8 +248,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "tcp_probe_timer, tcp_rtx_probe0_timed_out, tcp_write_err",
         _TIMES_OUT,
         (("error-timeout", "window-zero", "unsent"), ("error-timeout", "window-zero", "unacked")),
-        "The receiver stopped reading, then vanished. Look at the reader's backlog; a limit of the "
-        "application's own on stalled writes ends this sooner.",
+        "Look at the receiver: it stopped reading, then vanished. A limit of the application's own on "
+        "stalled writes ends this sooner.",
     ),
     Verdict(
         "fin-wait2-timeout",
@@ -257,8 +257,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "tcp_time_wait with FIN_WAIT2, tw_timer_handler; tcp_keepalive_timer for times above 60 s",
         _TIMES_OUT,
         (("mini-timeout",), ("from-fin-wait2", "orphan", "rst-early")),
-        "The peer does not close its end: a descriptor leak there, or a half-closed stream that is "
-        "longer than net.ipv4.tcp_fin_timeout. Many CLOSE_WAIT sockets at the peer confirm it.",
+        "Look for CLOSE_WAIT sockets at the peer (ss -tnp): it does not close its end. A descriptor leak "
+        "there, or a half-closed stream that is longer than net.ipv4.tcp_fin_timeout.",
     ),
     Verdict(
         "unreachable",
@@ -276,8 +276,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "tcp_probe_timer, tcp_write_err",
         _TIMES_OUT,
         (("error-timeout", "unsent", "window-open"),),
-        "The cause is on this host: an output rule of its own firewall, a full or broken qdisc, a "
-        "policy route. Look at nft list ruleset and tc -s qdisc.",
+        "Look at nft list ruleset and tc -s qdisc: the cause is on this host, an output rule of its own "
+        "firewall, a full or broken qdisc, or a policy route.",
     ),
     Verdict(
         "namespace-gone",
@@ -285,7 +285,7 @@ VERDICTS: tuple[Verdict, ...] = (
         "inet_twsk_purge, tcp_out_of_resources and __tcp_close when check_net fails",
         "neither side",
         (("netns-gone",), ("orphaned-in-close", "no-error")),
-        "Usual when a container stops. The peer learns of it only when it sends or probes.",
+        "Nothing to do when a container stopped. The peer learns of it only when it sends or probes.",
         abnormal=False,
     ),
     Verdict(
@@ -294,7 +294,7 @@ VERDICTS: tuple[Verdict, ...] = (
         "tcp_rcv_synsent_state_process, tcp_reset; or an ICMP port unreachable",
         "the side that connects",
         (("from-syn-sent", "rst-in"), ("from-syn-sent", "error-refused")),
-        "Nobody listens at that address and port, or a rule rejects: check the service and the port.",
+        "Check the service, its address and its port: nobody listens there, or a rule rejects.",
     ),
     Verdict(
         "connect-timeout",
@@ -302,8 +302,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "tcp_write_timeout with net.ipv4.tcp_syn_retries or TCP_SYNCNT, tcp_write_err",
         "the side that connects",
         (("from-syn-sent", "error-timeout"),),
-        "The host is down, the way is filtered, or the listener's backlog overflows (ListenOverflows "
-        "at the peer).",
+        "Look at the peer: the host is down, the way is filtered, or the listener's accept queue overflows "
+        "(ListenOverflows there).",
     ),
     Verdict(
         "connect-aborted",
@@ -311,8 +311,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "tcp_close or tcp_disconnect in SYN_SENT, tcp_abort, or tcp_v4_connect that failed",
         "the side that connects",
         (("from-syn-sent",), ("from-syn-recv",)),
-        "Usually a connect timeout of the application itself, or a race of several addresses. Without "
-        "a local port: ports are exhausted (ss -tan state time-wait).",
+        "Nothing to do for a few: usually a connect timeout of the application itself, or a race of several "
+        "addresses. Without a local port, ports are exhausted (ss -tan state time-wait).",
         abnormal=False,
     ),
     Verdict(
@@ -321,7 +321,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "a child in SYN_RECV: tcp_reset, tcp_write_err, or tcp_v4_syn_recv_sock that failed",
         "the side that listens",
         (("from-syn-recv",),),
-        "Usually the client gave up. If frequent, look at the accept queue (ss -lt, ListenOverflows).",
+        "Nothing to do for a few: usually the client gave up. If frequent, look at the accept queue (ss -lt, "
+        "ListenOverflows).",
         abnormal=False,
     ),
     Verdict(
@@ -330,7 +331,8 @@ VERDICTS: tuple[Verdict, ...] = (
         "an event was lost, began before the trace, or leaves no trace on this kernel",
         _EITHER,
         ((),),
-        "See tracetw doctor for what this kernel cannot show, and the summary for lost records.",
+        "Read in why which fact was missing. tracetw doctor says what this kernel cannot show, the summary "
+        "how many records were lost.",
     ),
 )
 

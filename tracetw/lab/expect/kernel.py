@@ -18,7 +18,7 @@ __all__ = ["BEHAVIOURS", "TW_AT_BIRTH", "shown"]
 
 TW_AT_BIRTH = "tw-at-birth"
 BEHAVIOURS = {
-    TW_AT_BIRTH: "TW and TWKilled are counted when the mini-socket begins, not when its timer ends it"
+    TW_AT_BIRTH: "TW and TWKilled are counted when the timewait socket begins, not when its timer ends it"
     " (Linux 6.0; before, struct inet_timewait_sock has a member tw_kill)",
 }
 """What no tracer changes: name to meaning."""

@@ -174,7 +174,7 @@ class Host:
     def states(self, port: int = PORT) -> list[str]:
         """State names of this host's sockets with ``port`` at either end, listeners left out.
 
-        Includes the mini-sockets: FIN_WAIT2 and TIME_WAIT without a struct sock.
+        Includes the timewait sockets: FIN_WAIT2 and TIME_WAIT without a struct sock.
         """
         return [STATES[int(fields[3], 16)] for fields in self._sockets(port)]
 

@@ -68,7 +68,7 @@ def unread(net: Net) -> None:
     see_reset(link.b)
 
 
-def late_data_for_mini_socket(net: Net) -> None:
+def late_data_for_timewait_socket(net: Net) -> None:
     link = net.connect()
     link.a.close()
     eventually(lambda: net.a.states() == ["FIN_WAIT2"])
@@ -212,8 +212,8 @@ SCENARIOS = (
     Scenario(
         name="late-data-closed-socket",
         claim="Data for a socket that was closed is answered with RST by what is left of it, the"
-        " FIN_WAIT2 mini-socket.",
-        play=late_data_for_mini_socket,
+        " timewait socket in FIN_WAIT2.",
+        play=late_data_for_timewait_socket,
         families=(4, 6),
         a=client(
             **sent_reset("abort-late-data", "TCP_TIMEWAIT_SOCKET"),
@@ -235,7 +235,9 @@ SCENARIOS = (
                     0, 1, "tcp_timewait_state_process answers: no socket is left to be aborted"
                 ),
                 "TW": Differs(
-                    1, 0, "tcp_time_wait counts the FIN_WAIT2 mini-socket like a TIME_WAIT"
+                    1,
+                    0,
+                    "tcp_time_wait counts the timewait socket in FIN_WAIT2 like one in TIME_WAIT",
                 ),
             }
         },

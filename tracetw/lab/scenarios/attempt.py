@@ -85,13 +85,13 @@ def fast_open_and_close_early(net: Net) -> None:
     eventually(lambda: net.b.states() == ["TIME_WAIT"])
 
 
-def remove_under_mini_socket(net: Net) -> None:
+def remove_under_timewait_socket(net: Net) -> None:
     link = net.connect()
     port = link.a.getsockname()[1]
     link.a.close()
     eventually(lambda: net.a.states() == ["FIN_WAIT2"])
     net.destroy("a", port)
-    # Nobody sees a mini-socket go with its namespace: it is missed once it cannot be there any more.
+    # No hook sees a timewait socket go with its namespace: tracetw reports it once it must be gone.
     eventually(lambda: net.reported("a") == 1, MISSED_S)
     # With another namespace of its number nothing could be told of the old one.
     require(net.a.netns not in find(), "somebody outside of the lab got the namespace's number")
@@ -231,7 +231,7 @@ SCENARIOS = (
         name="namespace-gone",
         claim="A container goes while its connection waits in FIN_WAIT2: the kernel drops it with the"
         " namespace.",
-        play=remove_under_mini_socket,
+        play=remove_under_timewait_socket,
         families=(4, 6),
         a=client(verdict="namespace-gone", closed_by="netns-exit", first_close="local"),
         b=server(verdict="abort-linger"),

@@ -1,33 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The handbook for whoever is on call: causes, remedies and folklore of each verdict and event.
+"""The handbook for an engineer on call: what each verdict and event means, and what to do about it.
 
-``tracetw explain`` prints it, and ``scripts/gen-verdicts`` makes docs/verdicts.md out of it.
+``tracetw explain`` prints it, and ``scripts/gen-verdicts`` makes docs/verdicts/ out of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from tracetw.verdict.handbook.aborts import ABORTS
-from tracetw.verdict.handbook.attempts import ATTEMPTS
-from tracetw.verdict.handbook.closes import CLOSES
-from tracetw.verdict.handbook.drops import DROP_EVENTS
-from tracetw.verdict.handbook.entry import Event, Folklore, OnCall, Symptom
+from tracetw.verdict.handbook.entry import Choice, Event, Folklore, OnCall, Question, Symptom
+from tracetw.verdict.handbook.guide import EVENTS, GUIDES, HANDBOOK, HEADINGS, Guide, Lacked
+from tracetw.verdict.handbook.settings import SETTINGS
 from tracetw.verdict.handbook.symptoms import SYMPTOMS
-from tracetw.verdict.handbook.timeouts import TIMEOUTS
-from tracetw.verdict.handbook.timewait import SETTINGS, TIMEWAIT_EVENTS
 
 __all__ = [
-    "DROP_EVENTS",
+    "EVENTS",
+    "GUIDES",
     "HANDBOOK",
+    "HEADINGS",
     "SETTINGS",
     "SYMPTOMS",
-    "TIMEWAIT_EVENTS",
+    "Choice",
     "Event",
     "Folklore",
+    "Guide",
+    "Lacked",
     "OnCall",
+    "Question",
     "Symptom",
 ]
-
-HANDBOOK: Mapping[str, OnCall] = {**CLOSES, **ABORTS, **TIMEOUTS, **ATTEMPTS}
-"""Code of a verdict to its entry."""

@@ -5,29 +5,42 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tracetw.verdict.handbook.entry import Folklore, OnCall
+from tracetw.verdict.handbook.entry import Folklore, OnCall, Question
 
 __all__ = ["ATTEMPTS"]
 
 ATTEMPTS: Mapping[str, OnCall] = {
     "connect-refused": OnCall(
         "connect-refused",
-        (
-            "The service is not up yet, or crashed, or listens at another address (127.0.0.1 only).",
-            "A deploy: between the old listener and the new one.",
-            "A firewall that rejects with RST or with ICMP port unreachable.",
+        causes=(
+            Question(
+                "Does `ss -ltn` at the peer lack a listener for that address and port?",
+                "The service is not up yet, crashed, or listens at another address (127.0.0.1 only).",
+            ),
+            Question(
+                "Does `why` name ICMP?",
+                "A firewall, or the peer itself, answered with ICMP port unreachable.",
+            ),
+            Question(
+                "Do the refusals come only during deploys?",
+                "They fall between the old listener and the new one: take the host out of the load "
+                "balancer first, or hand the listener over.",
+                "A firewall rejects with RST. Compare the TTL of the RST with that of the peer's other "
+                "packets (`tcpdump -v`), and read the rules on the way.",
+            ),
         ),
-        (
-            "At the peer: `ss -ltn`. Is the port there, and on which address?",
-            "Deploys: take the host out of the load balancer first, or hand the listener over.",
-            "Clients: try again with growing pauses; refused is quick, and a loop of it is a flood.",
+        settings=(
+            (
+                "None in the kernel. Clients: try again with growing pauses; a refusal comes at once, and a "
+                "loop of attempts is a flood."
+            ),
         ),
-        "proven: a RST in SYN_SENT, or ECONNREFUSED by ICMP; `reset` tells which. A firewall's RST cannot "
-        "be told from a host's.",
-        (
+        sure="proven: a RST in SYN_SENT, or ECONNREFUSED by ICMP; `reset` tells which. Nothing here tells a "
+        "firewall's RST from a host's.",
+        folklore=(
             Folklore(
                 "A full backlog refuses connections.",
-                "tcp_conn_request drops the SYN in silence: the client sees connect-timeout, or a late "
+                "tcp_conn_request drops the SYN in silence: the client gets connect-timeout, or a late "
                 "success. With net.ipv4.tcp_abort_on_overflow 1 a RST answers the handshake's last ACK, when "
                 "connect() has succeeded already.",
             ),
@@ -35,27 +48,30 @@ ATTEMPTS: Mapping[str, OnCall] = {
     ),
     "connect-timeout": OnCall(
         "connect-timeout",
-        (
-            "Wrong address, host down, a security group or firewall that drops.",
-            (
-                "The listener's accept queue is full: `ss -ltn` at the peer shows Recv-Q above Send-Q, and "
-                "ListenOverflows grows."
+        causes=(
+            Question(
+                "Does `ss -ltn` at the peer show Recv-Q above Send-Q, or does ListenOverflows grow there "
+                "(`nstat -az`)?",
+                "The listener's accept queue is full. Find out why nobody accepts, and raise the backlog.",
             ),
-            "The answer comes back another way and is dropped there (asymmetric routes, NAT).",
+            Question(
+                "Does `tcpdump` at the peer show the SYN?",
+                "The SYN ACK goes back another way and is dropped there (asymmetric routes, NAT), or the "
+                "peer's own firewall drops the SYN behind tcpdump.",
+                "The SYN does not arrive: wrong address, host down, a security group or firewall that "
+                "drops it.",
+            ),
         ),
-        (
+        settings=(
             "Applications: a limit of their own for connect(), of some seconds, and another address to try.",
             (
                 "TCP_SYNCNT for a socket or net.ipv4.tcp_syn_retries (6: 127 s; with "
                 "tcp_syn_linear_timeouts, from 6.5 on, 131 s). Lower fails sooner, in short outages too."
             ),
-            (
-                "Full queue: raise the backlog of listen() and net.core.somaxconn, the smaller one counts; "
-                "and find out why nobody accepts."
-            ),
+            "Full queue: raise the backlog of listen() and net.core.somaxconn; the smaller one counts.",
         ),
-        "proven: ETIMEDOUT in SYN_SENT. Whether the SYN or its answer was lost cannot be seen from here.",
-        (
+        sure="proven: ETIMEDOUT in SYN_SENT. This side cannot tell whether the SYN or its answer was lost.",
+        folklore=(
             Folklore(
                 "tcp_syn_retries counts the repeated SYNs.",
                 "Not since tcp_syn_linear_timeouts (6.5): the first repetitions come a second apart and "
@@ -65,18 +81,23 @@ ATTEMPTS: Mapping[str, OnCall] = {
     ),
     "connect-aborted": OnCall(
         "connect-given-up",
-        (
-            "The application's own limit of time was shorter than the kernel's.",
-            "Several addresses were tried at once (happy eyeballs), and this one lost.",
-            (
-                "no-port: connect() failed with EADDRNOTAVAIL, for all local ports to that destination are "
-                "in use or in TIME_WAIT."
+        causes=(
+            Question(
+                "Does `evidence` have no-port?",
+                "connect() failed with EADDRNOTAVAIL: all local ports to that destination are in use or in "
+                "TIME_WAIT. See Settings.",
+            ),
+            Question(
+                "Did a connection to another address of the same name succeed at that time?",
+                "The client tried several addresses at once (happy eyeballs), and this one lost. Nothing to "
+                "do.",
+                "The application's own limit of time was shorter than the kernel's. If it is frequent and "
+                "to one place, go on with connect-timeout: nobody waited for the end of it.",
             ),
         ),
-        (
-            "Frequent and to one place: read it as connect-timeout that nobody waited for.",
+        settings=(
             (
-                "Out of ports: use connections again; widen net.ipv4.ip_local_port_range; "
+                "Out of ports: keep connections and use them again; widen net.ipv4.ip_local_port_range; "
                 "net.ipv4.tcp_tw_reuse 1 (needs timestamps); more destination addresses."
             ),
             (
@@ -84,9 +105,9 @@ ATTEMPTS: Mapping[str, OnCall] = {
                 "other destination can use."
             ),
         ),
-        "proven from the state SYN_SENT and what this side was doing. The peer's answer, if it was on its "
-        "way, is not known.",
-        (
+        sure="proven from the state SYN_SENT and what this side was doing. The record does not say whether "
+        "the peer's answer was on its way.",
+        folklore=(
             Folklore(
                 "A host has about 28000 (or 64000) outgoing connections.",
                 "To one destination address and port: what must differ is the whole tuple "
@@ -96,17 +117,22 @@ ATTEMPTS: Mapping[str, OnCall] = {
     ),
     "accept-aborted": OnCall(
         "accept-aborted",
-        (
-            (
-                "TCP Fast Open: the application had the connection before the handshake was complete, and "
-                "the client went."
+        causes=(
+            Question(
+                "Does the server use TCP Fast Open (TCP_FASTOPEN on its listener)?",
+                "The application had the connection before the handshake was complete, and the client went. "
+                "Nothing to do.",
+                "The kernel could not make the child of a handshake, or made it too late (accept queue, "
+                "memory). If it is frequent, look at `ss -ltn` and ListenOverflows: accept faster, or raise "
+                "the backlog.",
             ),
-            "The child of a handshake could not be made or came too late (accept queue, memory).",
         ),
-        ("If frequent: `ss -ltn` and ListenOverflows; accept faster, or raise the backlog.",),
-        "proven: the child was in SYN_RECV. A handshake that is given up usually has no socket at all, only a "
-        "request (NEW_SYN_RECV), and no line here: its client's end tells.",
-        (
+        settings=(
+            "Full queue: raise the backlog of listen() and net.core.somaxconn; the smaller one counts.",
+        ),
+        sure="proven: the child was in SYN_RECV. A handshake that fails usually has no socket at all, only a "
+        "request (NEW_SYN_RECV), and then no line here: its client's end has one.",
+        folklore=(
             Folklore(
                 "A half-open connection is a socket.",
                 "Until its last ACK a handshake is a request (struct tcp_request_sock) of about 300 bytes, "

@@ -1,32 +1,37 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Ends by FIN, ends that the peer brought about by RST, and ends of which nobody can say."""
+"""Ends by FIN, ends that the peer brought about by RST, and ends without a known cause."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tracetw.verdict.handbook.entry import Folklore, OnCall
+from tracetw.verdict.handbook.entry import Folklore, OnCall, Question
 
 __all__ = ["CLOSES"]
 
 CLOSES: Mapping[str, OnCall] = {
     "orderly": OnCall(
         "four-way-close",
-        (
-            (
-                "Most ends of a healthy host. It does not mean that anybody wanted it: with closed_by "
-                "process-crash, process-exit or oom-kill the kernel closed for a process that died."
+        causes=(
+            Question(
+                "Does closed_by say process-exit, process-crash or oom-kill?",
+                "The process ended and the kernel closed for it: `exit` has the code or the signal. For TCP "
+                "that is a clean close; look into the death, not into the connection.",
             ),
-            (
-                "Who closed first carries TIME_WAIT: a server that ends keep-alive connections, a proxy "
-                "that limits the requests per connection, a client without a pool."
+            Question(
+                "Does time_wait say skipped?",
+                "The kernel refused the TIME_WAIT socket: this host has as many timewait sockets as "
+                "net.ipv4.tcp_max_tw_buckets allows. See [overflow](overflow.md).",
             ),
-            (
-                "time_wait skipped: this host has more connections in TIME_WAIT than "
-                "net.ipv4.tcp_max_tw_buckets allows."
+            Question(
+                "Does first_close say local, and does this host run out of ports or buckets?",
+                "This side closes first and so carries TIME_WAIT: a server that ends keep-alive "
+                "connections, a proxy that limits the requests per connection, a client without a pool. "
+                "See Settings.",
+                "Nothing to do: most ends of a healthy host look like this.",
             ),
         ),
-        (
+        settings=(
             (
                 "Client out of ports: keep connections open and use them again; that cures it. Else widen "
                 "net.ipv4.ip_local_port_range, as to `1024 65535` (reserve the ports of your services in "
@@ -37,56 +42,56 @@ CLOSES: Mapping[str, OnCall] = {
                 "TIME_WAIT at the server: let its idle timeout be longer than the client's, so that the "
                 "client closes first. Costs idle connections at the server."
             ),
-            (
-                "TIME_WAIT skipped: raise net.ipv4.tcp_max_tw_buckets. Never lower it to get rid of "
-                "TIME_WAIT."
-            ),
+            "TIME_WAIT skipped: raise net.ipv4.tcp_max_tw_buckets. Never lower it to get rid of TIME_WAIT.",
         ),
-        "Both FINs and the ACK of ours were seen by the kernel, on the socket or on the mini-socket "
-        "that replaces it. A close whose FIN is still awaited has no line yet.",
-        (
+        sure="The kernel saw both FINs and the ACK of ours, on the socket or on the timewait socket that "
+        "replaces it. While a FIN is still due, the close has no line yet.",
+        folklore=(
             Folklore(
                 "A close takes four segments.",
                 "The peer's FIN travels with its ACK of ours when its application closes before the "
                 "ACK is due: tcp_fin enters pingpong mode, so the ACK of a FIN is a delayed one (40 to "
-                "200 ms). The form says which it was: `fin-3` or `fin-4`.",
+                "200 ms). `form` says which it was: `fin-3` or `fin-4`.",
             ),
             Folklore(
                 "FIN_WAIT2 -> CLOSE in a trace of socket states is the end of the connection.",
-                "As soon as our FIN is acknowledged, tcp_time_wait replaces the socket by a "
-                "mini-socket. The peer's FIN, TIME_WAIT, late data or a timeout come after that, and no "
-                "socket tracepoint tells of them.",
+                "As soon as our FIN is acknowledged, tcp_time_wait replaces the socket by a timewait "
+                "socket. The peer's FIN, TIME_WAIT, late data or a timeout come after that, and no "
+                "socket tracepoint shows them.",
             ),
         ),
     ),
     "peer-reset": OnCall(
         "sigkill-with-unread-data",
-        (
-            (
-                "The peer's application gave up: its limits of time or size, a crash with unread data, a "
-                "deploy that closed its listener."
+        causes=(
+            Question(
+                "Can you trace at the peer?",
+                "Its line of the same second names the process, and its verdict says abort-unread, "
+                "abort-linger, abort-late-data, abort-listener or abort-memory: follow that page.",
             ),
-            "A pooled connection was used at the moment in which the server closed it as idle.",
-            (
-                "A proxy, load balancer or firewall reset the connection in the peer's name. Its RST has "
-                "often another TTL than the peer's other packets (`tcpdump -v`)."
+            Question(
+                "Does the RST have another TTL than the peer's other packets (`tcpdump -v`)?",
+                "A proxy, load balancer or firewall reset the connection in the peer's name.",
+            ),
+            Question(
+                "Had the connection been idle for about as long as the server's idle timeout?",
+                "A pooled connection was used at the moment in which the server closed it as idle. Shorten "
+                "the pool's idle limit.",
+                "The peer's application gave up: its limits of time or size, a crash with unread data, a "
+                "deploy that closed its listener. Look into its log.",
             ),
         ),
-        (
-            (
-                "Trace at the peer: its line of the same second says abort-unread, abort-linger, "
-                "abort-late-data, abort-listener or abort-memory, and names the process."
-            ),
+        settings=(
             (
                 "Pools: an idle limit shorter than the server's, say two thirds of it. Costs a few more "
                 "handshakes."
             ),
-            "Repeat idempotent requests on a new connection, once.",
+            "Clients: repeat idempotent requests on a new connection, once.",
         ),
-        "proven where the RST's ACK flag was seen; inferred from its timestamp, from the peer's FIN "
-        "before it, or because nothing of ours waited for an answer. A middlebox that copies both cannot be "
-        "told from the peer. Flags and timestamp unseen while something was unanswered: undetermined.",
-        (
+        sure="proven where the RST's ACK flag was seen; inferred from its timestamp, from the peer's FIN "
+        "before it, or because nothing of ours waited for an answer. A middlebox that copies both looks "
+        "like the peer. Flags and timestamp unseen while something was unanswered: undetermined.",
+        folklore=(
             Folklore(
                 "Timestamps (PAWS) protect against old RSTs.",
                 "Not a connection: tcp_validate_incoming lets a RST pass that fails PAWS. What protects "
@@ -94,8 +99,8 @@ CLOSES: Mapping[str, OnCall] = {
             ),
             Folklore(
                 "Any RST inside the window ends a connection.",
-                "Only one at the next number expected (or at the right edge of a SACK). The others are "
-                "answered with a challenge ACK: RFC 5961, tcp_validate_incoming.",
+                "Only one at the next number expected (or at the right edge of a SACK). The kernel answers "
+                "all others with a challenge ACK: RFC 5961, tcp_validate_incoming.",
             ),
             Folklore(
                 "EstabResets counts the resets received.",
@@ -106,22 +111,28 @@ CLOSES: Mapping[str, OnCall] = {
     ),
     "peer-lost-state": OnCall(
         "data-to-rebooted-peer",
-        (
-            (
-                "The peer rebooted, its container was replaced, or an address moved to a standby that does "
-                "not know the connection."
+        causes=(
+            Question(
+                "Did the peer reboot, its container restart or its address move before the line?",
+                "The peer's kernel, or the standby that has the address now, does not know the connection. "
+                "Keepalives find that out sooner.",
             ),
-            (
-                "A load balancer or NAT forgot the idle connection; the next segment went to another host "
-                "or was answered by the box itself."
+            Question(
+                "Can you trace at the peer, and did an earlier line there, with the same ports, say "
+                "fin-wait2-timeout, fin-exhausted or retransmit-exhausted?",
+                "The peer gave the connection up in silence; this end is only the echo. Follow the page of "
+                "that verdict. (Where TCPTimeWaitOverflow grows there: [overflow](overflow.md).)",
             ),
-            (
-                "The peer gave the connection up in silence earlier: fin-wait2-timeout, fin-exhausted, "
-                "retransmit-exhausted or an overflow of TIME_WAIT buckets there. Then this end is only the echo."
+            Question(
+                "Does a load balancer or NAT stand between, with an idle timeout shorter than the "
+                "connection was idle?",
+                "It forgot the connection; the next segment went to another host, or the box itself "
+                "answered. Start keepalives below its timeout.",
+                "A client sent a request on a pooled connection that the server had closed long ago. Let "
+                "the pool discard what was idle for longer than the server's limit.",
             ),
-            "A client pool sends a request on a connection that the server had closed long ago.",
         ),
-        (
+        settings=(
             (
                 "SO_KEEPALIVE with TCP_KEEPIDLE below the shortest idle timeout on the way, as 60 s, "
                 "TCP_KEEPINTVL 10, TCP_KEEPCNT 6. Costs one small packet a minute for each connection."
@@ -132,38 +143,42 @@ CLOSES: Mapping[str, OnCall] = {
                 "find out with their next segment."
             ),
         ),
-        "The sender of a RST without ACK holds no connection: proven. Without a timestamp although "
+        sure="The sender of a RST without ACK holds no connection: proven. Without a timestamp although "
         "they were negotiated: inferred. Neither seen: undetermined (`rst-flags`).",
-        (
+        folklore=(
             Folklore(
                 "A RST means that the port is closed.",
                 "With the service back, its listener answers: tcp_v4_send_reset for a segment that met "
-                "a socket in LISTEN. A FIN_WAIT2 mini-socket answers data with RST as well, one in "
+                "a socket in LISTEN. A timewait socket in FIN_WAIT2 answers data with RST as well, one in "
                 "TIME_WAIT with an ACK.",
             ),
             Folklore(
                 "A reboot of the peer ends the connection.",
-                "Nothing arrives here until something is sent. Without keepalive an idle connection "
+                "Nothing arrives here until something is sent. Without SO_KEEPALIVE an idle connection "
                 "stays ESTABLISHED for ever.",
             ),
         ),
     ),
     "stale-syn-reset": OnCall(
         "rebooted-peer-reconnects",
-        (
-            "A client with a fixed local port restarted: NFS, database replication, BGP, appliances.",
-            "A NAT gave the port of a connection that it had forgotten to a new one.",
+        causes=(
+            Question(
+                "Does the client bind a fixed local port (the next connection comes from the same one)?",
+                "The client restarted without closing: NFS, database replication, BGP, appliances. Let it "
+                "take any port, unless the protocol needs that one.",
+                "A NAT gave the port of a connection that it had forgotten to a new one. Keepalives below "
+                "its idle timeout prevent that.",
+            ),
         ),
-        (
+        settings=(
             (
                 "Keepalives at this end (as for peer-lost-state) find the dead connection before its "
                 "successor does."
             ),
-            "Clients: do not bind a local port without need.",
         ),
-        "A SYN met the live connection, and a RST that came from no connection followed. "
-        "Which packet the RST answers is not recorded.",
-        (
+        sure="A SYN met the live connection, and a RST that came from no connection followed. "
+        "The record does not say which packet the RST answers.",
+        folklore=(
             Folklore(
                 "A SYN on an established connection resets it.",
                 "tcp_validate_incoming answers with a challenge ACK, whatever the SYN's number. "
@@ -178,47 +193,59 @@ CLOSES: Mapping[str, OnCall] = {
     ),
     "undetermined": OnCall(
         "time-wait-overflow-fin-wait2",
-        (
-            "The connection began before the trace, or records were lost: the summary counts them.",
-            "This kernel does not show what would be needed: `tracetw doctor` says what is lost.",
-            (
-                "The TIME_WAIT buckets are used up, so that the socket was dropped before the peer's FIN "
-                "(as below): the peer gets a RST for it."
+        causes=(
+            Question(
+                "Does `confidence` say weakened, or does the summary count lost records?",
+                "Records around this end were lost. Filter in the kernel (`--port`, `--addr`, `--netns`), so "
+                "that fewer compete.",
             ),
-            "TCP_REPAIR (checkpoint and restore) took the socket away without a packet.",
+            Question(
+                "Is duration_ms null?",
+                "The connection began before the trace, so its history is unknown. Start the trace earlier, "
+                "or wait for one that begins under it.",
+            ),
+            Question(
+                "Does `tracetw doctor` say that this kernel cannot show the fact?",
+                "Trace the other end of the connection, or on a newer kernel.",
+                "Find the missing fact that `why` names in the table below.",
+            ),
         ),
-        (
-            "Overflow: raise net.ipv4.tcp_max_tw_buckets, or make fewer connections.",
-            "Lost records: filter in the kernel (`--port`, `--addr`, `--netns`).",
+        settings=(
+            "TIME_WAIT buckets used up: raise net.ipv4.tcp_max_tw_buckets, or make fewer connections.",
         ),
-        "Nothing is concluded. The evidence lists what was seen, and `why` what was missing.",
-        (
+        sure="tracetw concludes nothing. `evidence` lists what was seen, `why` names what was missing.",
+        folklore=(
             Folklore(
-                "When the buckets are used up, the connection is just closed a bit sooner.",
-                "inet_twsk_alloc fails already for FIN_WAIT2: the peer's FIN meets no socket and is "
-                "answered with RST. A clean close is ECONNRESET at the peer.",
+                "When the buckets are used up, the kernel just closes the connection a bit sooner.",
+                "inet_twsk_alloc fails already for FIN_WAIT2: the peer's FIN meets no socket and the "
+                "kernel answers it with RST. A clean close is ECONNRESET at the peer.",
             ),
         ),
     ),
     "namespace-gone": OnCall(
         "namespace-gone",
-        (
-            "A container or pod was removed while its connections were still closing.",
-            "Frequent at deploys with many short connections; harmless for this side.",
+        causes=(
+            Question(
+                "Did a container or pod stop at that time?",
+                "It was removed while its connections were still closing, as at every deploy with many "
+                "short connections. Nothing to do for this side.",
+                "Something else removed the namespace: look for `ip netns del` and for what unshares "
+                "network namespaces on this host.",
+            ),
         ),
-        (
+        settings=(
             (
-                "Nothing here. If peers complain, stop the application first and give it some seconds before "
+                "None. If peers complain, stop the application first and give it some seconds before "
                 "the container goes: what is closed by then ends with FIN."
             ),
         ),
-        "The namespace was gone when the socket, or the mini-socket, was looked at; inferred where only "
-        "the silence of the close tells.",
-        (
+        sure="The namespace was gone when tracetw looked at the socket or the timewait socket; inferred "
+        "where only the silence of the close shows it.",
+        folklore=(
             Folklore(
                 "Removing a container closes its connections.",
-                "The death of its processes does, by FIN or RST. What is still closing after that "
-                "(orphans, FIN_WAIT2, TIME_WAIT) is dropped without a packet: inet_twsk_purge, and "
+                "The death of its processes does, by FIN or RST. The kernel drops what is still closing "
+                "after that (orphans, FIN_WAIT2, TIME_WAIT) without a packet: inet_twsk_purge, and "
                 "check_net in tcp_out_of_resources.",
             ),
         ),

@@ -1,59 +1,117 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Segments that were refused: the ``drop`` events."""
+"""Segments that the kernel refused: the ``drop`` events."""
 
 from __future__ import annotations
 
-from tracetw.verdict.handbook.entry import Event, Folklore
+from tracetw.verdict.handbook.entry import Event, Folklore, OnCall, Question
 
 __all__ = ["DROP_EVENTS"]
+
+_SURE = "The kernel's drop reason says so (5.18 and newer); from 6.11 on it also gives the socket, and so the owner."
 
 DROP_EVENTS = (
     Event(
         "paws",
-        "A segment with a timestamp older than the last one seen was dropped from a live connection.",
+        "The kernel dropped a segment of a live connection: its timestamp was older than the last one seen.",
         "tcp_validate_incoming (PAWSEstab)",
-        "old-timestamp",
-        "A few come from packets that overtook each other. Many: something on the way holds packets back, "
-        "repeats them, or rewrites their timestamps.",
-        (
-            Folklore(
-                "PAWS guards against everything old.",
-                "Not against RST: tcp_validate_incoming accepts one that fails PAWS.",
+        "Nothing to do for a few.",
+        OnCall(
+            "old-timestamp",
+            causes=(
+                Question(
+                    "Are there many, and from one network?",
+                    "Something on the way holds packets back, repeats them, or rewrites their timestamps: "
+                    "capture at both ends and compare.",
+                    "Packets overtook each other.",
+                ),
+            ),
+            settings=(
+                "None. net.ipv4.tcp_timestamps 0 would take the protection away with the drops.",
+            ),
+            sure=_SURE,
+            folklore=(
+                Folklore(
+                    "PAWS guards against everything old.",
+                    "Not against RST: tcp_validate_incoming accepts one that fails PAWS.",
+                ),
             ),
         ),
     ),
     Event(
         "paws-timewait",
-        "The same in TIME_WAIT: the segment was dropped and acknowledged.",
+        "A segment with an older timestamp met TIME_WAIT: the kernel dropped it and sent an ACK.",
         "tcp_timewait_state_process (PAWSEstab; from 6.17 on PAWSTimewait)",
-        "old-timestamp-time-wait",
-        "A SYN is the case that hurts: a client that took over the port of another behind the same NAT. It "
-        "gets an ACK in place of SYN ACK, resets, and is through with its next SYN.",
-        (
-            Folklore(
-                "Such SYNs are dropped in silence.",
-                "They were, with tcp_tw_recycle. Now tcp_timewait_state_process answers with an ACK (at most "
-                "one every 500 ms).",
+        "Nothing to do for data; for a SYN look at the NAT in front of the clients.",
+        OnCall(
+            "old-timestamp-time-wait",
+            causes=(
+                Question(
+                    "Was the segment a SYN (`tcpdump`)?",
+                    "A client took over the port of another one behind the same NAT. It gets an ACK in "
+                    "place of SYN ACK, resets, and its next SYN is accepted: it loses the time between two "
+                    "SYNs.",
+                    "An old segment of the connection itself arrived late.",
+                ),
+            ),
+            settings=(
+                "At the NAT: use a port again only after 60 s, or spread over more addresses.",
+            ),
+            sure=_SURE,
+            folklore=(
+                Folklore(
+                    "Linux drops such SYNs in silence.",
+                    "It did, with tcp_tw_recycle. Now tcp_timewait_state_process answers with an ACK (at most "
+                    "one every 500 ms).",
+                ),
             ),
         ),
     ),
     Event(
         "challenge-ack",
-        "A RST in the window but not at its beginning, or a SYN on a live connection, was answered with "
-        "an ACK.",
+        "The kernel answered a RST in the window but not at its beginning, or a SYN on a live connection, "
+        "with an ACK.",
         "tcp_validate_incoming, tcp_send_challenge_ack (TCPChallengeACK, TCPSYNChallenge; RFC 5961)",
-        "stray-reset-challenged",
-        "A peer that really has lost the connection answers with a RST that fits: peer-lost-state or "
-        "stale-syn-reset follow. Without one it was a stray, or somebody guesses. A challenge to one "
-        "connection comes at most every net.ipv4.tcp_invalid_ratelimit (500 ms); the limit for all, "
-        "net.ipv4.tcp_challenge_ack_limit, is off in newer kernels.",
+        "Look whether the connection ends next.",
+        OnCall(
+            "stray-reset-challenged",
+            causes=(
+                Question(
+                    "Does the same connection end with peer-lost-state or stale-syn-reset next?",
+                    "The peer has lost the connection and answered the challenge with a RST that fits: "
+                    "follow that page.",
+                ),
+                Question(
+                    "Do many connections get one at the same time?",
+                    "Somebody sends RSTs blindly. The challenge is the protection: the connections live.",
+                    "A stray segment of an earlier connection on the same ports.",
+                ),
+            ),
+            settings=(
+                (
+                    "net.ipv4.tcp_invalid_ratelimit (500 ms): the shortest time between two challenges to one "
+                    "connection. The limit for all, net.ipv4.tcp_challenge_ack_limit, is off in newer kernels."
+                ),
+            ),
+            sure=_SURE
+            + " Before, where function probes work, tcp_send_challenge_ack gives the socket.",
+        ),
     ),
     Event(
         "out-of-window-reset",
-        "A RST outside of the window was dropped without an answer.",
+        "The kernel dropped a RST outside of the window without an answer.",
         "tcp_validate_incoming, tcp_sequence",
-        "stray-reset-out-of-window",
-        "Late answers to an earlier connection on the same ports, or an attempt to reset blindly. The "
-        "connection is not touched.",
+        "Nothing to do: the connection lives on.",
+        OnCall(
+            "stray-reset-out-of-window",
+            causes=(
+                Question(
+                    "Did an earlier connection use the same addresses and ports?",
+                    "The RST is a late answer to that one.",
+                    "Somebody tries to reset the connection blindly. The sequence check holds.",
+                ),
+            ),
+            settings=("None.",),
+            sure=_SURE,
+        ),
     ),
 )

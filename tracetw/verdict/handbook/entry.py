@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Event", "Folklore", "OnCall", "Symptom"]
+__all__ = ["Choice", "Event", "Folklore", "OnCall", "Question", "Symptom"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,21 +17,38 @@ class Folklore:
 
 
 @dataclass(frozen=True, slots=True)
-class OnCall:
-    """What the taxonomy leaves out of a verdict: how it comes about in production.
+class Question:
+    """One step towards the cause of an end.
 
     Attributes:
-        shown_by: the lab's scenario in which one end gets this verdict.
-        production: what typically causes it, one sentence or two each.
-        change: settings with values and what they cost, one each.
-        sure: what is known and what is concluded; when the end is undetermined instead.
+        ask: a question that a command, a log or a field of the line answers with yes or no.
+        yes: the cause, and what to do about it.
+        no: the same for the other answer; empty: ask the next question.
+    """
+
+    ask: str
+    yes: str
+    no: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OnCall:
+    """What an engineer on call needs to know of a verdict or an event.
+
+    Attributes:
+        shown_by: the lab's scenario in which one end gets this verdict or has this event.
+        causes: questions in the order in which to ask them; the last one decides.
+        settings: settings with values and what they cost, one sentence or two each.
+        sure: what the kernel shows, what tracetw concludes, and when the end is undetermined.
+        now: commands and first steps, after the advice of the taxonomy.
         folklore: what people get wrong about it.
     """
 
     shown_by: str
-    production: tuple[str, ...]
-    change: tuple[str, ...]
+    causes: tuple[Question, ...]
+    settings: tuple[str, ...]
     sure: str
+    now: tuple[str, ...] = ()
     folklore: tuple[Folklore, ...] = ()
 
 
@@ -41,24 +58,35 @@ class Event:
 
     Attributes:
         name: as in the output.
-        meaning, mechanism: as of a verdict.
-        shown_by: the lab's scenario in which it occurs.
-        production: what it says about production, and what to change.
-        folklore: what people get wrong about it.
+        meaning, mechanism, advice: as of a verdict.
+        entry: the rest.
     """
 
     name: str
     meaning: str
     mechanism: str
-    shown_by: str
-    production: str
-    folklore: tuple[Folklore, ...] = ()
+    advice: str
+    entry: OnCall
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """A question that decides between the verdicts a symptom may have.
+
+    Attributes:
+        ask: the question.
+        then: what a yes means: a verdict, an event or an action.
+        see: beginning of the ``seen`` of the row to go on with, if a yes leads there.
+    """
+
+    ask: str
+    then: str
+    see: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Symptom:
-    """What somebody sees who has no verdict yet, and the verdicts it may be."""
+    """What somebody sees who has no verdict yet, and the questions that lead to one."""
 
     seen: str
-    verdicts: tuple[str, ...]
-    look: str = ""
+    choices: tuple[Choice, ...]

@@ -1,271 +1,354 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From what somebody sees to the verdicts it may be: the way into the handbook without a trace."""
+"""From what somebody sees to a verdict: the way into the handbook without a trace."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tracetw.verdict.handbook.entry import Symptom
+from tracetw.verdict.handbook.entry import Choice, Symptom
 
 __all__ = ["SYMPTOMS"]
 
+_APPLICATION = (
+    Symptom(
+        "read() returns 0, `unexpected EOF`",
+        (
+            Choice(
+                "Always: the peer sent FIN.",
+                "orderly; closed_by at the peer says who or what closed",
+            ),
+        ),
+    ),
+    Symptom(
+        "ECONNRESET, `connection reset by peer`",
+        (
+            Choice("Did our own program call connect() with AF_UNSPEC?", "abort-disconnect"),
+            Choice(
+                "Had the peer restarted, and came its new SYN from the same port?",
+                "stale-syn-reset",
+            ),
+            Choice("Had accept() not returned the connection yet?", "accept-aborted"),
+            Choice("Does the RST have the ACK flag (`[R.]` in tcpdump)?", "peer-reset"),
+            Choice("Else a bare RST (`[R]`):", "peer-lost-state"),
+        ),
+    ),
+    Symptom(
+        "EPIPE, SIGPIPE, `broken pipe`",
+        (
+            Choice(
+                "Had an earlier call got the ECONNRESET?",
+                "that one is the symptom",
+                "ECONNRESET, `connection reset by peer`",
+            ),
+            Choice("Had the peer sent FIN before our data?", "peer-reset"),
+            Choice("Else:", "peer-lost-state"),
+        ),
+    ),
+    Symptom(
+        "ETIMEDOUT of read() or write()",
+        (
+            Choice("Does `tcpdump` here show nothing of ours?", "output-blocked"),
+            Choice("Is TCP_USER_TIMEOUT set?", "user-timeout"),
+            Choice("Was nothing to send (keepalive probes)?", "keepalive-expired"),
+            Choice("Had the peer closed its window?", "window-probe-expired"),
+            Choice("Else data was retransmitted:", "retransmit-exhausted"),
+        ),
+    ),
+    Symptom(
+        "EHOSTUNREACH, ENETUNREACH",
+        (Choice("Always: ICMP, ARP or the routing table reports it.", "unreachable"),),
+    ),
+    Symptom("ECONNABORTED", (Choice("Always: somebody destroyed the socket.", "abort-admin"),)),
+    Symptom(
+        "connect(): ECONNREFUSED",
+        (Choice("Always: no listener, or a rule.", "connect-refused"),),
+    ),
+    Symptom(
+        "connect(): ETIMEDOUT",
+        (Choice("Always: no answer, or a full accept queue.", "connect-timeout"),),
+    ),
+    Symptom(
+        "connect(): EADDRNOTAVAIL, or its own limit of time",
+        (Choice("Always: no local port, or nobody waited for the answer.", "connect-aborted"),),
+    ),
+    Symptom(
+        "connect() worked, then ECONNRESET, at a deploy",
+        (
+            Choice("Do you look at the server?", "abort-listener"),
+            Choice("At the client:", "peer-reset"),
+        ),
+    ),
+    Symptom(
+        "nothing: close() returned 0, but the peer lacks data or got ECONNRESET",
+        (
+            Choice("Was received data unread (bytes_unread above 0)?", "abort-unread"),
+            Choice("Does the program set SO_LINGER?", "abort-linger"),
+            Choice("Did data arrive after close()?", "abort-late-data"),
+            Choice("Does `dmesg` say `too many orphaned sockets`?", "abort-memory"),
+            Choice("Did the container stop at that time?", "namespace-gone"),
+            Choice("Else nobody acknowledged our FIN:", "fin-exhausted"),
+        ),
+    ),
+)
+
+_SS = (
+    Symptom(
+        "many CLOSE-WAIT",
+        (
+            Choice(
+                "Now: our application does not close.",
+                "find it with `ss -tnp state close-wait`; the peer gets fin-wait2-timeout",
+            ),
+            Choice("Did our application write to such a socket later?", "peer-lost-state"),
+        ),
+    ),
+    Symptom(
+        "FIN-WAIT-2 with timer:(timewait)",
+        (
+            Choice("Does it stay until the timer runs out?", "fin-wait2-timeout"),
+            Choice("Does the peer send data?", "abort-late-data"),
+            Choice("Else the peer's FIN comes:", "orderly"),
+        ),
+    ),
+    Symptom(
+        "FIN-WAIT-1 or LAST-ACK with timer:(on)",
+        (
+            Choice(
+                "Does orphan in /proc/net/sockstat come near net.ipv4.tcp_max_orphans?",
+                "abort-memory",
+            ),
+            Choice("Else nobody acknowledges our FIN:", "fin-exhausted"),
+        ),
+    ),
+    Symptom(
+        "ESTAB, Send-Q filled, timer:(on)",
+        (
+            Choice("Does `ip neigh` say FAILED, or does ICMP come in?", "unreachable"),
+            Choice("Is TCP_USER_TIMEOUT set?", "user-timeout"),
+            Choice("Else nobody acknowledges our data:", "retransmit-exhausted"),
+        ),
+    ),
+    Symptom(
+        "ESTAB, Send-Q filled, timer:(persist)",
+        (
+            Choice("Does `tcpdump` here show no probes?", "output-blocked"),
+            Choice("Is TCP_USER_TIMEOUT set?", "user-timeout"),
+            Choice("Else the peer does not read:", "window-probe-expired"),
+        ),
+    ),
+    Symptom(
+        "ESTAB, timer:(keepalive) with a count",
+        (
+            Choice("Does the peer answer a probe with RST?", "peer-lost-state"),
+            Choice("Else probes stay unanswered:", "keepalive-expired"),
+        ),
+    ),
+    Symptom(
+        "SYN-SENT that stays",
+        (
+            Choice("Does the application give up before the kernel?", "connect-aborted"),
+            Choice("Else:", "connect-timeout"),
+        ),
+    ),
+    Symptom(
+        "LISTEN, Recv-Q near Send-Q",
+        (
+            Choice("Does the server stop or restart?", "abort-listener"),
+            Choice("Does it use TCP Fast Open?", "accept-aborted"),
+            Choice("Else nobody accepts, and the clients get", "connect-timeout"),
+        ),
+    ),
+    Symptom(
+        "many TIME-WAIT",
+        (Choice("Always: this side closes first.", "orderly; [entered](entered.md)"),),
+    ),
+)
+
+_TCPDUMP = (
+    Symptom(
+        "`[R.]` from the peer (RST with ACK)",
+        (Choice("Always: the peer still held the connection.", "peer-reset"),),
+    ),
+    Symptom(
+        "`[R]` from the peer in answer to us (bare RST)",
+        (
+            Choice("Did the peer send FIN before?", "peer-reset"),
+            Choice("Else the peer holds no connection:", "peer-lost-state"),
+        ),
+    ),
+    Symptom(
+        "`[R.]` from us, no FIN",
+        (
+            Choice("Data unread at close() (bytes_unread above 0)?", "abort-unread"),
+            Choice(
+                "`ss -K` in a log or a script, or ECONNABORTED at the application?", "abort-admin"
+            ),
+            Choice("Does the program set SO_LINGER?", "abort-linger"),
+            Choice(
+                "Small ACKs at even distances before it (keepalive probes)?", "keepalive-expired"
+            ),
+            Choice("Had no process accepted the connection?", "abort-listener"),
+            Choice("`too many orphaned sockets` or `out of memory` in `dmesg`?", "abort-memory"),
+            Choice("Else the program called connect() with AF_UNSPEC:", "abort-disconnect"),
+        ),
+    ),
+    Symptom(
+        "`[R]` from us in answer to data",
+        (Choice("Always: this side had closed.", "abort-late-data"),),
+    ),
+    Symptom(
+        "`[S]` on a connection that lives, an ACK, `[R]`",
+        (Choice("Always: the peer began anew.", "stale-syn-reset"),),
+    ),
+    Symptom(
+        "the same data over and over",
+        (
+            Choice("Even distances, with ICMP between them?", "unreachable"),
+            Choice("Is TCP_USER_TIMEOUT set?", "user-timeout"),
+            Choice("Else growing distances, silence:", "retransmit-exhausted"),
+        ),
+    ),
+    Symptom(
+        "the same `[F.]` over and over",
+        (Choice("Always: silence after our FIN.", "fin-exhausted"),),
+    ),
+    Symptom(
+        "nothing from us at all", (Choice("Always: it never left this host.", "output-blocked"),)
+    ),
+)
+
+_COUNTERS = (
+    Symptom("TCPAbortOnClose", (Choice("Always.", "abort-unread"),)),
+    Symptom(
+        "TCPAbortOnData",
+        (
+            Choice("Does the program set SO_LINGER 0? It is counted here.", "abort-linger"),
+            Choice(
+                "Else data after close(). (For a timewait socket in FIN_WAIT2 nothing counts it.)",
+                "abort-late-data",
+            ),
+        ),
+    ),
+    Symptom(
+        "TCPAbortOnLinger", (Choice("Always: TCP_LINGER2 below 0, in close().", "abort-linger"),)
+    ),
+    Symptom("TCPAbortOnMemory", (Choice("Always.", "abort-memory"),)),
+    Symptom(
+        "TCPAbortOnTimeout",
+        (
+            Choice("Does AttemptFails grow as well?", "connect-timeout"),
+            Choice("Does TCPKeepAlive grow?", "keepalive-expired"),
+            Choice("Does TCPWinProbe grow?", "window-probe-expired"),
+            Choice("Does `tcpdump` here show nothing of ours?", "output-blocked"),
+            Choice("Does the application get EHOSTUNREACH or ENETUNREACH?", "unreachable"),
+            Choice("Is TCP_USER_TIMEOUT set?", "user-timeout"),
+            Choice("Had the application closed (the socket is an orphan)?", "fin-exhausted"),
+            Choice("Else data was retransmitted:", "retransmit-exhausted"),
+        ),
+    ),
+    Symptom(
+        "TCPTimeWaitOverflow",
+        (
+            Choice(
+                "Do the peers get ECONNRESET (peer-lost-state)?",
+                "undetermined; [overflow](overflow.md)",
+            ),
+            Choice("Else both FINs had arrived:", "orderly; [overflow](overflow.md)"),
+        ),
+    ),
+    Symptom(
+        "TCPSYNChallenge, TCPChallengeACK",
+        (
+            Choice("Does TCPSYNChallenge grow?", "stale-syn-reset"),
+            Choice("Else RSTs that do not fit:", "challenge-ack"),
+        ),
+    ),
+    Symptom(
+        "AttemptFails",
+        (
+            Choice("Does the application get ECONNREFUSED?", "connect-refused"),
+            Choice("Does it get ETIMEDOUT?", "connect-timeout"),
+            Choice(
+                "Else on the server. (A connect() that the application gave up is not counted.)",
+                "accept-aborted",
+            ),
+        ),
+    ),
+    Symptom(
+        "ListenOverflows, ListenDrops",
+        (
+            Choice("Do you look at the clients?", "connect-timeout"),
+            Choice("At the server, if a line comes at all:", "accept-aborted"),
+        ),
+    ),
+    Symptom(
+        "EstabResets",
+        (
+            Choice("Does TCPAbortOnTimeout grow as much?", "a timer of ours", "TCPAbortOnTimeout"),
+            Choice("Does OutRsts grow as much?", "this side reset", "`[R.]` from us, no FIN"),
+            Choice("Does `tcpdump` show a RST from the peer with ACK (`[R.]`)?", "peer-reset"),
+            Choice("One without ACK, and TCPSYNChallenge grows?", "stale-syn-reset"),
+            Choice("Else one without ACK:", "peer-lost-state"),
+        ),
+    ),
+    Symptom(
+        "none",
+        (
+            Choice("Does `tcpdump` show a RST from the peer with ACK?", "peer-reset"),
+            Choice("One without ACK?", "peer-lost-state"),
+            Choice("`ss -K` in a log or a script?", "abort-admin"),
+            Choice("Did a container stop at that time?", "namespace-gone"),
+            Choice("Else FIN-WAIT-2 that ran out:", "fin-wait2-timeout"),
+        ),
+    ),
+)
+
+_SIGN = (
+    Symptom(
+        "`>` this side",
+        (
+            Choice("Does `form` say rst-sent, in answer to data after our FIN?", "abort-late-data"),
+            Choice("Else `form` rst-sent?", "this side reset", "`[R.]` from us, no FIN"),
+            Choice("Does `form` begin with fin?", "orderly; closed_by says who or what closed"),
+            Choice("`form` timeout, and our FIN was acknowledged?", "fin-wait2-timeout"),
+            Choice("`form` timeout, and it was not?", "fin-exhausted"),
+            Choice("`form` null, in SYN_SENT?", "connect-aborted"),
+            Choice("`form` null, at the end of a container?", "namespace-gone"),
+            Choice("Else something is missing:", "undetermined"),
+        ),
+    ),
+    Symptom(
+        "`<` the peer",
+        (
+            Choice("Does `form` begin with fin?", "orderly; trace at the peer for its closed_by"),
+            Choice("`form` rst-received in SYN_SENT?", "connect-refused"),
+            Choice("`form` rst-received in SYN_RECV?", "accept-aborted"),
+            Choice(
+                "`form` rst-received later?",
+                "the peer reset",
+                "ECONNRESET, `connection reset by peer`",
+            ),
+        ),
+    ),
+    Symptom("`=` both at once", (Choice("Always.", "orderly"),)),
+    Symptom(
+        "`!` nobody",
+        (
+            Choice("Does `error` say ECONNABORTED?", "abort-admin"),
+            Choice("In SYN_SENT?", "connect-timeout"),
+            Choice("Does `error` say EHOSTUNREACH or ENETUNREACH?", "unreachable"),
+            Choice(
+                "Else a timer of ours:", "the socket timed out", "ETIMEDOUT of read() or write()"
+            ),
+        ),
+    ),
+)
+
 SYMPTOMS: Mapping[str, tuple[Symptom, ...]] = {
-    "What the application got": (
-        Symptom(
-            "read() returns 0, `unexpected EOF`",
-            ("orderly",),
-            "closed_by at the other end: somebody's decision, or the death of a process",
-        ),
-        Symptom(
-            "ECONNRESET, `connection reset by peer`",
-            (
-                "peer-reset",
-                "peer-lost-state",
-                "stale-syn-reset",
-                "accept-aborted",
-                "abort-disconnect",
-            ),
-            "the reason is at the peer, but for the last: that was our own call",
-        ),
-        Symptom(
-            "EPIPE, SIGPIPE, `broken pipe`",
-            ("peer-reset", "peer-lost-state"),
-            "the peer had closed before, or an earlier call had the ECONNRESET already",
-        ),
-        Symptom(
-            "ETIMEDOUT of read() or write()",
-            (
-                "retransmit-exhausted",
-                "user-timeout",
-                "keepalive-expired",
-                "window-probe-expired",
-                "output-blocked",
-            ),
-            "which limit it was, and whether anything was sent",
-        ),
-        Symptom("EHOSTUNREACH, ENETUNREACH", ("unreachable",), "who reports it"),
-        Symptom("ECONNABORTED", ("abort-admin",), "who destroyed the socket"),
-        Symptom("connect(): ECONNREFUSED", ("connect-refused",), "no listener, or a rule"),
-        Symptom(
-            "connect(): ETIMEDOUT",
-            ("connect-timeout",),
-            "no answer, or a full accept queue",
-        ),
-        Symptom(
-            "connect(): EADDRNOTAVAIL, or its own limit of time",
-            ("connect-aborted",),
-            "no local port, or nobody waited for the answer",
-        ),
-        Symptom(
-            "connect() worked, then ECONNRESET, at a deploy",
-            ("abort-listener", "peer-reset"),
-            "the server's accept queue",
-        ),
-        Symptom(
-            "nothing: close() returned 0, but the peer lacks data or got ECONNRESET",
-            (
-                "abort-unread",
-                "abort-linger",
-                "abort-late-data",
-                "fin-exhausted",
-                "abort-memory",
-                "namespace-gone",
-            ),
-            "bytes_unacked, and what was unread",
-        ),
-    ),
-    "What `ss -tno` shows": (
-        Symptom(
-            "many CLOSE-WAIT",
-            ("fin-wait2-timeout", "peer-lost-state"),
-            "our application does not close; the first verdict is the peer's, the second ours, later",
-        ),
-        Symptom(
-            "FIN-WAIT-2 with timer:(timewait)",
-            ("fin-wait2-timeout", "orderly", "abort-late-data"),
-            "the peer does not close; without that timer: shutdown(), and no limit",
-        ),
-        Symptom(
-            "FIN-WAIT-1 or LAST-ACK with timer:(on)",
-            ("fin-exhausted", "abort-memory"),
-            "nobody acknowledges our FIN",
-        ),
-        Symptom(
-            "ESTAB, Send-Q filled, timer:(on)",
-            ("retransmit-exhausted", "unreachable", "user-timeout"),
-            "nobody acknowledges our data",
-        ),
-        Symptom(
-            "ESTAB, Send-Q filled, timer:(persist)",
-            ("window-probe-expired", "output-blocked", "user-timeout"),
-            "the peer does not read, or nothing leaves this host",
-        ),
-        Symptom(
-            "ESTAB, timer:(keepalive) with a count",
-            ("keepalive-expired", "peer-lost-state"),
-            "probes are unanswered",
-        ),
-        Symptom("SYN-SENT that stays", ("connect-timeout", "connect-aborted"), "no answer"),
-        Symptom(
-            "LISTEN, Recv-Q near Send-Q",
-            ("connect-timeout", "abort-listener", "accept-aborted"),
-            "nobody accepts; clients time out, and a restart resets them",
-        ),
-        Symptom("many TIME-WAIT", ("orderly",), "[TIME_WAIT](#time_wait-and-fin_wait2)"),
-    ),
-    "What `tcpdump` shows": (
-        Symptom(
-            "`[R.]` from the peer (RST with ACK)",
-            ("peer-reset",),
-            "the peer still held the connection",
-        ),
-        Symptom(
-            "`[R]` from the peer in answer to us (bare RST)",
-            ("peer-lost-state", "peer-reset"),
-            "the peer holds none; after its own FIN it had closed",
-        ),
-        Symptom(
-            "`[R.]` from us, no FIN",
-            (
-                "abort-unread",
-                "abort-linger",
-                "abort-admin",
-                "abort-listener",
-                "abort-disconnect",
-                "abort-memory",
-                "keepalive-expired",
-            ),
-            "after 0 or more small ACKs at even distances: the last one",
-        ),
-        Symptom("`[R]` from us in answer to data", ("abort-late-data",), "we had closed"),
-        Symptom(
-            "`[S]` on a connection that lives, an ACK, `[R]`",
-            ("stale-syn-reset",),
-            "the peer began anew",
-        ),
-        Symptom(
-            "the same data again and again",
-            ("retransmit-exhausted", "user-timeout", "unreachable"),
-            "growing distances: silence; even ones with ICMP between: unreachable",
-        ),
-        Symptom("the same `[F.]` again and again", ("fin-exhausted",), "silence after our FIN"),
-        Symptom("nothing from us at all", ("output-blocked",), "it never left this host"),
-    ),
-    "Which counter grows (`nstat -az`)": (
-        Symptom("TCPAbortOnClose", ("abort-unread",)),
-        Symptom(
-            "TCPAbortOnData",
-            ("abort-linger", "abort-late-data"),
-            "SO_LINGER 0 is counted here; data for a FIN_WAIT2 mini-socket nowhere",
-        ),
-        Symptom("TCPAbortOnLinger", ("abort-linger",), "TCP_LINGER2 below 0, in close()"),
-        Symptom("TCPAbortOnMemory", ("abort-memory",)),
-        Symptom(
-            "TCPAbortOnTimeout",
-            (
-                "retransmit-exhausted",
-                "fin-exhausted",
-                "user-timeout",
-                "keepalive-expired",
-                "window-probe-expired",
-                "unreachable",
-                "output-blocked",
-                "connect-timeout",
-            ),
-            "TCPKeepAlive and TCPWinProbe count the probes before",
-        ),
-        Symptom(
-            "TCPTimeWaitOverflow",
-            ("undetermined", "orderly"),
-            "[overflow](#overflow); the peers see peer-lost-state",
-        ),
-        Symptom(
-            "TCPSYNChallenge, TCPChallengeACK",
-            ("stale-syn-reset",),
-            "[challenge-ack](#challenge-ack); the second without the first: RSTs that did not fit",
-        ),
-        Symptom(
-            "AttemptFails",
-            ("connect-refused", "connect-timeout", "accept-aborted"),
-            "a connect() that the application gave up is not counted",
-        ),
-        Symptom(
-            "ListenOverflows, ListenDrops",
-            ("accept-aborted",),
-            "the accept queue is full; the clients see connect-timeout",
-        ),
-        Symptom(
-            "EstabResets",
-            (
-                "peer-reset",
-                "peer-lost-state",
-                "stale-syn-reset",
-                "abort-unread",
-                "abort-linger",
-                "abort-disconnect",
-                "abort-admin",
-                "abort-listener",
-                "retransmit-exhausted",
-                "user-timeout",
-                "keepalive-expired",
-                "window-probe-expired",
-                "unreachable",
-                "output-blocked",
-            ),
-            "ended from ESTABLISHED or CLOSE_WAIT without a FIN of ours, for whatever reason",
-        ),
-        Symptom(
-            "none",
-            ("peer-reset", "peer-lost-state", "abort-admin", "fin-wait2-timeout", "namespace-gone"),
-            "no counter of their own: only a trace tells",
-        ),
-    ),
-    "Who closed first (the sign between the addresses)": (
-        Symptom(
-            "`>` this side",
-            (
-                "orderly",
-                "abort-unread",
-                "abort-linger",
-                "abort-late-data",
-                "abort-disconnect",
-                "abort-listener",
-                "abort-memory",
-                "fin-wait2-timeout",
-                "fin-exhausted",
-                "connect-aborted",
-                "namespace-gone",
-                "undetermined",
-            ),
-            "our application: closed_by and the process; and what followed after its close()",
-        ),
-        Symptom(
-            "`<` the peer",
-            (
-                "orderly",
-                "peer-reset",
-                "peer-lost-state",
-                "stale-syn-reset",
-                "connect-refused",
-                "accept-aborted",
-            ),
-            "trace at the peer",
-        ),
-        Symptom("`=` both at once", ("orderly",), "nothing"),
-        Symptom(
-            "`!` nobody",
-            (
-                "retransmit-exhausted",
-                "user-timeout",
-                "keepalive-expired",
-                "window-probe-expired",
-                "unreachable",
-                "output-blocked",
-                "connect-timeout",
-                "abort-admin",
-            ),
-            "the way between, or an operator",
-        ),
-    ),
+    "What the application got": _APPLICATION,
+    "What `ss -tno` shows": _SS,
+    "What `tcpdump` shows": _TCPDUMP,
+    "Which counter grows (`nstat -az`)": _COUNTERS,
+    "Who closed first (the sign between the addresses)": _SIGN,
 }
 """Heading to the rows of its table, in the order in which somebody on call meets them."""

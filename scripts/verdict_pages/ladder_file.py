@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was seen of a scenario, as a small file in docs/ladders: segments, steps, lines, counters.
+"""One run of a scenario as a small file in docs/ladders: segments, steps, lines, counters.
 
 What differs from run to run and says nothing is replaced: clock, host, namespace, addresses, ports,
 process, cgroup. What was measured stays as it was: intervals, counts, sentences, evidence.
@@ -26,7 +26,7 @@ from tracetw.lab.play.outcome import ENDS, Job, Outcome
 from tracetw.lab.play.tracer import Line
 from tracetw.lab.scenarios.reuse import SOURCE
 
-__all__ = ["FAMILY", "FOLDER", "ROOT", "as_text", "kept", "kernel_of", "load", "shape"]
+__all__ = ["FAMILY", "FOLDER", "ROOT", "as_text", "kernel_of", "load", "recorded", "shape"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "ladders"
@@ -52,8 +52,8 @@ class _Same:
         return self._known.setdefault(value, self._first + len(self._known))
 
 
-def kept(outcome: Outcome) -> dict[str, Any]:
-    """All that the page and its test need to know of an outcome."""
+def recorded(outcome: Outcome) -> dict[str, Any]:
+    """All that the pages and their tests need of an outcome."""
     port, pid = _Same(FIRST_PORT), _Same(FIRST_PID)
     moments = [segment.at_ns for segment in outcome.segments]
     moments += [step.at_ns for step in outcome.steps]
@@ -97,7 +97,7 @@ def kept(outcome: Outcome) -> dict[str, Any]:
             name: {letter: [line(letter, one) for one in seen.get(letter, ())] for letter in ENDS}
             for name, seen in (("lines", outcome.lines), ("events", outcome.events))
         },
-        # None but those that somebody looks at: the others depend on the kernel.
+        # Only those that the scenario names: the others depend on the kernel.
         "counters": {
             letter: {name: outcome.counters[letter][name] for name in counted}
             for letter, counted in scenario.counters.items()
@@ -137,15 +137,15 @@ def _document(name: str) -> dict[str, Any]:
 
 
 def kernel_of(name: str) -> str:
-    """The kernel on which it was seen, as in ``6.18``."""
+    """The kernel on which it was recorded, as in ``6.18``."""
     return str(_document(name)["kernel"])
 
 
 def load(name: str) -> Outcome:
-    """A scenario's outcome as it was kept."""
+    """A scenario's outcome as it was recorded."""
     document = _document(name)
     return Outcome(
-        # Where they were seen nothing is hidden.
+        # The kernel that they were recorded on shows everything.
         Job(BY_NAME[name].on(EVERYTHING), FAMILY),
         steps=[Step(**step) for step in document["steps"]],
         lines=document["lines"],
@@ -165,7 +165,7 @@ def load(name: str) -> Outcome:
 
 
 def shape(outcome: Outcome) -> dict[str, Any]:
-    """What must come out again when it is played anew: the packets, and what each end said."""
+    """What a new run of the scenario must show, too: the packets, and what each end said."""
     return {
         "wire": [
             (segment.direction, sorted(segment.flags), segment.payload)
