@@ -1,16 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every fact a verdict can rest on, and every fact whose absence can prevent one.
+"""Every fact a verdict can rest on, every fact whose absence can prevent one, and the bit of each.
 
 The position in ``EVIDENCE`` is the bit of ``Findings.evidence``, the position in ``MISSING`` the bit
-of ``Findings.missing``. Both may grow at the end and nowhere else: recordings keep facts, not
-findings, but metrics and saved queries keep these names.
+of ``Findings.missing``. Names stay as they are and new ones go to the end: recordings hold facts, not
+findings, but metrics and saved queries hold these names. In names ``mini`` is the timewait socket.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
 
-__all__ = ["EVIDENCE", "MISSING", "evidence_mask", "evidence_names", "missing_names"]
+__all__ = [
+    "EVIDENCE",
+    "EVIDENCE_BIT",
+    "MISSING",
+    "MISSING_BIT",
+    "evidence_mask",
+    "evidence_names",
+    "missing_names",
+]
 
 # name -> what it says, in the past tense, about one connection
 EVIDENCE: dict[str, str] = {
@@ -101,24 +109,27 @@ MISSING: dict[str, str] = {
     "cause": "any sign of what closed the socket",
 }
 
-_BIT = {name: 1 << at for at, name in enumerate(EVIDENCE)}
+EVIDENCE_BIT = {name: 1 << at for at, name in enumerate(EVIDENCE)}
+"""Name to its bit in ``Findings.evidence``, 64 bits."""
+MISSING_BIT = {name: 1 << at for at, name in enumerate(MISSING)}
+"""Name to its bit in ``Findings.missing``, 32 bits."""
 
 
 def evidence_mask(names: tuple[str, ...]) -> int:
     """Bits of the evidence among ``names``; KeyError for a name that is none."""
     mask = 0
     for name in names:
-        mask |= _BIT[name]
+        mask |= EVIDENCE_BIT[name]
     return mask
 
 
 @lru_cache(maxsize=4096)
 def evidence_names(mask: int) -> tuple[str, ...]:
     """Names of the bits of ``Findings.evidence``, in the order of ``EVIDENCE``."""
-    return tuple(name for name, bit in _BIT.items() if mask & bit)
+    return tuple(name for name, bit in EVIDENCE_BIT.items() if mask & bit)
 
 
 @lru_cache(maxsize=256)
 def missing_names(mask: int) -> tuple[str, ...]:
     """Names of the bits of ``Findings.missing``."""
-    return tuple(name for at, name in enumerate(MISSING) if mask >> at & 1)
+    return tuple(name for name, bit in MISSING_BIT.items() if mask & bit)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tracetw.event import fields
 from tracetw.event.fields import Rows, State
 from tracetw.event.names import KernelNames
-from tracetw.verdict.evidence import EVIDENCE, MISSING
+from tracetw.verdict.evidence import EVIDENCE_BIT, MISSING_BIT
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.sentences import SENTENCES
 from tracetw.verdict.taxonomy import FIRST_CLOSE, FORMS, LIMITS, VERDICT_INDEX
@@ -79,8 +79,6 @@ _SIGNALS = np.array([f"signal {number}" for number in range(128)], object)
 for _signal in signal.Signals:
     _SIGNALS[_signal] = _signal.name
 _ERRORS = np.array([fields.error_name(number) or "an error" for number in range(256)], object)
-_BIT = {name: np.uint64(1 << at) for at, name in enumerate(EVIDENCE)}
-_MISSING = list(MISSING)
 _BY_VERDICT: dict[int, list[int]] = {}
 for _number, _sentence in enumerate(SENTENCES):
     _BY_VERDICT.setdefault(VERDICT_INDEX[_sentence.verdict], []).append(_number)
@@ -220,13 +218,13 @@ def template(number: int) -> Template:
 
 def _has(batch: _Batch, which: _Which, name: str) -> NDArray[np.bool_]:
     """Whether evidence is in the findings."""
-    has: NDArray[np.bool_] = (batch.findings.evidence[which] & _BIT[name]) != 0
+    has: NDArray[np.bool_] = (batch.findings.evidence[which] & np.uint64(EVIDENCE_BIT[name])) != 0
     return has
 
 
 def _condition(batch: _Batch, which: _Which, name: str) -> NDArray[np.bool_]:
     findings = batch.findings
-    if name in EVIDENCE:
+    if name in EVIDENCE_BIT:
         return _has(batch, which, name)
     holds: NDArray[np.bool_]
     if name in FORMS:
@@ -236,7 +234,7 @@ def _condition(batch: _Batch, which: _Which, name: str) -> NDArray[np.bool_]:
     if kind == "first":
         holds = findings.first_close[which] == FIRST_CLOSE.index(what)
     else:
-        holds = (findings.missing[which] & np.uint32(1 << _MISSING.index(what))) != 0
+        holds = (findings.missing[which] & np.uint32(MISSING_BIT[what])) != 0
     return holds
 
 

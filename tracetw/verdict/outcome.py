@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.fields import State
-from tracetw.verdict.evidence import EVIDENCE, MISSING
+from tracetw.verdict.evidence import EVIDENCE_BIT, MISSING_BIT
 from tracetw.verdict.facts import Facts, facts
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.rules import RULES, Rule
@@ -37,8 +37,6 @@ OUTCOME = np.dtype(
 
 _SENT, _RECEIVED = 1, 2
 _INFERRED = 1
-_EVIDENCE_BIT = {name: np.uint64(1 << at) for at, name in enumerate(EVIDENCE)}
-_MISSING_BIT = {name: 1 << at for at, name in enumerate(MISSING)}
 _OWN_DOING = ("process-exiting", "process-signal", "oom-victim")
 
 # Who brought it about, by verdict; for the others see _closed_by.
@@ -97,10 +95,10 @@ def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
         open_ = open_ & ~holds
         out["verdict"][holds] = VERDICT_INDEX[rule.verdict]
         out["confidence"][holds] = _INFERRED if rule.inferred or rule.missing else 0
-        out["missing"][holds] = _MISSING_BIT[rule.missing] if rule.missing else 0
+        out["missing"][holds] = MISSING_BIT[rule.missing] if rule.missing else 0
         for name in (*rule.needs, *rule.also):
-            if name in _EVIDENCE_BIT:
-                out["evidence"][holds & known[name]] |= _EVIDENCE_BIT[name]
+            if name in EVIDENCE_BIT:
+                out["evidence"][holds & known[name]] |= np.uint64(EVIDENCE_BIT[name])
     out["missed"] = known["missed"]
     out["first_close"] = _first_close(decoded, known, out["verdict"])
     out["closed_by"] = _closed_by(known, out)
@@ -143,7 +141,7 @@ def _closed_by(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     mine &= ~(handshake & known["rst-in"])
     by[mine] = own[mine]
     for name in _OWN_DOING:
-        out["evidence"][mine & known[name]] |= _EVIDENCE_BIT[name]
+        out["evidence"][mine & known[name]] |= np.uint64(EVIDENCE_BIT[name])
     by[handshake & known["rst-in"]] = peer
     by[handshake & known["error-aborted"]] = CLOSED_BY.index("admin")
     by[handshake & known["expired"]] = CLOSED_BY.index("kernel-timer")

@@ -209,6 +209,10 @@ def signatures(
     """One word for each record; ``gone``: its network namespace is known to be gone."""
     flags = np.ascontiguousarray(rows["flags"])
     bits = np.zeros((len(rows), 32), np.uint8)
+
+    def bit(name: str) -> NDArray[np.uint8]:
+        return bits[:, _BIT[name]]
+
     states = _states(rows, flags)
 
     # Sequence numbers wrap: differences are signed 32-bit.
@@ -217,26 +221,26 @@ def signatures(
     queued = (write - nxt).view(np.int32)
     unread = (rows["rcv_nxt"] - rows["copied_seq"]).view(np.int32)
     fin = ((flags & F_DONE) != 0).view(np.uint8)
-    np.greater(unread, fin, out=bits[:, 0], casting="unsafe")
-    np.greater(ahead, 0, out=bits[:, 1], casting="unsafe")
+    np.greater(unread, fin, out=bit("unread"), casting="unsafe")
+    np.greater(ahead, 0, out=bit("unacked"), casting="unsafe")
     # With a FIN on its way (FIN_WAIT1, CLOSING, LAST_ACK and nothing unsent) one of them is no data.
     closing = (_CLOSING[states] != 0) & (queued == 0)
-    np.greater(ahead, closing, out=bits[:, 2], casting="unsafe")
-    np.greater(queued, 0, out=bits[:, 3], casting="unsafe")
-    np.equal(rows["snd_wnd"], 0, out=bits[:, 4], casting="unsafe")
-    np.not_equal(rows["probes_out"], 0, out=bits[:, 5], casting="unsafe")
-    np.not_equal(rows["retransmits"], 0, out=bits[:, 6], casting="unsafe")
-    np.not_equal(rows["user_timeout"], 0, out=bits[:, 7], casting="unsafe")
-    np.less(rows["linger2"], 0, out=bits[:, 8], casting="unsafe")
-    np.equal(rows["shutdown"], _SHUT_BY_CLOSE, out=bits[:, 9], casting="unsafe")
-    np.not_equal(rows["exit_code"] & np.uint32(127), 0, out=bits[:, 13], casting="unsafe")
+    np.greater(ahead, closing, out=bit("unacked-data"), casting="unsafe")
+    np.greater(queued, 0, out=bit("unsent"), casting="unsafe")
+    np.equal(rows["snd_wnd"], 0, out=bit("window-zero"), casting="unsafe")
+    np.not_equal(rows["probes_out"], 0, out=bit("probes"), casting="unsafe")
+    np.not_equal(rows["retransmits"], 0, out=bit("retransmitted"), casting="unsafe")
+    np.not_equal(rows["user_timeout"], 0, out=bit("user-timeout"), casting="unsafe")
+    np.less(rows["linger2"], 0, out=bit("linger2-negative"), casting="unsafe")
+    np.equal(rows["shutdown"], _SHUT_BY_CLOSE, out=bit("shut-by-close"), casting="unsafe")
+    np.not_equal(rows["exit_code"] & np.uint32(127), 0, out=bit("signalled"), casting="unsafe")
     error = rows["err"]
-    np.logical_and(error == rows["err_soft"], error, out=bits[:, 14], casting="unsafe")
-    np.equal(rows["lport"], 0, out=bits[:, 15], casting="unsafe")
+    np.logical_and(error == rows["err_soft"], error, out=bit("soft"), casting="unsafe")
+    np.equal(rows["lport"], 0, out=bit("no-port"), casting="unsafe")
     if gone is not None:
-        bits[:, 16] = gone
-    bits[:, 17] = _close_seen(rows["path"]) | ((flags & F_CLOSE_CALLED) != 0)
-    bits[:, 12] = (flags & F_TW_REFUSED) != 0
+        bit("netns-gone")[:] = gone
+    bit("close-seen")[:] = _close_seen(rows["path"]) | ((flags & F_CLOSE_CALLED) != 0)
+    bit("time-wait-refused")[:] = (flags & F_TW_REFUSED) != 0
     direct = np.flatnonzero(
         ((flags & (F_TW | F_TW_FIN_WAIT2)) == F_TW) & (rows["path"] & np.uint32(255) == _FW2_TW)
     )
