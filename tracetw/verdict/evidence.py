@@ -34,7 +34,7 @@ EVIDENCE: dict[str, str] = {
     "fin-acked": "our FIN was acknowledged",
     "mini-fin": "the peer's FIN reached the timewait socket in FIN_WAIT2",
     "time-wait": "the socket went to TIME_WAIT",
-    "no-time-wait": "no TIME_WAIT socket was left behind although one was due",
+    "no-time-wait": "the kernel made no TIME_WAIT socket although one was due",
     "fin-with-ack": "the peer's FIN came in the segment that acknowledged ours",
     "fin-after-ack": "the peer's FIN came in a later segment than its ACK of ours",
     "ack-with-fin": "our FIN carried the ACK of the peer's FIN",
@@ -62,8 +62,8 @@ EVIDENCE: dict[str, str] = {
     # what the local side was doing
     "in-close": "close() was under way: the socket was still attached and shut down both ways",
     "in-call": "a system call on the attached socket was under way, and it was not close()",
-    "orphan": "the application had let go of the socket before",
-    "orphaned-in-close": "close() was under way and had let go of the socket",
+    "orphan": "the application had closed the socket before",
+    "orphaned-in-close": "close() was under way and had detached the socket (sock_orphan)",
     "unaccepted": "no application had accepted the connection",
     "unread-data": "received data was unread",
     "linger-zero": "SO_LINGER was on with time 0",
@@ -87,7 +87,7 @@ EVIDENCE: dict[str, str] = {
     "retransmitted": "the oldest segment was retransmitted without an answer",
     "user-timeout-set": "TCP_USER_TIMEOUT was set",
     # the rest
-    "record-early": "the record was sent before the consequences of the close could be seen",
+    "record-early": "the record left the kernel before the consequences of the close showed",
     "netns-gone": "the network namespace was gone",
     "process-exiting": "the process was exiting when the socket was closed",
     "process-signal": "the process died of a signal",

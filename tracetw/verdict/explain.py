@@ -2,7 +2,7 @@
 """``why``: one sentence in plain words for each record, with the numbers.
 
 ``plan`` gives each row the number of a template and the columns that fill it, so that a sink can
-render thousands of rows of few templates; ``sentences`` does it for those who want the text.
+render thousands of rows of few templates; ``sentences`` renders them.
 
 The number of a template is that of its sentence, and which alternative each of its places takes.
 """

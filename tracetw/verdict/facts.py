@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From signatures to named facts: what the rules may speak of.
+"""From signatures to named facts: the conditions of the rules.
 
-Every name of ``EVIDENCE`` is a fact; the others (guards) only tell the cases apart. What each means
-for the kernel is said in the functions below.
+Every name of ``EVIDENCE`` is a fact, and so are the guards, which only tell the cases apart. The functions
+below say how each follows from what the kernel does. In names ``mini`` is the timewait socket.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _resets(words: Words, known: Facts) -> None:
     known["rst-out"] = flag(record.F_RST_OUT) & ~flag(record.F_RST_EARLY)
     known["any-rst"] = received | known["rst-reply"] | flag(record.F_RST_OUT)
     known["syn-hit"] = flag(record.F_SYN_HIT)
-    # The RST of a live connection comes from tcp_transmit_skb: ACK, and timestamps once negotiated.
+    # A live connection sends its RST by tcp_transmit_skb: with ACK, and with timestamps once negotiated.
     # A stateless one (tcp_v4_send_reset) has neither. RFC 7323 3.2 lets other systems add a timestamp
     # to it, so only the flag proves.
     seen = flag(record.F_RST_ACK_KNOWN)
@@ -112,7 +112,7 @@ def _errors(words: Words, known: Facts) -> None:
     soft = words.bit("soft") & (error != Error.TIMEOUT) & (error != Error.ABORTED)
     known["error-unreachable"] = soft | (known["from-syn-sent"] & (error == Error.UNREACHABLE))
     known["expired"] = (known["error-timeout"] | soft) & ~known["rst-in"]
-    # tcp_disconnect sets ECONNRESET itself: without a RST received it is no error of the peer's.
+    # tcp_disconnect sets ECONNRESET itself: without a RST received the peer did not cause it.
     known["quiet"] = known["no-error"] | ((error == Error.RESET) & ~known["rst-in"])
 
 
@@ -134,22 +134,22 @@ def _task(words: Words, known: Facts) -> None:
     known["orphan"] = dead
     known["orphaned-in-close"] = dead & owned
     known["unaccepted"] = ~dead & ~socket & ~known["missed"]
-    # __tcp_close shuts down both ways first and detaches the socket last (sock_orphan). So does shutdown() before
-    # connect(AF_UNSPEC), but then the file is in use.
+    # __tcp_close shuts down both ways first and detaches the socket last (sock_orphan). shutdown() before
+    # connect(AF_UNSPEC) does the first as well, but then the file is in use.
     call = ~dead & socket & owned & known["quiet"]
     known["in-close"] = call & words.bit("shut-by-close")
     known["in-call"] = call & ~words.bit("shut-by-close")
     known["unread-data"] = words.bit("unread") & ~known["from-syn-sent"] & ~known["from-syn-recv"]
     known["linger-zero"] = flag(record.F_LINGER0)
     known["linger2-negative"] = words.bit("linger2-negative")
-    # The record names the task that let go of the socket in the end. It is the one that brought the end
-    # about unless the socket was still attached then: after shutdown() the FIN was its doing.
+    # The record names the task that released the socket. That task brought the end about, unless the
+    # socket was still attached at CLOSE: then its death came later than the end.
     ended = dead | known["in-close"] | known["unaccepted"]
     exiting = ended & flag(record.F_EXITING)
     known["process-exiting"] = exiting
     known["oom-victim"] = exiting & flag(record.F_OOM)
     known["process-signal"] = exiting & words.bit("signalled")
-    # A kernel thread that closes for a task (delayed fput, io_uring) does not tell which and why.
+    # A kernel thread that closes for a task (delayed fput, io_uring) does not show which task, and why.
     witnessed = words.bit("close-seen") | owned | known["unaccepted"]
     known["close-seen"] = witnessed & (exiting | ~flag(record.F_KTHREAD))
 
@@ -168,14 +168,17 @@ def _fins(words: Words, known: Facts) -> None:
         | known["mini-fin"]
     )
     known["fin-acked"] = (flag(record.F_FIN_ACKED) & known["closing"]) | known["from-fin-wait2"]
+    # Both FINs done, or ours acknowledged: tcp_time_wait makes a timewait socket here.
     due = known["from-fin-wait2"] | (known["from-closing"] & known["fin-acked"])
-    untold = known["quiet"] & ~known["any-rst"] & ~flag(record.F_TW) & ~witnessed
-    # tcp_time_wait falls back to closing at once if inet_twsk_alloc refuses.
-    told = known["missed"] | known["record-early"] | known["linger2-negative"]
+    # Neither an error, nor a RST, nor a timewait socket explains CLOSE.
+    unexplained = known["quiet"] & ~known["any-rst"] & ~flag(record.F_TW) & ~witnessed
+    # Where one of these holds, the timewait socket may be missing for another reason than a refusal.
+    other_reason = known["missed"] | known["record-early"] | known["linger2-negative"]
+    # tcp_time_wait closes at once if inet_twsk_alloc refuses.
     refused = words.bit("time-wait-refused")
     known["time-wait-refused"] = refused
-    known["no-time-wait"] = (due & untold & ~told) | refused
-    known["silent"] = untold & known["no-error"] & ~known["no-time-wait"]
+    known["no-time-wait"] = (due & unexplained & ~other_reason) | refused
+    known["silent"] = unexplained & known["no-error"] & ~known["no-time-wait"]
     known["ack-with-fin"] = known["from-last-ack"] & flag(record.F_ACK_PENDING)
     direct = direct & known["from-fin-wait2"]
     known["fin-with-ack"] = direct & (words.gap == Gap.SAME_SEGMENT)

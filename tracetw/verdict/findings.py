@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What judging a batch of close records gives: equal-length columns, one row per connection."""
+"""The result of judging a batch of close records: columns of equal length, one row a connection."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which limit ran out, its value, and how long it was waited for."""
+"""Which limit ran out, its value, and how long the socket had waited."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _sysctl(rows: Rows, column: str) -> NDArray[np.int64]:
 def _own_or_sysctl(
     own: NDArray[np.int64], sysctl: NDArray[np.int64], option: str, name: str
 ) -> _Decision:
-    """A socket option that is set takes the place of a sysctl."""
+    """A socket option that is set replaces the sysctl."""
     is_set = own > 0
     return np.where(is_set, _NAME[option], _NAME[name]), np.where(is_set, own, sysctl)
 
@@ -91,7 +91,7 @@ def _attempts(rows: Rows, names: KernelNames) -> _Decision:
 
 
 def _syn_attempts(rows: Rows, _: KernelNames) -> _Decision:
-    """SYNs: whether tcp_syn_retries or TCP_SYNCNT held is not in the record."""
+    """SYNs: the record does not say whether tcp_syn_retries or TCP_SYNCNT was the limit."""
     own = rows["user_timeout"].astype(np.int64)
     return np.where(own > 0, _NAME["TCP_USER_TIMEOUT"], 0), np.where(own > 0, own, -1)
 

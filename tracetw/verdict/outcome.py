@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From signatures to outcomes: the rules applied, and what follows from the verdict.
+"""From signatures to outcomes: apply the rules, and derive what follows from the verdict.
 
-Pure: the outcome of a signature never changes, so ``judge`` keeps those it has seen.
+Pure: the outcome of a signature never changes, so ``judge`` caches it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OUTCOME = np.dtype(
         ("missed", "u1"),
     ]
 )
-"""Columns of ``Findings`` that a signature decides, and whether the close itself was missed."""
+"""Columns of ``Findings`` that a signature decides; ``missed``: the program did not run for CLOSE itself."""
 
 _SENT, _RECEIVED = 1, 2
 _INFERRED = 1
@@ -122,7 +122,7 @@ def _first_close(words: Words, known: Facts, verdict: NDArray[np.uint8]) -> NDAr
 
 
 def _closed_by(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
-    """Who brought the end about; unknown if this side closed but was not seen doing so."""
+    """Who brought the end about; unknown if this side closed and no hook saw it do so."""
     verdict, first = out["verdict"], out["first_close"]
     app, exited, crashed, oom, peer = range(5)
     own = np.where(known["close-seen"], app, UNKNOWN)
@@ -157,7 +157,7 @@ def _time_wait(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _reset_direction(known: Facts) -> NDArray[np.uint8]:
-    """Which way the RST that ended it went; a call of tcp_reset for late data is none received."""
+    """Direction of the RST that ended it. tcp_reset for late data is no RST received."""
     sent = known["rst-reply"] | known["rst-out"] | known["rst-early"] | known["mini-late-data"]
     received = (known["rst-in"] & ~known["rst-reply"]) | known["mini-rst"]
     direction = np.where(received, _RECEIVED, np.where(sent, _SENT, 0))

@@ -91,7 +91,7 @@ RULES: tuple[Rule, ...] = (
     _rule("orderly", "no-time-wait peer-fin", also=_FORM + _SKIPPED + " from-closing"),
     _rule("undetermined", "no-time-wait", also="fin-acked" + _SKIPPED, missing="peer-fin"),
     # Data after close. tcp_rcv_state_process calls tcp_reset for it and then answers.
-    # Where the reset itself is not shown (before 6.10): after data came, the mini-socket was gone.
+    # Before 6.10 the kernel does not announce this RST: data came, then the timewait socket was gone.
     _rule("abort-late-data", "mini-late-data", "rst-reply", also="fin-acked", inferred=True),
     _rule("abort-late-data", "mini-late-data", also="fin-acked"),
     _rule("abort-late-data", "rst-in rst-reply", also=_CLOSING + " from-fin-wait2 reason-data"),
@@ -102,7 +102,7 @@ RULES: tuple[Rule, ...] = (
         also="reason-data",
     ),
     _rule("abort-late-data", "rst-reply from-fin-wait2 orphan quiet", "rst-in", also="reason-data"),
-    # FIN_WAIT2 as a mini-socket.
+    # FIN_WAIT2 as a timewait socket.
     _rule("fin-wait2-timeout", "mini-timeout", also="fin-acked"),
     _rule("peer-lost-state", "mini-rst rst-without-ack", also="fin-acked"),
     _rule("peer-reset", "mini-rst rst-with-ack", also="fin-acked"),
@@ -116,10 +116,10 @@ RULES: tuple[Rule, ...] = (
     _rule("peer-reset", "rst-in rst-with-ack", also="peer-fin"),
     _rule("peer-reset", "rst-in rst-with-timestamp", also="peer-fin", inferred=True),
     _rule("peer-reset", "rst-in peer-fin unacked-data", also=_FLAVOUR, inferred=True),
-    # Our ACK of the peer's FIN was answered: the peer did not want to wait for ours (TCP_LINGER2).
+    # The peer answered our ACK of its FIN: it did not want to wait for our FIN (TCP_LINGER2).
     _rule("peer-reset", "rst-in peer-fin nothing-unanswered", also=_FLAVOUR, inferred=True),
-    # A stateless answer to a FIN, a probe or an ACK is of a peer without the connection. One to data may also be of a
-    # peer that closed, if its FIN was lost or still waits for our window (tcp_rcv_state_process).
+    # A peer without the connection gives a stateless answer to a FIN, a probe or an ACK. To data so does a peer
+    # that closed, if its FIN was lost or still waits for our window (tcp_rcv_state_process).
     _rule(
         "peer-lost-state", "rst-in rst-without-ack", "unacked-data", also=_STUCK + " " + _CLOSING
     ),
@@ -183,10 +183,10 @@ RULES: tuple[Rule, ...] = (
     _rule("abort-listener", "unaccepted rst-out quiet", also="no-error reason-state"),
     _rule("abort-disconnect", "in-call rst-out", also=_SENT),
     _rule("abort-disconnect", "in-call no-reset-due", "any-rst"),
-    # A socket of the kernel's own, which has no file: whether it is being closed is not known.
+    # A socket of the kernel's own has no file, so nothing shows whether it is being closed.
     _rule("abort-disconnect", "in-close rst-out", also=_SENT, inferred=True),
     _rule("abort-disconnect", "in-close no-reset-due", "unread-data any-rst", inferred=True),
-    # tcp_rcv_state_process answers with RST after the socket is destroyed: that may go unseen.
+    # tcp_rcv_state_process answers with RST after it destroyed the socket: the program may miss that.
     _rule("abort-linger", "from-fin-wait2 orphan linger2-negative silent", "missed", inferred=True),
     # The record left before the RST that these always send.
     _rule("abort-unread", "in-close unread-data record-early", "any-rst", inferred=True),

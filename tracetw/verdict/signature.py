@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The signature of a record: all that decides its verdict, in 64 bits.
+"""The signature of a record: all that decides its verdict, in a word of 64 bits.
 
 A verdict depends on flags, states, the class of an error and on whether numbers are zero, never on
-the numbers themselves. So each record is reduced to a word first, a dozen comparisons a batch, and
-the rules judge words. A busy host has a few dozen of them.
+the numbers themselves. So ``signatures`` reduces each record to a word first, a dozen comparisons a batch,
+and the rules judge words. A busy host has a few dozen of them.
 
 Layout, lowest bit first: the flags of the record that matter (30 bits), ``_BITS`` (18), state that
 CLOSE was entered from (4), ``enum end`` (4), error class (3), class of the kernel's reset reason (3).
@@ -139,7 +139,7 @@ _BITS_AT, _STATE_AT, _END_AT, _ERROR_AT, _REASON_AT = (
     np.uint64(shift) for shift in (30, 48, 52, 56, 59)
 )
 
-# And not SHUT_FILE_HELD: by close(), or in a state or on a kernel's own socket where that is not known.
+# Without SHUT_FILE_HELD: close() did it, or nothing shows who did (some states, sockets of the kernel's own).
 _SHUT_BY_CLOSE = record.SHUT_RECEIVE | record.SHUT_SEND
 _FW2_TW = State.FIN_WAIT2 << 4 | State.TIME_WAIT
 
@@ -158,7 +158,7 @@ def _reason_classes(names: KernelNames) -> NDArray[np.uint64]:
 
 
 def _states(rows: Rows, flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
-    """States that CLOSE was entered from; from the path where the event itself was missed."""
+    """States that CLOSE was entered from; where the program missed that event, from the path."""
     states: NDArray[np.uint8] = rows["old_state"]
     missed = np.flatnonzero((flags & F_MISSED) != 0)
     if len(missed):
@@ -173,10 +173,10 @@ def _states(rows: Rows, flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
 
 
 def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp]) -> None:
-    """Sets whether one segment made FIN_WAIT2 and a TIME_WAIT that came directly after it.
+    """Set ``gap``: did one segment make FIN_WAIT2 and the TIME_WAIT directly after it?
 
-    The times are those of the segments (``packet_time`` in bpf/sock.h): of one with ACK and FIN they
-    are the same, to the ns.
+    The times are those of the segments (``packet_time`` in bpf/sock.h): equal to the ns for one segment
+    with ACK and FIN.
     """
     some = rows[which]
     last = depth(some["path"]) - 1
