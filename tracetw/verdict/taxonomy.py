@@ -13,11 +13,14 @@ from tracetw.verdict.evidence import EVIDENCE, MISSING
 
 __all__ = [
     "CLOSED_BY",
+    "CLOSED_BY_MEANINGS",
     "CONFIDENCE",
     "EVIDENCE",
     "FIRST_CLOSE",
     "FORMS",
+    "FORM_MEANINGS",
     "LIMITS",
+    "LIMIT_UNITS",
     "MISSING",
     "RESET_DIRECTIONS",
     "TIME_WAIT",
@@ -26,32 +29,41 @@ __all__ = [
     "Verdict",
 ]
 
-FORMS = ("fin-4", "fin-3", "fin-simultaneous", "rst-sent", "rst-received", "timeout")
+FORM_MEANINGS = {
+    "fin-4": "FIN, ACK, FIN, ACK",
+    "fin-3": "one FIN came in one segment with the ACK of the other",
+    "fin-simultaneous": "both sides sent FIN before either was acknowledged",
+    "rst-sent": "this side sent RST",
+    "rst-received": "this side received RST",
+    "timeout": "nothing: a timer of this side ended the connection",
+}
+FORMS = tuple(FORM_MEANINGS)
 FIRST_CLOSE = ("none", "local", "remote", "both")
-CLOSED_BY = (
-    "app",
-    "process-exit",
-    "process-crash",
-    "oom-kill",
-    "peer",
-    "kernel-timer",
-    "kernel-memory",
-    "admin",
-    "netns-exit",
-)
+CLOSED_BY_MEANINGS = {
+    "app": "a call of the application: close(), shutdown(), connect()",
+    "process-exit": "the exit of its process",
+    "process-crash": "the death of its process by a signal",
+    "oom-kill": "the death of its process for lack of memory",
+    "peer": "the peer, which closed first or sent RST",
+    "kernel-timer": "a limit that ran out",
+    "kernel-memory": "the kernel, for lack of memory or too many orphans",
+    "admin": "somebody with the right to destroy sockets (`ss -K`)",
+    "netns-exit": "the end of its network namespace",
+}
+CLOSED_BY = tuple(CLOSED_BY_MEANINGS)
 TIME_WAIT = ("none", "local", "remote", "skipped")
 CONFIDENCE = ("proven", "inferred", "weakened")
 RESET_DIRECTIONS = (None, "sent", "received")
-LIMITS = (
-    None,
-    "tcp_retries2",
-    "tcp_orphan_retries",
-    "TCP_USER_TIMEOUT",
-    "tcp_keepalive_probes",
-    "TCP_KEEPCNT",
-    "tcp_fin_timeout",
-    "TCP_LINGER2",
-)
+LIMIT_UNITS = {
+    "tcp_retries2": "attempts",
+    "tcp_orphan_retries": "attempts",
+    "TCP_USER_TIMEOUT": "milliseconds",
+    "tcp_keepalive_probes": "probes",
+    "TCP_KEEPCNT": "probes",
+    "tcp_fin_timeout": "seconds",
+    "TCP_LINGER2": "seconds",
+}
+LIMITS = (None, *LIMIT_UNITS)
 
 _EITHER = "either side"
 _SENDS = "the side that sends the RST"

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The text of each passage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from scripts.passages.source import constant, define, size_of
+from scripts.verdict_pages.mark import item, marked
+from tracetw.event.record import CLOSE_SIZE
+from tracetw.kernel.plan import Sizes
+from tracetw.verdict.handbook.drops import DROP_EVENTS
+from tracetw.verdict.handbook.entry import Event
+from tracetw.verdict.handbook.timewait import TIMEWAIT_EVENTS
+from tracetw.verdict.taxonomy import CLOSED_BY_MEANINGS, FORM_MEANINGS, LIMIT_UNITS
+
+__all__ = ["PASSAGES"]
+
+_PAGE = 4096
+_KEY = 8
+_NS = 1_000_000_000
+
+
+def _memory() -> Iterator[str]:
+    sizes = Sizes()
+    conn, ring = size_of("conn"), sizes.closes_pages * _PAGE
+    slots = sizes.closing_slots + sizes.mini_slots
+    keys = (sizes.conn_slots + slots) * _KEY
+    total = sizes.conn_slots * conn + slots * CLOSE_SIZE + keys + ring
+    yield item(
+        "Kernel memory is allocated once, for arrays of fixed size: live connections "
+        f"{sizes.conn_slots:,} x {conn} bytes, ends that wait for their owner {sizes.closing_slots:,} x "
+        f"{CLOSE_SIZE}, ends in FIN_WAIT2 {sizes.mini_slots:,} x {CLOSE_SIZE}, keys "
+        f"{keys / 2**20:.1f} MiB, ring buffer {ring >> 20} MiB: about {total / 2**20:.0f} MiB in all. `--events` and "
+        f"`--transitions` add a ring of {sizes.events_pages * _PAGE >> 20} MiB, `--events timewait` a hash of "
+        f"{sizes.carriers:,} entries."
+    )
+
+
+def _sizes() -> Iterator[str]:
+    sizes = Sizes()
+    yield from _table(
+        ("what", "how much"),
+        (
+            ("record of one connection end", f"{CLOSE_SIZE} bytes"),
+            ("live connection", f"{size_of('conn')} bytes"),
+            ("slots of `conns`", f"{sizes.conn_slots:,}"),
+            ("slots of `closing`", f"{sizes.closing_slots:,}"),
+            ("slots of `minis`", f"{sizes.mini_slots:,}"),
+            ("records in the ring", f"{sizes.closes_pages * _PAGE // (CLOSE_SIZE + 8):,}"),
+        ),
+    )
+
+
+def _times() -> Iterator[str]:
+    yield from _table(
+        ("what", "how long"),
+        (
+            ("user space looks at the ring every", _time(constant("_PAUSE"))),
+            ("it looks at what waits in `closing` every", _time(constant("_SWEEP"))),
+            (
+                "a dead socket waits for its application to close it",
+                _time(constant("_PATIENCE_NS") / _NS),
+            ),
+            ("a record in `held` waits for its RST", _time(constant("_SOFTIRQ_NS") / _NS)),
+            (
+                "a slot of `closing` can be reused, if its set is full, after",
+                _time(define("CLOSING_OLD_NS") / _NS),
+            ),
+            (
+                "a slot of `minis` can be reused, if its set is full, after",
+                _time(define("MINI_OLD_NS") / _NS),
+            ),
+        ),
+    )
+
+
+def _time(seconds: float) -> str:
+    """As somebody would say it."""
+    if seconds < 1:
+        return f"{seconds * 1000:g} ms"
+    return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:g} minutes"  # noqa: PLR2004
+
+
+def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> Iterator[str]:
+    yield f"| {head[0]} | {head[1]} |\n|---|---|"
+    yield from (f"| {name} | {text} |" for name, text in rows)
+
+
+def _values(head: tuple[str, str], values: Mapping[str, str]) -> Iterator[str]:
+    return _table(head, ((f"`{name}`", marked(text)) for name, text in values.items()))
+
+
+def _events(events: Iterable[Event]) -> Iterator[str]:
+    head = ("`event`", "what happened")
+    return _table(
+        head,
+        ((f"[`{each.name}`](verdicts/{each.name}.md)", marked(each.meaning)) for each in events),
+    )
+
+
+PASSAGES: Mapping[str, Callable[[], Iterator[str]]] = {
+    "memory": _memory,
+    "sizes": _sizes,
+    "times": _times,
+    "limits": lambda: _values(("`limit.name`", "unit of `limit.value`"), LIMIT_UNITS),
+    "closed-by": lambda: _values(("`closed_by`", "brought about by"), CLOSED_BY_MEANINGS),
+    "forms": lambda: _values(("`form`", "on the wire"), FORM_MEANINGS),
+    "timewait-events": lambda: _events(TIMEWAIT_EVENTS),
+    "drop-events": lambda: _events(DROP_EVENTS),
+}
+"""Name of a passage to what makes its lines."""
