@@ -111,7 +111,7 @@ def test_what_decides_does_not_act(path: Path) -> None:
 SCRIPTS = {
     "benchmark": {"tracetw"},
     "guests": {"tracetw"},
-    "verdict_pages": {"tracetw"},
+    "pages": {"tracetw"},
 }
 SCRIPT_MODULES = sorted(path for path in (ROOT / "scripts").rglob("*.py"))
 

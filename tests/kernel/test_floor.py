@@ -89,7 +89,7 @@ def unread(pair: Net, link: Link, port: int) -> None:
 
 
 def fin_4_mapped(pair: Net, link: Link, port: int) -> None:
-    """The server's IPv6 socket has an IPv4 peer: it closes first, its mini-socket is IPv6 too."""
+    """The server's IPv6 socket has an IPv4 peer: it closes first, its timewait socket is IPv6 too."""
     link.b.close()
     eventually(lambda: pair.b.states(port) == ["FIN_WAIT2"])
     link.a.close()
@@ -153,8 +153,8 @@ WEAKER: dict[str, dict[Place, str]] = {
     },
     "timer_expire": {("fin_wait2_timeout", "a"): UNDETERMINED},
 }
-# Late data has two witnesses: the reset of the mini-socket, where the kernel announces that (6.10),
-# and what became of the mini-socket, where a packet does not say which one it met.
+# Late data has two witnesses: the reset of the timewait socket, where the kernel announces that (6.10),
+# and what became of the timewait socket, where a packet does not say which one it met.
 if "packet_drop_skb" in {hook.program for hook in choose(Btf.read(), Answers())[0]}:
     del WEAKER["reset_sent"]["late_data", "a"]
 if "reset-reason" not in shown():

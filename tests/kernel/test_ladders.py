@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from scripts.verdict_pages.ladder_file import FAMILY, load, recorded, shape
+from scripts.pages.ladder_file import FAMILY, load, recorded, shape
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.play.outcome import Job
 from tracetw.lab.play.runner import TRACE, Runner

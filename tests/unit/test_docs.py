@@ -16,8 +16,8 @@ from typing import Any
 import click
 import pytest
 
-from scripts.passages.main import PAGES as FILLED
-from scripts.passages.texts import PASSAGES
+from scripts.pages.passages import PAGES as FILLED
+from scripts.pages.texts import PASSAGES
 from tests.unit.sink_rows import SCENE, closes, events
 from tracetw.cli import main
 from tracetw.event import record

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from scripts.verdict_pages.ladder_file import ROOT, load
-from scripts.verdict_pages.mark import item, marked
-from scripts.verdict_pages.picture import line_of
+from scripts.pages.ladder_file import ROOT, load
+from scripts.pages.mark import item, marked
+from scripts.pages.picture import line_of
 from tracetw.cli.explain import command as explain
 from tracetw.event.record import Drop, EventKind, Timewait
 from tracetw.lab.catalogue import BY_NAME

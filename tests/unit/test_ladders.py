@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from scripts.verdict_pages.ladder_file import FOLDER, ROOT, as_text, load
-from scripts.verdict_pages.page import event_of, shown
-from scripts.verdict_pages.picture import json_of, ladder_of, line_of, telling
+from scripts.pages.ladder_file import FOLDER, ROOT, as_text, load
+from scripts.pages.page import event_of, shown
+from scripts.pages.picture import json_of, ladder_of, line_of, telling
 from tracetw.lab.expect.match import differences
 from tracetw.lab.expect.scenario import as_lines
 from tracetw.lab.net.wire import disagreements

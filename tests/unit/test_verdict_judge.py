@@ -233,13 +233,13 @@ CASES: Cases = {
         "abort-late-data",
         ("rst-sent", "local", "app", "none", "proven"),
     ),
-    "late data on the mini-socket": (
+    "late data on the timewait socket": (
         {**MINI, "end": End.LATE_DATA, "flags": MINI["flags"] | r.F_RST_REPLY},
         "abort-late-data",
         ("rst-sent", "local", "app", "none", "proven"),
     ),
-    # Before 6.10: the reset of a mini-socket is not announced.
-    "late data on the mini-socket, its reset not seen": (
+    # Before 6.10: the reset of a timewait socket is not announced.
+    "late data on the timewait socket, its reset not seen": (
         {**MINI, "end": End.LATE_DATA},
         "abort-late-data",
         ("rst-sent", "local", "app", "none", "inferred"),
@@ -342,7 +342,7 @@ CASES: Cases = {
         "peer-reset",
         ("rst-received", "remote", "peer", "none", "inferred"),
     ),
-    "peer reset of the mini-socket": (
+    "peer reset of the timewait socket": (
         {**MINI, "end": End.RST},
         "peer-reset",
         ("rst-received", "local", "peer", "none", "inferred"),

@@ -122,7 +122,7 @@ TIMEOUTS: Cases = {
         "window-probe-expired",
         ("timeout", "none", "kernel-timer", "none", "proven"),
     ),
-    "mini-socket timed out": (
+    "timewait socket timed out": (
         {**MINI, "end": End.TIMEOUT},
         "fin-wait2-timeout",
         ("timeout", "local", "kernel-timer", "none", "proven"),
@@ -218,8 +218,8 @@ def test_every_verdict_has_a_case() -> None:
         ("user timeout of a closed window", {"probing": 2500}, "TCP_USER_TIMEOUT", 2000, 2500),
         ("keepalive", {}, "tcp_keepalive_probes", 9, 3000),
         ("keepalive", {"keepalive_probes": 2}, "TCP_KEEPCNT", 2, 3000),
-        ("mini-socket timed out", {"fin_timeout": 1000}, "tcp_fin_timeout", 1, 294),
-        ("mini-socket timed out", {"linger2": 2000}, "TCP_LINGER2", 2, 294),
+        ("timewait socket timed out", {"fin_timeout": 1000}, "tcp_fin_timeout", 1, 294),
+        ("timewait socket timed out", {"linger2": 2000}, "TCP_LINGER2", 2, 294),
         ("SYN lost", {}, None, -1, 3400),
     ],
 )

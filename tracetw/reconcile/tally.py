@@ -14,10 +14,10 @@ TCPAbortOnMemory              ``__tcp_close``, ``tcp_out_of_resources``
 TCPAbortOnTimeout             ``tcp_write_err``: every retransmission, probe and keepalive limit, of
                               connection attempts too
 EstabResets                   ``tcp_set_state``: ESTABLISHED or CLOSE_WAIT to CLOSE, whatever for
-TW, TWKilled                  ``__inet_twsk_schedule``: a mini-socket is born (since 6.0; before,
+TW, TWKilled                  ``__inet_twsk_schedule``: a timewait socket is made (since 6.0; before,
                               ``tw_timer_handler``: it ends by its timer); TWKilled when it is to
                               live 4 s or less, as a FIN_WAIT2 one may
-TCPTimeWaitOverflow           ``tcp_time_wait``: no mini-socket was to be had
+TCPTimeWaitOverflow           ``tcp_time_wait``: the kernel refused the timewait socket
 OutRsts                       ``tcp_send_active_reset``, ``tcp_v4_send_reset``, ``tcp_v6_send_...``
 TWRecycled                    ``__inet_check_established``: connect() took a TIME_WAIT over
 PAWSEstab, PAWSTimewait       ``tcp_validate_incoming``, ``tcp_timewait_state_process``
@@ -26,7 +26,7 @@ TCPSYNChallenge               ``tcp_validate_incoming``: a SYN on a live connect
 TCPChallengeACK               ``tcp_send_challenge_ack``: after the rate limits
 ============================  ====================================================================
 
-A reset that only a mini-socket sent or received, a disconnect, an administrator and a namespace's
+A reset that only a timewait socket sent or received, a disconnect, an administrator and a namespace's
 end have no counter of their own (OutRsts and EstabResets aside).
 """
 
@@ -207,7 +207,7 @@ class Tally:
         return masks
 
     def _short_lived(self, rows: NDArray[np.void], which: NDArray[np.intp]) -> _Bool:
-        """FIN_WAIT2 mini-sockets that were to live 4 s at most (``tcp_fin_time``).
+        """timewait sockets in FIN_WAIT2 that were to live 4 s at most (``tcp_fin_time``).
 
         Without the sysctl's value it is taken for the default, 60 s.
         """

@@ -7,10 +7,10 @@ import argparse
 import os
 import sys
 
-from scripts.verdict_pages.index import files
-from scripts.verdict_pages.ladder_file import FOLDER, ROOT
-from scripts.verdict_pages.page import shown
-from scripts.verdict_pages.play import play
+from scripts.pages.index import files
+from scripts.pages.ladder_file import FOLDER, ROOT
+from scripts.pages.page import shown
+from scripts.pages.play import play
 
 __all__ = ["main"]
 

@@ -8,8 +8,8 @@ import re
 import sys
 from pathlib import Path
 
-from scripts.passages.source import ROOT
-from scripts.passages.texts import PASSAGES
+from scripts.pages.source import ROOT
+from scripts.pages.texts import PASSAGES
 
 __all__ = ["PAGES", "filled", "main"]
 

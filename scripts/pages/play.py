@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from scripts.verdict_pages.ladder_file import FAMILY, FOLDER, as_text, recorded
+from scripts.pages.ladder_file import FAMILY, FOLDER, as_text, recorded
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.play.outcome import Job
 from tracetw.lab.play.runner import TRACE, Runner

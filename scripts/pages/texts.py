@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from scripts.passages.source import constant, define, size_of
-from scripts.verdict_pages.mark import item, marked
+from scripts.pages.mark import item, marked
+from scripts.pages.source import constant, define, size_of
 from tracetw.event.record import CLOSE_SIZE
 from tracetw.kernel.plan import Sizes
 from tracetw.verdict.handbook.drops import DROP_EVENTS

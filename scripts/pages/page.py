@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from scripts.verdict_pages.ladder_file import kernel_of, load
-from scripts.verdict_pages.mark import item, link, marked, paragraph
-from scripts.verdict_pages.picture import json_of, ladder_of, line_of, telling
+from scripts.pages.ladder_file import kernel_of, load
+from scripts.pages.mark import item, link, marked, paragraph
+from scripts.pages.picture import json_of, ladder_of, line_of, telling
 from tracetw.lab.play.outcome import ENDS, Outcome
 from tracetw.lab.play.tracer import Line
 from tracetw.verdict.handbook import GUIDES, HEADINGS, Folklore, Guide, Question

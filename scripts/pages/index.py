@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from scripts.verdict_pages.mark import link, marked
-from scripts.verdict_pages.page import GENERATED, folklore, page
+from scripts.pages.mark import link, marked
+from scripts.pages.page import GENERATED, folklore, page
 from tracetw.verdict.evidence import EVIDENCE, MISSING
 from tracetw.verdict.handbook import EVENTS, GUIDES, SETTINGS, SYMPTOMS, Choice
 from tracetw.verdict.taxonomy import VERDICTS, Verdict
