@@ -158,7 +158,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="linger2-negative",
-        claim="With TCP_LINGER2 below 0 there is no FIN_WAIT2: the ACK of the FIN is answered with RST.",
+        claim="With TCP_LINGER2 below 0 there is no FIN_WAIT2: the kernel answers the ACK of the"
+        " FIN with RST.",
         play=linger2_negative,
         families=(4, 6),
         a=client(
@@ -173,7 +174,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="linger2-negative-in-close",
-        claim="The same when close() comes in FIN_WAIT2: now the RST comes from close() itself.",
+        claim="With TCP_LINGER2 below 0 and close() in FIN_WAIT2, close() itself sends the RST.",
         play=linger2_negative_in_close,
         families=(4, 6),
         a=client(
@@ -211,8 +212,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="late-data-closed-socket",
-        claim="Data for a socket that was closed is answered with RST by what is left of it, the"
-        " timewait socket in FIN_WAIT2.",
+        claim="The timewait socket in FIN_WAIT2, all that is left of a closed socket, answers data"
+        " with RST.",
         play=late_data_for_timewait_socket,
         families=(4, 6),
         a=client(
@@ -291,7 +292,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="listener-closed-queue-full",
-        claim="A listener that closes resets every connection that nobody accepted.",
+        claim="A listener that closes resets every connection that no process accepted.",
         play=close_full_listener,
         families=(4, 6),
         a=(client(**got_reset(ack=True, states=connected("CLOSE"))),) * (BACKLOG + 1),
@@ -302,8 +303,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="repair-mode",
-        claim="A socket that was moved to another host (TCP_REPAIR) ends without a segment: no verdict"
-        " fits, and none is invented.",
+        claim="A socket that moves to another host (TCP_REPAIR) ends without a segment: no verdict"
+        " fits, and tracetw invents none.",
         play=repair,
         families=(4, 6),
         a=client(verdict="undetermined", reset=None, states=connected("CLOSE")),
@@ -313,7 +314,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="connect-refused",
-        claim="Nobody listens: the SYN is answered with RST.",
+        claim="Nobody listens: the peer answers the SYN with RST.",
         play=refused,
         families=(4, 6),
         a=client(

@@ -189,8 +189,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="accept-aborted",
-        claim="A connection that TCP Fast Open had handed to the application before the handshake was"
-        " complete, and which never completed.",
+        claim="TCP Fast Open handed a connection to the application before the handshake was"
+        " complete, and it never completed.",
         play=fast_open_and_vanish,
         families=(4, 6),
         sysctls=FAST_OPEN,
@@ -256,7 +256,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="orphan-limit",
-        claim="Too many orphans (tcp_max_orphans): one more is reset in close().",
+        claim="Too many orphans (tcp_max_orphans): close() resets one more.",
         play=too_many_orphans,
         families=(4, 6),
         a=(

@@ -78,7 +78,8 @@ def _outlive(net: Net, link: Link) -> None:
 SCENARIOS = (
     Scenario(
         name="fin-exhausted-fin-wait1",
-        claim="A FIN that nobody acknowledges is sent again until tcp_orphan_retries, not tcp_retries2.",
+        claim="The kernel retransmits a FIN that nobody acknowledges until tcp_orphan_retries, not"
+        " tcp_retries2.",
         play=close_into_the_void,
         families=(4, 6),
         sysctls={"a": {"tcp_orphan_retries": 1}},
@@ -97,7 +98,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="fin-exhausted-closing",
-        claim="The FINs crossed but ours is never acknowledged: it is given up in CLOSING.",
+        claim="The FINs crossed but nobody acknowledges ours: the kernel gives up in CLOSING.",
         play=cross_into_the_void,
         families=(4, 6),
         sysctls={"a": {"tcp_orphan_retries": 1}, "b": {"tcp_orphan_retries": 1}},
@@ -124,8 +125,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="fin-exhausted-last-ack",
-        claim="The second FIN gets no answer: given up in LAST_ACK, while the first closer's FIN_WAIT2"
-        " runs out.",
+        claim="The second FIN gets no answer: the kernel gives up in LAST_ACK, while the first"
+        " closer's FIN_WAIT2 runs out.",
         play=answer_fin_into_the_void,
         families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 3}, "b": {"tcp_orphan_retries": 1}},
@@ -152,7 +153,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="fin-wait2-timeout",
-        claim="The peer never closes: the orphan in FIN_WAIT2 is dropped after tcp_fin_timeout.",
+        claim="The peer never closes: the kernel drops the orphan in FIN_WAIT2 after"
+        " tcp_fin_timeout.",
         play=outlive_fin_wait2,
         families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 1}},

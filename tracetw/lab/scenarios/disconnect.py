@@ -81,7 +81,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="disconnect-after-shutdown",
-        claim="connect(AF_UNSPEC) after shutdown(SHUT_RDWR) is not taken for close().",
+        claim="tracetw does not mistake connect(AF_UNSPEC) after shutdown(SHUT_RDWR) for close().",
         play=disconnect_after_shutdown,
         families=(4, 6),
         a=client(
@@ -95,7 +95,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="disconnect-before-last-ack",
-        claim="connect(AF_UNSPEC) in LAST_ACK ends it without RST, and is not taken for the last ACK.",
+        claim="connect(AF_UNSPEC) in LAST_ACK ends the connection without RST; tracetw does not"
+        " mistake it for the last ACK.",
         play=disconnect_before_last_ack,
         families=(4, 6),
         a=client(

@@ -196,7 +196,7 @@ B_SECOND = {**second("fin-4"), "form": SOME}
 SCENARIOS = (
     Scenario(
         name="frozen-process-window",
-        claim="A process that stands still is no dead peer: its kernel answers every probe of the closed"
+        claim="A stopped process is no dead peer: its kernel answers every probe of the closed"
         " window, and tcp_retries2 never runs out.",
         play=outlive_window,
         families=(4, 6),
@@ -211,7 +211,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="frozen-process-user-timeout",
-        claim="TCP_USER_TIMEOUT is different: it counts how long the window was closed, answered or not.",
+        claim="TCP_USER_TIMEOUT counts how long the peer's window was closed, answered or not.",
         play=run_out_of_patience,
         families=(4, 6),
         a=client(
@@ -226,8 +226,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="frozen-process-keepalive",
-        claim="Keepalive finds dead hosts, not stuck programs: the kernel answers for a process that"
-        " stands still.",
+        claim="Keepalive finds dead hosts, not stuck programs: the kernel answers for a stopped"
+        " process.",
         play=outlive_keepalive,
         families=(4, 6),
         a=client(**A_FIRST),
@@ -242,8 +242,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="frozen-process-fin-wait2",
-        claim="A FIN that the peer's kernel acknowledged but its process never sees leaves FIN_WAIT2 to"
-        " run out.",
+        claim="The peer's kernel acknowledged a FIN that its stopped process never sees: FIN_WAIT2"
+        " runs out.",
         play=close_towards_frozen,
         families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 1}},
@@ -257,8 +257,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="frozen-host-thaws-in-time",
-        claim="A host that stood still loses nothing: what was sent again meanwhile arrives twice, is told"
-        " as a duplicate (DSACK), and the close is orderly.",
+        claim="A frozen host loses nothing: retransmissions arrive twice, DSACK reports them as"
+        " duplicates, and the close is orderly.",
         play=thaw_in_time,
         families=(4, 6),
         nat=True,
@@ -272,8 +272,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="frozen-host-thaws-too-late",
-        claim="A host that stood still for longer than its peer waits gets all that was sent, acknowledges"
-        " it, and is answered with RST: for it the peer has lost the connection.",
+        claim="A host frozen for longer than its peer waits gets all that the peer sent,"
+        " acknowledges it, and gets RST: the peer has given the connection up.",
         play=thaw_too_late,
         families=(4, 6),
         nat=True,
@@ -291,8 +291,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="frozen-host-keepalive",
-        claim="Where keepalive gave up on a host that only stood still, the RST of the prober waits like"
-        " all else, and the host learns the truth when it goes on.",
+        claim="Keepalive gave up on a frozen host; the RST of the prober waits in the router, and"
+        " the host gets it when it thaws.",
         play=thaw_after_keepalive,
         families=(4, 6),
         nat=True,

@@ -159,7 +159,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="v4-mapped-server",
-        claim="A v6 listener that takes v4 too: its end is shown as v4.",
+        claim="An IPv6 listener accepts IPv4, too: its end has IPv4 addresses in the output.",
         play=v4_mapped,
         a=client(**first("fin-4", states=connected(*ACTIVE))),
         b=server(**second("fin-4", states=accepted(*PASSIVE))),
@@ -218,7 +218,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="fin-lost-once",
-        claim="A lost FIN is sent again and the close is orderly all the same.",
+        claim="The kernel retransmits a lost FIN, and the close is orderly all the same.",
         play=lose_fin,
         families=(4, 6),
         a=client(**{**first("fin-4", states=connected(*ACTIVE)), "retransmits": AGAIN}),
@@ -231,8 +231,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="last-ack-lost-once",
-        claim="The last ACK is lost, the FIN comes again, and TIME_WAIT acknowledges again: what it is"
-        " for.",
+        claim="The last ACK is lost, the peer retransmits its FIN, and TIME_WAIT acknowledges once"
+        " more: that is what it is for.",
         play=lose_last_ack,
         families=(4, 6),
         a=client(**first("fin-4", states=connected(*ACTIVE))),

@@ -154,32 +154,32 @@ def reset_by_a(
 SCENARIOS = (
     reset_by_a(
         "reset-and-never-closed",
-        "A dead socket that its process never closes: the owner is found among the descriptors.",
+        "A process never closes a dead socket: tracetw finds the owner among the descriptors.",
         holds_on,
         seconds=2,
     ),
     reset_by_a(
         "reset-and-never-touched",
-        "The same for one that was accepted and then neither read nor closed.",
+        "A process accepted a connection and never read nor closed it: tracetw finds the owner among the descriptors.",
         never_reads,
         seconds=2,
     ),
     reset_by_a(
         "reset-then-closed",
-        "The usual case: the process sees the error and closes.",
+        "The process sees the error of a reset and closes: the usual case.",
         closes_in_time,
         # On a busy machine it may close after the 0.2 s for which the tracer waits.
         {**got_reset(ack=True), "owner_from": one_of("close", "diag")},
     ),
     reset_by_a(
         "reset-then-closed-late",
-        "Closed after it was reported: not reported again.",
+        "The process closes after tracetw reported the reset: there is no second line.",
         closes_too_late,
         seconds=2,
     ),
     Scenario(
         name="passed-to-child",
-        claim="A pre-forked child closes what its parent accepted: it is the child's.",
+        claim="A pre-forked child closes what its parent accepted: the owner is the child.",
         play=child_closes,
         families=(4, 6),
         a=client(verdict="orderly", first_close="remote"),
@@ -190,7 +190,7 @@ SCENARIOS = (
     ),
     reset_by_a(
         "passed-to-child-and-reset",
-        "The same when it is reset: the child's.",
+        "The peer resets a connection that a pre-forked child holds: the owner is the child.",
         child_is_reset,
         seconds=2,
     ),
@@ -202,7 +202,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="timer-on-busy-machine",
-        claim="A timer fires on top of a stranger: the connection is not the stranger's.",
+        claim="A timer fires while another process runs: that process is not the owner.",
         play=timer_on_a_busy_machine,
         families=(4, 6),
         a=client(verdict="user-timeout", states=connected("CLOSE"), owner_from=SOME),
@@ -213,7 +213,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="orphan-on-busy-machine",
-        claim="The process has even gone when the timer ends its orphan: it is still named.",
+        claim="The process has exited when the timer ends its orphan: the line still names it.",
         play=orphan_on_a_busy_machine,
         families=(4, 6),
         sysctls={"a": {"tcp_orphan_retries": 1}},

@@ -198,31 +198,31 @@ SCENARIOS = (
     ),
     dying(
         "exit-3",
-        "The same with an exit code, which is told.",
+        "A process that exits with code 3 and without close() leaves an orderly close, and the line has the code.",
         partial(exits, code=3),
         {"closed_by": "process-exit", "exit": {"code": 3}},
     ),
     dying(
         "sigkill",
-        "A killed process closes as orderly as any: the peer cannot tell.",
+        "The kernel closes for a killed process by FIN: the peer cannot tell it from close().",
         killed_at_once,
         killed("SIGKILL"),
     ),
     dying(
         "sigterm",
-        "The same for a process that does not handle SIGTERM.",
+        "The kernel closes by FIN for a process that does not handle SIGTERM.",
         partial(dies, number=signal.SIGTERM, core_bytes=0),
         killed("SIGTERM"),
     ),
     dying(
         "sigsegv",
-        "A crash without a core file.",
+        "The kernel closes by FIN for a process that crashed without a core file.",
         partial(dies, number=signal.SIGSEGV, core_bytes=0),
         killed("SIGSEGV"),
     ),
     dying(
         "sigsegv-with-core",
-        "A crash with a core file: the FIN waits until the core is written.",
+        "The kernel closes for a process that crashed when its core file is written: the FIN waits until then.",
         partial(dies, number=signal.SIGSEGV, core_bytes=CORE_BYTES),
         killed("SIGSEGV", core=True),
     ),
@@ -235,7 +235,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="sigkill-with-unread-data",
-        claim="A killed process with unread data leaves RST, and the peer may lose what it was sent.",
+        claim="The kernel closes for a killed process with unread data by RST, and the peer may"
+        " lose what it was sent.",
         play=killed_with_unread_data,
         families=(4, 6),
         a=client(**{**UNREAD, **killed("SIGKILL")}, owner_from="close", bytes_unread=5),
@@ -246,7 +247,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="exit-with-unread-data",
-        claim="The same for an exit that everybody takes for clean.",
+        claim="The kernel closes by RST for a process that exits with code 0 and unread data.",
         play=exits_with_unread_data,
         families=(4, 6),
         a=client(**{**UNREAD, "closed_by": "process-exit", "exit": {"code": 0}}, bytes_unread=5),
@@ -263,7 +264,7 @@ SCENARIOS = (
     ),
     dying(
         "parent-exits-child-holds",
-        "A process exits but a child still holds the socket: nothing ends, nothing is reported.",
+        "A process exits but a child still holds the socket: nothing ends, and tracetw reports nothing.",
         leaves_child_behind,
         {"closed_by": "app", "exit": None},
     ),

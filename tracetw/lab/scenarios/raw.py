@@ -151,8 +151,8 @@ CLOSED: Mapping[str, Any] = {
 SCENARIOS = (
     Scenario(
         name="stray-reset-challenged",
-        claim="A RST in the window but not at its beginning ends nothing: it is answered with a"
-        " challenge ACK.",
+        claim="The kernel answers a RST in the window but not at rcv_nxt with a challenge ACK, and"
+        " nothing ends.",
         play=challenge,
         families=(4, 6),
         **CLOSED,
@@ -163,7 +163,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="stray-reset-out-of-window",
-        claim="A RST outside of the window is dropped without an answer.",
+        claim="The kernel drops a RST outside of the window without an answer.",
         play=miss_the_window,
         families=(4, 6),
         **CLOSED,
@@ -179,7 +179,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="stray-reset-at-rcv-nxt",
-        claim="A RST exactly at what is expected next ends the connection, whoever sent it.",
+        claim="A RST exactly at rcv_nxt ends the connection, whoever sent it.",
         play=hit_exactly,
         families=(4, 6),
         a=client(**{**LEFT_BEHIND, "states": connected("CLOSE")}),
@@ -191,7 +191,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="old-timestamp",
-        claim="Data with a timestamp from the past is dropped (PAWS), though its sequence number fits.",
+        claim="The kernel drops data with a timestamp from the past (PAWS), though its sequence"
+        " number fits.",
         play=repeat_old_data,
         families=(4, 6),
         **CLOSED,
@@ -201,7 +202,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="time-wait-killed-by-reset",
-        claim="With tcp_rfc1337 0, the default, a RST at what is expected next ends TIME_WAIT.",
+        claim="With tcp_rfc1337 0, the default, a RST at rcv_nxt ends TIME_WAIT.",
         play=assassinate,
         families=(4, 6),
         **CLOSED,
@@ -224,8 +225,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="time-wait-killed-by-old-segment",
-        claim="Nobody need attack: an old segment makes TIME_WAIT acknowledge, and the RST with which"
-        " the peer answers that ends it.",
+        claim="TIME_WAIT acknowledges an old segment, and the RST with which the peer answers that"
+        " ends TIME_WAIT: nobody need attack.",
         play=assassinate_by_accident,
         families=(4, 6),
         **CLOSED,
@@ -236,8 +237,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="old-timestamp-time-wait",
-        claim="Data with a timestamp from the past is dropped by TIME_WAIT (PAWS), which answers with"
-        " an ACK.",
+        claim="TIME_WAIT drops data with a timestamp from the past (PAWS) and answers with an ACK.",
         play=repeat_old_data_late,
         families=(4, 6),
         **CLOSED,
@@ -253,8 +253,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="rebooted-peer-reconnects",
-        claim="A peer that has forgotten the connection opens it anew from the same port: challenge ACK,"
-        " RST, and the SYN that is sent again finds the port free.",
+        claim="A peer that has forgotten the connection opens it anew from the same port: challenge"
+        " ACK, RST, and the retransmitted SYN finds the port free.",
         play=reboot_and_reconnect,
         families=(4, 6),
         a=(

@@ -274,7 +274,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="time-wait-reused-by-syn",
-        claim="A new SYN from the same port ends the server's TIME_WAIT and is accepted.",
+        claim="A new SYN from the same port ends the server's TIME_WAIT, and the listener accepts"
+        " it.",
         play=reuse_by_syn,
         families=(4, 6),
         a=(client(**second("fin-4")), client(**second("fin-4"))),
@@ -285,8 +286,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="stray-reset-reused-port",
-        claim="An old RST that meets a reused port is challenged unless it hits what is expected next;"
-        " then its old timestamp does not help (PAWS lets RST through).",
+        claim="The kernel challenges an old RST on a reused port unless its number is rcv_nxt; then"
+        " its old timestamp does not matter (PAWS accepts RST).",
         play=stray_into_reused,
         families=(4, 6),
         a=(
@@ -310,8 +311,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="nat-clients-apart",
-        claim="Two clients behind one address have a port each there: there is no PAWS between them,"
-        " since Linux keeps timestamps of connections, not of hosts.",
+        claim="Two clients behind one address have a port each there: PAWS does not concern them,"
+        " since Linux remembers timestamps of connections, not of hosts.",
         play=keep_apart,
         families=(4, 6),
         nat=True,
@@ -323,10 +324,10 @@ SCENARIOS = (
     ),
     Scenario(
         name="nat-two-clients",
-        claim="Where a router gives two clients the same port in turn, one has the older timestamps (their offsets are of"
-        " each pair of addresses): its SYN from the other's port fails PAWS in the server's TIME_WAIT,"
-        " but is answered with an ACK, not dropped in silence; its RST ends TIME_WAIT, and the SYN sent"
-        " again is accepted.",
+        claim="A router gives two clients the same port in turn, and one has the older timestamps"
+        " (their offsets are of each pair of addresses): its SYN fails PAWS in the server's"
+        " TIME_WAIT, which answers with an ACK; the client's RST ends TIME_WAIT, and the"
+        " listener accepts the retransmitted SYN.",
         play=share_address,
         families=(4, 6),
         nat=True,

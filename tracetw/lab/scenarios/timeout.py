@@ -147,8 +147,8 @@ def connect_into_the_void(net: Net) -> None:
 SCENARIOS = (
     Scenario(
         name="data-retries-exhausted",
-        claim="The peer is silent: data is sent again until tcp_retries2, then the connection is given"
-        " up without a word.",
+        claim="The peer is silent: the kernel retransmits data until tcp_retries2, then gives the"
+        " connection up without a packet.",
         play=send_into_the_void,
         families=(4, 6),
         sysctls={"a": known_by(RTO_MAX, {**FEW_RETRIES, RTO_MAX: 1000}, otherwise=FEW_RETRIES)},
@@ -224,7 +224,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="keepalive-finds-reboot",
-        claim="The peer rebooted while the connection was idle: the keepalive probe is answered with"
+        claim="The peer rebooted while the connection was idle: it answers the keepalive probe with"
         " a bare RST.",
         play=probe_rebooted_peer,
         families=(4, 6),
@@ -305,7 +305,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="connect-timeout",
-        claim="The SYN gets no answer: given up after tcp_syn_retries.",
+        claim="The SYN gets no answer: the kernel gives up after tcp_syn_retries.",
         play=connect_into_the_void,
         families=(4, 6),
         sysctls={"a": {"tcp_syn_retries": 1}},

@@ -83,7 +83,7 @@ def run_over_in_last_step(net: Net) -> None:
 SCENARIOS = (
     Scenario(
         name="time-wait-carrier",
-        claim="TIME_WAIT has no process, but it is known whose connection left it behind.",
+        claim="TIME_WAIT has no process, but its event names the process of the connection.",
         play=carrier,
         families=(4, 6),
         a=client(**first("fin-4")),
@@ -121,8 +121,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="time-wait-overflow-fin-wait2",
-        claim="With tcp_max_tw_buckets used up already FIN_WAIT2 is skipped, and the peer's FIN is"
-        " answered with RST.",
+        claim="Without a free TIME_WAIT bucket (tcp_max_tw_buckets) the kernel skips FIN_WAIT2 and"
+        " answers the peer's FIN with RST.",
         play=run_over_in_fin_wait2,
         families=(4, 6),
         sysctls={"a": {"tcp_max_tw_buckets": 0}},
@@ -136,8 +136,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="time-wait-overflow",
-        claim="With tcp_max_tw_buckets used up the close is orderly, but nobody waits for stray"
-        " segments.",
+        claim="Without a free TIME_WAIT bucket (tcp_max_tw_buckets) the close is orderly, but"
+        " nobody waits for stray segments.",
         play=run_over_in_last_step,
         families=(4, 6),
         sysctls={"a": {"tcp_max_tw_buckets": 0}},

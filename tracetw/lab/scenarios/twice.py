@@ -90,8 +90,8 @@ def reset_after_reuse(net: Net) -> None:
 SCENARIOS = (
     Scenario(
         name="everything-twice",
-        claim="A network that delivers every packet twice changes nothing but the noise: the second"
-        " SYN+ACK is challenged, the second FIN acknowledged again, each end is reported once.",
+        claim="A network delivers every packet twice: the kernel challenges the second SYN ACK and"
+        " acknowledges the second FIN, and each end has one line.",
         play=everything,
         families=(4, 6),
         a=client(**{**first("fin-4"), "retransmits": {"fin": 0}}),
@@ -111,7 +111,7 @@ SCENARIOS = (
     ),
     Scenario(
         name="duplicate-fin",
-        claim="A FIN that arrives again in CLOSE_WAIT is acknowledged again and tells nothing new.",
+        claim="CLOSE_WAIT acknowledges a duplicate FIN, and nothing else happens.",
         play=fin_early,
         families=(4, 6),
         a=client(**{**first("fin-4"), "form": SOME}),
@@ -123,8 +123,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="duplicate-fin-time-wait",
-        claim="A FIN that arrives again is acknowledged again by TIME_WAIT; where its sender is done, that"
-        " ACK brings a RST, and TIME_WAIT is over early.",
+        claim="TIME_WAIT acknowledges a duplicate FIN; a sender without the connection answers that"
+        " ACK with RST, and TIME_WAIT is over early.",
         play=fin_late,
         families=(4, 6),
         a=client(**first("fin-4")),
@@ -136,8 +136,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="duplicate-syn-reused-port",
-        claim="The SYN of an earlier connection meets the one that has its port now: it is challenged, and"
-        " since the real client knows the connection, nothing ends.",
+        claim="The SYN of an earlier connection meets the one that has its port now: the kernel"
+        " challenges it, and since the real client knows the connection, nothing ends.",
         play=syn_after_reuse,
         families=(4, 6),
         a=(client(**first("fin-4")), client(**first("fin-4"))),
@@ -149,8 +149,8 @@ SCENARIOS = (
     ),
     Scenario(
         name="duplicate-reset-reused-port",
-        claim="The RST of an earlier connection meets the one that has its port now: its sequence number is"
-        " out of the window, and it is dropped without an answer.",
+        claim="The RST of an earlier connection meets the one that has its port now: its sequence"
+        " number is out of the window, and the kernel drops it.",
         play=reset_after_reuse,
         families=(4, 6),
         a=(
