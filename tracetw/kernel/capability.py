@@ -144,7 +144,7 @@ HOOKS = (
         "skb",
         2,
         "the end of FIN_WAIT2 after close(), by reading the packet",
-        "the peer's FIN after our close() is not seen: such closes are undetermined",
+        "no hook sees the peer's FIN after our close(): such closes are undetermined",
         stands_in_for="packet_drop",
     ),
     Hook(
@@ -188,7 +188,7 @@ KERNEL_FACTS = (
         "HAVE_CAST",
         lambda btf, _: btf.function("bpf_rdonly_cast") is not None,
         "direct-loads",
-        "fields are loaded, not copied by a helper: half the cost",
+        "programs load fields directly, without a helper: half the cost",
         "speed only",
     ),
     KernelFact(
@@ -204,7 +204,7 @@ KERNEL_FACTS = (
         lambda btf, _: (btf.tracepoint_args("kfree_skb") or 0) > len(("skb", "location", "reason")),
         "drop-socket",
         "the socket that a dropped packet met",
-        "its tuple is read from the packet: drop events without owner, no stale-syn-reset",
+        "the packet's headers give the tuple: drop events without owner, no stale-syn-reset",
     ),
     KernelFact(
         "HAVE_RESET_REASON",
@@ -212,15 +212,15 @@ KERNEL_FACTS = (
         lambda btf, _: _has_third_argument(btf, "tcp_send_reset"),
         "reset-reason",
         "the kernel's own reason for a RST, resets without a socket",
-        "reasons are inferred; late data on a timewait socket is not seen; OutRsts does not add up",
+        "reasons are inferred; no hook sees late data on a timewait socket; OutRsts does not add up",
     ),
     KernelFact(
         "HAVE_RETRANSMIT_ERR",
         # third argument since v6.17: fires for failed repetitions as well
         lambda btf, _: _has_third_argument(btf, "tcp_retransmit_skb"),
         "retransmit-error",
-        "retransmissions that could not be sent are told apart",
-        "nothing: there the hook fires for those that were sent only",
+        "retransmissions that failed to leave are not counted as sent",
+        "nothing: there the tracepoint fires only for those that were sent",
     ),
     KernelFact(
         "HAVE_GUARD",
@@ -246,7 +246,7 @@ KERNEL_FACTS = (
         # (in v5.18); v6.1 moved it back into the structure.
         lambda btf, _: btf.field("netns_ipv4.tcp_death_row").pointer,
         "death-row-pointer",
-        "the table of timewait sockets is found through a pointer",
+        "the table of timewait sockets is behind a pointer",
         "nothing: it is a member of struct netns_ipv4 there",
     ),
     KernelFact(
@@ -325,12 +325,12 @@ _MEANS = {
     AttachType.FENTRY: (
         "BPF_PROG_TYPE_TRACING",
         "programs at the entry and return of kernel functions",
-        "kprobes stand in, at a higher price",
+        "kprobes do the same, at a higher cost",
     ),
     AttachType.KPROBE: (
         "kprobe PMU",
-        "the same by breakpoints, where there is no fentry",
-        "nothing if there is fentry; else tracepoints tell what they can",
+        "function probes by breakpoints, where there is no fentry",
+        "nothing if there is fentry; else only the facts of tracepoints",
     ),
 }
 
