@@ -114,8 +114,9 @@ def test_page_and_terminal_say_the_same_in_the_same_order(name: str) -> None:
 
 
 def plain(text: str) -> str:
-    """Without marks, links and line breaks."""
-    return " ".join(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text).replace("`", "").split())
+    """Without marks, quotes, links and line breaks."""
+    words = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return " ".join(re.sub("[`']", "", words).split())
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("*.md")), ids=lambda path: path.name)

@@ -161,7 +161,9 @@ def test_namespace_gone_when_that_is_known() -> None:
         (r.F_KTHREAD, 0, None, set()),
     ],
 )
-@pytest.mark.parametrize("name", ["fin-4 active", "fin-3 active", "late data on the timewait socket"])
+@pytest.mark.parametrize(
+    "name", ["fin-4 active", "fin-3 active", "late data on the timewait socket"]
+)
 def test_who_closed(
     name: str, flags: int, code: int, closed_by: str | None, evidence: set[str]
 ) -> None:

@@ -19,6 +19,7 @@ __all__ = ["command"]
 
 _WIDTH = 80
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_COMMAND = re.compile(r"`([^`]* [^`]*)`")
 
 
 @click.command("explain")
@@ -114,5 +115,5 @@ def _text(lead: str, text: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what the handbook marks for the page: code and links."""
-    return _LINK.sub(r"\1", text.replace("`", ""))
+    """Without what the handbook marks for the page: links, and code but for quotes around commands."""
+    return _LINK.sub(r"\1", _COMMAND.sub(r"'\1'", text).replace("`", ""))

@@ -207,7 +207,7 @@ class Tally:
         return masks
 
     def _short_lived(self, rows: NDArray[np.void], which: NDArray[np.intp]) -> _Bool:
-        """timewait sockets in FIN_WAIT2 that were to live 4 s at most (``tcp_fin_time``).
+        """Timewait sockets in FIN_WAIT2 that were to live 4 s at most (``tcp_fin_time``).
 
         Without the sysctl's value it is taken for the default, 60 s.
         """

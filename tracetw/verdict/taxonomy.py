@@ -143,7 +143,7 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "abort-admin",
-        "The socket was destroyed from outside (ss -K, SOCK_DESTROY or bpf_sock_destroy).",
+        "Somebody destroyed the socket from outside (ss -K, SOCK_DESTROY or bpf_sock_destroy).",
         "tcp_abort, called by inet_diag or a BPF program",
         _SENDS,
         (("error-aborted", "rst-early"), ("error-aborted", "no-reset-due")),
@@ -201,8 +201,8 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "stale-syn-reset",
-        "The peer had forgotten the connection and opened it anew from the same port; our challenge "
-        "ACK to its SYN was answered with RST.",
+        "The peer had forgotten the connection and opened it anew from the same port; it answered our "
+        "challenge ACK to its SYN with RST.",
         "RFC 5961 4; tcp_send_challenge_ack, then tcp_reset",
         _RECEIVES,
         (("rst-in", "syn-hit"),),
@@ -319,7 +319,7 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "connect-aborted",
-        "The attempt to connect was given up on this side before it was answered.",
+        "This side gave the attempt to connect up before the peer answered.",
         "tcp_close or tcp_disconnect in SYN_SENT, tcp_abort, or tcp_v4_connect that failed",
         "the side that connects",
         (("from-syn-sent",), ("from-syn-recv",)),

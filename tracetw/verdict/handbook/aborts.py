@@ -96,8 +96,7 @@ ABORTS: Mapping[str, OnCall] = {
         "late-data-closed-socket",
         causes=(
             Question(
-                "Is this end a server that closes idle connections (teardown_ms is small, the client "
-                "lost a request)?",
+                "Is this end a server that closes idle connections, and did the client lose a request?",
                 "The server closed the idle connection just when the next request came. Make the "
                 "client's idle timeout shorter than the server's.",
             ),

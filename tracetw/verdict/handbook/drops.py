@@ -48,8 +48,7 @@ DROP_EVENTS = (
                 Question(
                     "Was the segment a SYN (`tcpdump`)?",
                     "A client took over the port of another one behind the same NAT. It gets an ACK in "
-                    "place of SYN ACK, resets, and its next SYN is accepted: it loses the time between two "
-                    "SYNs.",
+                    "place of SYN ACK and answers with RST; the listener accepts its next SYN.",
                     "An old segment of the connection itself arrived late.",
                 ),
             ),

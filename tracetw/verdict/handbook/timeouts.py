@@ -263,7 +263,7 @@ TIMEOUTS: Mapping[str, OnCall] = {
                 "Does `tcpdump -ni any icmp or icmp6` show an unreachable message?",
                 "A router without a route, or a firewall that rejects with ICMP: the source of the message "
                 "says which.",
-                "This host has no route: `ip route get ADDRESS`.",
+                "What remains is this host: it has no route, see `ip route get ADDRESS`.",
             ),
         ),
         settings=(
@@ -299,7 +299,7 @@ TIMEOUTS: Mapping[str, OnCall] = {
             Question(
                 "Does dropped grow in `tc -s qdisc`?",
                 "A queueing discipline or a tc action drops them.",
-                "A policy route leads into nowhere: `ip rule`, `ip route get ADDRESS`.",
+                "What remains is a policy route into nowhere: `ip rule`, `ip route get ADDRESS`.",
             ),
         ),
         settings=("None: the rule must go, or let the packets pass.",),
