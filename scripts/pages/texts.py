@@ -9,9 +9,7 @@ from scripts.pages.mark import item, marked
 from scripts.pages.source import constant, define, size_of
 from tracetw.event.record import CLOSE_SIZE
 from tracetw.kernel.plan import Sizes
-from tracetw.verdict.handbook.drops import DROP_EVENTS
-from tracetw.verdict.handbook.entry import Event
-from tracetw.verdict.handbook.timewait import TIMEWAIT_EVENTS
+from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS, Event
 from tracetw.verdict.taxonomy import CLOSED_BY_MEANINGS, FORM_MEANINGS, LIMIT_UNITS
 
 __all__ = ["PASSAGES"]

@@ -19,20 +19,20 @@ from tracetw.lab.catalogue import BY_NAME
 from tracetw.sink.event_document import event_name
 from tracetw.verdict.evidence import MISSING
 from tracetw.verdict.handbook import (
+    DROP_EVENTS,
     EVENTS,
     GUIDES,
     HANDBOOK,
     HEADINGS,
     SETTINGS,
     SYMPTOMS,
+    TIMEWAIT_EVENTS,
     Choice,
     Event,
     Guide,
     Symptom,
 )
-from tracetw.verdict.handbook.drops import DROP_EVENTS
 from tracetw.verdict.handbook.missing import REMEDIES
-from tracetw.verdict.handbook.timewait import TIMEWAIT_EVENTS
 from tracetw.verdict.taxonomy import VERDICTS
 
 CODES = [verdict.code for verdict in VERDICTS]

@@ -30,16 +30,20 @@ def command(verdict: str | None) -> None:
     VERDICT may be a timewait or drop event, too. Without it, list them all. docs/verdicts/ has the same
     pages with packets and JSON.
     """
+    print(_explained(verdict))
+
+
+def _explained(verdict: str | None) -> str:
+    """Without a final newline. Raises BadInput."""
     if verdict is None:
-        print("\n".join(_line(row.code, row.meaning) for row in VERDICTS))
-        print("\nevents")
-        print("\n".join(_line(event.name, event.meaning) for event in EVENTS))
-    elif verdict in GUIDES:
-        print("\n".join(_guide(GUIDES[verdict])))
-    else:
-        near = get_close_matches(verdict, GUIDES, 1)
-        hint = f"did you mean {near[0]}?" if near else "tracetw explain lists them"
-        raise BadInput(f"no such verdict: {verdict}", hint)
+        rows = [_line(row.code, row.meaning) for row in VERDICTS]
+        events = [_line(event.name, event.meaning) for event in EVENTS]
+        return "\n".join([*rows, "", "events", *events])
+    if verdict in GUIDES:
+        return "\n".join(_guide(GUIDES[verdict]))
+    near = get_close_matches(verdict, GUIDES, 1)
+    hint = f"did you mean {near[0]}?" if near else "tracetw explain lists them"
+    raise BadInput(f"no such verdict: {verdict}", hint)
 
 
 def _line(name: str, meaning: str) -> str:

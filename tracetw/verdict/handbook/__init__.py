@@ -6,18 +6,22 @@
 
 from __future__ import annotations
 
+from tracetw.verdict.handbook.drops import DROP_EVENTS
 from tracetw.verdict.handbook.entry import Choice, Event, Folklore, OnCall, Question, Symptom
 from tracetw.verdict.handbook.guide import EVENTS, GUIDES, HANDBOOK, HEADINGS, Guide, Lacked
 from tracetw.verdict.handbook.settings import SETTINGS
 from tracetw.verdict.handbook.symptoms import SYMPTOMS
+from tracetw.verdict.handbook.timewait import TIMEWAIT_EVENTS
 
 __all__ = [
+    "DROP_EVENTS",
     "EVENTS",
     "GUIDES",
     "HANDBOOK",
     "HEADINGS",
     "SETTINGS",
     "SYMPTOMS",
+    "TIMEWAIT_EVENTS",
     "Choice",
     "Event",
     "Folklore",
