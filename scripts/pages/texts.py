@@ -9,7 +9,7 @@ from scripts.pages.mark import item, marked
 from scripts.pages.source import constant, define, size_of
 from tracetw.event.record import CLOSE_SIZE
 from tracetw.kernel.plan import Sizes
-from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS, Event
+from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS, EventEntry
 from tracetw.verdict.taxonomy import CLOSED_BY_MEANINGS, FORM_MEANINGS, LIMIT_UNITS
 
 __all__ = ["PASSAGES"]
@@ -89,7 +89,7 @@ def _values(head: tuple[str, str], values: Mapping[str, str]) -> Iterator[str]:
     return _table(head, ((f"`{name}`", marked(text)) for name, text in values.items()))
 
 
-def _events(events: Iterable[Event]) -> Iterator[str]:
+def _events(events: Iterable[EventEntry]) -> Iterator[str]:
     head = ("`event`", "what happened")
     return _table(
         head,

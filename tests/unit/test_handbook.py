@@ -28,7 +28,7 @@ from tracetw.verdict.handbook import (
     SYMPTOMS,
     TIMEWAIT_EVENTS,
     Choice,
-    Event,
+    EventEntry,
     Guide,
     Symptom,
 )
@@ -125,7 +125,7 @@ def test_a_page_is_short(path: Path) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
-def test_an_event_is_shown_by_a_scenario_that_wants_it(event: Event) -> None:
+def test_an_event_is_shown_by_a_scenario_that_wants_it(event: EventEntry) -> None:
     wanted = BY_NAME[event.entry.shown_by].events.values()
     assert any(events.get(event.name, 0) != 0 for events in wanted)
 

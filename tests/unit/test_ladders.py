@@ -17,7 +17,7 @@ from tracetw.lab.expect.scenario import as_lines
 from tracetw.lab.net.wire import disagreements
 from tracetw.lab.play.check import check_events, check_lines, check_sums
 from tracetw.lab.play.outcome import ENDS
-from tracetw.verdict.handbook import EVENTS, HANDBOOK, Event
+from tracetw.verdict.handbook import EVENTS, HANDBOOK, EventEntry
 
 FILES = sorted(FOLDER.iterdir())
 
@@ -74,7 +74,7 @@ def test_a_verdict_shows_its_packets_and_its_json(code: str) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
-def test_an_event_shows_its_packets_and_its_json(event: Event) -> None:
+def test_an_event_shows_its_packets_and_its_json(event: EventEntry) -> None:
     outcome = load(event.entry.shown_by)
     _, line = event_of(outcome, event.name)
     block = "\n".join(json_of(telling(line)))

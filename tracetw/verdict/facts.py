@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracetw.event import record
 from tracetw.event.fields import State
 from tracetw.event.record import End
-from tracetw.verdict.signature import Error, Gap, Reason, Words
+from tracetw.verdict.signature import Error, Gap, Reason, Signatures
 
 __all__ = ["GUARDS", "Facts", "facts"]
 
@@ -60,7 +60,7 @@ _MINI_ENDS = {
 }
 
 
-def facts(words: Words) -> Facts:
+def facts(words: Signatures) -> Facts:
     """All facts of a column of signatures, each a boolean column."""
     known: Facts = {name: words.state == state for name, state in _FROM.items()}
     known |= {name: words.end == end for name, end in _MINI_ENDS.items()}
@@ -80,7 +80,7 @@ def facts(words: Words) -> Facts:
     return known
 
 
-def _resets(words: Words, known: Facts) -> None:
+def _resets(words: Signatures, known: Facts) -> None:
     flag = words.flag
     received = flag(record.F_RST_IN)
     known["rst-in"] = received
@@ -101,7 +101,7 @@ def _resets(words: Words, known: Facts) -> None:
     known["rst-without-timestamp"] = timed & ~flag(record.F_TS_SEEN)
 
 
-def _errors(words: Words, known: Facts) -> None:
+def _errors(words: Signatures, known: Facts) -> None:
     error = words.error
     known["no-error"] = error == Error.NONE
     known["error-refused"] = error == Error.REFUSED
@@ -116,7 +116,7 @@ def _errors(words: Words, known: Facts) -> None:
     known["quiet"] = known["no-error"] | ((error == Error.RESET) & ~known["rst-in"])
 
 
-def _sending(words: Words, known: Facts) -> None:
+def _sending(words: Signatures, known: Facts) -> None:
     for name in ("unacked", "unacked-data", "unsent", "retransmitted", "window-zero"):
         known[name] = words.bit(name)
     known["window-open"] = ~known["window-zero"]
@@ -127,7 +127,7 @@ def _sending(words: Words, known: Facts) -> None:
     )
 
 
-def _task(words: Words, known: Facts) -> None:
+def _task(words: Signatures, known: Facts) -> None:
     flag = words.flag
     dead, socket, owned = flag(record.F_DEAD), flag(record.F_SOCKET), flag(record.F_OWNED)
     known["owned"] = owned
@@ -154,7 +154,7 @@ def _task(words: Words, known: Facts) -> None:
     known["close-seen"] = witnessed & (exiting | ~flag(record.F_KTHREAD))
 
 
-def _fins(words: Words, known: Facts) -> None:
+def _fins(words: Signatures, known: Facts) -> None:
     flag = words.flag
     mini = flag(record.F_TW) & flag(record.F_TW_FIN_WAIT2)
     direct = flag(record.F_TW) & ~mini

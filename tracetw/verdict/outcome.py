@@ -14,7 +14,7 @@ from tracetw.verdict.evidence import EVIDENCE_BIT, MISSING_BIT
 from tracetw.verdict.facts import Facts, facts
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.rules import RULES, Rule
-from tracetw.verdict.signature import Words
+from tracetw.verdict.signature import Signatures
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, VERDICT_INDEX
 
 __all__ = ["OUTCOME", "outcomes"]
@@ -84,7 +84,7 @@ def _holds(rule: Rule, known: Facts, open_: NDArray[np.bool_]) -> NDArray[np.boo
 
 def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
     """Outcome of each signature, dtype ``OUTCOME``."""
-    decoded = Words(words)
+    decoded = Signatures(words)
     known = facts(decoded)
     out = np.zeros(len(words), OUTCOME)
     open_ = np.ones(len(words), np.bool_)
@@ -108,7 +108,7 @@ def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
     return out
 
 
-def _first_close(words: Words, known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _first_close(words: Signatures, known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Who sent the first FIN, or the RST if there was none; TCP's states remember the first FIN."""
     none, local, remote, both = (FIRST_CLOSE.index(n) for n in ("none", "local", "remote", "both"))
     aborted = np.isin(verdict, _codes(*_LOCAL))

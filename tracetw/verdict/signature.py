@@ -31,7 +31,7 @@ from tracetw.event.record import (
     F_TW_REFUSED,
 )
 
-__all__ = ["Error", "Gap", "Reason", "Words", "signatures"]
+__all__ = ["Error", "Gap", "Reason", "Signatures", "signatures"]
 
 
 class Error(IntEnum):
@@ -259,8 +259,8 @@ def signatures(
     return words
 
 
-class Words:
-    """Signatures taken apart: one boolean column for each question."""
+class Signatures:
+    """Signatures, decoded: one boolean column for each question."""
 
     def __init__(self, words: NDArray[np.uint64]) -> None:
         self.words = words

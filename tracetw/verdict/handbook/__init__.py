@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from tracetw.verdict.handbook.drops import DROP_EVENTS
-from tracetw.verdict.handbook.entry import Choice, Event, Folklore, OnCall, Question, Symptom
+from tracetw.verdict.handbook.entry import Choice, EventEntry, Folklore, OnCall, Question, Symptom
 from tracetw.verdict.handbook.guide import EVENTS, GUIDES, HANDBOOK, HEADINGS, Guide, Lacked
 from tracetw.verdict.handbook.settings import SETTINGS
 from tracetw.verdict.handbook.symptoms import SYMPTOMS
@@ -23,7 +23,7 @@ __all__ = [
     "SYMPTOMS",
     "TIMEWAIT_EVENTS",
     "Choice",
-    "Event",
+    "EventEntry",
     "Folklore",
     "Guide",
     "Lacked",

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from tracetw.verdict.handbook.entry import Event, Folklore, OnCall, Question
+from tracetw.verdict.handbook.entry import EventEntry, Folklore, OnCall, Question
 
 __all__ = ["DROP_EVENTS"]
 
 _SURE = "The kernel's drop reason says so (5.18 and newer); from 6.11 on it also gives the socket, and so the owner."
 
 DROP_EVENTS = (
-    Event(
+    EventEntry(
         "paws",
         "The kernel dropped a segment of a live connection: its timestamp was older than the last one seen.",
         "tcp_validate_incoming (PAWSEstab)",
@@ -37,7 +37,7 @@ DROP_EVENTS = (
             ),
         ),
     ),
-    Event(
+    EventEntry(
         "paws-timewait",
         "A segment with an older timestamp met TIME_WAIT: the kernel dropped it and sent an ACK.",
         "tcp_timewait_state_process (PAWSEstab; from 6.17 on PAWSTimewait)",
@@ -65,7 +65,7 @@ DROP_EVENTS = (
             ),
         ),
     ),
-    Event(
+    EventEntry(
         "challenge-ack",
         "The kernel answered a RST in the window but not at its beginning, or a SYN on a live connection, "
         "with an ACK.",
@@ -95,7 +95,7 @@ DROP_EVENTS = (
             + " Before, where function probes work, tcp_send_challenge_ack gives the socket.",
         ),
     ),
-    Event(
+    EventEntry(
         "out-of-window-reset",
         "The kernel dropped a RST outside of the window without an answer.",
         "tcp_validate_incoming, tcp_sequence",

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Choice", "Event", "Folklore", "OnCall", "Question", "Symptom"]
+__all__ = ["Choice", "EventEntry", "Folklore", "OnCall", "Question", "Symptom"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class OnCall:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class EventEntry:
     """A ``timewait`` or ``drop`` event.
 
     Attributes:

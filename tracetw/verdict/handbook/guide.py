@@ -14,7 +14,7 @@ from tracetw.verdict.handbook.aborts import ABORTS
 from tracetw.verdict.handbook.attempts import ATTEMPTS
 from tracetw.verdict.handbook.closes import CLOSES
 from tracetw.verdict.handbook.drops import DROP_EVENTS
-from tracetw.verdict.handbook.entry import Event, Folklore, OnCall, Question
+from tracetw.verdict.handbook.entry import EventEntry, Folklore, OnCall, Question
 from tracetw.verdict.handbook.missing import REMEDIES
 from tracetw.verdict.handbook.timeouts import TIMEOUTS
 from tracetw.verdict.handbook.timewait import TIMEWAIT_EVENTS
@@ -28,7 +28,7 @@ HEADINGS = ("What it means", "Do now", "Likely causes", "Settings")
 HANDBOOK: Mapping[str, OnCall] = {**CLOSES, **ABORTS, **TIMEOUTS, **ATTEMPTS}
 """Code of a verdict to its entry."""
 
-EVENTS: tuple[Event, ...] = (*TIMEWAIT_EVENTS, *DROP_EVENTS)
+EVENTS: tuple[EventEntry, ...] = (*TIMEWAIT_EVENTS, *DROP_EVENTS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def _of_verdict(verdict: Verdict) -> Guide:
     )
 
 
-def _of_event(event: Event) -> Guide:
+def _of_event(event: EventEntry) -> Guide:
     entry = event.entry
     return Guide(
         event.name,

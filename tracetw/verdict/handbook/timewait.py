@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from tracetw.verdict.handbook.entry import Event, Folklore, OnCall, Question
+from tracetw.verdict.handbook.entry import EventEntry, Folklore, OnCall, Question
 
 __all__ = ["TIMEWAIT_EVENTS"]
 
 TIMEWAIT_EVENTS = (
-    Event(
+    EventEntry(
         "fin-wait2",
         "An orphan waits in FIN_WAIT2 for the peer's FIN, as a timewait socket.",
         "tcp_time_wait with FIN_WAIT2, from tcp_rcv_state_process or __tcp_close",
@@ -33,7 +33,7 @@ TIMEWAIT_EVENTS = (
             "to CLOSE.",
         ),
     ),
-    Event(
+    EventEntry(
         "entered",
         "TIME_WAIT began. The event names the connection's process, though the socket has none any more.",
         "tcp_time_wait, or tcp_timewait_state_process when the timewait socket gets the FIN",
@@ -73,7 +73,7 @@ TIMEWAIT_EVENTS = (
             ),
         ),
     ),
-    Event(
+    EventEntry(
         "reacked",
         "The peer sent its FIN a second time, so our last ACK had been lost: TIME_WAIT acknowledged once more.",
         "tcp_timewait_state_process, TCP_TW_ACK",
@@ -97,7 +97,7 @@ TIMEWAIT_EVENTS = (
             sure="The FIN met the timewait socket in TIME_WAIT.",
         ),
     ),
-    Event(
+    EventEntry(
         "expired",
         "TIME_WAIT ended by its timer, after 60 s.",
         "tw_timer_handler, inet_twsk_kill",
@@ -122,7 +122,7 @@ TIMEWAIT_EVENTS = (
             ),
         ),
     ),
-    Event(
+    EventEntry(
         "overflow",
         "net.ipv4.tcp_max_tw_buckets was reached: no TIME_WAIT, or no wait for the peer's FIN.",
         "inet_twsk_alloc returns NULL (TCPTimeWaitOverflow)",
@@ -155,7 +155,7 @@ TIMEWAIT_EVENTS = (
             ),
         ),
     ),
-    Event(
+    EventEntry(
         "reused-by-connect",
         "connect() took the port of a connection in TIME_WAIT.",
         "__inet_check_established, tcp_twsk_unique (TWRecycled)",
@@ -192,7 +192,7 @@ TIMEWAIT_EVENTS = (
             ),
         ),
     ),
-    Event(
+    EventEntry(
         "reused-by-syn",
         "A new SYN with the same addresses and ports ended TIME_WAIT, and the listener accepted it.",
         "tcp_timewait_state_process, TCP_TW_SYN; then the listener",
@@ -222,7 +222,7 @@ TIMEWAIT_EVENTS = (
             ),
         ),
     ),
-    Event(
+    EventEntry(
         "killed-by-reset",
         "A RST ended TIME_WAIT before its time.",
         "tcp_timewait_state_process, with net.ipv4.tcp_rfc1337 0",
