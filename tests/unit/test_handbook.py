@@ -154,7 +154,9 @@ SYMPTOM_ROWS = [row for table in SYMPTOMS.values() for row in table]
 def named(text: str) -> set[str]:
     """Verdicts and events in a text: those with a hyphen, and others where a link or an answer has them."""
     words = set(re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)+", text))
-    return (words | {part.strip() for part in text.split(";")} | set(re.findall(r"\((\w+)\.md\)", text))) & {*GUIDES}
+    return (
+        words | {part.strip() for part in text.split(";")} | set(re.findall(r"\((\w+)\.md\)", text))
+    ) & {*GUIDES}
 
 
 def row(beginning: str) -> Symptom:
