@@ -88,6 +88,10 @@ ATTEMPTS: Mapping[str, OnCall] = {
                 "TIME_WAIT. See Settings.",
             ),
             Question(
+                "Does closed_by say admin?",
+                "Somebody destroyed the socket while it was connecting: go on with abort-admin.",
+            ),
+            Question(
                 "Did a connection to another address of the same name succeed at that time?",
                 "The client tried several addresses at once (happy eyeballs), and this one lost. Nothing to "
                 "do.",
@@ -119,9 +123,13 @@ ATTEMPTS: Mapping[str, OnCall] = {
         "accept-aborted",
         causes=(
             Question(
-                "Does the server use TCP Fast Open (TCP_FASTOPEN on its listener)?",
-                "The application had the connection before the handshake was complete, and the client went. "
-                "Nothing to do.",
+                "Does closed_by say peer or kernel-timer?",
+                "The client went, by RST or in silence, before the handshake was complete. With TCP Fast Open "
+                "the application had the connection already. Nothing to do.",
+            ),
+            Question(
+                "Does closed_by say admin?",
+                "Somebody destroyed the socket: go on with abort-admin.",
                 "The kernel could not make the child of a handshake, or made it too late (accept queue, "
                 "memory). If it is frequent, look at `ss -ltn` and ListenOverflows: accept faster, or raise "
                 "the backlog.",

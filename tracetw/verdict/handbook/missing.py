@@ -11,8 +11,9 @@ REMEDIES: Mapping[str, str] = {
     "rst-flags": "Use a kernel with function probes (fentry or kprobes, 5.11 and newer: `reset_flags` in "
     "`tracetw doctor`), or keep net.ipv4.tcp_timestamps on at both ends. Now: `tcpdump` the RST; with ACK "
     "read peer-reset, without it peer-lost-state.",
-    "reset-answer": "Read it as abort-late-data if data arrived after close(): a capture shows our RST. The "
-    "record left before the kernel answered, because a table was full: filter in the kernel.",
+    "reset-answer": "Read it as abort-late-data if data arrived after close() (a capture shows our RST), as peer-reset "
+    "or peer-lost-state if a RST arrived. The record left before the kernel answered, because a table was full: "
+    "filter in the kernel.",
     "reset-sent": "Look for our RST in a capture. With it, `evidence` says which verdict to read: unread-data "
     "abort-unread, linger-zero abort-linger, unaccepted abort-listener, in-call abort-disconnect, error-aborted "
     "abort-admin. Without it, TCP_REPAIR (checkpoint and restore) took the socket away without a packet.",

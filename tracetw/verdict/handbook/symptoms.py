@@ -27,7 +27,10 @@ _APPLICATION = (
                 "Had the peer restarted, and came its new SYN from the same port?",
                 "stale-syn-reset",
             ),
-            Choice("Had accept() not returned the connection yet?", "accept-aborted"),
+            Choice(
+                "Is this a TCP Fast Open server, and was the handshake unfinished?",
+                "accept-aborted",
+            ),
             Choice("Does the RST have the ACK flag (`[R.]` in tcpdump)?", "peer-reset"),
             Choice("Else a bare RST (`[R]`):", "peer-lost-state"),
         ),
@@ -40,8 +43,10 @@ _APPLICATION = (
                 "that one is the symptom",
                 "ECONNRESET, `connection reset by peer`",
             ),
-            Choice("Had the peer sent FIN before our data?", "peer-reset"),
-            Choice("Else:", "peer-lost-state"),
+            Choice(
+                "Had the peer sent FIN before, and was data of ours unacknowledged?", "peer-reset"
+            ),
+            Choice("Else only our FIN or a probe was unanswered:", "peer-lost-state"),
         ),
     ),
     Symptom(
@@ -99,7 +104,8 @@ _SS = (
                 "Now: our application does not close.",
                 "find it with `ss -tnp state close-wait`; the peer gets fin-wait2-timeout",
             ),
-            Choice("Did our application write to such a socket later?", "peer-lost-state"),
+            Choice("Did our application write to such a socket later?", "peer-reset"),
+            Choice("Did it close such a socket later?", "peer-lost-state"),
         ),
     ),
     Symptom(
@@ -172,7 +178,10 @@ _TCPDUMP = (
     Symptom(
         "`[R]` from the peer in answer to us (bare RST)",
         (
-            Choice("Did the peer send FIN before?", "peer-reset"),
+            Choice(
+                "Did the peer send FIN before, and does the RST answer data or an ACK of ours?",
+                "peer-reset",
+            ),
             Choice("Else the peer holds no connection:", "peer-lost-state"),
         ),
     ),

@@ -186,8 +186,8 @@ TIMEOUTS: Mapping[str, OnCall] = {
         causes=(
             Question(
                 "Does `evidence` have orphan?",
-                "This side closed with data unsent to a peer that never reads. The peer may be alive: for "
-                "an orphan the kernel counts the probes.",
+                "This side closed with data unsent to a peer that never reads. The peer may be alive: the "
+                "kernel does not wait for ever with an orphan (tcp_probe_timer).",
                 "The receiver stopped reading (blocked thread, full disk, stopped container) and then its "
                 "host or the way to it went, too. At the peer: who reads this socket, and why not? `ss -tn` "
                 "there shows Recv-Q full.",
@@ -217,7 +217,8 @@ TIMEOUTS: Mapping[str, OnCall] = {
             Question(
                 "Is this end a server that closes idle keep-alive connections?",
                 "The client does not look at its pooled connections: they stay in CLOSE_WAIT there. "
-                "Harmless until the client sends: it gets RST (peer-lost-state there).",
+                "Harmless until the client sends: it gets RST (peer-reset there; peer-lost-state if it only "
+                "closes).",
             ),
             Question(
                 "Does the protocol let the peer go on for long after our FIN (a half-closed stream)?",
