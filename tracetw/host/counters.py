@@ -48,8 +48,8 @@ _GROUPS = frozenset({"TcpExt", "Tcp"})
 def parse(text: str, wanted: Iterable[str] = COUNTERS) -> dict[str, int]:
     """Picks counters out of the text of ``netstat`` or ``snmp``.
 
-    Both consist of pairs of lines with the same first word: names, then values. A counter that is
-    not there is left out; a torn last line is ignored.
+    Both consist of pairs of lines with the same first word: names, then values. The result
+    omits a counter that the kernel does not have, and ignores a torn last line.
     """
     names = frozenset(wanted)
     found: dict[str, int] = {}

@@ -61,7 +61,7 @@ class Listeners:
         """The process that listens on ``port`` (host order) in the namespace with this inode.
 
         ``now_s`` is any clock that does not go back. :data:`UNKNOWN` when nothing listens there,
-        or it cannot be told.
+        or /proc does not show which process does.
         """
         idle_s = now_s - (now_s if self._asked_s is None else self._asked_s)
         self._asked_s = now_s

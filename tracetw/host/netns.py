@@ -129,7 +129,7 @@ def inside(netns: Netns | int) -> Iterator[Runner]:
 def visit(namespaces: Iterable[Netns], function: Callable[[], _T]) -> dict[int, _T]:
     """Runs a function inside one namespace after the other, on one thread; results by inode.
 
-    Namespaces that are gone, or where ``function`` raises OSError, are left out.
+    The result omits namespaces that are gone, or where ``function`` raises OSError.
     """
     results: dict[int, _T] = {}
 
@@ -239,7 +239,7 @@ def _bind_mounts() -> Iterator[tuple[int, tuple[str | None, str]]]:
 def _inode_of(path: str) -> int | None:
     """Inode of the network namespace behind ``path``; None when it is no such file."""
     try:
-        # A fifo would block the open: the namespace file system is told by its device first.
+        # A fifo would block the open: look at the device first, which is that of the namespace file system.
         if os.stat(path).st_dev != os.stat("/proc/self/ns/net").st_dev:
             return None
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

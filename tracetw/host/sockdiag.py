@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """TCP sockets that exist now, through NETLINK_SOCK_DIAG (``include/uapi/linux/inet_diag.h``).
 
-It tells what began before the trace: old connections, and who listens. Spoken directly, a dozen
+It shows what began before the trace: old connections and listeners. The messages are written here, in a dozen
 lines, because a netlink library would cost the long-running tracer more memory than all its own
-data. No privileges are needed for the own namespace, CAP_SYS_ADMIN for others (setns).
+data. The own namespace needs no privileges, others CAP_SYS_ADMIN (setns).
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def sockets(where: Netns | None = None, states: Iterable[int] | None = None) -> 
 
 
 def roles(found: Iterable[Socket]) -> Callable[[Socket], str | None]:
-    """Tells the ``server`` side of old connections: a listener has their local port.
+    """Which old connections are on the ``server`` side: a listener has their local port.
 
     Otherwise None: a client, or a server that stopped listening.
     """

@@ -135,7 +135,7 @@ def _reuse_without_timestamps(facts: Facts) -> Concern | None:
 
 
 def _assassination(facts: Facts) -> Concern | None:
-    # tcp_timewait_state_process: with timestamps an old RST is told by PAWS.
+    # tcp_timewait_state_process: with timestamps PAWS rejects an old RST.
     if _ipv4(facts, "tcp_timestamps") != 0 or _ipv4(facts, "tcp_rfc1337") != 0:
         return None
     return _concern(
