@@ -14,6 +14,7 @@ import click
 
 from tracetw import __version__
 from tracetw.errors import UserError
+from tracetw.text import visible
 
 __all__ = ["main"]
 
@@ -54,9 +55,9 @@ def _load(module: str) -> click.Command:
 
 
 def _say(message: str) -> None:
-    """One line for the user; stderr may be gone as well."""
+    """One line for the user, whatever a message quotes; stderr may be gone as well."""
     with suppress(OSError):
-        print(f"tracetw: {message}", file=sys.stderr, flush=True)
+        print(f"tracetw: {visible(message)}", file=sys.stderr, flush=True)
 
 
 def _sentence(error: click.UsageError) -> str:

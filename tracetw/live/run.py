@@ -26,6 +26,7 @@ from tracetw.live.source import Source
 from tracetw.reconcile.compare import Reconciled, reconcile
 from tracetw.sink.output import OutputClosed, OutputFailed
 from tracetw.stream.batch import Scene, Sink, Summary
+from tracetw.text import visible
 
 __all__ = ["run"]
 
@@ -90,11 +91,13 @@ class _Trace:
         self._began = began
         self._attached = attached
         cgroups = Cgroups()
+        names = netns.Names()
         scene = Scene(
             host=socket.gethostname(),
             netns=netns.current(),
             names=session.plan.names,
             cgroup_path=lambda identity: cgroups.path(identity, time.monotonic()),
+            netns_name=lambda inode: names.name(inode, time.monotonic()),
         )
         self._sink = make_sink(options, scene, session)
         self._source = Source(session)
@@ -137,7 +140,8 @@ class _Trace:
         absent = [hook.program for hook in self._session.plan.absent]
         without = f" (without {', '.join(absent)}: see tracetw doctor)" if absent else ""
         for program, words in self._session.plan.refused.items():
-            _say(f"tracetw: without {program}, which the kernel refused: {words[:_WORDS]}\n")
+            said = visible(words[:_WORDS])
+            _say(f"tracetw: without {program}, which the kernel refused: {said}\n")
         _say(f"tracing TCP closes{without}, Ctrl-C ends\n")
         if self._options.output != "json":
             self._sink.head()

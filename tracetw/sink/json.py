@@ -7,8 +7,6 @@ shape is rendered once and kept; a row then costs one lookup and one ``%``.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
 from typing import Any, BinaryIO
@@ -22,10 +20,11 @@ from tracetw.sink.close_columns import SHAPE, columns, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
 from tracetw.sink.output import Output
+from tracetw.sink.remembered import Remembered
 from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, Template
-from tracetw.sink.text import Remembered, comm_text
 from tracetw.stream.batch import Closes, Events, Loss, Scene, Summary
+from tracetw.text import decoded, json_line
 from tracetw.verdict import explain
 
 __all__ = ["JsonSink"]
@@ -74,7 +73,7 @@ class JsonSink:
     def __init__(self, out: BinaryIO, scene: Scene) -> None:
         self._out = Output(out)
         self._scene = scene
-        self._comms: Remembered[bytes, str] = Remembered(lambda comm: _json(comm_text(comm)))
+        self._comms: Remembered[bytes, str] = Remembered(lambda comm: json_line(decoded(comm)))
         self._closes = _Kind(self._close_document)
         self._events = _Kind(self._event_document)
 
@@ -155,9 +154,7 @@ class JsonSink:
     def _cgroup(self, group: int) -> tuple[str, str]:
         """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
         path = self._scene.cgroup_path(group) if group else None
-        if path is not None:  # bytes that are no UTF-8 as backslash escapes
-            path = os.fsencode(path).decode(errors="backslashreplace")
-        return _json(path), _json(container(path))
+        return json_line(path), json_line(container(path))
 
     def _write_object(self, kind: str, time_ns: int, own: Mapping[str, Any]) -> None:
         common = {
@@ -167,11 +164,7 @@ class JsonSink:
             "host": self._scene.host,
             "netns": self._scene.netns,
         }
-        self._out.write(f"{_json({**common, **own})}\n".encode())
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        self._out.write(f"{json_line({**common, **own})}\n".encode())
 
 
 def _listed(column: Any, count: int) -> list[Any]:  # noqa: ANN401 (array, list or nothing)

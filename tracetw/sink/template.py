@@ -7,7 +7,6 @@ placeholders for values of the row.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -15,6 +14,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tracetw.text import json_line
 
 __all__ = ["Slot", "Template", "millis", "number", "split_millis", "text"]
 
@@ -102,4 +103,4 @@ def _render(value: object, columns: list[str]) -> str:
 
 
 def _constant(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("%", "%%")
+    return json_line(value).replace("%", "%%")
