@@ -17,6 +17,7 @@ from tracetw.event.record import Stat
 from tracetw.host import counters, netns, privileges
 from tracetw.host.cgroup import Cgroups
 from tracetw.host.counters import Snapshot
+from tracetw.host.pidns import numbered_as_the_kernel
 from tracetw.kernel.load.session import Session
 from tracetw.live.attach import attach
 from tracetw.live.command import Command
@@ -41,6 +42,10 @@ _INTERRUPTED = 130
 _NICE = -10
 # Of what the verifier has to say.
 _WORDS = 200
+_OTHER_PIDS = (
+    "tracetw: /proc here is that of another PID namespace than the kernel's first one: pids, of --pid"
+    " too, are those of the first one, and owners that only /proc could tell stay unknown\n"
+)
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
 
 
@@ -101,7 +106,8 @@ class _Trace:
         )
         self._sink = make_sink(options, scene, session)
         self._source = Source(session)
-        self._pipeline = Pipeline(scene, options.filter, self._sink)
+        self._same_pids = numbered_as_the_kernel()
+        self._pipeline = Pipeline(scene, options.filter, self._sink, look_up=self._same_pids)
         self._start = time.monotonic()
 
     def run(self, stop: _Stop) -> int:
@@ -142,6 +148,8 @@ class _Trace:
         for program, words in self._session.plan.refused.items():
             said = visible(words[:_WORDS])
             _say(f"tracetw: without {program}, which the kernel refused: {said}\n")
+        if not self._same_pids:
+            _say(_OTHER_PIDS)
         _say(f"tracing TCP closes{without}, Ctrl-C ends\n")
         if self._options.output != "json":
             self._sink.head()
