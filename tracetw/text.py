@@ -26,6 +26,7 @@ __all__ = [
     "html_text",
     "json_line",
     "padded",
+    "spellings",
     "visible",
     "visible_lines",
     "well_formed",
@@ -68,6 +69,13 @@ def well_formed(text: str) -> str:
     hold any of them as ``\udNNN``; neither can be written as UTF-8.
     """
     return text if text.isascii() else _SURROGATE.sub(lambda found: _escaped(found[0]), text)
+
+
+def spellings(raw: bytes) -> tuple[str, ...]:
+    """How a name is written in JSON and, where that differs, for people: a filter takes either."""
+    text = decoded(raw)
+    shown = visible(text)
+    return (text,) if text == shown else (text, shown)
 
 
 def visible(text: str) -> str:

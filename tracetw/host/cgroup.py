@@ -57,6 +57,10 @@ class Cgroups:
             found = self._paths.get(identity)
         return found
 
+    def paths(self) -> frozenset[str]:
+        """Of all groups that are there now, as :meth:`path` writes them."""
+        return frozenset() if self._mount is None else frozenset(_scan(self._mount).values())
+
 
 def container(path: str | None) -> str | None:
     """The container id in a cgroup path as its runtime wrote it (64 or 12 hex digits), or None.

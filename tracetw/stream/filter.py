@@ -27,6 +27,7 @@ from tracetw.event.record import F_ADDR
 from tracetw.host import cgroup as cgroups_of_host
 from tracetw.host import netns as namespaces
 from tracetw.kernel.filter import KernelFilter, KernelNet, PortRange
+from tracetw.text import decoded, spellings, well_formed
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -230,9 +231,10 @@ def _pid(text: str) -> int:
 def _comm(text: str) -> str:
     if not text:
         raise BadInput("--comm '' is empty", "give a command name, as in nginx or 'python*'")
-    if set(text) & set("*?["):
-        return text
-    return os.fsencode(text)[:_COMM_BYTES].decode(errors="backslashreplace")
+    # An escape is shorter in the name than it is printed.
+    if set(text) & set("*?[\\"):
+        return well_formed(text)
+    return decoded(os.fsencode(text)[:_COMM_BYTES])
 
 
 def _cgroup(text: str) -> str:
@@ -243,8 +245,10 @@ def _cgroup(text: str) -> str:
             path = cgroups_of_host.Cgroups(mount).path(int(text), 0.0)
         else:
             path = "/" + text.removeprefix(mount).strip("/")
-        if path is not None and Path(mount + path).is_dir():
-            return path.rstrip("/")
+        if path is not None:
+            shown = well_formed(path)
+            if Path(mount + path).is_dir() or shown in cgroups_of_host.Cgroups(mount).paths():
+                return shown.rstrip("/")
     where = "on this host" if mount is None else f"below {mount}"
     raise BadInput(
         f"--cgroup {text!r} is no cgroup {where}",
@@ -304,8 +308,8 @@ def _by_value(column: NDArray[Any], wanted: Callable[[Any], bool]) -> Mask:
 
 
 def _comm_matches(comm: bytes, patterns: Iterable[str]) -> bool:
-    name = comm.decode(errors="backslashreplace")
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    names = spellings(comm)
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def _below(path: str | None, parents: Iterable[str]) -> bool:
