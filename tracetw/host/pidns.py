@@ -7,29 +7,24 @@ another namespace gives the same processes other numbers, and the same numbers t
 
 from __future__ import annotations
 
-import os
+from pathlib import Path
 
 __all__ = ["numbered_as_the_kernel"]
 
-# PROC_PID_INIT_INO, include/linux/proc_ns.h: the inode of the first PID namespace, on every kernel.
-_FIRST = 0xEFFFFFFC
+_KTHREADD = Path("/proc/2/stat")
+_FLAGS = 6  # counted from the state, behind the name: proc_pid_stat(5)
+_PF_KTHREAD = 0x00200000  # include/linux/sched.h, bpf/sock.h
 
 
-def numbered_as_the_kernel() -> bool:
+def numbered_as_the_kernel(kthreadd: Path = _KTHREADD) -> bool:
     """Is the ``/proc`` mounted here that of the first PID namespace? False when that is unknown.
 
-    What counts is where ``/proc`` was mounted, not where this process is: process 1 in it is the
-    first one of its namespace. Without the permission to ask that one, this process itself must be
-    in the first namespace and have the number there that it has for itself.
+    What counts is where ``/proc`` was mounted, not where this process is. Kernel threads are in the
+    first namespace alone, where process 2 starts them all (``kthreadd()``). No program can set
+    PF_KTHREAD, and the file needs no permission, unlike ``/proc/1/ns/pid``.
     """
     try:
-        return os.stat("/proc/1/ns/pid").st_ino == _FIRST
-    except PermissionError:
-        pass
+        fields = kthreadd.read_bytes().rpartition(b")")[2].split()
     except OSError:
         return False
-    try:
-        own = os.readlink("/proc/self") == str(os.getpid())
-        return own and os.stat("/proc/self/ns/pid").st_ino == _FIRST
-    except OSError:
-        return False
+    return len(fields) > _FLAGS and bool(int(fields[_FLAGS]) & _PF_KTHREAD)
