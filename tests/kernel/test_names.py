@@ -149,7 +149,8 @@ def test_table(form: str, group: bytes, names: list[str], recording: Path) -> No
             assert [names[1] in line for line in rows] == [False, False, True, True]
         else:
             assert all(r" \x1b" in line for line in rows)
-            assert r"tw\x1b" in text
+            end = str(os.getpid())[-2:]
+            assert [line.split()[1] for line in rows] == [rf"tw\…{end}"] * 2 + [f"tw-…{end}"] * 2
 
 
 def test_report_and_query(recording: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 from tests.unit.sink_rows import GROUPS, NAMES, closes, varied
 from tracetw.sink.layout import narrow
 from tracetw.sink.table import TableSink
-from tracetw.stream.batch import Closes, Scene
+from tracetw.stream.batch import Closes, Scene, Summary
 from tracetw.text import columns
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICTS
 
@@ -149,6 +149,23 @@ def test_elsewhere_the_heading_comes_once_and_columns_says_how_wide(
         assert columns(written(closes(FAR))[1]) <= 80
 
 
+def test_the_heading_of_a_file_waits_for_its_columns() -> None:
+    out = io.BytesIO()
+    one = TableSink(out, SCENE, wide=False, color=False, utc=True)
+    one.head()
+    assert not out.getvalue()
+    one.closes(closes({"netns": HERE}, {"netns": BLUE}))
+    one.summary(Summary(0, 1.0, {}, 0, []))
+    (head, *_) = text = out.getvalue().decode().splitlines()
+    assert "NETNS" in head
+    assert len(text) == 3
+    out = io.BytesIO()
+    one = TableSink(out, SCENE, wide=False, color=False, utc=True)
+    one.head()
+    one.summary(Summary(0, 1.0, {}, 0, []))
+    assert len(out.getvalue().splitlines()) == 1
+
+
 def test_namespaces_are_shown_from_the_second_on() -> None:
     text = written(
         closes({"netns": HERE}, {"netns": 0}),
@@ -156,7 +173,7 @@ def test_namespaces_are_shown_from_the_second_on() -> None:
     )
     assert text[0].split() == ["TIME", "LOCAL", "REMOTE", "PROCESS", "VERDICT"]
     assert text[3].split() == ["TIME", "NETNS", "LOCAL", "REMOTE", "PROCESS", "VERDICT"]
-    assert [line[9:16].strip() for line in text[4:]] == ["host", "blue\\x…", "…532002", "-"]
+    assert [line[9:15].strip() for line in text[4:]] == ["host", "blu…0m", "…32002", "-"]
     assert max(map(columns, text)) <= 80
 
 

@@ -42,7 +42,7 @@ def _speed(text: str) -> float | None:
     type=click.Choice(["table", "wide", "json"]),
     default="table",
     show_default=True,
-    help="80 columns, everything on one long line, or JSON lines.",
+    help="As wide as the terminal, everything on one long line, or JSON lines.",
 )
 @click.option(
     "--speed", default="max", show_default=True, metavar="1|10|max", help="How fast to go."

@@ -20,7 +20,7 @@ from tracetw.sink.human import amount, endpoint, size, span
 from tracetw.sink.layout import Layout
 from tracetw.sink.remembered import Remembered
 from tracetw.stream.batch import Closes, Events, Loss, Scene
-from tracetw.text import ELLIPSIS, clip, decoded, padded, visible
+from tracetw.text import ELLIPSIS, clip, columns, decoded, padded, visible
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS, Verdict
@@ -140,42 +140,43 @@ def _frames(
 ) -> Iterator[tuple[str, ...]]:
     """Of each row the columns before the verdict, in the order of the layout."""
     rows = batch.rows
-    columns: dict[str, list[str]] = {
+    cells: dict[str, list[str]] = {
         "mark": marks,
         "time": local_times(batch.clock.to_wall_ns(at), utc=utc, digits=3 if layout.whole else 0),
     }
     for unknown in np.flatnonzero(at <= 0).tolist():
-        columns["time"][unknown] = _UNKNOWN
+        cells["time"][unknown] = _UNKNOWN
     known = (rows["flags"] & F_ADDR) != 0
     for name, address, port in (("local", "laddr", "lport"), ("remote", "raddr", "rport")):
         width = None if layout.whole else layout.width(name)
         ends = zip(fields.address_texts(rows, address), rows[port].tolist(), strict=True)
-        columns[name] = [endpoint(*end, width) for end in ends]
+        cells[name] = [endpoint(*end, width) for end in ends]
         for unknown in np.flatnonzero(~known).tolist():
-            columns[name][unknown] = _UNKNOWN
+            cells[name][unknown] = _UNKNOWN
     if width := layout.width("netns"):
         inodes = rows["netns"].tolist()
         names = {inode: _netns(inode, scene, width, layout) for inode in set(inodes)}
-        columns["netns"] = [names[inode] for inode in inodes]
+        cells["netns"] = [names[inode] for inode in inodes]
     if layout.width("role"):
-        columns["role"] = [fields.ROLES[role] or _UNKNOWN for role in fields.role(rows).tolist()]
+        cells["role"] = [fields.ROLES[role] or _UNKNOWN for role in fields.role(rows).tolist()]
     width = layout.width("process")
     owners = zip(rows["comm"].tolist(), rows["pid"].tolist(), strict=True)
     cut = not layout.whole
-    columns["process"] = [padded(_process(comm, pid, width, cut), width) for comm, pid in owners]
-    shown = (column.name for column in layout.columns if column.name in columns)
-    return zip(*map(columns.__getitem__, shown), strict=True)
+    cells["process"] = [padded(_process(comm, pid, width, cut), width) for comm, pid in owners]
+    shown = (column.name for column in layout.columns if column.name in cells)
+    return zip(*map(cells.__getitem__, shown), strict=True)
 
 
 def _netns(inode: int, scene: Scene, width: int, layout: Layout) -> str:
-    """The name of a namespace, else its number; of what does not fit the end, where they differ."""
+    """The name of a namespace, else its number. Both ends of a name may differ, of numbers the last."""
     name = scene.netns_name(inode) if inode else None
-    if name is not None:
-        text = visible(name)
-        return padded(text if layout.whole else clip(text, width), width)
-    text = str(inode) if inode else _UNKNOWN
-    cut = len(text) > width and not layout.whole
-    return (ELLIPSIS + text[1 - width :] if cut else text).ljust(width)
+    text = visible(name) if name is not None else str(inode) if inode else _UNKNOWN
+    if layout.whole or columns(text) <= width:
+        return padded(text, width)
+    end = width - 1 if name is None else width // 2 - 1
+    if not text.isascii():
+        return padded(clip(text, width), width)
+    return f"{text[: width - 1 - end]}{ELLIPSIS}{text[len(text) - end :]}"
 
 
 def _process(comm: bytes, pid: int, width: int, cut: bool) -> str:  # noqa: FBT001 (for each line)

@@ -63,7 +63,7 @@ _PADDED = {"netns", "process"}
 # 80 columns: 8 + 17 + 1 + 17 + 12 + 20 and five spaces. 20 is the longest verdict.
 _TIME, _NETNS, _LOCAL, _MARK, _REMOTE, _PROCESS, _VERDICT = (
     _Column("time", "TIME", 8),
-    _Column("netns", "NETNS", 7),
+    _Column("netns", "NETNS", 6),
     _Column("local", "LOCAL", 17),
     _Column("mark", "", 1),
     _Column("remote", "REMOTE", 17),
@@ -71,8 +71,9 @@ _TIME, _NETNS, _LOCAL, _MARK, _REMOTE, _PROCESS, _VERDICT = (
     _Column("verdict", "VERDICT", 20),
 )
 _NARROW = 80
-# What the column of namespaces takes from both addresses, with the space beside it.
-_TAKEN = 4
+# What the column of namespaces takes from the addresses, with the space beside it. 10.0.0.1:51234
+# still fits on the right.
+_TAKEN = {"local": 4, "remote": 3}
 # Where more room goes, in this order, each column up to this width: addresses of IPv4 with their
 # port, a name of 15 characters with a pid, an orderly close with its form and time, addresses of
 # IPv6, the longest verdict with how a process died and a time; the rest to long names of namespaces.
@@ -119,8 +120,7 @@ def narrow(width: int, *, namespaces: bool) -> Layout:
         columns.insert(1, _NETNS)
     widths = {column.name: column.width for column in columns}
     if namespaces:
-        widths["local"] -= _TAKEN
-        widths["remote"] -= _TAKEN
+        widths |= {name: widths[name] - columns for name, columns in _TAKEN.items()}
     left = width - _NARROW
     for name, most in _GROWTH:
         if name in widths:

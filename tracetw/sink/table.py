@@ -25,7 +25,7 @@ _SPARE = 2
 class TableSink:
     """Writes lines of text, as wide as the terminal; elsewhere 80 columns, or what COLUMNS says.
 
-    A new heading comes when the columns change (the terminal was resized, a second network namespace
+    The heading comes again when the columns change (the terminal was resized, a second network namespace
     appeared) and, on a terminal, with each screenful.
 
     Args:
@@ -51,10 +51,9 @@ class TableSink:
         """lines since the heading"""
 
     def head(self) -> None:
-        """The heading, if it was not written yet."""
-        lines: list[str] = []
-        self._arrange(lines)
-        self._write(lines)
+        """The heading, on a terminal; elsewhere it waits for the first lines and their columns."""
+        if self._screen.lines():
+            self._write_heading()
 
     def closes(self, batch: Closes) -> None:
         """One line per finished connection."""
@@ -75,8 +74,15 @@ class TableSink:
         self._since += 1
         self._write(lines)
 
-    def summary(self, summary: Summary) -> None:
-        """Nothing: the summary of a table is text on stderr (``sink.summary``)."""
+    def summary(self, summary: Summary) -> None:  # noqa: ARG002 (as every sink)
+        """The heading of an empty table. The summary itself is text on stderr (``sink.summary``)."""
+        if self._layout is None:
+            self._write_heading()
+
+    def _write_heading(self) -> None:
+        lines: list[str] = []
+        self._arrange(lines)
+        self._write(lines)
 
     def _namespaces(self, inodes: NDArray[Any]) -> None:
         """Has a second namespace appeared?"""
