@@ -162,7 +162,9 @@ def test_report_and_query(recording: Path) -> None:
 
 
 def test_filters_take_what_is_printed(group: bytes, names: list[str]) -> None:
-    for filters in (["--comm", SHOWN], ["--comm", TEXT], ["--cgroup", f"/{GROUP_TEXT}"]):
+    choices = [["--comm", SHOWN], ["--comm", TEXT], ["--cgroup", f"/{GROUP_TEXT}"]]
+    choices += [["--cgroup", f"/{GROUP_SHOWN}"], ["--netns", NAME_SHOWN, "--netns", names[1]]]
+    for filters in choices:
         words = [*only(names), *filters, *closing(group, names)]
         assert len(closes(run("trace", "-o", "json", *words).stdout)) == 4, filters
 

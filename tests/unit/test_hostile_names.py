@@ -6,7 +6,10 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
+import subprocess
+import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -156,6 +159,26 @@ def test_a_filter_finds_a_name_as_it_is_printed(folder: Path, raw: bytes) -> Non
         text = run("replay", folder, "-o", "json", "--comm", name)
         comms = [json.loads(line).get("comm") for line in text.splitlines()[:-1]]
         assert {comm for comm in comms if comm} == {decoded(raw)}, name
+
+
+def test_other_filters_take_what_is_printed(folder: Path) -> None:
+    for name in (WORST, visible(WORST)):
+        text = run("replay", folder, "-o", "json", "--netns", name)
+        assert len(text.splitlines()) > 1
+    path = "/" + decoded(HOSTILE[0])
+    for name in (path, visible(path)):
+        text = run("replay", folder, "-o", "json", "--cgroup", name)
+        lines = map(strict, text.splitlines())
+        assert [line["cgroup"] for line in lines if line["kind"] == "close"] == [path]
+
+
+def test_an_output_that_is_not_utf_8(folder: Path) -> None:
+    """Names have letters that the encoding of a terminal lacks: no reason to fail."""
+    words = [sys.executable, "-m", "tracetw", "report", str(folder)]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(words, env=environment, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.isascii()
 
 
 @pytest.mark.parametrize("word", [decoded(raw) for raw in HOSTILE[:19:2]] + ["\udcff"])

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -103,6 +104,8 @@ class _Commands(click.Group):
         **extra: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         """Run a command and leave with its exit code. A bug still shows its traceback."""
+        if isinstance(sys.stdout, TextIOWrapper):  # letters that its encoding lacks are no error
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = self._run(args, prog_name or "tracetw", complete_var, extra)
         if standalone_mode:
             sys.exit(code)

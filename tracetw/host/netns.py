@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from tracetw.errors import BadInput
-from tracetw.text import well_formed
+from tracetw.text import visible, well_formed
 
 __all__ = ["ALL", "Names", "Netns", "Runner", "current", "find", "inside", "resolve", "visit"]
 
@@ -120,8 +120,8 @@ def resolve(text: str) -> int:
                 return inode
         if text.isascii() and text.isdigit() and int(text) in find():
             return int(text)
-        for inode, (name, _) in _named():  # a name that is no UTF-8, as it is printed
-            if name == text:
+        for inode, (name, _) in _named():
+            if name is not None and text in (name, visible(name)):  # as it is printed
                 return inode
     raise BadInput(
         f"no network namespace {text!r} on this host",

@@ -27,7 +27,7 @@ from tracetw.event.record import F_ADDR
 from tracetw.host import cgroup as cgroups_of_host
 from tracetw.host import netns as namespaces
 from tracetw.kernel.filter import KernelFilter, KernelNet, PortRange
-from tracetw.text import decoded, spellings, well_formed
+from tracetw.text import decoded, spellings, visible, well_formed
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -246,9 +246,11 @@ def _cgroup(text: str) -> str:
         else:
             path = "/" + text.removeprefix(mount).strip("/")
         if path is not None:
-            shown = well_formed(path)
-            if Path(mount + path).is_dir() or shown in cgroups_of_host.Cgroups(mount).paths():
-                return shown.rstrip("/")
+            if Path(mount + path).is_dir():
+                return well_formed(path).rstrip("/")
+            for known in cgroups_of_host.Cgroups(mount).paths():
+                if path in (known, visible(known)):  # as it is printed
+                    return known
     where = "on this host" if mount is None else f"below {mount}"
     raise BadInput(
         f"--cgroup {text!r} is no cgroup {where}",
@@ -313,8 +315,9 @@ def _comm_matches(comm: bytes, patterns: Iterable[str]) -> bool:
 
 
 def _below(path: str | None, parents: Iterable[str]) -> bool:
-    return path is not None and any(
-        path == parent or path.startswith(f"{parent}/") for parent in parents
+    names = () if path is None else {path, visible(path)}
+    return any(
+        name == parent or name.startswith(f"{parent}/") for parent in parents for name in names
     )
 
 

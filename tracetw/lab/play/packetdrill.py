@@ -26,7 +26,7 @@ from tracetw.lab.play.interrupt import stoppable
 from tracetw.lab.play.ladder import wall_ns
 from tracetw.lab.play.tracer import Line, Tracer
 from tracetw.lab.polling import LOOK_S, NotPlayed
-from tracetw.text import visible_lines
+from tracetw.text import visible, visible_lines
 
 __all__ = ["find", "play"]
 
@@ -143,7 +143,7 @@ def _json(played: _Played, lines: Sequence[Line]) -> str:
 
 
 def _text(played: _Played, lines: Sequence[Line]) -> Iterator[str]:
-    yield f"{'FAIL' if played.status else 'PASS'} {played.script} (exit {played.status})"
+    yield f"{'FAIL' if played.status else 'PASS'} {visible(str(played.script))} (exit {played.status})"
     yield from (f"  packetdrill: {text}" for text in played.said.splitlines())
     if not lines:
         yield "  no connection ended"
