@@ -16,17 +16,18 @@ from tracetw.text import decoded, json_line, visible
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["json_row", "made_safe", "table"]
+__all__ = ["json_row", "made_safe", "table", "text_columns"]
 
 
-def made_safe(result: pa.Table, text: Callable[[str], str]) -> pa.Table:
-    """The same with ``text`` applied to every text, and to the names of the columns.
+def made_safe(result: pa.Table | pa.RecordBatch, text: Callable[[str], str]) -> pa.Table:
+    """The same as a table, with ``text`` applied to every text and to the names of the columns.
 
     Each different text of a column is made once.
     """
     import pyarrow as pa  # noqa: PLC0415 (optional)
 
-    columns = [_column(column, text) for column in result.columns]
+    whole = pa.Table.from_batches([result]) if isinstance(result, pa.RecordBatch) else result
+    columns = [_column(column, text) for column in whole.columns]
     return pa.table(columns, names=[text(name) for name in result.column_names])
 
 
@@ -37,7 +38,7 @@ def table(result: pa.Table) -> str:
     shown = made_safe(result, visible)
     columns = [[_number(value) for value in column.to_pylist()] for column in shown.columns]
     rows = [*zip(*columns, strict=True)]
-    texts = [at for at, field in enumerate(shown.schema) if _is_text(field.type)]
+    texts = text_columns(shown)
     return tabulate(
         rows,
         shown.column_names,
@@ -51,6 +52,11 @@ def table(result: pa.Table) -> str:
 def json_row(row: dict[str, Any]) -> str:
     """One row as strict JSON: NaN is null, decimals are numbers, bytes and times are text."""
     return json_line(row, _plain)
+
+
+def text_columns(result: pa.Table) -> list[int]:
+    """Places of the columns whose values are texts, also where one looks like a number."""
+    return [at for at, field in enumerate(result.schema) if _is_text(field.type)]
 
 
 def _number(value: object) -> object:
