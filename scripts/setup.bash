@@ -172,7 +172,7 @@ install_requirements() {
 	say "installing from PyPI what is missing of ${requirements[*]}"
 	quietly "$venv/bin/python" -I -m pip --disable-pip-version-check install --quiet --no-input \
 		-- "${requirements[@]}" || die "pip could not install them; see the messages above"
-	"$venv/bin/python" -I -c 'import click, numpy, pyroute2, tabulate' ||
+	"$venv/bin/python" -I -c 'import click, numpy, pyroute2, tabulate, wcwidth' ||
 		die "the packages in $venv do not work; remove that folder and start again"
 	# A read-only checkout has no other chance to keep its compiled modules.
 	"$venv/bin/python" -I -m compileall -q "$root/tracetw" >&2 || true

@@ -48,7 +48,7 @@ MAY_IMPORT = {
     },
     "__main__": {"cli"},
 }
-ROOT_MODULES = {"__init__", "errors"}
+ROOT_MODULES = {"__init__", "errors", "text"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]

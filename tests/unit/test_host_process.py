@@ -6,9 +6,13 @@ from __future__ import annotations
 import os
 import socket
 import time
+from pathlib import Path
+
+import pytest
 
 from tracetw.host.listeners import UNKNOWN, Listeners, listening
 from tracetw.host.netns import current
+from tracetw.host.pidns import numbered_as_the_kernel
 from tracetw.host.process import comm, holders, owners_by_inode, process
 
 NOW = time.monotonic_ns()
@@ -123,3 +127,35 @@ def test_a_listener_shared_by_workers_has_a_name_but_no_pid() -> None:
 
 def test_a_namespace_that_does_not_exist_has_no_listeners() -> None:
     assert Listeners().owner(1, 80, 0.0) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("stat", "first"),
+    [
+        (b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 0", True),
+        (b"2 (kthreadd) S 1 1 1 0 -1 4194304 0 0 0 0 0 0", False),
+        (b"2 (a) S 0 0 0 0 -1 2129984) S 1 1 1 0 -1 4194560 0 0", False),
+        (b"", False),
+        (None, False),
+    ],
+)
+def test_a_kernel_thread_tells_whose_proc_it_is(
+    tmp_path: Path, stat: bytes | None, *, first: bool
+) -> None:
+    if stat is not None:
+        tmp_path.joinpath("stat").write_bytes(stat)
+    assert numbered_as_the_kernel(tmp_path / "stat") is first
+
+
+def test_a_name_is_its_bytes() -> None:
+    """As the kernel side reads them: one way to cut and to write them comes later."""
+    own = Path("/proc/self/comm")
+    before = own.read_bytes().removesuffix(b"\n")
+    try:
+        own.write_bytes(b"\x1b\xff\n\xe4")
+        assert comm(os.getpid()) == b"\x1b\xff\n\xe4"
+        found = process(os.getpid())
+        assert found is not None
+        assert (found.comm, found.uid) == (b"\x1b\xff\n\xe4", os.geteuid())
+    finally:
+        own.write_bytes(before)

@@ -8,10 +8,11 @@ import pytest
 
 from tests.unit.sink_rows import NAMES, ORDINARY, SCENE, START, closes, events, varied
 from tracetw.event import record
-from tracetw.sink.human import clip, endpoint, printable, size, span
+from tracetw.sink.human import amount, endpoint, share, size, span
 from tracetw.sink.summary import summary_text
 from tracetw.sink.table import TableSink
 from tracetw.stream.batch import Closes, Events, Loss, Summary
+from tracetw.text import columns
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS
 
@@ -52,7 +53,7 @@ def test_no_line_is_longer_than_80_columns() -> None:
     batches += [closes(*(long | {"verdict": verdict.code} for verdict in VERDICTS))]
     text = lines(*batches)
     assert len(text) == 1 + 500 + len(EVERY_EVENT.rows) + len(VERDICTS)
-    assert max(map(len, text)) == 80
+    assert max(map(columns, text)) == 80
 
 
 def test_the_verdict_is_never_cut() -> None:
@@ -72,7 +73,11 @@ def test_no_escapes_without_colour_and_the_same_text_with(*, wide: bool) -> None
 def test_a_command_name_cannot_play_with_the_terminal() -> None:
     comm = b"\x1b[31m\r\x07" + "中".encode()
     (_, line) = lines(closes({"comm": comm, "pid": 7}))
-    assert "?[31m???/7" in line
+    assert line[47:59] == "\\x1b[31m\\…/7"
+    (_, line) = lines(closes({"comm": comm, "pid": 7}), wide=True)
+    assert "\\x1b[31m\\r\\x07中/7 " in line
+    (_, plain) = lines(closes({}), wide=True)
+    assert columns(line.partition("orderly")[0]) == columns(plain.partition("orderly")[0])
 
 
 def test_who_killed_the_process_stands_behind_the_verdict() -> None:
@@ -184,13 +189,48 @@ def test_size(count: int, text: str) -> None:
 def test_addresses_are_shortened_where_they_say_least() -> None:
     assert endpoint("10.0.0.1", 443, 13) == "10.0.0.1:443"
     assert endpoint("192.168.100.200", 65535, 13) == "…00.200:65535"
-    assert endpoint("2001:db8:1:2:3:4:5:6", 443, 21) == "[2001:db…3:4:5:6]:443"
+    assert endpoint("2001:db8:1:2:3:4:5:6", 443, 21) == "[2001:…2:3:4:5:6]:443"
     assert endpoint("2001:db8::1", 443) == "[2001:db8::1]:443"
-    assert (clip("abcdef", 4), clip("abc", 4)) == ("abc…", "abc")
-    assert printable("a\u0301\n") == "a??"
+    far = "2001:db8:1111:2222:3333:4444:5555:6666"
+    assert endpoint(far, 51234, 17) == "[…555:6666]:51234"
+    assert endpoint(far, 443, 21) == "[2001:…5555:6666]:443"
+    assert endpoint(far, 65535, 13) == "[…6666]:65535"
+    assert endpoint(far, 0, 17) == "…3:4444:5555:6666"
 
 
 def test_forms_are_shown_for_orderly_only() -> None:
     reset = {"verdict": "peer-reset", "form": FORMS.index("rst-received")}
     text = lines(closes(reset, {"flags": ORDINARY["flags"] & ~record.F_BORN}))[1:]
     assert [line[60:] for line in text] == ["peer-reset 10ms", "orderly fin-4"]
+
+
+@pytest.mark.parametrize(
+    ("part", "whole", "text"),
+    [
+        (0, 10, "0%"),
+        (0, 0, "0%"),
+        (1, 10_000, "<0.1%"),
+        (10, 10_000, "0.1%"),
+        (1234, 10_000, "12.3%"),
+        (9989, 10_000, "99.9%"),
+        (9996, 10_000, ">99.9%"),
+        (10_000, 10_000, "100%"),
+    ],
+)
+def test_a_share_is_nothing_or_everything_only_when_it_is(part: int, whole: int, text: str) -> None:
+    assert share(part, whole) == text
+
+
+def test_numbers_and_nouns_of_the_summary() -> None:
+    assert (amount(0, "record"), amount(1, "record")) == ("0 records", "1 record")
+    off = {"counter": "TW", "kernel": 1, "explained": 0, "difference": 1, "reason": None}
+    same = {"counter": "OutRsts", "kernel": 3, "explained": 3, "difference": 0, "reason": None}
+    closed = {"orderly": 12_345, "peer-reset": 5}
+    text = summary_text(Summary(0, 1.0, closed, 1, [same, off]))  # type: ignore[list-item]
+    assert "12,350 connections ended in 1.0s, 5 abnormally" in text
+    assert ">99.9%" in text
+    assert "<0.1%" in text
+    assert "lost: 1 record. That connection is not above" in " ".join(text.split())
+    assert "1 kernel counter agrees with what was explained, 1 differs" in text
+    text = summary_text(Summary(0, 1.0, closed, 0, [same, same, off, off]))  # type: ignore[list-item]
+    assert "2 kernel counters agree with what was explained, 2 differ" in text

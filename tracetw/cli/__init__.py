@@ -8,12 +8,14 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Any
 
 import click
 
 from tracetw import __version__
 from tracetw.errors import UserError
+from tracetw.text import visible
 
 __all__ = ["main"]
 
@@ -54,9 +56,9 @@ def _load(module: str) -> click.Command:
 
 
 def _say(message: str) -> None:
-    """One line for the user; stderr may be gone as well."""
+    """One line for the user, whatever a message quotes; stderr may be gone as well."""
     with suppress(OSError):
-        print(f"tracetw: {message}", file=sys.stderr, flush=True)
+        print(f"tracetw: {visible(message)}", file=sys.stderr, flush=True)
 
 
 def _sentence(error: click.UsageError) -> str:
@@ -102,6 +104,8 @@ class _Commands(click.Group):
         **extra: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
         """Run a command and leave with its exit code. A bug still shows its traceback."""
+        if isinstance(sys.stdout, TextIOWrapper):  # letters that its encoding lacks are no error
+            sys.stdout.reconfigure(errors="backslashreplace")
         code = self._run(args, prog_name or "tracetw", complete_var, extra)
         if standalone_mode:
             sys.exit(code)

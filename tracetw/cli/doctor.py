@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import time
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from tracetw.errors import CannotTrace
+from tracetw.text import json_line, visible, visible_lines
 
 if TYPE_CHECKING:
     from tracetw.host.sysctl import Concern
@@ -61,9 +61,9 @@ def command(output: str) -> None:
         ) from error
     concerns = sysctl.concerns(sysctl.read())
     if output == "json":
-        print(json.dumps(_document(capabilities, concerns), ensure_ascii=False))
+        print(json_line(_document(capabilities, concerns)))
     else:
-        print(_text(capabilities, concerns))
+        print(visible_lines(_text(capabilities, concerns)))
 
 
 def _document(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -> dict[str, Any]:
@@ -86,7 +86,7 @@ def _document(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -
 def _meaning(capability: Capability) -> str:
     if capability.present:
         return capability.gives
-    said = f" (the kernel says: {capability.refusal})" if capability.refusal else ""
+    said = f" (the kernel says: {visible(capability.refusal)})" if capability.refusal else ""
     return capability.lost_without + said
 
 
@@ -103,7 +103,10 @@ def _text(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -> st
     if not concerns:
         return "\n".join([*lines, "teardown settings: none looks wrong"])
     settings = tabulate(
-        [(each.name, each.value, f"{each.reason}; {each.advice}") for each in concerns],
+        [
+            (visible(each.name), visible(each.value), visible(f"{each.reason}; {each.advice}"))
+            for each in concerns
+        ],
         headers=("setting", "value", "reason and what to do"),
         tablefmt="simple",
         disable_numparse=True,

@@ -18,7 +18,9 @@ import click
 from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
 from tracetw.errors import BadInput
 from tracetw.live.options import TraceOptions
+from tracetw.sink.human import amount
 from tracetw.stream.filter import Filter, seconds
+from tracetw.text import visible
 
 if TYPE_CHECKING:
     from tracetw.kernel.load.session import Session
@@ -190,13 +192,13 @@ def _filters(chosen: Filter) -> tuple[str, ...]:
 
 def _totals(folder: Path) -> Callable[[Totals], None]:
     def said(totals: Totals) -> None:
-        parts = [f"{totals.closes:,} connections"]
+        parts = [amount(totals.closes, "connection")]
         if totals.events:
-            parts.append(f"{totals.events:,} single events")
+            parts.append(amount(totals.events, "single event"))
         if totals.unwritten:
-            parts.append(f"{totals.unwritten:,} records could not be written")
+            parts.append(f"{amount(totals.unwritten, 'record')} could not be written")
         if totals.dropped:
-            parts.append(f"{totals.dropped:,} old segments dropped")
+            parts.append(f"{amount(totals.dropped, 'old segment')} dropped")
         _say(f"recorded to {folder}: {', '.join(parts)}")
 
     return said
@@ -205,5 +207,5 @@ def _totals(folder: Path) -> Callable[[Totals], None]:
 def _say(line: str) -> None:
     """To stderr, which may be gone."""
     with suppress(OSError):
-        sys.stderr.write(f"{line}\n")
+        sys.stderr.write(f"{visible(line)}\n")
         sys.stderr.flush()

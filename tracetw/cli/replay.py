@@ -12,6 +12,7 @@ import click
 
 from tracetw.cli.options import parse_events, recorded_filter_options, use_color
 from tracetw.errors import BadInput
+from tracetw.text import visible
 
 if TYPE_CHECKING:
     from tracetw.stream.batch import Scene, Sink
@@ -41,7 +42,7 @@ def _speed(text: str) -> float | None:
     type=click.Choice(["table", "wide", "json"]),
     default="table",
     show_default=True,
-    help="80 columns, everything on one long line, or JSON lines.",
+    help="As wide as the terminal, everything on one long line, or JSON lines.",
 )
 @click.option(
     "--speed", default="max", show_default=True, metavar="1|10|max", help="How fast to go."
@@ -93,7 +94,7 @@ def command(
     make_sink = _sinks(out, output, color=use_color(color, out.isatty()), utc=utc)
     for recording in recordings:
         for damage in recording.damage:
-            _say(f"tracetw: {damage}\n")
+            _say(f"tracetw: {visible(str(damage))}\n")
         try:
             summary = replay(recording, wanted, kinds, make_sink, Pace(pace))
         except OutputClosed:

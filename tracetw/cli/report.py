@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import click
 
 from tracetw.cli.options import recorded_filter_options
 from tracetw.errors import Failed
+from tracetw.text import json_line, visible
 
 __all__ = ["command"]
 
@@ -66,13 +66,13 @@ def command(
 
         _write(html, page(report, utc=utc or as_json))
     if as_json:
-        print(json.dumps(document(report), ensure_ascii=False))
+        print(json_line(document(report)))
     else:
         from tracetw.report.render.text import report_text  # noqa: PLC0415 (loads tabulate)
 
         sys.stdout.write(report_text(report, utc=utc))
     if html is not None:
-        print(f"tracetw: wrote {html}", file=sys.stderr)
+        print(f"tracetw: wrote {visible(html)}", file=sys.stderr)
 
 
 def _write(path: str, text: str) -> None:

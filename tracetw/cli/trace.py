@@ -27,7 +27,7 @@ __all__ = ["command"]
     type=click.Choice(["table", "wide", "json"]),
     default="table",
     show_default=True,
-    help="80 columns, everything on one long line, or JSON lines.",
+    help="As wide as the terminal, everything on one long line, or JSON lines.",
 )
 @click.option("--transitions", is_flag=True, help="Also every change of TCP state.")
 @click.option(

@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 import re
 
+from tracetw.text import well_formed
+
 __all__ = ["Cgroups", "container", "mount_point"]
 
 _RESCAN_S = 1.0
@@ -37,7 +39,9 @@ class Cgroups:
         self._scanned_s = float("-inf")
 
     def path(self, identity: int, now_s: float) -> str | None:
-        """Path below the mount point (``/`` for the root), None when unknown.
+        r"""Path below the mount point (``/`` for the root), None when unknown.
+
+        Bytes of it that are no UTF-8 are ``\xNN``, as everywhere (``tracetw.text.decoded``).
 
         An id that is not known starts a new scan, at most once a second of ``now_s`` (any clock
         that does not go back).
@@ -52,6 +56,10 @@ class Cgroups:
             self._paths = {**self._paths, **seen} if keep else seen
             found = self._paths.get(identity)
         return found
+
+    def paths(self) -> frozenset[str]:
+        """Of all groups that are there now, as :meth:`path` writes them."""
+        return frozenset() if self._mount is None else frozenset(_scan(self._mount).values())
 
 
 def container(path: str | None) -> str | None:
@@ -100,6 +108,6 @@ def _scan(mount: str) -> dict[int, str]:
             continue  # removed meanwhile
         for child in children:
             path = f"{parent}/{child.name}"
-            found[child.inode()] = path
+            found[child.inode()] = well_formed(path)
             below.append(path)
     return found

@@ -31,7 +31,7 @@ class Listener(NamedTuple):
     """
 
     pid: int | None
-    comm: str | None
+    comm: bytes | None
     uid: int | None
 
 

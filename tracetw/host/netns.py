@@ -19,14 +19,16 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from tracetw.errors import BadInput
+from tracetw.text import visible, well_formed
 
-__all__ = ["ALL", "Netns", "Runner", "current", "find", "inside", "resolve", "visit"]
+__all__ = ["ALL", "Names", "Netns", "Runner", "current", "find", "inside", "resolve", "visit"]
 
 ALL = 0
 """What :func:`resolve` answers for ``all``: no namespace has inode 0."""
 
 _DIRECTORIES = ("/run/netns", "/var/run/netns", "/run/docker/netns", "/var/run/docker/netns")
 _CLONE_NEWNET = 0x40000000
+_RESCAN_S = 1.0
 _NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h, since 4.11
 _MOUNT = re.compile(r"^\S+ \S+ \S+ net:\[(\d+)\] (\S+) ")
 
@@ -48,6 +50,25 @@ class Netns:
     name: str | None
     pid: int | None
     path: str
+
+
+class Names:
+    """Names of network namespaces by inode, looked up at most once a second.
+
+    The kernel gives the inode of a namespace that is gone to the next one: a name that is not there
+    any more is forgotten at once.
+    """
+
+    def __init__(self) -> None:
+        self._names: dict[int, str] = {}
+        self._next_s = float("-inf")
+
+    def name(self, inode: int, now_s: float) -> str | None:
+        """What ``ip netns`` or docker calls it; ``now_s`` is any clock that does not go back."""
+        if now_s >= self._next_s:
+            self._next_s = now_s + _RESCAN_S
+            self._names = {each: name for each, (name, _) in _named() if name is not None}
+        return self._names.get(inode)
 
 
 class Runner(Protocol):
@@ -99,6 +120,9 @@ def resolve(text: str) -> int:
                 return inode
         if text.isascii() and text.isdigit() and int(text) in find():
             return int(text)
+        for inode, (name, _) in _named():
+            if name is not None and text in (name, visible(name)):  # as it is printed
+                return inode
     raise BadInput(
         f"no network namespace {text!r} on this host",
         "give a name (ip netns list), an inode number (lsns -t net), a path such as"
@@ -224,7 +248,7 @@ def _named() -> Iterator[tuple[int, tuple[str | None, str]]]:
         for name in names:
             inode = _inode_of(f"{directory}/{name}")
             if inode is not None:
-                yield inode, (name, f"{directory}/{name}")
+                yield inode, (well_formed(name), f"{directory}/{name}")
 
 
 def _bind_mounts() -> Iterator[tuple[int, tuple[str | None, str]]]:

@@ -17,10 +17,10 @@ _STARTTIME = 19  # counted from the state, behind the name
 
 
 class Process(NamedTuple):
-    """A process that holds a socket: ``pid`` (tgid), ``comm`` and effective ``uid``."""
+    """A process that holds a socket: ``pid`` (tgid), ``comm`` (its bytes) and effective ``uid``."""
 
     pid: int
-    comm: str
+    comm: bytes
     uid: int
 
 
@@ -89,7 +89,7 @@ def process(pid: int) -> Process | None:
     if name is None:
         return None
     try:
-        with open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as status:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as status:
             for line in status:
                 if line.startswith("Uid:"):
                     return Process(pid, name, int(line.split()[2]))
@@ -98,11 +98,11 @@ def process(pid: int) -> Process | None:
     return None
 
 
-def comm(pid: int) -> str | None:
-    """``/proc/<pid>/comm`` (at most 15 bytes); None when the process is gone."""
+def comm(pid: int) -> bytes | None:
+    """``/proc/<pid>/comm``, the bytes that the kernel side reads too; None when the process is gone."""
     try:
         with open(f"/proc/{pid}/comm", "rb") as file:
-            return file.read().removesuffix(b"\n").decode("utf-8", "replace")
+            return file.read().removesuffix(b"\n")
     except OSError:
         return None
 

@@ -152,9 +152,9 @@ def _few_buckets(facts: Facts) -> Concern | None:
     if buckets == _MISSING or (buckets > ports and used < buckets * 0.8):
         return None
     reason = (
-        f"{used} are in use"
+        f"{used:,} are in use"
         if used >= buckets * 0.8
-        else f"less than the {ports} local ports that one peer can occupy"
+        else f"less than the {ports:,} local ports that one peer can occupy"
     )
     return _concern(
         facts,
@@ -222,7 +222,7 @@ def _orphans(facts: Facts) -> Concern | None:
     return _concern(
         facts,
         "tcp_max_orphans",
-        f"{orphans} orphans exist: near the limit close() answers with RST instead of FIN",
+        f"{orphans:,} orphans exist: near the limit close() answers with RST instead of FIN",
         "raise it, after finding who closes with data unsent (verdict abort-memory)",
     )
 
@@ -233,8 +233,8 @@ def _ports(facts: Facts) -> Concern | None:
         return None
     return Concern(
         "net.ipv4.ip_local_port_range",
-        f"{ports} ports",
-        f"more than {ports // _TIME_WAIT_S} closes a second towards one address use them up in"
+        f"{ports:,} ports",
+        f"more than {ports // _TIME_WAIT_S:,} closes a second towards one address use them up in"
         " TIME_WAIT",
         "widen it, for example to 10240 65535",
     )

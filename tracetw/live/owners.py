@@ -17,6 +17,8 @@ __all__ = ["named", "resolve"]
 
 Rows = NDArray[np.void]
 
+_COMM = 15  # TASK_COMM_LEN without its final zero
+
 
 def resolve(rows: Rows, listeners: Listeners) -> Rows:
     """The rows with pid, comm and ``owner_from`` filled in where something can be known.
@@ -31,7 +33,7 @@ def resolve(rows: Rows, listeners: Listeners) -> Rows:
     for index in np.flatnonzero(rows["owner_from"] == Owner.CONNECT):
         if rows["end"][index] != End.PENDING or not rows["inode"][index]:
             name = process.comm(int(rows["pid"][index]))
-            rows["comm"][index] = name.encode()[:15] if name else b""
+            rows["comm"][index] = name[:_COMM] if name else b""
     held = np.flatnonzero((rows["end"] == End.PENDING) & (rows["flags"] & F_DEAD == 0))
     if not len(held):
         return rows
@@ -59,11 +61,11 @@ def named(rows: Rows) -> Rows:
     rows = rows.copy()
     for pid in np.unique(rows["pid"][nameless]):
         name = process.comm(int(pid))
-        rows["comm"][nameless & (rows["pid"] == pid)] = name.encode()[:15] if name else b""
+        rows["comm"][nameless & (rows["pid"] == pid)] = name[:_COMM] if name else b""
     return rows
 
 
-def _put(rows: Rows, index: np.intp, pid: int | None, comm: str | None, how: Owner) -> None:
+def _put(rows: Rows, index: np.intp, pid: int | None, comm: bytes | None, how: Owner) -> None:
     rows["pid"][index] = pid or 0
-    rows["comm"][index] = comm.encode()[:15] if comm else b""
+    rows["comm"][index] = comm[:_COMM] if comm else b""
     rows["owner_from"][index] = how if pid or comm else Owner.NONE

@@ -34,14 +34,15 @@ class Pipeline:
         scene: what stays the same during the trace.
         wanted: which connections to report.
         sink: where reports go.
+        look_up: owners may be looked up in ``/proc``: its numbers are those of the kernel side.
     """
 
-    def __init__(self, scene: Scene, wanted: Filter, sink: Sink) -> None:
+    def __init__(self, scene: Scene, wanted: Filter, sink: Sink, *, look_up: bool = True) -> None:
         self._scene = scene
         self._wanted = wanted
         self._sink = sink
         self._tally = Tally(scene.names)
-        self._listeners = Listeners()
+        self._listeners = Listeners() if look_up else None
         self._counts = np.zeros(len(VERDICTS), np.int64)
         self._clock = Clock.now()
         self._all = wanted == Filter()
@@ -60,15 +61,18 @@ class Pipeline:
     def closes(self, rows: Rows, gone: NDArray[np.bool_] | None = None) -> None:
         """Finished connections; ``gone`` says whose network namespace is known to be gone."""
         if len(rows):
-            self._report(resolve(rows, self._listeners), gone)
+            self._report(self._resolved(rows), gone)
 
     def overdue(self, source: Source, *, everything: bool = False) -> None:
         """Those that waited for their application for too long."""
         rows = source.overdue(everything=everything)
         if len(rows):
-            rows = source.confirmed(resolve(rows, self._listeners), everything=everything)
+            rows = source.confirmed(self._resolved(rows), everything=everything)
         if len(rows):
             self._report(rows, None)
+
+    def _resolved(self, rows: Rows) -> Rows:
+        return rows if self._listeners is None else resolve(rows, self._listeners)
 
     def _report(self, rows: Rows, gone: NDArray[np.bool_] | None) -> None:
         findings = judge(rows, self._scene.names, lossy=self._lossy, gone=gone)
@@ -95,7 +99,8 @@ class Pipeline:
         self._tally.add_events(rows)
         rows = rows[self._wanted.mask_events(rows, self._scene.cgroup_path)]
         if len(rows):
-            self._sink.events(Events(named(rows), self._clock))
+            known = rows if self._listeners is None else named(rows)
+            self._sink.events(Events(known, self._clock))
 
     def losses(self, lost: list[Lost]) -> None:
         """What was lost since the last call: weakens what is judged for a second from now."""

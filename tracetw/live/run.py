@@ -17,6 +17,7 @@ from tracetw.event.record import Stat
 from tracetw.host import counters, netns, privileges
 from tracetw.host.cgroup import Cgroups
 from tracetw.host.counters import Snapshot
+from tracetw.host.pidns import numbered_as_the_kernel
 from tracetw.kernel.load.session import Session
 from tracetw.live.attach import attach
 from tracetw.live.command import Command
@@ -26,6 +27,7 @@ from tracetw.live.source import Source
 from tracetw.reconcile.compare import Reconciled, reconcile
 from tracetw.sink.output import OutputClosed, OutputFailed
 from tracetw.stream.batch import Scene, Sink, Summary
+from tracetw.text import visible
 
 __all__ = ["run"]
 
@@ -40,6 +42,10 @@ _INTERRUPTED = 130
 _NICE = -10
 # Of what the verifier has to say.
 _WORDS = 200
+_OTHER_PIDS = (
+    "tracetw: /proc here is that of another PID namespace than the kernel's first one: pids, of --pid"
+    " too, are those of the first one, and owners that only /proc could tell stay unknown\n"
+)
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
 
 
@@ -90,15 +96,18 @@ class _Trace:
         self._began = began
         self._attached = attached
         cgroups = Cgroups()
+        names = netns.Names()
         scene = Scene(
             host=socket.gethostname(),
             netns=netns.current(),
             names=session.plan.names,
             cgroup_path=lambda identity: cgroups.path(identity, time.monotonic()),
+            netns_name=lambda inode: names.name(inode, time.monotonic()),
         )
         self._sink = make_sink(options, scene, session)
         self._source = Source(session)
-        self._pipeline = Pipeline(scene, options.filter, self._sink)
+        self._same_pids = numbered_as_the_kernel()
+        self._pipeline = Pipeline(scene, options.filter, self._sink, look_up=self._same_pids)
         self._start = time.monotonic()
 
     def run(self, stop: _Stop) -> int:
@@ -137,7 +146,10 @@ class _Trace:
         absent = [hook.program for hook in self._session.plan.absent]
         without = f" (without {', '.join(absent)}: see tracetw doctor)" if absent else ""
         for program, words in self._session.plan.refused.items():
-            _say(f"tracetw: without {program}, which the kernel refused: {words[:_WORDS]}\n")
+            said = visible(words[:_WORDS])
+            _say(f"tracetw: without {program}, which the kernel refused: {said}\n")
+        if not self._same_pids:
+            _say(_OTHER_PIDS)
         _say(f"tracing TCP closes{without}, Ctrl-C ends\n")
         if self._options.output != "json":
             self._sink.head()

@@ -22,7 +22,7 @@ from tracetw.report.count.keys import address, addresses
 from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.close_document import OWNERS
 from tracetw.sink.event_document import event_name
-from tracetw.sink.text import comm_text
+from tracetw.text import decoded, well_formed
 from tracetw.verdict.evidence import evidence_names, missing_names
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.taxonomy import (
@@ -137,7 +137,7 @@ def _common(
         "remote_port": _numbers(rows["rport"], known),
         "role": _listed(fields.ROLES, fields.role(rows)),
         "pid": _numbers(rows["pid"], rows["pid"] != 0),
-        "comm": _texts(rows["comm"], lambda comm: comm_text(comm) or None),
+        "comm": _texts(rows["comm"], lambda comm: decoded(comm) or None),
         "cgroup": _texts(rows["cgroup"], recording.cgroup_path),
         "container": _texts(rows["cgroup"], lambda id_: container(recording.cgroup_path(id_))),
         "owner_from": _texts(rows["owner_from"], OWNERS.get),
@@ -159,7 +159,7 @@ def _dictionary(codes: NDArray[Any], texts: Iterable[str | None]) -> Any:  # noq
     for code, text in enumerate(values):
         if text is not None:
             place[code] = len(kept)
-            kept.append(text)
+            kept.append(well_formed(text))
     indexes = place[codes]
     return pa.DictionaryArray.from_arrays(
         pa.array(indexes, mask=indexes < 0), pa.array(kept, pa.string())

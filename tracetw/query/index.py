@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,7 +26,7 @@ def judged_files(paths: Sequence[str]) -> list[Mapping[str, Path]]:
     Raises as ``open_recordings`` and ``cached``.
     """
     state = _state(paths)
-    whose = hashlib.sha256("\n".join(str(Path(path).resolve()) for path in paths).encode())
+    whose = hashlib.sha256(os.fsencode("\n".join(str(Path(path).resolve()) for path in paths)))
     name = f"index-{whose.hexdigest()[:16]}.json"
     first = Path(paths[0]).resolve()
     places = [(first if first.is_dir() else first.parent) / FOLDER, folder_of_user()]
@@ -64,7 +65,7 @@ def _state(paths: Iterable[str]) -> str:
         for file in sorted(_files(Path(path))):
             with suppress(OSError):
                 status = file.stat()
-                digest.update(f"{file} {status.st_size} {status.st_mtime_ns}\n".encode())
+                digest.update(os.fsencode(f"{file} {status.st_size} {status.st_mtime_ns}\n"))
     return digest.hexdigest()
 
 

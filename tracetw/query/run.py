@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tracetw.errors import BadInput, CannotTrace
+from tracetw.query.shown import json_row, made_safe, table
+from tracetw.text import csv_text
 
 if TYPE_CHECKING:
     import duckdb
@@ -66,24 +67,19 @@ def query(paths: Sequence[str], sql: str) -> pa.Table:
 
 
 def _make_views(connection: duckdb.DuckDBPyConnection, files: Sequence[Mapping[str, Path]]) -> None:
-    for view, (table, definition) in _VIEWS.items():
-        quoted = ["'" + str(each[table]).replace("'", "''") + "'" for each in files]
+    for view, (cached, definition) in _VIEWS.items():
+        quoted = ["'" + str(each[cached]).replace("'", "''") + "'" for each in files]
         connection.execute(
             f"CREATE VIEW {view} AS " + definition.replace("{files}", f"[{', '.join(quoted)}]")
         )
 
 
 def _as_table(result: pa.Table) -> bytes:
-    from tabulate import tabulate  # noqa: PLC0415 (only one of the formats is needed)
-
-    rows = [list(row.values()) for row in result.to_pylist()]
-    heads = result.column_names
-    text = tabulate(rows, heads, "simple", disable_numparse=[], missingval="-", floatfmt=".3f")
-    return f"{text}\n".encode()
+    return f"{table(result)}\n".encode()
 
 
 def _as_json(result: pa.Table) -> bytes:
-    lines = (json.dumps(row, ensure_ascii=False, default=str) for row in result.to_pylist())
+    lines = map(json_row, result.to_pylist())
     return "".join(f"{line}\n" for line in lines).encode()
 
 
@@ -91,7 +87,7 @@ def _as_csv(result: pa.Table) -> bytes:
     from pyarrow import csv  # noqa: PLC0415
 
     out = io.BytesIO()
-    csv.write_csv(result, out)
+    csv.write_csv(made_safe(result, csv_text), out)
     return out.getvalue()
 
 

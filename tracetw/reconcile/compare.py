@@ -201,13 +201,13 @@ class _Account:
         """The explained side may be too high by up to ``most``."""
         if self.difference < 0 and most > 0:
             self.difference = min(self.difference + most, 0)
-            self.causes.append(f"{cause}: {most}")
+            self.causes.append(f"{cause}: {most:,}")
 
     def lack(self, cause: str, most: int) -> None:
         """The explained side may be too low by up to ``most``."""
         if self.difference > 0 and most > 0:
             self.difference = max(self.difference - most, 0)
-            self.causes.append(f"{cause}: {most}")
+            self.causes.append(f"{cause}: {most:,}")
 
 
 def _reason(case: _Case, name: str, difference: int, by_netns: Mapping[int, int]) -> str | None:
@@ -221,7 +221,7 @@ def _reason(case: _Case, name: str, difference: int, by_netns: Mapping[int, int]
         unread = max(-difference, 0)  # known for the host only: any part of it may be theirs
     if unread:
         account.difference += unread
-        account.causes.append(f"in namespaces gone before they could be read: {unread}")
+        account.causes.append(f"in namespaces gone before they could be read: {unread:,}")
     surplus = case.surplus(name, by_netns)
     account.excess("in namespaces gone whose numbers others seem to have now", surplus)
     account.excess("counted while attaching or detaching", case.on_the_edge(name))

@@ -23,6 +23,7 @@ from tracetw.recording.facts import Harm
 from tracetw.recording.frame import Kind, head, payload
 from tracetw.recording.reader import rebatch
 from tracetw.recording.segment import KINDS, Segment, Unreadable
+from tracetw.text import visible
 
 __all__ = ["HURRY", "TEMPORARY", "compact", "main"]
 
@@ -112,10 +113,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         compact(path, copies)
     except UserError as error:
-        print(f"tracetw: {error}", file=sys.stderr)  # noqa: T201
+        print(f"tracetw: {visible(str(error))}", file=sys.stderr)  # noqa: T201
         return error.exit_code
     except OSError as error:
-        print(f"tracetw: cannot compact {path}: {error}", file=sys.stderr)  # noqa: T201
+        said = visible(f"cannot compact {path}: {error}")
+        print(f"tracetw: {said}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

@@ -13,6 +13,7 @@ import numpy as np
 from tracetw.host.cgroup import Cgroups
 from tracetw.recording.frame import Chunk, Kind
 from tracetw.recording.segment import KINDS
+from tracetw.text import well_formed
 
 __all__ = ["Found", "Names"]
 
@@ -76,6 +77,6 @@ def _different(column: np.ndarray) -> set[int]:
 
 def _user(uid: int) -> str | None:
     try:
-        return pwd.getpwuid(uid).pw_name
+        return well_formed(pwd.getpwuid(uid).pw_name)
     except KeyError:
         return None

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import time
 from collections.abc import Sequence
@@ -16,6 +15,7 @@ from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.frame import Chunk, Kind, head
 from tracetw.recording.header import Header
 from tracetw.recording.segment import dtypes_to_json
+from tracetw.text import json_line
 
 __all__ = ["SegmentWriter", "sync_folder", "to_json"]
 
@@ -100,9 +100,7 @@ class SegmentWriter:
 
 def to_json(values: Any) -> bytes:  # noqa: ANN401
     """Compact UTF-8."""
-    return json.dumps(values, separators=(",", ":"), ensure_ascii=False).encode(
-        "utf-8", "backslashreplace"
-    )
+    return json_line(values).encode()
 
 
 def sync_folder(path: Path) -> None:

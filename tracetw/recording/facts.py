@@ -94,5 +94,5 @@ class Damage:
     def __str__(self) -> str:
         return (
             f"{self.path}: {self.harm.value} at byte {self.offset}: {self.reason};"
-            f" {self.closes} closes and {self.events} events before it are readable"
+            f" {self.closes:,} closes and {self.events:,} events before it are readable"
         )

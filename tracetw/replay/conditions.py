@@ -10,6 +10,7 @@ from typing import Any
 from tracetw.errors import BadInput
 from tracetw.recording.reader import Recording
 from tracetw.stream.filter import Filter, closest
+from tracetw.text import visible, well_formed
 
 __all__ = ["recorded_filter"]
 
@@ -45,7 +46,8 @@ def _netns(text: str, recordings: Sequence[Recording]) -> list[int]:
     for recording in recordings:
         header = recording.header
         for inode, name in header.netns_names.items():
-            names.setdefault(name, set()).add(inode)
+            for shown in {name, visible(name)}:
+                names.setdefault(shown, set()).add(inode)
     if text not in names:
         raise BadInput(
             f"--netns {text!r} is no network namespace of the recording{closest(text, names)}",
@@ -58,7 +60,8 @@ def _cgroups(texts: Iterable[str], recordings: Sequence[Recording]) -> Iterable[
     """Paths without a final slash ("" for the root); an id as the path that it had."""
     for text in texts:
         if not (text.isascii() and text.isdigit()):
-            yield ("/" + text.removeprefix("/sys/fs/cgroup").strip("/")).rstrip("/")
+            path = well_formed(text.removeprefix("/sys/fs/cgroup"))
+            yield ("/" + path.strip("/")).rstrip("/")
             continue
         paths = [recording.cgroup_path(int(text)) for recording in recordings]
         known = [path for path in paths if path is not None]

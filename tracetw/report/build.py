@@ -104,7 +104,9 @@ def _with_other_ends(alone: tuple[Story, ...], paired: tuple[Story, ...]) -> tup
 def _notes(counts: Scan, found: int, *, complete: bool) -> list[str]:
     notes = []
     if found > _CAUSES:
-        notes.append(f"{found - _CAUSES:,} smaller causes are left out")
+        left = found - _CAUSES
+        noun = "smaller cause is" if left == 1 else "smaller causes are"
+        notes.append(f"{left:,} {noun} left out")
     if counts.cells.folded:
         notes.append("too many processes or peers to tell all apart: the small ones are summed up")
     if counts.pulses.folded:

@@ -12,6 +12,7 @@ from tracetw.recording.facts import Sample
 from tracetw.report.count.scan import Scan, Source
 from tracetw.report.model import Host, Setting
 from tracetw.report.render.phrases import Words
+from tracetw.sink.human import amount
 
 __all__ = ["hosts", "settings"]
 
@@ -49,7 +50,7 @@ def _host(source: Source, words: Words, *, part: bool) -> Host:
         closes=source.closes,
         damage=tuple(str(one) for one in recording.damage[:_SHOWN]),
         losses=tuple(
-            f"{lost.records:,} records lost, {words.between(lost.since_ns, lost.until_ns)}:"
+            f"{amount(lost.records, 'record')} lost, {words.between(lost.since_ns, lost.until_ns)}:"
             f" {lost.where}"
             for lost in recording.losses()[:_SHOWN]
         ),
@@ -68,12 +69,12 @@ def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
     if header.ended_ns is None:
         yield "the recording was not finished: it may still be written, or its host crashed"
     stats = samples["stopped"].stats if "stopped" in samples else {}
-    for stat, text in (
-        (Stat.CONN_FULL, "connections could not be followed: the table was full"),
-        (Stat.CLOSING_FULL, "records left early: the table of closing sockets was full"),
+    for stat, noun, text in (
+        (Stat.CONN_FULL, "connection", "could not be followed: the table was full"),
+        (Stat.CLOSING_FULL, "record", "left early: the table of closing sockets was full"),
     ):
         if stats.get(stat.name, 0):
-            yield f"{stats[stat.name]:,} {text}"
+            yield f"{amount(stats[stat.name], noun)} {text}"
 
 
 def _reconciled(

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 from tracetw.event import fields
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, EventKind
-from tracetw.host.clock import Clock, local_times
+from tracetw.host.clock import local_times
 from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.event_document import event_name
-from tracetw.sink.human import clip, printable, size, span
-from tracetw.sink.text import Remembered, comm_text
+from tracetw.sink.human import amount, endpoint, size, span
+from tracetw.sink.layout import Layout
+from tracetw.sink.remembered import Remembered
 from tracetw.stream.batch import Closes, Events, Loss, Scene
+from tracetw.text import ELLIPSIS, clip, columns, decoded, padded, visible
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS, Verdict
@@ -26,15 +28,14 @@ from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS, Ve
 __all__ = ["Cells", "close_cells", "event_cells", "loss_text"]
 
 _MARKS = {"local": ">", "remote": "<", "both": "=", "none": "!"}
-_VERDICT_WIDTH = 20
-_PROCESS_WIDTH = 12
 _MS = 1_000_000
 _UNKNOWN = "-"
-_NOWHERE = (_UNKNOWN, 0)
 _EVENT_MARK = "~"
 _ARROW = "→"
 # ss(8) writes it so, too; two states and an arrow then fit in the column of the verdict.
 _SHORT_STATES = {"ESTABLISHED": "ESTAB"}
+# The longest name that a kernel has: NEW_SYN_RECV, BOUND_INACTIVE.
+_STATE = 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,37 +43,28 @@ class Cells:
     """One line.
 
     Attributes:
-        time: of day.
-        netns: inode; empty in the narrow table, as are ``role`` and ``rest``.
-        local: address and port.
-        mark: who closed first; of an event that it is one.
-        remote: address and port.
-        role: client or server.
-        process: command name and pid of the owner.
+        before: the columns before the verdict, in the order of the layout.
         verdict: verdict or event, with what fits of its form, cause and duration.
-        rest: the remaining columns of the wide table.
+        rest: the columns behind it.
         tone: ``good``, ``bad``, ``worst`` or ``odd``.
     """
 
-    time: str
-    netns: tuple[str, ...]
-    local: tuple[str, int]
-    mark: str
-    remote: tuple[str, int]
-    role: tuple[str, ...]
-    process: str
+    before: tuple[str, ...]
     verdict: str
     rest: tuple[str, ...]
     tone: str
 
 
-_comms: Remembered[bytes, str] = Remembered(lambda comm: printable(comm_text(comm)))
+_comms: Remembered[bytes, str] = Remembered(lambda comm: visible(decoded(comm)))
+_clipped: Remembered[tuple[bytes, int], str] = Remembered(lambda key: clip(_comms[key[0]], key[1]))
 
 
-def close_cells(batch: Closes, scene: Scene, *, wide: bool, utc: bool) -> Iterator[Cells]:
+def close_cells(batch: Closes, scene: Scene, layout: Layout, *, utc: bool) -> Iterator[Cells]:
     """The lines of finished connections, in order."""
     rows, findings = batch.rows, batch.findings
-    frames = _frames(rows, fields.end_ns(rows), batch.clock, wide=wide, utc=utc)
+    wide, room = layout.whole, layout.width("verdict")
+    marks = [_MARKS[FIRST_CLOSE[first]] for first in findings.first_close.tolist()]
+    frames = _frames(batch, fields.end_ns(rows), marks, scene, layout, utc=utc)
     lived = fields.duration_ns(rows).tolist()
     waited = findings.limit_elapsed_ms.tolist()
     sent = fields.bytes_sent(rows).tolist()
@@ -98,26 +90,23 @@ def close_cells(batch: Closes, scene: Scene, *, wide: bool, utc: bool) -> Iterat
             ns = waited[at] * _MS if waited[at] >= 0 else lived[at]
             death = _death(closed_by, int(rows["exit_code"][at]))
             how = death or (form if verdict.code == "orderly" else "")
-            text = _fitting(verdict.code, how, span(ns) if ns >= 0 else "")
-        yield Cells(
-            *frame[:3],
-            _MARKS[FIRST_CLOSE[findings.first_close[at]]],
-            *frame[3:],
-            verdict=text,
-            rest=rest,
-            tone=_tone(verdict, form, closed_by),
-        )
+            text = _fitting(room, verdict.code, how, span(ns) if ns >= 0 else "")
+        yield Cells(frame, text, rest, _tone(verdict, form, closed_by))
 
 
-def event_cells(batch: Events, scene: Scene, *, wide: bool, utc: bool) -> Iterator[Cells]:
+def event_cells(batch: Events, scene: Scene, layout: Layout, *, utc: bool) -> Iterator[Cells]:
     """The lines of single events, in order."""
     rows = batch.rows
-    frames = _frames(rows, rows["at"].astype(np.int64), batch.clock, wide=wide, utc=utc)
+    wide, room = layout.whole, layout.width("verdict")
+    marks = [_EVENT_MARK] * len(rows)
+    at_ns = rows["at"].astype(np.int64)
+    frames = _frames(batch, at_ns, marks, scene, layout, utc=utc)
     rto = fields.jiffies_to_ms(rows["rto"], scene.names).tolist()
     for at, frame in enumerate(frames):
         row = rows[at]
         kind = int(row["kind"])
-        text = _event_text(kind, row, scene.names)
+        text = _event_text(room, kind, row, scene.names)
+        text = text if wide else clip(text, room)
         age = int(row["at"]) - int(row["born"]) if row["born"] else -1
         facts = []
         if kind == EventKind.RETRANSMIT:
@@ -126,62 +115,75 @@ def event_cells(batch: Events, scene: Scene, *, wide: bool, utc: bool) -> Iterat
         elif age >= 0:
             facts.append(f"after {span(age)}")
         if row["reason"]:
-            facts.append(scene.names.drop_reasons.get(int(row["reason"]), str(row["reason"])))
-        yield Cells(
-            *frame[:3],
-            _EVENT_MARK,
-            *frame[3:],
-            verdict=text,
-            rest=(*[""] * 6, ", ".join(facts)) if wide else (),
-            tone="bad" if kind in (EventKind.DROP, EventKind.RETRANSMIT) else "odd",
-        )
+            reason = scene.names.drop_reasons.get(int(row["reason"]), str(row["reason"]))
+            facts.append(visible(reason))
+        rest = (*[""] * 6, ", ".join(facts)) if wide else ()
+        tone = "bad" if kind in (EventKind.DROP, EventKind.RETRANSMIT) else "odd"
+        yield Cells(frame, text, rest, tone)
 
 
 def loss_text(loss: Loss, *, utc: bool) -> str:
     """``-- 12 records lost between 10:00:01 and 10:00:02: ring buffer full``."""
     since, until = local_times(np.array([loss.since_ns, loss.until_ns]), utc=utc, digits=0)
-    return f"-- {loss.records} records lost between {since} and {until}: {loss.where}"
-
-
-_Frame: TypeAlias = tuple[
-    str, tuple[str, ...], tuple[str, int], tuple[str, int], tuple[str, ...], str
-]
+    lost = amount(loss.records, "record")
+    return f"-- {lost} lost between {since} and {until}: {visible(loss.where)}"
 
 
 def _frames(
-    rows: NDArray[Any], at: NDArray[np.int64], clock: Clock, *, wide: bool, utc: bool
-) -> Iterator[_Frame]:
-    """Of each row: time, netns, local, remote, role, process."""
-    times = local_times(clock.to_wall_ns(at), utc=utc, digits=3 if wide else 0)
+    batch: Closes | Events,
+    at: NDArray[np.int64],
+    marks: list[str],
+    scene: Scene,
+    layout: Layout,
+    *,
+    utc: bool,
+) -> Iterator[tuple[str, ...]]:
+    """Of each row the columns before the verdict, in the order of the layout."""
+    rows = batch.rows
+    cells: dict[str, list[str]] = {
+        "mark": marks,
+        "time": local_times(batch.clock.to_wall_ns(at), utc=utc, digits=3 if layout.whole else 0),
+    }
     for unknown in np.flatnonzero(at <= 0).tolist():
-        times[unknown] = _UNKNOWN
-    known = ((rows["flags"] & F_ADDR) != 0).tolist()
-    local = zip(fields.address_texts(rows, "laddr"), rows["lport"].tolist(), strict=True)
-    remote = zip(fields.address_texts(rows, "raddr"), rows["rport"].tolist(), strict=True)
-    roles = fields.role(rows).tolist()
-    netns = rows["netns"].tolist()
+        cells["time"][unknown] = _UNKNOWN
+    known = (rows["flags"] & F_ADDR) != 0
+    for name, address, port in (("local", "laddr", "lport"), ("remote", "raddr", "rport")):
+        width = None if layout.whole else layout.width(name)
+        ends = zip(fields.address_texts(rows, address), rows[port].tolist(), strict=True)
+        cells[name] = [endpoint(*end, width) for end in ends]
+        for unknown in np.flatnonzero(~known).tolist():
+            cells[name][unknown] = _UNKNOWN
+    if width := layout.width("netns"):
+        inodes = rows["netns"].tolist()
+        names = {inode: _netns(inode, scene, width, layout) for inode in set(inodes)}
+        cells["netns"] = [names[inode] for inode in inodes]
+    if layout.width("role"):
+        cells["role"] = [fields.ROLES[role] or _UNKNOWN for role in fields.role(rows).tolist()]
+    width = layout.width("process")
     owners = zip(rows["comm"].tolist(), rows["pid"].tolist(), strict=True)
-    for time, ns, here, there, role, owner, good in zip(
-        times, netns, local, remote, roles, owners, known, strict=True
-    ):
-        yield (
-            time,
-            (str(ns),) if wide else (),
-            here if good else _NOWHERE,
-            there if good else _NOWHERE,
-            (fields.ROLES[role] or _UNKNOWN,) if wide else (),
-            _process(owner, None if wide else _PROCESS_WIDTH),
-        )
+    cut = not layout.whole
+    cells["process"] = [padded(_process(comm, pid, width, cut), width) for comm, pid in owners]
+    shown = (column.name for column in layout.columns if column.name in cells)
+    return zip(*map(cells.__getitem__, shown), strict=True)
 
 
-def _process(owner: tuple[bytes, int], width: int | None) -> str:
+def _netns(inode: int, scene: Scene, width: int, layout: Layout) -> str:
+    """The name of a namespace, else its number. Both ends of a name may differ, of numbers the last."""
+    name = scene.netns_name(inode) if inode else None
+    text = visible(name) if name is not None else str(inode) if inode else _UNKNOWN
+    if layout.whole or columns(text) <= width:
+        return padded(text, width)
+    end = width - 1 if name is None else width // 2 - 1
+    if not text.isascii():
+        return padded(clip(text, width), width)
+    return f"{text[: width - 1 - end]}{ELLIPSIS}{text[len(text) - end :]}"
+
+
+def _process(comm: bytes, pid: int, width: int, cut: bool) -> str:  # noqa: FBT001 (for each line)
     """``nginx/1234``: the number is kept whole, it is what one needs next."""
-    comm, pid = owner
-    name = _comms[comm]
-    if not pid:
-        return name or _UNKNOWN
-    number = f"/{pid}"
-    return (name if width is None else clip(name, width - len(number))) + number
+    number = f"/{pid}" if pid else ""
+    name = _clipped[comm, width - len(number)] if cut else _comms[comm]
+    return name + number if name or pid else _UNKNOWN
 
 
 def _death(closed_by: str, exit_code: int) -> str:
@@ -191,11 +193,11 @@ def _death(closed_by: str, exit_code: int) -> str:
     return {"oom-kill": "OOM", "process-exit": "exit"}.get(closed_by, "")
 
 
-def _fitting(first: str, *more: str) -> str:
+def _fitting(room: int, first: str, *more: str) -> str:
     """As many of the texts as fit in the column of the verdict."""
     text = first
     for part in filter(None, more):
-        if len(text) + 1 + len(part) <= _VERDICT_WIDTH:
+        if len(text) + 1 + len(part) <= room:
             text += f" {part}"
     return text
 
@@ -208,7 +210,7 @@ def _tone(verdict: Verdict, form: str, closed_by: str) -> str:
     return "bad" if verdict.abnormal or closed_by in ("process-crash", "oom-kill") else "good"
 
 
-def _event_text(kind: int, row: Any, names: KernelNames) -> str:  # noqa: ANN401 (a record)
+def _event_text(room: int, kind: int, row: Any, names: KernelNames) -> str:  # noqa: ANN401 (a record)
     if kind == EventKind.TRANSITION:
         return f"{_state(names, row['from'])}{_ARROW}{_state(names, row['to'])}"
     name = event_name(kind, int(row["code"]))
@@ -216,9 +218,9 @@ def _event_text(kind: int, row: Any, names: KernelNames) -> str:  # noqa: ANN401
         return f"retransmit {name}"
     prefix = "tw" if kind == EventKind.TIMEWAIT else "drop"
     # The names of the contract are kept whole; the longest fill the column on their own.
-    return f"{prefix} {name}" if len(prefix) + 1 + len(name) <= _VERDICT_WIDTH else name
+    return f"{prefix} {name}" if len(prefix) + 1 + len(name) <= room else name
 
 
 def _state(names: KernelNames, number: Any) -> str:  # noqa: ANN401 (a NumPy integer)
     name = names.tcp_states.get(int(number), str(number)) if number else _UNKNOWN
-    return _SHORT_STATES.get(name, name)
+    return _SHORT_STATES.get(name) or clip(visible(name), _STATE)

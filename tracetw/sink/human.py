@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import unicodedata
+from tracetw.text import ELLIPSIS
 
-__all__ = ["ELLIPSIS", "clip", "endpoint", "printable", "size", "span"]
+__all__ = ["amount", "endpoint", "share", "size", "span"]
 
-ELLIPSIS = "…"
-# Below this width only the end of an address is shown: it is what differs.
-_BOTH_ENDS = 18
+# Characters of the end of an IPv6 address that tell hosts apart: two groups. Only with more room
+# than that, its beginning is shown as well.
+_END = 9
 _SPANS = (
     # below so many seconds, format, divisor
     (0.001, "{:.0f}us", 1e-6),
@@ -45,37 +45,38 @@ def size(count: int) -> str:
     return f"{value:.1f}{unit}" if unit and value < 10 else f"{value:.0f}{unit}"  # noqa: PLR2004
 
 
-def clip(text: str, width: int) -> str:
-    """The beginning of a text that is too long, with an ellipsis."""
-    return text if len(text) <= width else text[: width - 1] + ELLIPSIS
+def amount(count: int, noun: str) -> str:
+    """``0 records``, ``1 record``, ``1,234 records``; the plural of ``noun`` has an s."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
-def printable(text: str) -> str:
-    """A text that comes from anywhere, made safe for a terminal: one column per character."""
-    return "".join(character if _one_column(character) else "?" for character in text)
-
-
-def _one_column(character: str) -> bool:
-    return (
-        character.isprintable()
-        and unicodedata.east_asian_width(character) not in "WF"
-        and not unicodedata.combining(character)
-    )
+def share(part: int, whole: int) -> str:
+    """A part as percentage: ``12.3%``, ``<0.1%``, ``>99.9%``; only nothing is 0 and all is 100."""
+    if part <= 0 or whole <= 0:
+        return "0%"
+    if part >= whole:
+        return "100%"
+    percent = 100 * part / whole
+    if percent < 0.1:  # noqa: PLR2004 (the last digit shown)
+        return "<0.1%"
+    return ">99.9%" if percent > 99.9 else f"{percent:.1f}%"  # noqa: PLR2004
 
 
 def endpoint(address: str, port: int, width: int | None = None) -> str:
     """``10.0.0.1:443`` or ``[2001:db8::1]:443`` in at most ``width`` columns.
 
-    What does not fit is left out in front, or in the middle of an IPv6 address.
+    What does not fit is left out in front of an IPv4 address. Of an IPv6 address the end stays, which
+    tells hosts of a network apart, and as much of the beginning as there is room for.
     """
     if not port:
-        return address
+        whole = address if width is None else address[-width:]
+        return whole if len(whole) == len(address) else ELLIPSIS + whole[1:]
     is_v6 = ":" in address
     whole = f"[{address}]:{port}" if is_v6 else f"{address}:{port}"
     if width is None or len(whole) <= width:
         return whole
-    if is_v6 and width >= _BOTH_ENDS:
-        room = width - len(f"[{ELLIPSIS}]:{port}")
-        head = (room + 1) // 2
-        return f"[{address[:head]}{ELLIPSIS}{address[head - room :]}]:{port}"
-    return ELLIPSIS + whole[1 - width :]
+    if not is_v6:
+        return ELLIPSIS + whole[1 - width :]
+    room = width - len(f"[{ELLIPSIS}]:{port}")
+    end = min(room, max(_END, room // 2))
+    return f"[{address[: room - end]}{ELLIPSIS}{address[len(address) - end :]}]:{port}"

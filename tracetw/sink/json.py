@@ -7,8 +7,6 @@ a shape is rendered once and kept (``template``).
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
@@ -21,10 +19,11 @@ from tracetw.sink.close_columns import SHAPE, columns, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
 from tracetw.sink.output import Output
+from tracetw.sink.remembered import Remembered
 from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, Template, render
-from tracetw.sink.text import Remembered, comm_text
 from tracetw.stream.batch import Closes, Events, Loss, Scene, Summary
+from tracetw.text import decoded, json_line
 from tracetw.verdict import explain
 
 __all__ = ["JsonSink"]
@@ -63,7 +62,7 @@ class JsonSink:
         self._out = Output(out)
         self._scene = scene
         self._comms: Remembered[bytes, bytes] = Remembered(
-            lambda comm: _json(comm_text(comm)).encode()
+            lambda comm: json_line(decoded(comm)).encode()
         )
         self._closes = _Templates(self._close_document)
         self._events = _Templates(self._event_document)
@@ -139,9 +138,7 @@ class JsonSink:
     def _cgroup(self, group: int) -> tuple[bytes, bytes]:
         """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
         path = self._scene.cgroup_path(group) if group else None
-        if path is not None:  # bytes that are no UTF-8 as backslash escapes
-            path = os.fsencode(path).decode(errors="backslashreplace")
-        return _json(path).encode(), _json(container(path)).encode()
+        return json_line(path).encode(), json_line(container(path)).encode()
 
     def _write_object(self, kind: str, time_ns: int, own: Mapping[str, Any]) -> None:
         common = {
@@ -151,8 +148,4 @@ class JsonSink:
             "host": self._scene.host,
             "netns": self._scene.netns,
         }
-        self._out.write(f"{_json({**common, **own})}\n".encode())
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+        self._out.write(f"{json_line({**common, **own})}\n".encode())

@@ -14,6 +14,7 @@ import stat
 from typing import BinaryIO
 
 from tracetw.errors import Failed
+from tracetw.sink.human import amount
 
 __all__ = ["Output", "OutputClosed", "OutputFailed"]
 
@@ -32,7 +33,8 @@ class OutputFailed(Failed):
     def __init__(self, error: OSError, unwritten: int) -> None:
         super().__init__(
             f"cannot write the output: {error.strerror or error}",
-            f"{unwritten} lines of the last batch are missing from it",
+            f"{amount(unwritten, 'line')} of the last batch {'is' if unwritten == 1 else 'are'} missing"
+            " from it",
         )
         self.unwritten = unwritten
 

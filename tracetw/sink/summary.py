@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
-from tracetw.sink.human import span
+from tracetw.sink.human import amount, share, span
 from tracetw.stream.batch import Summary
+from tracetw.text import visible
 from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS, Verdict
 
-__all__ = ["summary_text"]
+__all__ = ["agreement", "summary_text"]
 
 _WIDTH = 80
 _MEANING = 40
@@ -35,10 +36,9 @@ def _closes(summary: Summary) -> Iterator[str]:
         return
     counts = sorted(_known(summary.closes), key=lambda pair: -pair[1])
     abnormal = sum(count for verdict, count in counts if verdict.abnormal)
-    noun = "connection" if total == 1 else "connections"
-    yield f"{total:,} {noun} ended in {traced}, {f'{abnormal:,}' if abnormal else 'none'} abnormally"
+    yield f"{amount(total, 'connection')} ended in {traced}, {f'{abnormal:,}' if abnormal else 'none'} abnormally"
     rows = [
-        (verdict.code, f"{count:,}", f"{count / total:.1%}", verdict.meaning)
+        (verdict.code, f"{count:,}", share(count, total), verdict.meaning)
         for verdict, count in counts
         if count
     ]
@@ -62,9 +62,11 @@ def _lost(summary: Summary) -> Iterator[str]:
     if not summary.lost:
         yield "lost: nothing"
         return
+    one = summary.lost == 1
     text = (
-        f"lost: {summary.lost:,} records. Those connections are not above, and verdicts around the"
-        " loss are weakened. A filter that lets fewer through helps."
+        f"lost: {amount(summary.lost, 'record')}."
+        f" {'That connection is' if one else 'Those connections are'} not above, and verdicts"
+        " around the loss are weakened. A filter that lets fewer through helps."
     )
     yield from textwrap.wrap(text, _WIDTH)
 
@@ -78,11 +80,11 @@ def _reconciled(summary: Summary) -> Iterator[str]:
     if moved:
         rows = [
             (
-                row["counter"],
+                visible(row["counter"]),
                 _number(row["kernel"]),
                 _number(row["explained"]),
                 _number(row["difference"]),
-                row["reason"] or ("" if not row["difference"] else "unexplained"),
+                visible(row["reason"] or "") or ("" if not row["difference"] else "unexplained"),
             )
             for row in moved
         ]
@@ -91,7 +93,16 @@ def _reconciled(summary: Summary) -> Iterator[str]:
         yield _table(heads, rows, "lrrrl", (None, None, None, None, _REASON))
     agree = sum(row["difference"] == 0 for row in summary.reconciliation)
     yield ""
-    yield f"{agree} kernel counters agree with what was explained, {len(off)} differ"
+    yield agreement(agree, len(off))
+
+
+def agreement(agree: int, differ: int) -> str:
+    """``98 kernel counters agree with what was explained, 1 differs``."""
+    counters = "kernel counter agrees" if agree == 1 else "kernel counters agree"
+    return (
+        f"{agree:,} {counters} with what was explained,"
+        f" {differ:,} {'differs' if differ == 1 else 'differ'}"
+    )
 
 
 def _number(value: int | None) -> str:

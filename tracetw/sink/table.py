@@ -3,138 +3,129 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import BinaryIO
+from collections.abc import Callable, Iterator
+from typing import Any, BinaryIO
+
+from numpy.typing import NDArray
 
 from tracetw.sink.cells import Cells, close_cells, event_cells, loss_text
-from tracetw.sink.human import clip, endpoint
+from tracetw.sink.layout import Layout, narrow, wide
 from tracetw.sink.output import Output
+from tracetw.sink.screen import Screen
 from tracetw.stream.batch import Closes, Events, Loss, Scene, Summary
 
 __all__ = ["TableSink"]
 
 _RESET = "\x1b[0m"
-_BOLD = "\x1b[1m"
-_DIM = "\x1b[2m"
 _COLORS = {"good": "\x1b[32m", "bad": "\x1b[33m", "worst": "\x1b[31m", "odd": "\x1b[35m"}
-
-
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """A heading, a width, and whether numbers stand to the right in it."""
-
-    title: str
-    width: int
-    right: bool = False
-
-
-# 80 columns: 8 + 17 + 1 + 17 + 12 + 20 and five spaces. 20 is the longest verdict.
-_TABLE = (
-    _Column("TIME", 8),
-    _Column("LOCAL", 17),
-    _Column("", 1),
-    _Column("REMOTE", 17),
-    _Column("PROCESS", 12),
-    _Column("VERDICT", 20),
-)
-_WIDE = (
-    _Column("TIME", 12),
-    _Column("NETNS", 10, right=True),
-    _Column("LOCAL", 21),
-    _Column("", 1),
-    _Column("REMOTE", 21),
-    _Column("ROLE", 6),
-    _Column("PROCESS", 23),
-    _Column("VERDICT", 26),
-    _Column("FORM", 16),
-    _Column("BY", 13),
-    _Column("LIVED", 7, right=True),
-    _Column("SENT", 5, right=True),
-    _Column("RECVD", 5, right=True),
-    _Column("RETR", 4, right=True),
-    _Column("WHY", 3),
-)
-_VERDICT = {False: 5, True: 7}  # its place among the columns, by wide
+# Lines of a screen that are left when its heading comes again: it stays in sight.
+_SPARE = 2
 
 
 class TableSink:
-    """Writes lines of text.
+    """Writes lines of text, as wide as the terminal; elsewhere 80 columns, or what COLUMNS says.
+
+    The heading comes again when the columns change (the terminal was resized, a second network namespace
+    appeared) and, on a terminal, with each screenful.
 
     Args:
         out: where to; the heading goes there with the first lines.
         scene: what stays the same during the trace.
-        wide: everything, on long lines; else 80 columns.
+        wide: everything, on long lines.
         color: use ANSI colours.
         utc: times in UTC; else in the time zone of this process.
     """
 
     def __init__(self, out: BinaryIO, scene: Scene, *, wide: bool, color: bool, utc: bool) -> None:
         self._out = Output(out)
+        self._screen = Screen(out)
         self._scene = scene
         self._wide = wide
         self._color = color
         self._utc = utc
-        self._columns = _WIDE if wide else _TABLE
-        self._headed = False
+        self._netns = 0
+        self._several = False
+        self._layout: Layout | None = None
+        self._form = ""
+        self._since = 0
+        """lines since the heading"""
 
     def head(self) -> None:
-        """The heading, if it was not written yet."""
-        if not self._headed:
-            self._headed = True
-            line = self._line([column.title for column in self._columns]).rstrip()
-            self._write([f"{_BOLD}{line}{_RESET}" if self._color else line])
+        """The heading, on a terminal; elsewhere it waits for the first lines and their columns."""
+        if self._screen.lines():
+            self._write_heading()
 
     def closes(self, batch: Closes) -> None:
         """One line per finished connection."""
-        self._lines(close_cells(batch, self._scene, wide=self._wide, utc=self._utc))
+        self._namespaces(batch.rows["netns"])
+        self._lines(lambda layout: close_cells(batch, self._scene, layout, utc=self._utc))
 
     def events(self, batch: Events) -> None:
         """One line per single event."""
-        self._lines(event_cells(batch, self._scene, wide=self._wide, utc=self._utc))
+        self._namespaces(batch.rows["netns"])
+        self._lines(lambda layout: event_cells(batch, self._scene, layout, utc=self._utc))
 
     def loss(self, loss: Loss) -> None:
         """A line that says what is missing here."""
-        self.head()
+        lines: list[str] = []
+        self._arrange(lines)
         line = loss_text(loss, utc=self._utc)
-        self._write([f"{_COLORS['worst']}{line}{_RESET}" if self._color else line])
+        lines.append(f"{_COLORS['worst']}{line}{_RESET}" if self._color else line)
+        self._since += 1
+        self._write(lines)
 
-    def summary(self, summary: Summary) -> None:
-        """Nothing: the summary of a table is text on stderr (``sink.summary``)."""
+    def summary(self, summary: Summary) -> None:  # noqa: ARG002 (as every sink)
+        """The heading of an empty table. The summary itself is text on stderr (``sink.summary``)."""
+        if self._layout is None:
+            self._write_heading()
 
-    def _lines(self, rows: Iterable[Cells]) -> None:
-        self.head()
-        self._write([self._row(row) for row in rows])
+    def _write_heading(self) -> None:
+        lines: list[str] = []
+        self._arrange(lines)
+        self._write(lines)
+
+    def _namespaces(self, inodes: NDArray[Any]) -> None:
+        """Has a second namespace appeared?"""
+        known = inodes[inodes != 0]
+        if self._wide or self._several or not len(known):
+            return
+        self._netns = self._netns or int(known[0])
+        self._several = bool((known != self._netns).any())
+
+    def _arrange(self, lines: list[str]) -> Layout:
+        """The layout of the moment; a new one begins with its heading."""
+        layout = wide() if self._wide else narrow(self._screen.columns(), namespaces=self._several)
+        if layout != self._layout:
+            self._layout = layout
+            self._form = layout.form(color=self._color)
+            self._heading(layout, lines)
+        return layout
+
+    def _heading(self, layout: Layout, lines: list[str]) -> None:
+        lines.append(layout.heading(color=self._color))
+        self._since = 0
+
+    def _lines(self, cells: Callable[[Layout], Iterator[Cells]]) -> None:
+        lines: list[str] = []
+        layout = self._arrange(lines)
+        rows = map(self._row, cells(layout))
+        screenful = self._screen.lines() - _SPARE
+        if screenful <= 0:
+            lines += rows
+        else:
+            for row in rows:
+                if self._since >= screenful:
+                    self._heading(layout, lines)
+                lines.append(row)
+                self._since += 1
+        self._write(lines)
 
     def _row(self, row: Cells) -> str:
-        narrow = not self._wide
-        cells = [
-            row.time,
-            *row.netns,
-            endpoint(*row.local, self._columns[1].width if narrow else None),
-            row.mark,
-            endpoint(*row.remote, self._columns[3].width if narrow else None),
-            *row.role,
-            row.process,
-            row.verdict,
-            *row.rest,
-        ]
-        if not self._color:
-            return self._line(cells).rstrip()
-        place = _VERDICT[self._wide]
-        padded = [*map(self._pad, self._columns, cells)]
-        padded[0] = f"{_DIM}{padded[0]}{_RESET}"
-        padded[place] = f"{_COLORS[row.tone]}{padded[place]}{_RESET}"
-        return " ".join(padded).rstrip()
+        if self._color:
+            return self._form % (*row.before, _COLORS[row.tone], row.verdict, *row.rest)
+        return (self._form % (*row.before, row.verdict, *row.rest)).rstrip()
 
-    def _line(self, cells: Sequence[str]) -> str:
-        return " ".join(map(self._pad, self._columns, cells))
-
-    def _pad(self, column: _Column, text: str) -> str:
-        if not self._wide:
-            text = clip(text, column.width)
-        return text.rjust(column.width) if column.right else text.ljust(column.width)
-
-    def _write(self, lines: Sequence[str]) -> None:
+    def _write(self, lines: list[str]) -> None:
         if lines:
-            self._out.write("".join(f"{line}\n" for line in lines).encode())
+            lines.append("")
+            self._out.write("\n".join(lines).encode())

@@ -8,7 +8,6 @@ two. The pieces of all lines of a batch are laid out as one matrix, column by co
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.sink.text import Remembered
+from tracetw.sink.remembered import Remembered
+from tracetw.text import json_line
 
 __all__ = ["Slot", "Template", "millis", "number", "render", "split_millis", "text"]
 
@@ -28,6 +28,7 @@ _PLACE = re.compile(r"(%%|%d|%s|%\.1f)")
 _SMALL = np.array([b"%d" % value for value in range(1 << 16)], dtype=object)
 _FRACTIONS = np.array([b".%03d" % part for part in range(1000)], dtype=object)
 _LARGE: Remembered[int, bytes] = Remembered(lambda value: b"%d" % value)
+_TEXTS: Remembered[str, str] = Remembered(lambda value: json_line(value).replace("%", "%%"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,4 +175,4 @@ def _render(value: object, columns: list[str]) -> str:
 
 
 def _constant(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False).replace("%", "%%")
+    return _TEXTS[value] if isinstance(value, str) else json_line(value)

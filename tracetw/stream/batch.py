@@ -29,12 +29,15 @@ class Scene:
         names: names of this kernel.
         cgroup_path: path of a cgroup id below the cgroup2 mount; None for an unknown one. Asked
             once for each different id of a batch, so it should remember.
+        netns_name: name of a network namespace by its inode; None for one that has none. Asked as
+            ``cgroup_path`` is.
     """
 
     host: str
     netns: int
     names: KernelNames
     cgroup_path: Callable[[int], str | None]
+    netns_name: Callable[[int], str | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)

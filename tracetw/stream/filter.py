@@ -27,6 +27,7 @@ from tracetw.event.record import F_ADDR
 from tracetw.host import cgroup as cgroups_of_host
 from tracetw.host import netns as namespaces
 from tracetw.kernel.filter import KernelFilter, KernelNet, PortRange
+from tracetw.text import decoded, spellings, visible, well_formed
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -230,9 +231,10 @@ def _pid(text: str) -> int:
 def _comm(text: str) -> str:
     if not text:
         raise BadInput("--comm '' is empty", "give a command name, as in nginx or 'python*'")
-    if set(text) & set("*?["):
-        return text
-    return os.fsencode(text)[:_COMM_BYTES].decode(errors="backslashreplace")
+    # An escape is shorter in the name than it is printed.
+    if set(text) & set("*?[\\"):
+        return well_formed(text)
+    return decoded(os.fsencode(text)[:_COMM_BYTES])
 
 
 def _cgroup(text: str) -> str:
@@ -243,8 +245,12 @@ def _cgroup(text: str) -> str:
             path = cgroups_of_host.Cgroups(mount).path(int(text), 0.0)
         else:
             path = "/" + text.removeprefix(mount).strip("/")
-        if path is not None and Path(mount + path).is_dir():
-            return path.rstrip("/")
+        if path is not None:
+            if Path(mount + path).is_dir():
+                return well_formed(path).rstrip("/")
+            for known in cgroups_of_host.Cgroups(mount).paths():
+                if path in (known, visible(known)):  # as it is printed
+                    return known
     where = "on this host" if mount is None else f"below {mount}"
     raise BadInput(
         f"--cgroup {text!r} is no cgroup {where}",
@@ -304,13 +310,14 @@ def _by_value(column: NDArray[Any], wanted: Callable[[Any], bool]) -> Mask:
 
 
 def _comm_matches(comm: bytes, patterns: Iterable[str]) -> bool:
-    name = comm.decode(errors="backslashreplace")
-    return any(fnmatchcase(name, pattern) for pattern in patterns)
+    names = spellings(comm)
+    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
 
 
 def _below(path: str | None, parents: Iterable[str]) -> bool:
-    return path is not None and any(
-        path == parent or path.startswith(f"{parent}/") for parent in parents
+    names = () if path is None else {path, visible(path)}
+    return any(
+        name == parent or name.startswith(f"{parent}/") for parent in parents for name in names
     )
 
 

@@ -21,6 +21,7 @@ from tracetw.lab.play.outcome import Job, Outcome
 from tracetw.lab.play.render import outcome_json, outcome_text, verdict_of
 from tracetw.lab.play.runner import TRACE, Runner
 from tracetw.lab.play.tracer import Tracer
+from tracetw.text import visible, visible_lines
 
 __all__ = ["LabOptions", "chosen", "run"]
 
@@ -105,7 +106,7 @@ def _round(
             done.append(outcome)
             _say(f"[{len(done)}/{len(jobs)}] {verdict_of(outcome)} {outcome.job.title}")
             show = outcome_json if options.output == "json" else outcome_text
-            print(show(outcome), flush=True)  # noqa: T201
+            print(visible_lines(show(outcome)), flush=True)  # noqa: T201
 
     with (
         Tracer(*TRACE) as tracer,
@@ -124,4 +125,4 @@ def _round(
 
 
 def _say(text: str) -> None:
-    print(f"tracetw lab: {text}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"tracetw lab: {visible(text)}", file=sys.stderr, flush=True)  # noqa: T201

@@ -26,6 +26,7 @@ from tracetw.lab.play.interrupt import stoppable
 from tracetw.lab.play.ladder import wall_ns
 from tracetw.lab.play.tracer import Line, Tracer
 from tracetw.lab.polling import LOOK_S, NotPlayed
+from tracetw.text import visible, visible_lines
 
 __all__ = ["find", "play"]
 
@@ -89,7 +90,8 @@ def play(program: Path, scripts: Sequence[Path], output: str) -> int:
             raise Failed(f"the tracer: {error}") from None
         for one in played:
             lines = [line for line in tracer.select(netns=one.netns) if line["kind"] in _KINDS]
-            print(_json(one, lines) if output == "json" else "\n".join(_text(one, lines)))  # noqa: T201
+            text = _json(one, lines) if output == "json" else "\n".join(_text(one, lines))
+            print(visible_lines(text))  # noqa: T201
     return int(any(one.status for one in played))
 
 
@@ -141,7 +143,7 @@ def _json(played: _Played, lines: Sequence[Line]) -> str:
 
 
 def _text(played: _Played, lines: Sequence[Line]) -> Iterator[str]:
-    yield f"{'FAIL' if played.status else 'PASS'} {played.script} (exit {played.status})"
+    yield f"{'FAIL' if played.status else 'PASS'} {visible(str(played.script))} (exit {played.status})"
     yield from (f"  packetdrill: {text}" for text in played.said.splitlines())
     if not lines:
         yield "  no connection ended"

@@ -15,7 +15,7 @@ from tracetw.report.count.scan import Scan
 from tracetw.report.model import Cause, Witness
 from tracetw.report.render.phrases import Words, common_network, counted, joined, per_minute
 from tracetw.sink.human import endpoint, span
-from tracetw.sink.text import comm_text
+from tracetw.text import decoded
 from tracetw.verdict.taxonomy import VERDICTS
 
 __all__ = ["by_name", "port_name", "process_name", "tell"]
@@ -29,7 +29,11 @@ _MINUTE = 60 * _SECOND
 
 def process_name(comm: bytes, pid: int) -> str:
     """``nginx (pid 812)``, as much of it as is known."""
-    name = comm_text(comm) or "unknown process"
+    return _named(decoded(comm), pid)
+
+
+def _named(comm: str, pid: int) -> str:
+    name = comm or "unknown process"
     return f"{name} (pid {pid})" if pid else name
 
 
@@ -62,7 +66,7 @@ def tell(suspect: Suspect, number: int, scan: Scan, words: Words) -> Cause:
     witness = Witness(
         time_ns=int(first["first"]),
         host=hosts[int(first["source"])],
-        comm=comm_text(bytes(first["comm"])),
+        comm=decoded(bytes(first["comm"])),
         pid=int(first["pid"]) or None,
     )
     began, ended = suspect.began_ns, suspect.ended_ns
@@ -112,7 +116,7 @@ def _who(suspect: Suspect, peers: dict[str, int], ports: dict[str, int], hosts: 
 
 def _processes(cells: NDArray[Any]) -> str:
     """One name with its pid or the number of them, or some names."""
-    names = [*by_name(cells, ("comm",), lambda comm: comm_text(comm) or "unknown processes")]
+    names = [*by_name(cells, ("comm",), lambda comm: decoded(comm) or "unknown processes")]
     pids = {pid for pid in cells["pid"].tolist() if pid}
     if len(names) > 1 or not pids:
         return joined(names)
@@ -146,7 +150,7 @@ def _sentence(
 ) -> str:
     kind = suspect.kind
     says = kind.several if suspect.members > 1 and kind.several else kind.says
-    process = process_name(witness.comm.encode(), witness.pid or 0)
+    process = _named(witness.comm, witness.pid or 0)
     where = f" on {witness.host}" if several else ""
     seen = f"first seen by {process}{where}"
     if suspect.began_ns is None or suspect.ended_ns is None:

@@ -18,6 +18,7 @@ from tracetw.report.ends.join import Joined, flows
 from tracetw.report.ends.ladder import steps
 from tracetw.report.ends.stories import documents
 from tracetw.report.model import Both, Story
+from tracetw.sink.human import amount
 
 __all__ = ["both_ends"]
 
@@ -52,11 +53,10 @@ def both_ends(
                 name = DISAGREEMENTS[kind].name
                 stories.append(replace(story, kind=name, disagreement=text))
                 numbers.append(story.number)
-        noun = "connection" if len(which) == 1 else "connections"
         both.append(
             Both(
                 kind=DISAGREEMENTS[kind].name,
-                sentence=f"{text} ({len(which):,} {noun})",
+                sentence=f"{text} ({amount(len(which), 'connection')})",
                 here=here,
                 there=there,
                 count=len(which),

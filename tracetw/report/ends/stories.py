@@ -30,7 +30,26 @@ _BY = ("peer_hi", "peer_lo", "verdict", "closed_by", "comm", "source")
 def scene_of(recording: Recording) -> Scene:
     """What sinks need to know of the recorded host."""
     header = recording.header
-    return Scene(header.host, header.netns, header.names, recording.cgroup_path)
+    names: dict[int, str] | None = None
+
+    def netns_name(inode: int) -> str | None:
+        nonlocal names
+        if names is None:  # not every sink asks
+            names = _netns_names(recording)
+        return names.get(inode)
+
+    return Scene(header.host, header.netns, header.names, recording.cgroup_path, netns_name)
+
+
+def _netns_names(recording: Recording) -> dict[int, str]:
+    """Namespaces that kept one name; the kernel uses their inodes again."""
+    seen = [segment.header.netns_names for segment in recording.segments]
+    seen += [sample.netns_names for sample in recording.samples()]
+    names: dict[int, set[str]] = {}
+    for each in seen:
+        for inode, name in each.items():
+            names.setdefault(inode, set()).add(name)
+    return {inode: name for inode, (name, *others) in names.items() if not others}
 
 
 def documents(recording: Recording, rows: NDArray[Any]) -> list[Mapping[str, Any]]:

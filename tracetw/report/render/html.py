@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
-from html import escape
 from importlib.resources import files
+from typing import Any
 
 from tracetw.report.model import Report
 from tracetw.report.render.json import document
 from tracetw.report.render.phrases import Words, joined
+from tracetw.text import html_json, html_text, visible
 
 __all__ = ["page"]
 
@@ -30,15 +30,23 @@ def page(report: Report, *, utc: bool) -> str:
     names = [*dict.fromkeys(host.name for host in report.hosts)]
     offset = 0 if utc else time.localtime(report.begin_ns // _SECOND).tm_gmtoff // 60
     shown = {"offset_min": offset, "zone": words.zone, "dated": words.dated}
-    data = json.dumps({**document(report), "shown": shown}, ensure_ascii=False)
+    data = _seen({**document(report), "shown": shown})
     parts = {
-        "title": escape(f"{joined(names)}, {words.day(report.begin_ns)}"),
+        "title": html_text(f"{joined(names)}, {words.day(report.begin_ns)}"),
         "style": _file("report.css"),
-        # Inside <script> only a "<" could end it.
-        "data": data.replace("<", "\\u003c"),
+        "data": html_json(data),
         "script": "".join(_file(name) for name in ("draw.js", "tables.js", "report.js")),
     }
     return re.sub(r"@@(\w+)@@", lambda place: parts[place[1]], _file("report.html"))
+
+
+def _seen(value: Any) -> Any:  # noqa: ANN401 (JSON)
+    """The same with texts as people should see them: a name cannot reorder the words beside it."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, dict):
+        return {visible(str(key)): _seen(part) for key, part in value.items()}
+    return [_seen(part) for part in value] if isinstance(value, (list, tuple)) else value
 
 
 def _file(name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
-from tracetw.sink.human import span
+from tracetw.sink.human import amount, span
 
 __all__ = ["Words", "common_network", "counted", "joined", "per_minute"]
 
@@ -56,22 +56,20 @@ class Words:
         return begin if begin == end else f"{begin} to {end} ({span(end_ns - begin_ns)})"
 
 
-def counted(counts: Mapping[str, int], noun: str = "connections") -> str:
+def counted(counts: Mapping[str, int], noun: str = "connection") -> str:
     """``412 connections retransmit-exhausted, 38 keepalive-expired``."""
     ordered = sorted(counts.items(), key=lambda pair: -pair[1])
-    if ordered and ordered[0][1] == 1:
-        noun = noun.removesuffix("s")
     parts = [f"{count:,} {code}" for code, count in ordered]
     if parts:
         code, count = ordered[0]
-        parts[0] = f"{count:,} {noun} {code}"
+        parts[0] = f"{amount(count, noun)} {code}"
     return ", ".join(parts)
 
 
 def joined(words: Sequence[str], most: int = 3) -> str:
     """``a, b and c``; ``a, b, c and 4 more``."""
     if len(words) > most:
-        return f"{', '.join(words[:most])} and {len(words) - most} more"
+        return f"{', '.join(words[:most])} and {len(words) - most:,} more"
     if len(words) > 1:
         return f"{', '.join(words[:-1])} and {words[-1]}"
     return "".join(words)

@@ -10,7 +10,9 @@ from tabulate import tabulate
 
 from tracetw.report.model import Host, Ranked, Report
 from tracetw.report.render.phrases import Words, joined, per_minute
-from tracetw.sink.human import clip, span
+from tracetw.sink.human import amount, share, span
+from tracetw.sink.summary import agreement
+from tracetw.text import clip, visible
 
 __all__ = ["report_text"]
 
@@ -40,7 +42,7 @@ def report_text(report: Report, *, utc: bool) -> str:
 
 def _wrapped(text: str, first: str = "", rest: str | None = None) -> list[str]:
     return textwrap.wrap(
-        text,
+        visible(text),
         _WIDTH,
         initial_indent=first,
         subsequent_indent=first if rest is None else rest,
@@ -58,7 +60,7 @@ def _head(report: Report, words: Words) -> Iterator[str]:
     )
     wrong = f"{report.abnormal:,} abnormally" if report.abnormal else "none abnormally"
     chosen = " that match" if report.filtered else ""
-    yield from _wrapped(f"{report.closes:,} connections{chosen} ended, {wrong}")
+    yield from _wrapped(f"{amount(report.closes, 'connection')}{chosen} ended, {wrong}")
     found = report.incident
     yield ""
     if found is None:
@@ -68,8 +70,8 @@ def _head(report: Report, words: Words) -> Iterator[str]:
     rate = found.abnormal * 60 * _SECOND / lasted
     text = (
         f"It began at {words.time(found.begin_ns)} and was last seen at"
-        f" {words.time(found.end_ns)} ({span(lasted)}): {found.abnormal:,} of {found.closes:,}"
-        f" connections ended abnormally, {per_minute(rate)}"
+        f" {words.time(found.end_ns)} ({span(lasted)}): {found.abnormal:,} of"
+        f" {amount(found.closes, 'connection')} ended abnormally, {per_minute(rate)}"
     )
     if found.before_s >= 1:
         before = found.before_abnormal * 60 / found.before_s
@@ -88,24 +90,26 @@ def _causes(report: Report) -> Iterator[str]:
         ports = [f"{name} ({count:,})" for name, count in cause.ports.items()]
         yield from _wrapped(f"processes: {joined(processes)}; ports: {joined(ports)}", "     ")
         if cause.containers:
-            groups = [clip(name, _NAME) for name in cause.containers]
+            groups = [clip(visible(name), _NAME) for name in cause.containers]
             yield from _wrapped(f"containers and groups: {joined(groups)}", "     ")
         if cause.advice not in told:
             told.add(cause.advice)
             yield from _wrapped(cause.advice, "     -> ", "        ")
     left = len(report.causes) - _CAUSES
     if left > 0:
-        yield f"     {left} more: see --html or --json"
+        yield f"     {left:,} more: see --html or --json"
 
 
 def _both(report: Report) -> Iterator[str]:
     if not report.pairs and not report.both:
         return
-    yield from ("", f"Both ends: {report.pairs:,} connections were recorded on both sides")
+    were = "was" if report.pairs == 1 else "were"
+    pairs = amount(report.pairs, "connection")
+    yield from ("", f"Both ends: {pairs} {were} recorded on both sides")
     for one in report.both:
         yield from _wrapped(one.sentence, "   - ", "     ")
     if not report.both:
-        yield "   both sides agree on all of them"
+        yield f"   both sides agree on {'it' if report.pairs == 1 else 'all of them'}"
 
 
 def _verdicts(report: Report) -> Iterator[str]:
@@ -120,7 +124,7 @@ def _verdicts(report: Report) -> Iterator[str]:
                 if row.before_per_minute
                 else "new"
             )
-        part = f"{row.total / max(report.closes, 1):.1%}"
+        part = share(row.total, report.closes)
         rates = (row.before_per_minute, row.during_per_minute)
         shown = ["-" if rate is None else f"{rate:,.1f}" for rate in rates]
         rows.append((row.verdict, f"{row.total:,}", part, *shown, times))
@@ -151,7 +155,7 @@ def _rank(row: Ranked, words: Words, *, several: bool) -> Sequence[str]:
     name = f"{row.name} on {row.host}" if row.host and several else row.name
     total, abnormal = f"{row.total:,}", f"{row.abnormal:,}"
     room = _WIDTH - _REST - len(first)
-    return (clip(name, room), total, abnormal, first, mostly)
+    return (clip(visible(name), room), total, abnormal, first, mostly)
 
 
 def _limits(report: Report) -> Iterator[str]:
@@ -175,7 +179,7 @@ def _quality(report: Report) -> Iterator[str]:
 
 
 def _host(host: Host) -> Iterator[str]:
-    label = f"{host.name} (Linux {host.kernel}, {host.closes:,} closes recorded)"
+    label = f"{host.name} (Linux {host.kernel}, {amount(host.closes, 'close')} recorded)"
     bad = [*host.damage, *host.losses, *host.gaps]
     yield from _wrapped(f"{label}: {'' if bad else 'whole, nothing lost'}".rstrip(" "), "   ")
     for text in bad:
@@ -187,7 +191,7 @@ def _host(host: Host) -> Iterator[str]:
     off = [row for row in rows if row["difference"]]
     agree = sum(row["difference"] == 0 for row in rows)
     yield from _wrapped(
-        f"{agree} kernel counters agree with what was explained, {len(off)} differ",
+        agreement(agree, len(off)),
         "   - ",
         "     ",
     )

@@ -20,6 +20,12 @@ function make(name, attributes = {}, ...children) {
 }
 
 const count = (number) => number.toLocaleString("en-US");
+// As share() in tracetw/sink/human.py: only nothing is 0 and all is 100.
+const part = (some, whole) => {
+  const percent = whole ? (100 * some) / whole : 0;
+  if (some <= 0 || some >= whole) return some > 0 ? "100%" : "0%";
+  return percent < 0.1 ? "<0.1%" : percent > 99.9 ? ">99.9%" : `${percent.toFixed(1)}%`;
+};
 
 /** A time of the document as it is shown: the zone is that of the sentences. */
 function clock(text, digits = 0) {

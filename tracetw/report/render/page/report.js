@@ -12,7 +12,7 @@ function summary() {
     `${data.filtered ? "; only what the filters let through" : ""}`;
   const tiles = [
     tile(count(data.closes), "connections ended"),
-    tile(count(data.abnormal), `abnormally (${((100 * data.abnormal) / Math.max(data.closes, 1)).toFixed(1)} %)`,
+    tile(count(data.abnormal), `abnormally (${part(data.abnormal, data.closes)})`,
       data.abnormal > 0),
   ];
   if (data.incident) {

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Values remembered as text: the same names and groups come back in every batch."""
+"""Values computed once: the same names and groups come back in every batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["Remembered", "comm_text"]
+__all__ = ["Remembered"]
 
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
@@ -30,8 +30,3 @@ class Remembered(dict[_K, _V], Generic[_K, _V]):
             self.clear()
         value = self[key] = self._compute(key)
         return value
-
-
-def comm_text(comm: bytes) -> str:
-    """A command name; bytes that are no UTF-8 are shown as backslash escapes."""
-    return comm.decode(errors="backslashreplace")
