@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.recorder.compact import compact
+from tracetw.recorder.folder import Folder
 from tracetw.recorder.writer import SegmentWriter
 from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.frame import Kind
@@ -36,7 +37,8 @@ def everything(recording: Recording, kind: str = "closes") -> Rows:
 
 def written(path: Path, header: Header, *, frame_rows: int = 20, finish: bool = True) -> Path:
     """A segment with the rows of the golden recording in frames of a few rows each."""
-    writer = SegmentWriter(path, header)
+    with Folder.reach(path.parent) as folder:
+        writer = SegmentWriter(folder, path.name, header)
     recording = golden()
     for kind, number in KINDS.items():
         rows = everything(recording, kind)
@@ -52,5 +54,6 @@ def written(path: Path, header: Header, *, frame_rows: int = 20, finish: bool = 
 
 def compacted(path: Path, header: Header) -> Path:
     """The same, compacted to row groups of a few rows each."""
-    assert compact(written(path, header), group=64)
+    with Folder.reach(path.parent) as folder:
+        assert compact(folder, written(path, header).name, group=64)
     return path
