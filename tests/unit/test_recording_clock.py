@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.unit.recording_files import Rows, everything, golden
-from tests.unit.test_recording_recorder import Recorded, sample
+from tests.unit.test_recording_recorder import Recorded, await_, sample
 from tracetw.event.record import EVENT
 from tracetw.host.clock import Clock
 from tracetw.live.pipeline import Pipeline
@@ -155,3 +155,31 @@ def test_a_row_of_an_event_is_moved_with_its_birth() -> None:
     assert (moved["at"] - rows["at"] == HOUR).all()
     assert moved["born"].tolist() == [400 + HOUR, 0]
     assert rows["at"].tolist() == [1000, 2000]
+
+
+def test_live_a_clock_that_goes_back_is_seen_within_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pipeline = Pipeline(scene_of(golden()), Filter(), cast("Any", Told()))
+    back = Clock(Clock.now().offset_ns - HOUR, 0)
+    monkeypatch.setattr(Clock, "now", classmethod(lambda *_: back))
+    monkeypatch.setattr(time, "time_ns", lambda: back.to_wall_ns(time.monotonic_ns()))
+    monkeypatch.setattr("tracetw.live.pipeline._AFTERMATH_NS", 0)
+    pipeline.losses([])
+    assert pipeline._clock == back
+
+
+@pytest.mark.parametrize("days", [-30_000, 2, 20_000])
+def test_a_clock_that_is_set_makes_no_segment_old(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, days: int
+) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.recorder.closes(everything(golden()))
+    await_(recorded.segments)
+    recorded.recorder.keep("once")  # closes the segment
+    await_(lambda: recorded.said)
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: max(real() + days * 86_400.0, 0.0))
+    recorded.recorder.closes(everything(golden()))
+    totals = recorded.finish()
+    assert (totals.dropped, totals.segments) == (0, 2)

@@ -217,7 +217,7 @@ def test_what_a_crash_in_a_compaction_left_goes(tmp_path: Path) -> None:
     # It was killed between the Parquet file and the segment that names it, and between two deletions.
     for name in ("raw.closes.parquet", "gone.events.parquet", "raw.tws.tmp"):
         (segment.parent / name).write_bytes(b"half")
-    kept = tmp_path / "kept" / "once"
+    kept = tmp_path / "kept" / "once" / "host=golden"
     kept.mkdir(parents=True)
     (kept / f"x.tws{TEMPORARY}").write_bytes(b"half")
     opened = store(tmp_path)

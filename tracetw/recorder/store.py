@@ -97,7 +97,7 @@ class Store:
         """Segments that nobody has compacted."""
         found = []
         for stored in self._segments:
-            with self.enter(stored.place) as folder:
+            with suppress(OSError), self.enter(stored.place) as folder:
                 if is_raw(folder, stored.place.name):
                     found.append(stored.place)
         return found
@@ -191,7 +191,8 @@ class Store:
         """Everything that is there and will be used: is it ours? What did a crash leave?"""
         with self._root.enter(_KEPT, make=True) as kept:
             for folders, name, _ in _below(kept, (_KEPT,)):
-                if name.endswith(TEMPORARY):
+                # kept/WHEN-WHY/host=NAME: other hosts may have theirs there.
+                if name.endswith(TEMPORARY) and folders[2:3] == (self._home,):
                     with self._root.enter(*folders) as folder:
                         folder.unlink(name)
         found: list[tuple[float, Stored]] = []
