@@ -145,10 +145,13 @@ class Tape:
             self._clock = item.clock
             return
         try:
-            if item.sample is not None:
-                self._write_sample(item.sample)
-            else:
-                self._write(item)
+            try:
+                self._put(item)
+            except OSError as error:
+                if error.errno != errno.EFBIG:
+                    raise
+                self._close()  # setrlimit(2) or the file system: the next file is as large again
+                self._put(item)
         except OSError as error:
             self.not_written(item.rows, error, counted=item.kind is Kind.LOST)
 
@@ -211,6 +214,12 @@ class Tape:
         self._close()
         self._compaction.finish()
         self._make_room()
+
+    def _put(self, item: Item) -> None:
+        if item.sample is not None:
+            self._write_sample(item.sample)
+        else:
+            self._write(item)
 
     def _write(self, item: Item) -> None:
         file = self._segment(item.bytes)
