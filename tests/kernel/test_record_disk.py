@@ -111,7 +111,8 @@ def test_a_limit_on_the_size_of_files_begins_another(pair: Net, tmp_path: Path) 
         run.stop()
     recording = read(tmp_path)
     assert recording.counts["closes"] == 1000
-    assert recording.losses() == recording.damage == []
+    assert recording.losses() == []
+    assert recording.damage == []
     assert len(recording.segments) > 1
 
 

@@ -39,12 +39,18 @@ class Recording:
         header: of the first segment that is there, with the end of the last one, ``clock`` as below
             and a ``host`` that is not that of another host read with it (:mod:`.hosts`).
         damage: every place where it is not whole.
+        clock_set_ns: by how much the clock of the host was set, from the first segment that is there
+            to the last one; 0 if it was not.
     """
+
+    clock_set_ns = 0
 
     def __init__(self, segments: Sequence[Segment], unreadable: Iterable[Damage] = ()) -> None:
         self.segments = tuple(segments)
         first, last = segments[0].header, segments[-1].header
         self.header = replace(first, ended_ns=last.ended_ns, clock=_earliest(segments))
+        if last.clock.set_since(first.clock):
+            self.clock_set_ns = last.clock.offset_ns - first.clock.offset_ns
         self.damage = [damage for segment in segments for damage in segment.damage]
         self.damage += [*unreadable, *self._missing()]
         self._names: dict[str, dict[int, str]] | None = None
