@@ -9,6 +9,7 @@ import os
 
 __all__ = ["allocate"]
 
+_libc = ctypes.CDLL(None, use_errno=True)
 _KEEP_SIZE = 1  # FALLOC_FL_KEEP_SIZE, include/uapi/linux/falloc.h
 _UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
@@ -18,8 +19,7 @@ def allocate(fd: int, offset: int, length: int) -> bool:
 
     False where the file system cannot promise that. Raises OSError when there is no room.
     """
-    libc = ctypes.CDLL(None, use_errno=True)
-    while libc.fallocate(fd, _KEEP_SIZE, ctypes.c_long(offset), ctypes.c_long(length)) != 0:
+    while _libc.fallocate(fd, _KEEP_SIZE, ctypes.c_long(offset), ctypes.c_long(length)) != 0:
         number = ctypes.get_errno()
         if number in _UNSUPPORTED:
             return False

@@ -83,6 +83,6 @@ class RecorderSink:
             what = f"{totals.unwritten:,} records" if totals.unwritten else "a part of it"
             raise Unwritten(
                 f"{self._where} is not whole, {what} could not be written: {totals.error}",
-                "make room there, or record to another disk",
+                "give -o a folder with room",
                 totals.unwritten,
             )
