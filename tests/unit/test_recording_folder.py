@@ -228,6 +228,23 @@ def test_what_a_crash_in_a_compaction_left_goes(tmp_path: Path) -> None:
     assert names == {**whole, "raw.tws": raw.read_bytes()}
 
 
+def test_a_compaction_that_outlived_its_recorder_is_not_disturbed(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    recorded.recorder.closes(rows(100))
+    recorded.finish()
+    hour = recorded.segments()[0].parent
+    raw = written(hour / "raw.tws", golden().header)
+    (hour / "raw.closes.parquet.tmp").write_bytes(b"half")
+    with Folder.reach(hour) as folder:
+        assert folder.lock()
+        Recorded(tmp_path).finish()
+        assert (hour / "raw.closes.parquet.tmp").read_bytes() == b"half"
+        assert not raw.with_suffix(".closes.parquet").exists()
+    Recorded(tmp_path).finish()
+    assert not (hour / "raw.closes.parquet.tmp").exists()
+    assert raw.with_suffix(".closes.parquet").exists()
+
+
 def test_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the process goes elsewhere meanwhile."""
     monkeypatch.chdir(tmp_path)

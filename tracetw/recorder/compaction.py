@@ -81,6 +81,9 @@ class Compaction:
                 words, descriptors = [str(self._store.shown(place))], []
                 for each in (place, *self._store.copies(place)):
                     folder = stack.enter_context(self._store.enter(each))
+                    # The process inherits the lock, and has it even when this one is killed.
+                    if each is place and not folder.lock():
+                        return
                     descriptors.append(folder.fd)
                     words.append(f"{folder.fd}/{each.name}")
                 if self._hurry:

@@ -9,6 +9,7 @@ by its descriptor: it stays the same folder, whatever becomes of its name.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import pwd
 import stat
@@ -169,6 +170,17 @@ class Folder:
     def sync(self) -> None:
         """What was created, renamed or removed in it survives a power cut from here on."""
         os.fsync(self.fd)
+
+    def lock(self) -> bool:
+        """Keep others from working in it, until this and every inherited descriptor is closed.
+
+        False when somebody does.
+        """
+        try:
+            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def free_bytes(self) -> int:
         """Room on its disk."""

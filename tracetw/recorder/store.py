@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -65,18 +64,20 @@ class Store:
         try:
             self._root = Folder.reach(folder)
             self._lock = self._root.enter(self._home, make=True)
-            fcntl.flock(self._lock.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self._look_through()
-        except BlockingIOError:
-            raise BadInput(
-                f"another tracetw records to {folder}", "give each recorder a folder of its own"
-            ) from None
+            free = self._lock.lock()
+            if free:
+                self._look_through()
         except NotOurs as error:
             raise BadInput(f"cannot record to {folder}: {error.strerror}", error.hint) from error
         except OSError as error:
             raise BadInput(
                 f"cannot write to {folder}: {error.strerror}", "give a folder for -o"
             ) from error
+        if not free:
+            self.close()
+            raise BadInput(
+                f"another tracetw records to {folder}", "give each recorder a folder of its own"
+            )
 
     def place(self, run: str, number: int, now_s: float) -> Place:
         """Where a new segment belongs that begins at a wall time, seconds since 1970."""
@@ -201,12 +202,15 @@ class Store:
                 names = {name: status for name, status in folder.files()}  # noqa: C416
                 segments = {name for name in names if name.endswith(SUFFIX)}
                 belong = {file for name in segments for file in files_of(name)}
-                for name in names:
+                # Not while a compaction goes on there whose recorder was killed.
+                free = folder.lock()
+                for name in names if free else ():
                     orphan = name.endswith(_SEALED) and name not in belong
                     if orphan or name.endswith(TEMPORARY):
                         folder.unlink(name)
                 for name in segments:
-                    clean(folder, name)
+                    if free:
+                        clean(folder, name)
                     age = max(0.0, time.time() - names[name].st_mtime)
                     place = Place((self._home, hour), name)
                     stored = Stored(place, _now() - age, _bytes(folder, name))
