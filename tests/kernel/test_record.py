@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pytest
@@ -53,21 +53,23 @@ class Recorder:
         self.errors.seek(0)
         return self.errors.read()
 
-    def stop(self, status: int = 0) -> str:
+    def stop(self, status: int = 0, number: int = signal.SIGINT, lost: str = "nothing") -> str:
         """As Ctrl-C would; what it said."""
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(number)
         assert self.process.wait(patient(END_S)) == status, self.said()
-        assert "lost: nothing" in self.said()
+        assert f"lost: {lost}" in self.said()
         return self.said()
 
 
 @contextmanager
-def recorder(folder: Path, *arguments: str) -> Iterator[Recorder]:
-    """Runs in its context; killed at the end if it still runs."""
+def recorder(folder: Path, *arguments: str, **more: Any) -> Iterator[Recorder]:
+    """Runs in its context; killed at the end if it still runs. ``more`` is for Popen."""
     ready, told = os.pipe()
     words = [*COMMAND, "record", "-o", str(folder), "--ready-fd", str(told), *arguments]
     with TemporaryFile("w+") as errors:
-        process = subprocess.Popen(words, stderr=errors, pass_fds=(told,), env=environment())
+        process = subprocess.Popen(
+            words, stderr=errors, pass_fds=(told,), env=environment(), **more
+        )
         os.close(told)
         run = Recorder(process, errors)
         try:
@@ -262,7 +264,7 @@ def test_full_disk_is_counted_and_passes(pair: Net, tmp_path: Path) -> None:
             (disk / "fill").unlink()
             eventually(lambda: read(disk).losses())
             reset_once(pair)
-            said = run.stop()
+            said = run.stop(1, lost="400 records")
         assert "cannot write the recording: No space left on device" in said
         recording = read(disk)
         assert recording.damage == []

@@ -28,6 +28,7 @@ from tests.unit.report_rows import (
 )
 from tracetw.event.record import CLOSE
 from tracetw.recorder import writer as writer_module
+from tracetw.recorder.folder import Folder
 from tracetw.recorder.writer import SegmentWriter
 from tracetw.recording.frame import Kind
 
@@ -57,8 +58,9 @@ def write(
         # A frame carries the time of writing, and the last one is the end of the recording.
         ended = WALL + int(seconds * SECOND)
         vars(writer_module)["time"] = SimpleNamespace(time_ns=lambda ended=ended: ended)
-        path = folder / f"host={host}" / "hour=2026-01-02T12" / f"{run[:8]}-{number:06d}.tws"
-        writer = SegmentWriter(path, header)
+        path = folder / f"host={host}" / "hour=2026-01-02T12"
+        with Folder.reach(path) as place:
+            writer = SegmentWriter(place, f"{run[:8]}-{number:06d}.tws", header)
         if number == 0:
             writer.add(Kind.SAMPLE, [_sample("attached", WALL)])
         for at in range(0, len(part), _FRAME):

@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.recorder.compact import compact
+from tracetw.recorder.folder import Folder
 from tracetw.recorder.writer import SegmentWriter
+from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.frame import Kind
 from tracetw.recording.header import Header
 from tracetw.recording.reader import Recording, open_recordings
@@ -22,8 +24,8 @@ Rows = NDArray[Any]
 
 
 def golden(which: str = "raw") -> Recording:
-    """The recording of version 1."""
-    (recording,) = open_recordings([GOLDEN / "v1" / which])
+    """The recording of this version."""
+    (recording,) = open_recordings([GOLDEN / f"v{FORMAT_VERSION}" / which])
     return recording
 
 
@@ -35,7 +37,8 @@ def everything(recording: Recording, kind: str = "closes") -> Rows:
 
 def written(path: Path, header: Header, *, frame_rows: int = 20, finish: bool = True) -> Path:
     """A segment with the rows of the golden recording in frames of a few rows each."""
-    writer = SegmentWriter(path, header)
+    with Folder.reach(path.parent) as folder:
+        writer = SegmentWriter(folder, path.name, header)
     recording = golden()
     for kind, number in KINDS.items():
         rows = everything(recording, kind)
@@ -51,5 +54,6 @@ def written(path: Path, header: Header, *, frame_rows: int = 20, finish: bool = 
 
 def compacted(path: Path, header: Header) -> Path:
     """The same, compacted to row groups of a few rows each."""
-    assert compact(written(path, header), group=64)
+    with Folder.reach(path.parent) as folder:
+        assert compact(folder, written(path, header).name, group=64)
     return path

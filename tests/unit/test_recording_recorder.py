@@ -58,7 +58,7 @@ class Recorded:
 
     def finish(self) -> Totals:
         totals = self.recorder.finish()
-        os.close(self.store._lock)
+        self.store.close()
         return totals
 
     def segments(self) -> list[Path]:

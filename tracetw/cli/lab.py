@@ -99,7 +99,7 @@ def run(
     scenarios = laboratory.chosen(names, everything=everything)
     if pcap is not None:
         try:
-            pcap.mkdir(parents=True, exist_ok=True)
+            pcap.mkdir(mode=0o750, parents=True, exist_ok=True)
         except OSError as error:
             raise BadInput(f"--pcap {pcap}: {error.strerror}", "give a folder") from None
     families = frozenset({4} if four and not six else {6} if six and not four else {4, 6})

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import socket
@@ -11,6 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
@@ -24,7 +26,7 @@ from tracetw.text import visible
 
 if TYPE_CHECKING:
     from tracetw.kernel.load.session import Session
-    from tracetw.recorder.recorder import Limits, Totals
+    from tracetw.recorder.recorder import Limits, Recorder, Totals
     from tracetw.recorder.trigger import Trigger
     from tracetw.stream.batch import Scene, Sink
 
@@ -36,6 +38,9 @@ _SEGMENT = 64 << 20
 _SMALLEST = 8 << 20
 _SEGMENTS = 4
 _SIGNAL = signal.SIGUSR1
+_NOTHING_KEPT = (
+    b"tracetw: SIGUSR1 keeps nothing: the recording has not begun, or has no --trigger signal\n"
+)
 
 
 @click.command(
@@ -101,6 +106,8 @@ def command(
     """
     from tracetw.recorder.trigger import Trigger  # noqa: PLC0415 (loaded when the command runs)
 
+    if not folder:
+        raise BadInput("-o '' is no folder", "give one, or . for the current folder")
     limits = _limits(max_size, max_age, segment, keep)
     triggers = [Trigger.parse(text) for text in trigger]
     options = TraceOptions(
@@ -126,6 +133,8 @@ def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[
     from tracetw.recorder.store import Store  # noqa: PLC0415
     from tracetw.recorder.trigger import Triggers  # noqa: PLC0415
 
+    keep = _Keep()
+    signal.signal(_SIGNAL, keep)
     store = Store(
         folder, socket.gethostname(), max_bytes=limits.total_bytes, max_age_s=limits.total_s
     )
@@ -151,10 +160,36 @@ def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[
             lambda text: _say(f"tracetw: {text}"),
         )
         if watched.signalled():
-            signal.signal(_SIGNAL, lambda _number, _frame: recorder.keep("signal"))
-        return RecorderSink(recorder, watched, before, session.stats, _totals(folder))
+            keep.recorder = recorder
+        return RecorderSink(
+            recorder,
+            watched,
+            before,
+            session.stats,
+            _totals(folder),
+            where=f"the recording in {folder}",
+        )
 
     return run(options, make_sink)
+
+
+class _Keep:
+    """The handler of SIGUSR1, which never ends a recorder: it may come from a script of long ago.
+
+    Attributes:
+        recorder: told to keep the last minutes; None: not yet, or not asked for.
+    """
+
+    def __init__(self) -> None:
+        self.recorder: Recorder | None = None
+
+    def __call__(self, _number: int, _frame: FrameType | None) -> None:
+        if self.recorder is not None:
+            self.recorder.keep("signal")
+            return
+        # Not through sys.stderr, which may be writing right now.
+        with suppress(OSError):
+            os.write(2, _NOTHING_KEPT)
 
 
 def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limits:

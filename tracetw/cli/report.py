@@ -76,8 +76,10 @@ def command(
 
 
 def _write(path: str, text: str) -> None:
+    from tracetw.sink.private import write_private  # noqa: PLC0415 (only when asked for)
+
     try:
-        Path(path).write_text(text, encoding="utf-8")
+        write_private(Path(path), text.encode("utf-8", "replace"))
     except OSError as error:
         raise Failed(
             f"cannot write {path}: {error.strerror}", "give another --html FILE"

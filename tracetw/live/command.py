@@ -14,6 +14,7 @@ from tracetw.errors import BadInput
 __all__ = ["Command"]
 
 _SIGNALLED = 128
+_OF_A_TERMINAL = frozenset({signal.SIGINT, signal.SIGQUIT})
 
 
 class Command:
@@ -43,14 +44,14 @@ class Command:
     def end(self, signum: int, times: int) -> None:
         """Ask it to end, if it was asked for less often than ``times``; from the second time, make it.
 
-        A terminal sends Ctrl-C to the command as well, which is not to get it twice.
+        A terminal sends the signals of its keys to the command as well, which is not to get them twice.
         """
         if times <= self._asked:
             return
         self._asked = times
         if times > 1:
             self._process.kill()
-        elif signum != signal.SIGINT or not _in_foreground():
+        elif signum not in _OF_A_TERMINAL or not _in_foreground():
             self._process.send_signal(signum)
 
 

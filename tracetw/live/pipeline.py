@@ -46,7 +46,7 @@ class Pipeline:
         self._counts = np.zeros(len(VERDICTS), np.int64)
         self._clock = Clock.now()
         self._all = wanted == Filter()
-        self._quiet_since = time.time_ns()
+        self._quiet_since = time.monotonic_ns()  # wall time may be set meanwhile
         self._lossy = False
         self.lost = 0
         """records"""
@@ -104,19 +104,20 @@ class Pipeline:
 
     def losses(self, lost: list[Lost]) -> None:
         """What was lost since the last call: weakens what is judged for a second from now."""
-        now = time.time_ns()
+        now = time.monotonic_ns()
         if lost:
             self._lossy = True
         elif now - self._quiet_since < _AFTERMATH_NS:
             return
         else:
             self._lossy = False
-        for one in lost:
-            self.lost += one.records
-            self._sink.loss(Loss(one.records, one.where, self._quiet_since, now))
-        self._quiet_since = now
         # The wall clock may be set while we trace.
         self._clock = Clock.now()
+        since, until = map(self._clock.to_wall_ns, (self._quiet_since, now))
+        for one in lost:
+            self.lost += one.records
+            self._sink.loss(Loss(one.records, one.where, since, until))
+        self._quiet_since = now
 
     def by_verdict(self) -> dict[str, int]:
         """Connections reported, by verdict code."""

@@ -8,11 +8,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from types import FrameType
 from typing import TypeAlias
 
+from tracetw.errors import Failed
 from tracetw.event.record import Stat
 from tracetw.host import counters, netns, privileges
 from tracetw.host.cgroup import Cgroups
@@ -26,7 +28,7 @@ from tracetw.live.pipeline import Pipeline
 from tracetw.live.source import Source
 from tracetw.reconcile.compare import Reconciled, reconcile
 from tracetw.sink.output import OutputClosed, OutputFailed
-from tracetw.stream.batch import Scene, Sink, Summary
+from tracetw.stream.batch import Scene, Sink, Summary, Unwritten
 from tracetw.text import visible
 
 __all__ = ["run"]
@@ -75,7 +77,7 @@ def run(options: TraceOptions, make_sink: MakeSink | None = None) -> int:
         attached = counters.snapshot()
         trace = _Trace(options, session, began, attached, make_sink or _sink)
         stop = _Stop()
-        for signum in (signal.SIGINT, signal.SIGTERM):
+        for signum in _ending():
             stack.callback(signal.signal, signum, signal.signal(signum, stop))
         return trace.run(stop)
 
@@ -117,7 +119,7 @@ class _Trace:
         _hurry()
         privileges.drop(_KEEP)
         self._start = time.monotonic()
-        failed: OutputFailed | None = None
+        failed: Failed | None = None
         closed = False
         try:
             self._until(self._over(stop, command))
@@ -133,7 +135,7 @@ class _Trace:
             self._finish(report=failed is None and not closed)
         except OutputClosed:
             closed = True
-        except OutputFailed as error:
+        except (OutputFailed, Unwritten) as error:
             failed = failed or error
         if failed is not None:
             raise failed
@@ -224,10 +226,14 @@ class _Trace:
             stopped=stopped,
             unfinished=unfinished,
         )
-        if report:
-            self._sink.summary(summary)
         from tracetw.sink.summary import summary_text  # noqa: PLC0415  tabulate, once, at the end
 
+        if report:
+            try:
+                self._sink.summary(summary)
+            except Unwritten as error:
+                _say(summary_text(replace(summary, unwritten=error.records)))
+                raise
         _say(summary_text(summary))
 
     def _rest(self) -> None:
@@ -257,6 +263,18 @@ class _Trace:
             tw_at_birth=self._session.plan.tw_at_birth,
             hidden=self._session.plan.hidden,
         )
+
+
+def _ending() -> Iterator[signal.Signals]:
+    """Signals that end a trace in order: what is on its way is reported, files are closed.
+
+    Programs that start this one in the background, where shells ignore SIGINT, use it all the same.
+    Those of a terminal that goes away stay ignored if they are, as by nohup(1).
+    """
+    yield from (signal.SIGINT, signal.SIGTERM)
+    for signum in (signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(signum) is not signal.SIG_IGN:
+            yield signum
 
 
 def _hurry() -> None:

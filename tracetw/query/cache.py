@@ -25,14 +25,15 @@ from tracetw.stream.filter import Filter
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FOLDER", "TABLES", "cached", "folder_of_user", "rules"]
+__all__ = ["FOLDER", "FOLDER_MODE", "TABLES", "cached", "folder_of_user", "rules"]
 
 TABLES = ("closes", "events", "counters", "sysctls")
 FOLDER = ".tracetw-query"
 """Beside a recording."""
+FOLDER_MODE = 0o700
 _PACKAGE = Path(__file__).resolve().parents[1]
 # What decides the columns: how facts are read, judged and shown.
-_RULES = ("verdict/*.py", "event/*.py", "report/query/[cs]*.py")
+_RULES = ("verdict/*.py", "event/*.py", "query/*.py", "recording/*.py", "replay/*.py")
 
 
 @lru_cache(maxsize=1)
@@ -60,7 +61,7 @@ def cached(recording: Recording) -> dict[str, Path]:
             return files
     for folder in places:
         with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
             return _made(recording, {table: folder / name for table, name in names.items()})
     raise Failed(
         f"cannot write the judged recording to {places[0]} or {places[1]}",
@@ -70,7 +71,7 @@ def cached(recording: Recording) -> dict[str, Path]:
 
 def _key(recording: Recording) -> str:
     """Changes with the rows that can be read and with the rules; not when files are compacted."""
-    digest = hashlib.sha256(rules().encode())
+    digest = hashlib.sha256(f"{rules()} {recording.header.host}".encode())
     for segment in recording.segments:
         rows = segment.rows
         digest.update(f"{segment.number} {rows['closes']} {rows['events']}\n".encode())

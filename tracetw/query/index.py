@@ -14,8 +14,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from tracetw.query.cache import FOLDER, cached, folder_of_user, rules
+from tracetw.query.cache import FOLDER, FOLDER_MODE, cached, folder_of_user, rules
 from tracetw.recording.reader import SUFFIX, open_recordings
+from tracetw.sink.private import write_private
 
 __all__ = ["judged_files"]
 
@@ -38,10 +39,9 @@ def judged_files(paths: Sequence[str]) -> list[Mapping[str, Path]]:
     texts = [{table: str(file) for table, file in each.items()} for each in files]
     for folder in places:
         with suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary = folder / f".{name}"
-            temporary.write_text(json.dumps({"state": state, "files": texts}), encoding="utf-8")
-            temporary.replace(folder / name)
+            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
+            text = json.dumps({"state": state, "files": texts})
+            write_private(folder / name, text.encode())
             break
     return [*files]
 

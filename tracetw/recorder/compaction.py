@@ -7,10 +7,12 @@ import os
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from tracetw.recorder.compact import HURRY
+from tracetw.recorder.store import Place, Store
 
 __all__ = ["Compaction"]
 
@@ -22,30 +24,23 @@ class Compaction:
     """A queue. What cannot be compacted stays as it is, which is readable too.
 
     Args:
-        copies: hard links to a segment.
-        done: called with a segment whose process has ended.
+        store: where the segments are.
         say: takes one line for the user.
     """
 
-    def __init__(
-        self,
-        copies: Callable[[Path], Sequence[Path]],
-        done: Callable[[Path], None],
-        say: Callable[[str], None],
-    ) -> None:
-        self._copies = copies
-        self._done = done
+    def __init__(self, store: Store, say: Callable[[str], None]) -> None:
+        self._store = store
         self._say = say
-        self._queue: deque[Path] = deque()
+        self._queue: deque[Place] = deque(store.raw())
         self._process: subprocess.Popen[bytes] | None = None
         self._off = False
         self._hurry = False
-        self._busy: Path | None = None
+        self._busy: Place | None = None
 
-    def add(self, path: Path) -> None:
+    def add(self, place: Place) -> None:
         """Compact it when its turn comes."""
         if not self._off:
-            self._queue.append(path)
+            self._queue.append(place)
 
     def poll(self) -> None:
         """Take note of a process that has ended; start the next one."""
@@ -55,21 +50,22 @@ class Compaction:
                 return
             self._ended(status)
         while self._queue and self._process is None:
-            path = self._queue.popleft()
-            if path.exists():
-                self._start(path)
+            self._start(self._queue.popleft())
 
-    def forget(self, path: Path) -> None:
+    def forget(self, place: Place) -> None:
         """It is about to be deleted. What a trigger kept of it is compacted in its place."""
-        if path == self._busy and self._process is not None:
+        copies = self._store.copies(place)
+        if place == self._busy and self._process is not None:
             self._process.kill()
             self._process.wait()
             self._busy = self._process = None
-        elif path in self._queue:
-            self._queue.remove(path)
+            for copy in copies:
+                self._store.clean(copy)
+        elif place in self._queue:
+            self._queue.remove(place)
         else:
             return
-        self._queue.extend(self._copies(path))
+        self._queue.extend(copies)
 
     def finish(self) -> None:
         """Do everything that is left, in a hurry: somebody waits."""
@@ -79,29 +75,42 @@ class Compaction:
             self._ended(self._process.wait())
             self.poll()
 
-    def _start(self, path: Path) -> None:
-        files = map(str, (path, *self._copies(path)))
-        words = [sys.executable, "-m", "tracetw.recorder.compact", *files]
-        if self._hurry:
-            words.append(HURRY)
-        try:
-            self._process = subprocess.Popen(
-                words,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                cwd="/",
-                env={**os.environ, "PYTHONPATH": str(_PACKAGE)},
-            )
-        except OSError as error:
-            self._say(f"cannot start the compaction of {path}: {error.strerror}")
-            return
-        self._busy = path
+    def _start(self, place: Place) -> None:
+        with ExitStack() as stack:
+            try:
+                words, descriptors = [str(self._store.shown(place))], []
+                for each in (place, *self._store.copies(place)):
+                    folder = stack.enter_context(self._store.enter(each))
+                    # The process inherits the lock, and has it even when this one is killed.
+                    if each is place and not folder.lock():
+                        return
+                    descriptors.append(folder.fd)
+                    words.append(f"{folder.fd}/{each.name}")
+                if self._hurry:
+                    words.append(HURRY)
+                self._process = subprocess.Popen(
+                    [sys.executable, "-m", "tracetw.recorder.compact", *words],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,
+                    cwd="/",
+                    env={**os.environ, "PYTHONPATH": str(_PACKAGE)},
+                    pass_fds=descriptors,
+                )
+            except FileNotFoundError:  # somebody moved it away
+                return
+            except OSError as error:
+                shown = self._store.shown(place)
+                self._say(f"cannot start the compaction of {shown}: {error.strerror}")
+                return
+        self._busy = place
 
     def _ended(self, status: int) -> None:
-        path, self._busy, self._process = self._busy, None, None
+        place, self._busy, self._process = self._busy, None, None
         if status == _WITHOUT_PYARROW:
             self._off = True
             self._queue.clear()
             self._say("segments stay as they are, four times as large")
-        if path is not None:
-            self._done(path)
+        if place is not None:
+            self._store.clean(place)
+            for copy in self._store.copies(place) if status else ():
+                self._store.clean(copy)

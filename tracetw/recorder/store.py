@@ -3,31 +3,44 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from tracetw.errors import BadInput
-from tracetw.recorder.compact import TEMPORARY
+from tracetw.recorder.compact import TEMPORARY, clean, files_of, is_raw
+from tracetw.recorder.folder import Folder, NotOurs
 from tracetw.recording.reader import SUFFIX
 
-__all__ = ["Store", "Stored"]
+__all__ = ["Place", "Store", "Stored"]
 
 _KEPT = "kept"
+_SEALED = ".parquet"
+
+
+class Place(NamedTuple):
+    """A segment: the folders below DIR that lead to it, and the name of its ``.tws``."""
+
+    folders: tuple[str, ...]
+    name: str
 
 
 @dataclass(slots=True)
 class Stored:
-    """A closed segment: its ``.tws``, bytes with its Parquet files, and hard links to it."""
+    """A closed segment: where, when it ended, bytes with its Parquet files, hard links to it.
 
-    path: Path
+    ``ended_s`` is of CLOCK_BOOTTIME, which nobody sets: a wall clock that is set makes no segment
+    old. What an earlier run left is as old as its modification time says, and never in the future.
+    """
+
+    place: Place
     ended_s: float
     bytes: int
-    copies: list[Path] = field(default_factory=list)
+    copies: list[Place] = field(default_factory=list)
 
 
 class Store:
@@ -39,121 +52,212 @@ class Store:
         max_bytes: to use at most, ``kept/`` not included, which may use as much again.
         max_age_s: a segment that ended before is dropped.
 
-    Raises BadInput when the folder cannot be used, or another recorder uses it.
+    Raises BadInput when the folder cannot be used, somebody else could write to it or to what is used
+    below it, or another recorder uses it.
     """
 
     def __init__(self, folder: Path, host: str, *, max_bytes: int, max_age_s: float) -> None:
-        self._home = folder / f"host={host.replace('/', '_')}"
-        self._kept = folder / _KEPT
+        self._home = f"host={host.replace('/', '_')}"
         self._max_bytes = max_bytes
         self._max_age_s = max_age_s
+        self._segments: list[Stored] = []
         try:
-            self._home.mkdir(parents=True, exist_ok=True)
-            self._kept.mkdir(exist_ok=True)
-            self._lock = os.open(self._home, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BadInput(
-                f"another tracetw records to {folder}", "give each recorder a folder of its own"
-            ) from None
+            self._root = Folder.reach(folder)
+            self._lock = self._root.enter(self._home, make=True)
+            free = self._lock.lock()
+            if free:
+                self._look_through()
+        except NotOurs as error:
+            raise BadInput(f"cannot record to {folder}: {error.strerror}", error.hint) from error
         except OSError as error:
             raise BadInput(
                 f"cannot write to {folder}: {error.strerror}", "give a folder for -o"
             ) from error
-        for leftover in self._home.rglob(f"*{TEMPORARY}"):
-            leftover.unlink(missing_ok=True)
-        self._segments = sorted(
-            (self._stored(path) for path in self._home.rglob(f"*{SUFFIX}")),
-            key=lambda stored: stored.ended_s,
-        )
+        if not free:
+            self.close()
+            raise BadInput(
+                f"another tracetw records to {folder}", "give each recorder a folder of its own"
+            )
 
-    def path(self, run: str, number: int, now_s: float) -> Path:
-        """Where a new segment belongs."""
+    def place(self, run: str, number: int, now_s: float) -> Place:
+        """Where a new segment belongs that begins at a wall time, seconds since 1970."""
         moment = time.gmtime(now_s)
         hour = time.strftime("hour=%Y-%m-%dT%H", moment)
         stem = f"{time.strftime('%Y%m%dT%H%M%SZ', moment)}-{run[:8]}-{number:06d}"
-        return self._home / hour / f"{stem}{SUFFIX}"
+        return Place((self._home, hour), f"{stem}{SUFFIX}")
 
-    def raw(self) -> list[Path]:
-        """Segments that look as if nobody has compacted them."""
-        return [
-            stored.path
-            for stored in self._segments
-            if not any(stored.path.parent.glob(f"{stored.path.stem}.*.parquet"))
-        ]
+    def enter(self, place: Place, *, make: bool = False) -> Folder:
+        """The folder of a segment. Raises OSError."""
+        return self._root.enter(*place.folders, make=make)
 
-    def add(self, path: Path) -> None:
-        """A segment was closed."""
-        self._segments.append(self._stored(path))
+    def shown(self, place: Place) -> Path:
+        """The path of a segment for messages."""
+        return self._root.shown.joinpath(*place.folders, place.name)
 
-    def compacted(self, path: Path) -> None:
-        """A segment changed its size."""
+    def raw(self) -> list[Place]:
+        """Segments that nobody has compacted."""
+        found = []
         for stored in self._segments:
-            if stored.path == path:
-                stored.bytes = _bytes(path)
+            with suppress(OSError), self.enter(stored.place) as folder:
+                if is_raw(folder, stored.place.name):
+                    found.append(stored.place)
+        return found
 
-    def copies(self, path: Path) -> list[Path]:
+    def add(self, place: Place) -> None:
+        """A segment was closed. Raises OSError."""
+        with self.enter(place) as folder:
+            self._segments.append(Stored(place, _now(), _bytes(folder, place.name)))
+
+    def discard(self, place: Place) -> None:
+        """Its folder goes as well if nothing is in it."""
+        with suppress(OSError), self._root.enter(*place.folders[:-1]) as above:
+            above.remove(place.folders[-1])
+
+    def clean(self, place: Place) -> None:
+        """Remove what an unfinished compaction left; note the size of the segment."""
+        with suppress(OSError), self.enter(place) as folder:
+            clean(folder, place.name)
+            for stored in self._segments:
+                if stored.place == place:
+                    stored.bytes = _bytes(folder, place.name)
+
+    def copies(self, place: Place) -> list[Place]:
         """Hard links to a segment."""
-        return next((stored.copies for stored in self._segments if stored.path == path), [])
+        return next((stored.copies for stored in self._segments if stored.place == place), [])
 
-    def enforce(self, reserved: int, now_s: float, forget: Callable[[Path], None]) -> int:
+    def enforce(
+        self, reserved: int, forget: Callable[[Place], None], say: Callable[[str], None]
+    ) -> int:
         """Drop the oldest segments until ``reserved`` more bytes fit; returns how many.
 
-        ``forget`` is called with each of them before.
+        ``forget`` is called with each of them before. One that cannot be dropped stays where it is,
+        and ``say`` takes a line about it.
         """
         dropped = 0
         used = reserved + sum(stored.bytes for stored in self._segments)
         for stored in list(self._segments):
-            too_old = stored.ended_s < now_s - self._max_age_s
+            too_old = stored.ended_s < _now() - self._max_age_s
             if used <= self._max_bytes and not too_old:
                 break
             used -= stored.bytes
-            forget(stored.path)
-            self._drop(stored)
+            forget(stored.place)
+            self._segments.remove(stored)
+            try:
+                with self.enter(stored.place) as folder:
+                    self._drop(folder, stored.place)
+            except OSError as error:
+                say(f"cannot drop {self.shown(stored.place)}, it stays: {error.strerror}")
+                continue
             dropped += 1
         return dropped
 
-    def keep(self, reason: str, since_s: float, now_s: float) -> Path | None:
-        """Link every segment that ended after ``since_s`` below ``kept/``; None: no room there."""
-        wanted = [stored for stored in self._segments if stored.ended_s >= since_s]
-        used = sum(file.stat().st_size for file in self._kept.rglob("*") if file.is_file())
+    def keep(self, reason: str, span_s: float, now_s: float) -> Path | None:
+        """Link every segment that ended in the last ``span_s`` below ``kept/``; None: no room there.
+
+        ``now_s`` is wall time, for the name. Raises OSError, having linked nothing.
+        """
+        wanted = [stored for stored in self._segments if stored.ended_s >= _now() - span_s]
+        with self._root.enter(_KEPT, make=True) as kept:
+            used = sum(status.st_size for _, _, status in _below(kept, ()))
         if used + sum(stored.bytes for stored in wanted) > self._max_bytes:
             return None
         moment = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now_s))
         name = "".join(letter if letter.isalnum() or letter in "-_." else "-" for letter in reason)
-        folder = self._kept / f"{moment}-{name}"
-        for stored in wanted:
-            place = folder / stored.path.relative_to(self._home.parent).parent
-            place.mkdir(parents=True, exist_ok=True)
-            for file in _files(stored.path):
-                with suppress(FileExistsError):
-                    os.link(file, place / file.name)
-            stored.copies.append(place / stored.path.name)
-        return folder
+        above = (_KEPT, f"{moment}-{name}")
+        made: list[tuple[Stored, Place]] = []
+        try:
+            for stored in wanted:
+                copy = Place((*above, *stored.place.folders), stored.place.name)
+                made.append((stored, copy))
+                self._link(stored.place, copy)
+        except OSError:
+            for _, copy in made:
+                with suppress(OSError):
+                    self._unlink(copy)
+            raise
+        for stored, copy in made:
+            stored.copies.append(copy)
+        return self._root.shown.joinpath(*above)
 
     def free_bytes(self) -> int:
         """Room on the disk. Raises OSError."""
-        status = os.statvfs(self._home)
-        return status.f_bavail * status.f_frsize
+        return self._root.free_bytes()
 
-    def _stored(self, path: Path) -> Stored:
-        return Stored(path, path.stat().st_mtime, _bytes(path))
+    def close(self) -> None:
+        """Let another recorder use it."""
+        self._lock.close()
+        self._root.close()
 
-    def _drop(self, stored: Stored) -> None:
-        self._segments.remove(stored)
+    def _look_through(self) -> None:
+        """Everything that is there and will be used: is it ours? What did a crash leave?"""
+        with self._root.enter(_KEPT, make=True) as kept:
+            for folders, name, _ in _below(kept, (_KEPT,)):
+                # kept/WHEN-WHY/host=NAME: other hosts may have theirs there.
+                if name.endswith(TEMPORARY) and folders[2:3] == (self._home,):
+                    with self._root.enter(*folders) as folder:
+                        folder.unlink(name)
+        found: list[tuple[float, Stored]] = []
+        for hour in self._lock.folders():
+            with self._lock.enter(hour) as folder:
+                names = {name: status for name, status in folder.files()}  # noqa: C416
+                segments = {name for name in names if name.endswith(SUFFIX)}
+                belong = {file for name in segments for file in files_of(name)}
+                # Not while a compaction goes on there whose recorder was killed.
+                free = folder.lock()
+                for name in names if free else ():
+                    orphan = name.endswith(_SEALED) and name not in belong
+                    if orphan or name.endswith(TEMPORARY):
+                        folder.unlink(name)
+                for name in segments:
+                    if free:
+                        clean(folder, name)
+                    age = max(0.0, time.time() - names[name].st_mtime)
+                    place = Place((self._home, hour), name)
+                    stored = Stored(place, _now() - age, _bytes(folder, name))
+                    found.append((names[name].st_mtime, stored))
+            if not names:
+                self._lock.remove(hour)
+        self._segments = [stored for _, stored in sorted(found, key=lambda pair: pair[0])]
+
+    def _link(self, place: Place, copy: Place) -> None:
+        with self.enter(place) as folder, self.enter(copy, make=True) as other:
+            for file in files_of(place.name):
+                if folder.status(file) is not None:
+                    with suppress(FileExistsError):
+                        folder.link(file, other, file)
+
+    def _unlink(self, copy: Place) -> None:
+        with self.enter(copy) as folder:
+            for file in files_of(copy.name):
+                folder.unlink(file)
+        for depth in range(len(copy.folders) - 1, 0, -1):
+            with self._root.enter(*copy.folders[:depth]) as above:
+                above.remove(copy.folders[depth])
+
+    def _drop(self, folder: Folder, place: Place) -> None:
         # The .tws first: without it nobody asks for the others.
-        stored.path.unlink(missing_ok=True)
-        for file in stored.path.parent.glob(f"{stored.path.stem}.*"):
-            file.unlink(missing_ok=True)
-        with suppress(OSError):  # more of that hour
-            stored.path.parent.rmdir()
+        for file in files_of(place.name):
+            folder.unlink(file)
+            folder.unlink(file + TEMPORARY)
+        self.discard(place)
 
 
-def _files(path: Path) -> Iterator[Path]:
-    """A segment's files, the ``.tws`` first."""
-    yield path
-    yield from path.parent.glob(f"{path.stem}.*.parquet")
+def _below(
+    folder: Folder, folders: tuple[str, ...]
+) -> Iterator[tuple[tuple[str, ...], str, os.stat_result]]:
+    """Regular files below a folder: the folders that lead there, name, status."""
+    for name, status in folder.files():
+        yield folders, name, status
+    for name in folder.folders():
+        with folder.enter(name) as below:
+            yield from _below(below, (*folders, name))
 
 
-def _bytes(path: Path) -> int:
-    return sum(file.stat().st_size for file in _files(path) if file.exists())
+def _bytes(folder: Folder, name: str) -> int:
+    found = (folder.status(file) for file in files_of(name))
+    return sum(status.st_size for status in found if status is not None)
+
+
+def _now() -> float:
+    """Also while the machine sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -14,10 +14,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tracetw.host.clock import Clock
 from tracetw.recorder.compaction import Compaction
 from tracetw.recorder.describe import Describe
 from tracetw.recorder.names import Names
-from tracetw.recorder.store import Store
+from tracetw.recorder.store import Place, Store
 from tracetw.recorder.writer import SegmentWriter, to_json
 from tracetw.recording.facts import Lost, Sample
 from tracetw.recording.frame import Chunk, Kind
@@ -50,24 +51,38 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What was written and what was not."""
+    """What was written and what was not.
+
+    Attributes:
+        closes: connection ends written.
+        events: single events written.
+        unwritten: records of either kind that were not.
+        segments: files begun.
+        dropped: old segments removed.
+        error: what the disk said when it took something else than records not; "" nothing.
+    """
 
     closes: int
     events: int
     unwritten: int
     segments: int
     dropped: int
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A frame to be: rows or a document in ``parts``, or a sample, which is written as changes."""
+    """A frame to be: rows or a document in ``parts``, or a sample, which is written as changes.
+
+    With a ``clock`` it is the header of a new segment: the clock of the host was set.
+    """
 
     kind: Kind
     parts: list[Chunk]
     rows: int
     bytes: int
     sample: Sample | None = None
+    clock: Clock | None = None
 
 
 class Tape:
@@ -77,31 +92,39 @@ class Tape:
         store: where to.
         limits: how much.
         describe: makes the header of a segment.
+        clock: by which live output tells the times of rows.
         say: takes one line for the user.
     """
 
     def __init__(
-        self, store: Store, limits: Limits, describe: Describe, say: Callable[[str], None]
+        self,
+        store: Store,
+        limits: Limits,
+        describe: Describe,
+        clock: Clock,
+        say: Callable[[str], None],
     ) -> None:
         self._store = store
         self._limits = limits
         self._describe = describe
+        self._clock = clock
         self._say = say
         self._names = Names()
-        self._compaction = Compaction(store.copies, store.compacted, say)
+        self._compaction = Compaction(store, say)
         self._file: SegmentWriter | None = None
+        self._place: Place | None = None
         self._number = 0
         self._began_s = 0.0
         self._hour = 0
         self._known: Sample | None = None
         self._gap = 0
+        # CLOCK_MONOTONIC, nanoseconds.
         self._gap_since = 0
-        self._synced_ns = time.time_ns()
+        self._synced_ns = time.monotonic_ns()
         self._counts = {Kind.CLOSES: 0, Kind.EVENTS: 0}
         self._unwritten = 0
         self._dropped = 0
-        for path in store.raw():
-            self._compaction.add(path)
+        self._error = ""
 
     @property
     def totals(self) -> Totals:
@@ -109,23 +132,35 @@ class Tape:
         return Totals(
             self._counts[Kind.CLOSES],
             self._counts[Kind.EVENTS],
-            self._unwritten + self._gap,
+            self._unwritten,
             self._number,
             self._dropped,
+            self._error,
         )
 
     def write(self, item: Item) -> None:
         """Write one frame, in the segment where it belongs."""
+        if item.clock is not None:
+            self._close()
+            self._clock = item.clock
+            return
         try:
-            if item.sample is not None:
-                self._write_sample(item.sample)
-            else:
-                self._write(item)
+            try:
+                self._put(item)
+            except OSError as error:
+                if error.errno != errno.EFBIG:
+                    raise
+                self._close()  # setrlimit(2) or the file system: the next file is as large again
+                self._put(item)
         except OSError as error:
-            self.not_written(item.rows, error)
+            self.not_written(item.rows, error, counted=item.kind is Kind.LOST)
 
-    def not_written(self, rows: int, error: OSError) -> None:
-        """Count records that could not be written; the first time, say so."""
+    def not_written(self, rows: int, error: OSError, *, counted: bool = False) -> None:
+        """Count records that could not be written; the first time, say so.
+
+        Lost records whose number could not be written are ``counted`` as lost by the tracing loop.
+        """
+        self._error = error.strerror or str(error)
         if not self._gap_since:
             self._gap_since = self._synced_ns
             self._say(
@@ -133,6 +168,7 @@ class Tape:
                 " written is counted"
             )
         self._gap += rows
+        self._unwritten += 0 if counted else rows
 
     def sync(self) -> None:
         """What was written so far, through to the disk."""
@@ -140,7 +176,7 @@ class Tape:
             return
         try:
             self._file.sync()
-            self._synced_ns = time.time_ns()
+            self._synced_ns = time.monotonic_ns()
         except OSError as error:
             self.not_written(0, error)
 
@@ -155,14 +191,13 @@ class Tape:
         self._compaction.poll()
         # The open segment to its full size, and what a compaction needs beside it at most.
         reserved = self._limits.segment_bytes * 3 // 2
-        self._dropped += self._store.enforce(reserved, time.time(), self._compaction.forget)
+        self._dropped += self._store.enforce(reserved, self._compaction.forget, self._say)
 
     def keep(self, reason: str) -> None:
         """Keep what the last minutes brought, for good."""
         self._close()
-        now = time.time()
         try:
-            folder = self._store.keep(reason, now - self._limits.keep_s, now)
+            folder = self._store.keep(reason, self._limits.keep_s, time.time())
         except OSError as error:
             self._say(f"{reason}: cannot keep what came before: {error.strerror}")
             return
@@ -173,9 +208,18 @@ class Tape:
 
     def finish(self) -> None:
         """Close the last segment and compact everything."""
+        if self._gap_since and self._file is None:
+            with suppress(OSError):  # room for a header is enough now
+                self._open()
         self._close()
         self._compaction.finish()
         self._make_room()
+
+    def _put(self, item: Item) -> None:
+        if item.sample is not None:
+            self._write_sample(item.sample)
+        else:
+            self._write(item)
 
     def _write(self, item: Item) -> None:
         file = self._segment(item.bytes)
@@ -217,29 +261,51 @@ class Tape:
             old = now_s - self._began_s >= self._limits.segment_s or hour != self._hour
             if full or old:
                 self._close()
-        if self._file is None:
-            if self._known is None:
-                raise ValueError("a recording begins with a sample")
-            self._make_room()
-            path = self._store.path(self._describe.run, self._number, time.time())
-            self._file = SegmentWriter(path, self._describe.header(self._number, self._known))
-            self._number += 1
-            self._began_s, self._hour = now_s, hour
-            self._names.forget()
+        file = self._file or self._open()
         if self._gap_since:
-            self._close_gap(self._file)
+            gap = self._gap
+            self._close_gap(file)
+            self._say(f"the recording goes on; {gap:,} records could not be written")
+        return file
+
+    def _open(self) -> SegmentWriter:
+        if self._known is None:
+            raise ValueError("a recording begins with a sample")
+        self._make_room()
+        now_s = time.time()
+        place = self._store.place(self._describe.run, self._number, now_s)
+        header = self._describe.header(self._number, self._known, self._clock)
+        try:
+            with self._store.enter(place, make=True) as folder:
+                self._file = SegmentWriter(folder, place.name, header)
+        except OSError:
+            self._store.discard(place)
+            raise
+        self._place = place
+        self._number += 1
+        self._began_s, self._hour = time.monotonic(), int(now_s) // _HOUR_S
+        self._names.forget()
         return self._file
 
     def _close(self) -> None:
-        if self._file is None:
+        if self._file is None or self._place is None:
             return
         file, self._file = self._file, None
+        try:
+            if self._gap_since:
+                self._close_gap(file, last=True)
+        except OSError:
+            pass  # told in the next segment, if there is one
         try:
             file.finish()
         except OSError as error:
             self.not_written(0, error)
-        self._store.add(file.path)
-        self._compaction.add(file.path)
+        try:
+            self._store.add(self._place)
+        except OSError as error:
+            self.not_written(0, error)
+            return
+        self._compaction.add(self._place)
 
     def _room(self) -> bool:
         try:
@@ -247,13 +313,12 @@ class Tape:
         except OSError:
             return False
 
-    def _close_gap(self, file: SegmentWriter) -> None:
-        """There is room again: say so, here and in the recording. Raises OSError."""
-        now = time.time_ns()
-        lost = Lost(self._gap, "the disk of the recorder", self._gap_since, now)
-        file.add(Kind.LOST, [to_json(asdict(lost))])
-        self._say(f"the recording goes on; {self._gap:,} records could not be written")
-        self._unwritten += self._gap
+    def _close_gap(self, file: SegmentWriter, *, last: bool = False) -> None:
+        """Say in the recording what is not there. Raises OSError."""
+        since, until = map(self._clock.to_wall_ns, (self._gap_since, time.monotonic_ns()))
+        lost = Lost(self._gap, "the disk of the recorder", since, until)
+        if self._gap:
+            file.add(Kind.LOST, [to_json(asdict(lost))], last=last)
         self._gap = self._gap_since = 0
 
 

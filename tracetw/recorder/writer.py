@@ -8,48 +8,60 @@ import os
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
+from tracetw.recorder.allocate import allocate
+from tracetw.recorder.folder import Folder
 from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.frame import Chunk, Kind, head
 from tracetw.recording.header import Header
 from tracetw.recording.segment import dtypes_to_json
 from tracetw.text import json_line
 
-__all__ = ["SegmentWriter", "sync_folder", "to_json"]
+__all__ = ["SegmentWriter", "to_json"]
+
+_LAST_BYTES = 8 << 10
 
 
 class SegmentWriter:
     """A segment that grows. It is locked as long as it is open, so that a reader can tell.
 
+    Where the file system can promise room, there is always enough for the last frames: a disk that
+    is full takes the count of what it did not take.
+
+    Args:
+        folder: where it lies; needed no longer than this call.
+        name: of the file, which must be new.
+        header: its first frame.
+
     Attributes:
-        path: the file.
         size: bytes so far.
         rows: rows so far, by kind of frame.
 
     Every method may raise OSError; the file then ends with its last whole frame.
     """
 
-    def __init__(self, path: Path, header: Header) -> None:
-        self.path = path
+    def __init__(self, folder: Folder, name: str, header: Header) -> None:
         self.size = 0
         self.rows = {Kind.CLOSES: 0, Kind.EVENTS: 0}
         self._number = 0
         self._seed = 0
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        self._promises = True
+        self._file = folder.create(name)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self.add(Kind.HEADER, [to_json({**header.to_json(), "dtypes": dtypes_to_json()})])
-            sync_folder(path.parent)
+            folder.sync()
         except BaseException:
             os.close(self._file)
-            path.unlink()
+            folder.unlink(name)
             raise
 
-    def add(self, kind: Kind, parts: Sequence[Chunk], rows: int = 0) -> None:
-        """Write one frame with the payload in ``parts``."""
+    def add(self, kind: Kind, parts: Sequence[Chunk], rows: int = 0, *, last: bool = False) -> None:
+        """Write one frame with the payload in ``parts``.
+
+        The ``last`` ones, a few hundred bytes, take the room that was held for them.
+        """
         first, crc = head(
             kind,
             parts,
@@ -59,6 +71,9 @@ class SegmentWriter:
             time_ns=time.time_ns(),
             seed=self._seed,
         )
+        if self._promises and not last:
+            length = len(first) + sum(len(part) for part in parts)
+            self._promises = allocate(self._file, self.size, length + _LAST_BYTES)
         self.add_raw([first, *parts])
         self._seed = self._seed or crc
         if kind in self.rows:
@@ -92,7 +107,8 @@ class SegmentWriter:
         """Write the last frame and close."""
         try:
             counts = {"closes": self.rows[Kind.CLOSES], "events": self.rows[Kind.EVENTS]}
-            self.add(Kind.END, [to_json(counts)])
+            self.add(Kind.END, [to_json(counts)], last=True)
+            os.ftruncate(self._file, self.size)  # gives back what was held
             self.sync()
         finally:
             os.close(self._file)
@@ -101,12 +117,3 @@ class SegmentWriter:
 def to_json(values: Any) -> bytes:  # noqa: ANN401
     """Compact UTF-8."""
     return json_line(values).encode()
-
-
-def sync_folder(path: Path) -> None:
-    """What was created, renamed or deleted in a folder survives a power cut from here on."""
-    folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -14,7 +14,6 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -112,38 +111,62 @@ class Seal:
         return len(self.parts)
 
 
-def write(path: Path, kind: str, batches: Iterable[Rows]) -> Seal:
+def write(file: BinaryIO, name: str, kind: str, batches: Iterable[Rows]) -> Seal:
     """Write one row group a batch, through to the disk.
+
+    Args:
+        file: new, for reading and writing.
+        name: that it will have.
+        kind: of the rows.
+        batches: at least one.
 
     Raises OSError, and CannotTrace without pyarrow.
     """
-    arrow, parquet = _arrow()
+    counts = _write(file, batches)
+    if not counts:
+        raise ValueError("no rows")
+    file.flush()
+    os.fsync(file.fileno())
+    _, parquet = _arrow()
+    file.seek(0)
+    return _seal(file, name, kind, parquet.read_metadata(file), counts)
+
+
+def _write(file: BinaryIO, batches: Iterable[Rows]) -> list[int]:
+    """Row groups; how many rows each has."""
+    arrow, _ = _arrow()
     writer = None
     counts = []
-    for batch in batches:
-        table = arrow.table({name: _array(column) for name, column in columns(batch).items()})
-        if writer is None:
-            names = table.column_names
-            encodings = dict.fromkeys(_SPLIT & {*names}, "BYTE_STREAM_SPLIT")
-            encodings |= dict.fromkeys(_DELTA & {*names}, "DELTA_BINARY_PACKED")
-            writer = parquet.ParquetWriter(
-                path,
-                table.schema,
-                compression="zstd",
-                compression_level=_LEVEL,
-                use_dictionary=[name for name in names if name not in encodings],
-                column_encoding=encodings,
-                write_statistics=[name for name in names if name in _DELTA],
-                store_schema=False,
-            )
-        writer.write_table(table, row_group_size=len(batch))
-        counts.append(len(batch))
-    if writer is None:
-        raise ValueError("no rows")
-    writer.close()
-    with path.open("rb+") as file:
-        os.fsync(file.fileno())
-        return _seal(file, path.name, kind, parquet.read_metadata(path), counts)
+    try:
+        for batch in batches:
+            table = arrow.table({name: _array(column) for name, column in columns(batch).items()})
+            writer = writer or _writer(file, table)
+            writer.write_table(table, row_group_size=len(batch))
+            counts.append(len(batch))
+        if writer is not None:
+            writer.close()
+    except BaseException:
+        if writer is not None:
+            writer.is_open = False  # or it would try once more when it is collected
+        raise
+    return counts
+
+
+def _writer(file: BinaryIO, table: Any) -> Any:  # noqa: ANN401  pyarrow has no types
+    _, parquet = _arrow()
+    names = table.column_names
+    encodings = dict.fromkeys(_SPLIT & {*names}, "BYTE_STREAM_SPLIT")
+    encodings |= dict.fromkeys(_DELTA & {*names}, "DELTA_BINARY_PACKED")
+    return parquet.ParquetWriter(
+        file,
+        table.schema,
+        compression="zstd",
+        compression_level=_LEVEL,
+        use_dictionary=[name for name in names if name not in encodings],
+        column_encoding=encodings,
+        write_statistics=[name for name in names if name in _DELTA],
+        store_schema=False,
+    )
 
 
 def read(file: BinaryIO, seal: Seal, part: int, dtype: np.dtype[np.void]) -> Rows:

@@ -97,11 +97,13 @@ def replay(
         else:
             sink.loss(part)
         last = max(last, at)
-    last = max(last, recording.header.ended_ns or 0)
+    ended = recording.header.ended_ns or 0
+    # Where the clock was set back, times before that are no later than the end.
+    last = ended if recording.clock_set_ns and ended else max(last, ended)
     (host,) = hosts(Scan([source]), Words(utc=True), part=False)
     summary = Summary(
         time_ns=last,
-        duration_s=max(last - first, 0) / _SECOND,
+        duration_s=max(last - first - recording.clock_set_ns, 0) / _SECOND,
         closes={
             verdict.code: int(count)
             for verdict, count in zip(VERDICTS, counts, strict=True)

@@ -59,8 +59,15 @@ def _known(closes: Mapping[str, int]) -> Iterator[tuple[Verdict, int]]:
 
 def _lost(summary: Summary) -> Iterator[str]:
     yield ""
+    if summary.unwritten:
+        yield from textwrap.wrap(
+            f"lost: {summary.unwritten:,} records could not be written. They are counted above, and"
+            " missing from the recording.",
+            _WIDTH,
+        )
     if not summary.lost:
-        yield "lost: nothing"
+        if not summary.unwritten:
+            yield "lost: nothing"
         return
     one = summary.lost == 1
     text = (

@@ -10,13 +10,26 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.errors import Failed
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
 from tracetw.host.counters import Snapshot
 from tracetw.reconcile.compare import Reconciled
 from tracetw.verdict.findings import Findings
 
-__all__ = ["Closes", "Events", "Loss", "Scene", "Sink", "Summary"]
+__all__ = ["Closes", "Events", "Loss", "Scene", "Sink", "Summary", "Unwritten"]
+
+
+class Unwritten(Failed):
+    """Raised by the summary of a sink whose output is closed, and not whole.
+
+    Attributes:
+        records: that it was given and could not write.
+    """
+
+    def __init__(self, message: str, hint: str, records: int) -> None:
+        super().__init__(message, hint)
+        self.records = records
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +110,8 @@ class Summary:
         time_ns: wall time, nanoseconds since 1970.
         duration_s: seconds traced.
         closes: connections by verdict code; verdicts that did not occur may be left out.
-        lost: records lost.
+        lost: records lost on the way to the sink.
+        unwritten: records that the sink was given and could not write.
         reconciliation: each kernel counter against what was explained.
         ended: the kernel's counters before the hooks were detached.
         stopped: and after.
@@ -112,6 +126,7 @@ class Summary:
     ended: Snapshot = field(default_factory=dict)
     stopped: Snapshot = field(default_factory=dict)
     unfinished: int = 0
+    unwritten: int = 0
 
 
 class Sink(Protocol):
@@ -130,4 +145,4 @@ class Sink(Protocol):
         """Report records lost."""
 
     def summary(self, summary: Summary) -> None:
-        """Report the end, once, after everything else."""
+        """Report the end, once, after everything else. May raise ``Unwritten``."""

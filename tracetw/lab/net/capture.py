@@ -9,6 +9,7 @@ fetched: a scenario has few.
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from pathlib import Path
@@ -47,7 +48,8 @@ class Capture:
 
     def save(self, path: Path) -> None:
         """Write what has passed so far and was not written before."""
-        with path.open("wb") as file:
+        how = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        with os.fdopen(os.open(path, how, 0o640), "wb") as file:
             file.write(_HEADER.pack(_MAGIC_NS, 2, 4, 0, 0, SNAP, _ETHERNET))
             while True:
                 try:

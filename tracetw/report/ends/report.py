@@ -105,9 +105,11 @@ def _told(
     if not wanted:
         return told
     keys = np.array(sorted(wanted), np.uint64)
+    hosts = [recording.header.host for recording in recordings]
     for recording in recordings:
+        host = hosts.index(recording.header.host)
         for rows in recording.closes(BATCH):
-            flow, side = flows(rows)
+            flow, side = flows(rows, host)
             which = np.flatnonzero(np.isin(flow, keys))
             if not len(which):
                 continue
