@@ -181,6 +181,8 @@ class Recorder:
                 return
 
     def _write_pending(self) -> None:
+        # First: what came before them is in the items.
+        reasons = [self._reasons.popleft() for _ in range(len(self._reasons))]
         with self._lock:
             items, self._pending = self._pending, []
             self._waiting = 0
@@ -189,8 +191,8 @@ class Recorder:
             self._tape.write(item)
         if too_slow:
             self._tape.not_written(too_slow, OSError(errno.EBUSY, "the disk is too slow"))
-        while self._reasons:
-            self._tape.keep(self._reasons.popleft())
+        for reason in reasons:
+            self._tape.keep(reason)
 
 
 def _merged(items: list[Item]) -> list[Item]:
