@@ -15,7 +15,7 @@ from typing import Any
 from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.frame import Chunk, Kind, head
 from tracetw.recording.header import Header
-from tracetw.recording.segment import dtypes_to_json
+from tracetw.recording.layout import dtypes_to_json
 
 __all__ = ["SegmentWriter", "sync_folder", "to_json"]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tracetw.host.clock import Clock
 
-__all__ = ["ByNetns", "Damage", "Harm", "Lost", "Sample"]
+__all__ = ["ByNetns", "Damage", "Harm", "Lost", "Sample", "shown"]
 
 ByNetns = Mapping[int, Mapping[str, int]]
 """Namespace inode to name to value."""
@@ -93,6 +93,13 @@ class Damage:
 
     def __str__(self) -> str:
         return (
-            f"{self.path}: {self.harm.value} at byte {self.offset}: {self.reason};"
+            f"{shown(self.path)}: {self.harm.value} at byte {self.offset}: {self.reason};"
             f" {self.closes} closes and {self.events} events before it are readable"
         )
+
+
+def shown(path: Path) -> str:
+    """A path as text of one line: a name may hold anything that a terminal would obey."""
+    return "".join(
+        one if one.isprintable() else one.encode("unicode_escape").decode() for one in str(path)
+    )
