@@ -57,7 +57,7 @@ def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
         raise
 
 
-def below(folder: Path, suffix: str) -> list[Path]:
+def below(folder: Path, suffix: str | tuple[str, ...], most: int = MOST_FILES) -> list[Path]:
     """Entries of any kind whose name ends in ``suffix``, sorted; follows no links.
 
     Raises TooMany, and OSError when the folder itself cannot be read.
@@ -66,8 +66,10 @@ def below(folder: Path, suffix: str) -> list[Path]:
     for number, path in enumerate(_walk(os.fspath(folder))):
         if path.endswith(suffix):
             found.append(Path(path))
-        if number >= _MOST_ENTRIES or len(found) > MOST_FILES:
-            raise TooMany(f"more than {MOST_FILES:,} segments, or too much else, to read at once")
+        if number >= _MOST_ENTRIES or len(found) > most:
+            raise TooMany(
+                f"more than {most:,} files of recordings, or too many others, to read at once"
+            )
     return sorted(found)
 
 

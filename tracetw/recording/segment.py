@@ -124,8 +124,12 @@ class Segment:
     @property
     def size(self) -> int:
         """On disk, with its Parquet files."""
-        files = [self.path, *(self.path.with_name(seal.file) for seal, _ in self.seals)]
+        files = [self.path, *self.sealed_files()]
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def sealed_files(self) -> list[Path]:
+        """Its Parquet files, if it was compacted."""
+        return [self.path.with_name(seal.file) for seal, _ in self.seals]
 
     def batches(self, kind: str) -> Iterator[Rows]:
         """Its rows of ``closes`` or ``events``, as they lie there, of the current version.
