@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["WHOLE", "counters_tables", "sysctls_tables"]
 
-WHOLE = 4_000_000
+WHOLE = 1_000_000
 """Rows after which samples are no longer whole: only what changed since the one before is a row.
 
 A sample of every namespace every ten seconds comes to more in a day, and a few bytes of a recording
@@ -38,28 +38,27 @@ def _tables(
     recording: Recording, first: ByNetns, values: Callable[[Sample], ByNetns]
 ) -> Iterator[pa.Table]:
     header = recording.header
-    samples = ((one.moment, one.time_ns, values(one)) for one in recording.samples())
-    before: ByNetns = {}
-    count = 0
     columns = _Columns(header.host)
     yield columns.table()
-    for moment, time_ns, now in chain([("header", header.started_ns, first)], samples):
-        shown = now if count < WHOLE else _changes(before, now)
+    before = first
+    count = columns.add("header", header.started_ns, first)
+    for sample in recording.samples():
+        now = values(sample)
+        shown = now if count < WHOLE else _changes(before, now, sample.changed)
         before = now
-        count += columns.add(moment, time_ns, shown)
+        count += columns.add(sample.moment, sample.time_ns, shown)
         if len(columns) >= _TABLE:
             yield columns.table()
     yield columns.table()
 
 
-def _changes(before: ByNetns, now: ByNetns) -> ByNetns:
-    """Work for what is new, not for what is known: a namespace without change is the same object."""
+def _changes(before: ByNetns, now: ByNetns, changed: Iterable[int] | None) -> ByNetns:
+    """What is new, in the time of what may be new."""
     if before is now:
         return {}
     return {
-        netns: dict(values.items() - before.get(netns, {}).items())
-        for netns, values in now.items()
-        if before.get(netns) is not values
+        netns: dict(now.get(netns, {}).items() - before.get(netns, {}).items())
+        for netns in (now if changed is None else changed)
     }
 
 

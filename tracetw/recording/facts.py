@@ -31,6 +31,8 @@ class Sample:
         netns_names: names of namespaces that have one.
         stats: the tracer's own counters by name of ``Stat``, since attaching.
         unfinished: connections in FIN_WAIT2 that no record tells of (at ``stopped``; else 0).
+        changed: namespaces whose counters or settings are others than in the sample before; None:
+            any may be.
     """
 
     moment: str
@@ -41,6 +43,7 @@ class Sample:
     netns_names: Mapping[int, str]
     stats: Mapping[str, int]
     unfinished: int
+    changed: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class State:
         self._sysctls = {**header.sysctls}
         self._names = {**header.netns_names}
         self._values = _values(self._counters) + _values(self._sysctls)
+        self._first = True
 
     def after(self, document: SampleDocument) -> Sample | None:
         """The sample that a document makes; None when too many values would be true at once."""
@@ -33,6 +34,8 @@ class State:
                 self._names.pop(inode, None)
         if self._values > MOST_VALUES or len(self._names) > MOST_VALUES:
             return None
+        first, self._first = self._first, False
+        changed = frozenset((*document.counters, *document.sysctls))
         return Sample(
             moment=document.moment,
             time_ns=document.time_ns,
@@ -42,6 +45,7 @@ class State:
             netns_names=self._names,
             stats=document.stats,
             unfinished=document.unfinished,
+            changed=None if first else changed,
         )
 
     def _changed(
@@ -56,8 +60,10 @@ class State:
             now[inode] = values
         for inode in gone:
             self._values -= len(now.pop(inode, ()))
+        self._values += len(now) - len(known)
         return now
 
 
 def _values(by_netns: Mapping[int, Mapping[str, int]]) -> int:
-    return sum(map(len, by_netns.values()))
+    """A namespace counts as well."""
+    return len(by_netns) + sum(map(len, by_netns.values()))
