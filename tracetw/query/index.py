@@ -88,7 +88,7 @@ def _files(paths: Sequence[str]) -> Iterator[Path]:
         try:
             if path.is_dir():
                 # A segment has two Parquet files at most.
-                yield from below(path, (SUFFIX, _PARQUET), most=3 * MOST_FILES)
+                yield from below(path, (SUFFIX, _PARQUET), most=3 * MOST_FILES)[0]
             else:
                 yield path
                 stem = glob.escape(path.name.removesuffix(SUFFIX))

@@ -57,23 +57,27 @@ def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
         raise
 
 
-def below(folder: Path, suffix: str | tuple[str, ...], most: int = MOST_FILES) -> list[Path]:
+def below(
+    folder: Path, suffix: str | tuple[str, ...], most: int = MOST_FILES
+) -> tuple[list[Path], list[tuple[Path, str]]]:
     """Entries of any kind whose name ends in ``suffix``, sorted; follows no links.
 
-    Raises TooMany, and OSError when the folder itself cannot be read.
+    Returns them, and folders that were not looked at with the reason. Raises TooMany, and OSError
+    when the folder itself cannot be read.
     """
     found: list[Path] = []
-    for number, path in enumerate(_walk(os.fspath(folder))):
+    passed: list[tuple[Path, str]] = []
+    for number, path in enumerate(_walk(os.fspath(folder), passed)):
         if path.endswith(suffix):
             found.append(Path(path))
         if number >= _MOST_ENTRIES or len(found) > most:
             raise TooMany(
                 f"more than {most:,} files of recordings, or too many others, to read at once"
             )
-    return sorted(found)
+    return sorted(found), passed
 
 
-def _walk(folder: str) -> Iterator[str]:
+def _walk(folder: str, passed: list[tuple[Path, str]]) -> Iterator[str]:
     waiting = [(folder, 0)]
     while waiting:
         here, depth = waiting.pop()
@@ -81,11 +85,19 @@ def _walk(folder: str) -> Iterator[str]:
             with os.scandir(here) as entries:
                 for entry in entries:
                     yield entry.path
-                    if depth < _DEEPEST and entry.is_dir(follow_symlinks=False):
+                    if not entry.is_dir(follow_symlinks=False):
+                        continue
+                    if depth < _DEEPEST:
                         waiting.append((entry.path, depth + 1))
-        except OSError:
+                    else:
+                        passed.append((Path(entry.path), "it is too deep to be looked into"))
+        except FileNotFoundError:  # dropped by its recorder meanwhile
             if not depth:
                 raise
+        except OSError as error:
+            if not depth:
+                raise
+            passed.append((Path(here), f"it cannot be read: {error.strerror}"))
 
 
 def _must_be_regular(mode: int) -> None:

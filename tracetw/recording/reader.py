@@ -170,7 +170,7 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     """Recordings found in folders and files, in the order of their start.
 
     Looks through every file once, without decoding rows. Raises BadInput when a path is not there,
-    when nothing readable is found, or what was written by a newer tracetw.
+    or when nothing readable is found.
     """
     named = [Path(path) for path in paths]
     unreadable = _Unreadable()
@@ -180,7 +180,7 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     if not found and unreadable.damage:
         raise BadInput(f"nothing can be read: {unreadable.damage[0]}")
     recordings: list[Recording] = []
-    for run, segments in found.items():
+    for (run, _), segments in found.items():
         mine = unreadable.take(run)
         recordings += _recording([segments[number] for number in sorted(segments)], mine)
     if not recordings:
@@ -192,10 +192,15 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     return recordings
 
 
-def _segments(named: Sequence[Path], unreadable: _Unreadable) -> dict[str, dict[int, Segment]]:
-    """By run and number; of the same segment in several places the one that tells most."""
-    found: dict[str, dict[int, Segment]] = {}
-    for path in dict.fromkeys(file for name in named for file in _files(name)):
+def _segments(
+    named: Sequence[Path], unreadable: _Unreadable
+) -> dict[tuple[str, str], dict[int, Segment]]:
+    """By run and number; of the same segment in several places the one that tells most.
+
+    The boot belongs to the run: a recording that claims the run of another one is still another.
+    """
+    found: dict[tuple[str, str], dict[int, Segment]] = {}
+    for path in dict.fromkeys(file for name in named for file in _files(name, unreadable)):
         try:
             segment = Segment.open(path)
         except Unreadable as error:
@@ -205,7 +210,7 @@ def _segments(named: Sequence[Path], unreadable: _Unreadable) -> dict[str, dict[
             continue
         except OSError as error:
             raise BadInput(f"cannot read {shown(path)}: {error.strerror}") from error
-        twins = found.setdefault(segment.header.run, {})
+        twins = found.setdefault((segment.header.run, segment.header.boot), {})
         twin = twins.get(segment.number)
         if twin is None or _worth(segment) > _worth(twin):
             twins[segment.number] = segment
@@ -248,10 +253,13 @@ class _Unreadable:
         return [*self.damage[:-1], replace(last, reason=reason)]
 
 
-def _files(path: Path) -> list[Path]:
+def _files(path: Path, unreadable: _Unreadable) -> list[Path]:
     try:
         if path.is_dir():
-            return below(path, SUFFIX)
+            files, passed = below(path, SUFFIX)
+            for folder, reason in passed:
+                unreadable.add(Damage(Harm.MISSING, folder, 0, 0, 0, reason))
+            return files
         if path.exists():
             return [path.resolve() if path.is_symlink() else path]
     except TooMany as error:

@@ -32,8 +32,8 @@ __all__ = [
     "decode_older",
 ]
 
-JSON_BYTES = 12 << 20
-"""Of one document. A header of ten thousand namespaces is as large; it takes 300 MB at the worst."""
+JSON_BYTES = 8 << 20
+"""Of one document. A header of seven thousand namespaces is as large; it takes 200 MB at the worst."""
 MOST_VALUES = 500_000
 """Counters and settings, and the namespaces that have them, that are true at one time."""
 

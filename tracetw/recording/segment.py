@@ -107,7 +107,7 @@ class Segment:
     def open(cls, path: Path) -> Segment:
         """Look through a file.
 
-        Raises Unreadable, BadInput for a version that we do not know, and OSError.
+        Raises Unreadable, also for a version that we do not know, and OSError.
         """
         try:
             file = open_regular(path)
@@ -292,9 +292,10 @@ class _Look:
         if self.finished:
             raise Broken(self.end, "there is more after its last frame")
         if frame.version > FORMAT_VERSION:
-            raise BadInput(
-                f"{self.path} has format {frame.version}, this tracetw knows {FORMAT_VERSION}",
-                "please update tracetw",
+            raise Broken(
+                frame.offset - HEAD_SIZE,
+                f"it has format {frame.version}, this tracetw knows {FORMAT_VERSION}; please update"
+                " tracetw",
             )
         self._check(frame)
         self.frames.append(frame)
