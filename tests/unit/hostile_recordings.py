@@ -89,7 +89,7 @@ def packed(frames: list[Bytes]) -> bytes:
     seed, text = 0, b""
     for place, one in enumerate(frames):
         first, crc = head(
-            one.kind,  # type: ignore[arg-type]
+            one.kind,
             [one.data],
             version=one.version,
             number=place if one.number is None else one.number,

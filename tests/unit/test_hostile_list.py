@@ -20,6 +20,7 @@ import pytest
 
 from tests.unit.hostile_recordings import HOSTILE_TEXTS, Bytes, base, dumped, packed, sealed
 from tests.unit.recording_files import everything, golden
+from tracetw.recorder import compact
 from tracetw.recording.frame import Kind
 from tracetw.recording.schema import JSON_BYTES
 
@@ -304,6 +305,31 @@ def test_one_of_a_later_format_does_not_hide_the_others(
     assert done.code == 0
     assert "b.tws" in done.err
     assert "please update tracetw" in done.err
+
+
+@pytest.mark.parametrize("kind", [*SPECIAL, "unknown frame", "later format", "no header"])
+def test_a_recorder_compacts_only_what_a_recorder_wrote(
+    kind: str, given: Path, run: Callable[..., Done]
+) -> None:
+    """It does so with what lies in its folder when it starts."""
+    if kind == "device" and os.geteuid() != 0:
+        pytest.skip("only root makes devices: mknod(2) needs CAP_MKNOD")
+    path = given / "a.tws"
+    if kind == "unknown frame":
+        first, *rest = base().frames
+        path.write_bytes(packed([first, Bytes(9, b"of a later tracetw"), *rest]))
+    elif kind == "later format":
+        path.write_bytes(packed([replace(one, version=2) for one in base().frames]))
+    elif kind == "no header":
+        path.write_bytes(packed([*base().frames[1:]]))
+    else:
+        special(path, kind)
+    assert compact.main([str(path), "--now"]) == 0
+    if kind == "unknown frame":
+        assert {one.name for one in given.iterdir()} > {"a.tws", "a.closes.parquet"}
+        assert "20 connections" in run("report", given=given).out
+    else:
+        assert [one.name for one in given.iterdir()] == ["a.tws"]
 
 
 def test_more_files_than_anybody_has(given: Path, run: Callable[..., Done]) -> None:

@@ -31,6 +31,7 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """XDG_CACHE_HOME, and a working folder that statements could write to."""
     cache = tmp_path / "cache"
     monkeypatch.setenv("XDG_CACHE_HOME", str(cache))
+    monkeypatch.setattr(place_module, "SYSTEM", tmp_path / "nowhere" / "at" / "all")
     work = tmp_path / "work"
     work.mkdir()
     (work / "secret.txt").write_text(WORDS)
@@ -255,6 +256,21 @@ def test_a_cache_folder_that_is_not_ours_is_not_used(
     assert result.exit_code == 0, result.output
     assert "150" in result.stdout
     assert not [*tmp_path.rglob("*.parquet")]
+
+
+def test_root_whose_home_is_of_another_user(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with sudo that keeps HOME: the folder of the system is used."""
+    base.mkdir()
+    base.chmod(0o777)
+    system = tmp_path / "system"
+    system.mkdir()
+    monkeypatch.setattr(place_module, "SYSTEM", system)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    with place() as (kept, _):
+        assert kept == (system / "tracetw" / "query" if os.getuid() == 0 else kept)
+        assert base not in kept.parents
 
 
 def test_the_cache_is_private_and_bounded(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["MOST_BYTES", "place", "tidy"]
+__all__ = ["MOST_BYTES", "SYSTEM", "place", "tidy"]
+
+SYSTEM = Path("/var/cache")
+"""Where root keeps its own, by the FHS."""
 
 MOST_BYTES = 4 << 30
 """Of all that is kept; what is in use may be more."""
@@ -59,11 +62,11 @@ def tidy(folder: Path, used: Collection[str]) -> None:
 
 
 def _bases() -> Iterator[Path]:
-    """Folders for caches, by the XDG base directory specification and the FHS."""
+    """Folders for caches, first that of the XDG base directory specification."""
     with suppress(RuntimeError):  # no home
         yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     if os.geteuid() == 0:  # with sudo, HOME may be that of another user
-        yield Path("/var/cache")
+        yield SYSTEM
 
 
 def _private(base: Path) -> Path | None:

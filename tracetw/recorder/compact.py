@@ -72,9 +72,10 @@ def _replace(segment: Segment, seals: Sequence[parquet.Seal]) -> None:
     with path.open("rb") as old, new.open("wb") as file:
         first, *rest = segment.frames
         copied = [(frame, payload(old, frame)) for frame in rest if frame.kind not in _ROWS]
-        frames = [(Kind.HEADER, payload(old, first), 0, first.time_ns)]
+        frames: list[tuple[int, bytes, int, int]] = []
+        frames += [(Kind.HEADER, payload(old, first), 0, first.time_ns)]
         frames += [(Kind.SEAL, seal.pack(), 0, first.time_ns) for seal in seals]
-        frames += [(Kind(frame.kind), data, frame.rows, frame.time_ns) for frame, data in copied]
+        frames += [(frame.kind, data, frame.rows, frame.time_ns) for frame, data in copied]
         seed = 0
         for number, (kind, data, rows, time_ns) in enumerate(frames):
             text, crc = head(
