@@ -126,6 +126,24 @@ def test_a_host_is_only_a_name(given: Path, run: Callable[..., Done]) -> None:
         assert json.loads(done.out) == {"host": text}
 
 
+def test_fields_of_a_later_tracetw_are_passed_over(given: Path, run: Callable[..., Done]) -> None:
+    (given / "a.tws").write_bytes(packed(with_header(later={"x": [1, {"y": None}]})))
+    assert "20 connections" in run("report", given=given).out
+
+
+def test_a_name_that_is_no_utf8_is_text(given: Path, run: Callable[..., Done]) -> None:
+    r"""As recorders write it: half a surrogate pair stands for a byte (PEP 383)."""
+    names = Bytes(
+        Kind.NAMES,
+        b'{"cgroups":{"1":"/a\\\\\\udc80\\ud83d\\ude00\\\\udcff"},"users":{"0":"r\\ud800"}}',
+    )
+    first, *rest = base().frames
+    found = [first, *(one for one in rest if one.kind != Kind.NAMES)]
+    (given / "a.tws").write_bytes(packed([*found[:-1], names, found[-1]]))
+    done = run("query", "-o", "json", "SELECT DISTINCT cgroup, user FROM closes", given=given)
+    assert json.loads(done.out) == {"cgroup": "/a\\\\x80\U0001f600\\udcff", "user": "r\\ud800"}
+
+
 SPECIAL = ["fifo", "folder", "socket", "link", "dangling link", "loop", "device"]
 
 
