@@ -21,7 +21,7 @@ from tracetw.live.options import TraceOptions
 from tracetw.stream.filter import Filter, seconds
 
 if TYPE_CHECKING:
-    from tracetw.kernel.session import Session
+    from tracetw.kernel.load.session import Session
     from tracetw.recorder.recorder import Limits, Totals
     from tracetw.recorder.trigger import Trigger
     from tracetw.stream.batch import Scene, Sink
