@@ -340,14 +340,15 @@ def seals(draw: st.DrawFn) -> tuple[list[Bytes], dict[str, bytes]]:
     return found, files
 
 
-@dataclass(frozen=True, repr=False)
 class Folder:
     """Names to contents of the files of one recording. What a failure prints is short."""
 
-    files: Mapping[str, bytes]
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files = files
 
     def __repr__(self) -> str:
-        return f"Folder({ {name: len(content) for name, content in self.files.items()} })"
+        sizes = {name: len(content) for name, content in self.files.items()}
+        return f"Folder({sizes})"
 
 
 @st.composite

@@ -136,6 +136,7 @@ def run_all(folder: Path, places: dict[str, Path], watch: Watch) -> None:
 )
 @given(given_folder=folders())
 @pytest.mark.timeout(900)
+@pytest.mark.filterwarnings("ignore::hypothesis.errors.HypothesisWarning")
 def test_generated_recordings(given_folder: Folder, places: dict[str, Path], watch: Watch) -> None:
     folder = places["given"]
     shutil.rmtree(folder)
