@@ -28,7 +28,11 @@ SUFFIX = ".tws"
 # Rows are written this long after they happened, at most; what was lost then may be theirs.
 _AROUND_NS = 1_000_000_000
 _MOST_RECORDINGS = 1000
-_MOST_NAMES = 500_000
+# Of all headers that are held at once, as JSON: in memory it is up to 25 times as much.
+_HEADERS_BYTES = 16 << 20
+# Of all names of a recording, with what Python needs for each besides its text.
+_NAMES_BYTES = 128 << 20
+_NAME_BYTES = 200
 _MOST_NAMED = 100
 
 
@@ -121,14 +125,23 @@ class Recording:
     def _named(self, what: str) -> dict[int, str]:
         if self._names is None:
             self._names = {"cgroups": {}, "users": {}}
-            for segment in self.segments:
-                for document in segment.documents(NamesDocument):
-                    self._names["cgroups"].update(document.cgroups)
-                    self._names["users"].update(document.users)
-                if sum(map(len, self._names.values())) > _MOST_NAMES:
-                    self._damaged(segment, "too many names: those of later segments are not used")
+            room = _NAMES_BYTES
+            for segment, document in self._documents_of_names():
+                for known, found in (
+                    (self._names["cgroups"], document.cgroups),
+                    (self._names["users"], document.users),
+                ):
+                    room -= sum(_NAME_BYTES + len(found[key]) for key in found.keys() - known)
+                    known.update(found)
+                if room < 0:
+                    self._damaged(segment, "too many names: those that follow are not used")
                     break
         return self._names[what]
+
+    def _documents_of_names(self) -> Iterator[tuple[Segment, NamesDocument]]:
+        for segment in self.segments:
+            for document in segment.documents(NamesDocument):
+                yield segment, document
 
     def _rows(self, kind: str) -> Iterator[Rows]:
         for segment in self.segments:
@@ -177,6 +190,9 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     found = _segments(named, unreadable)
     if len(found) > _MOST_RECORDINGS:
         raise BadInput(f"more than {_MOST_RECORDINGS:,} recordings at once", "give fewer of them")
+    firsts = [segments[min(segments)] for segments in found.values()]
+    if sum(segment.frames[0].length for segment in firsts) > _HEADERS_BYTES:
+        raise BadInput(f"the headers of {len(found):,} recordings are too large", "give fewer")
     if not found and unreadable.damage:
         raise BadInput(f"nothing can be read: {unreadable.damage[0]}")
     recordings: list[Recording] = []

@@ -127,7 +127,7 @@ class HeaderDocument(Struct, frozen=True):
 class SampleDocument(Struct, frozen=True):
     """``Sample``, as what changed since the one before."""
 
-    moment: Word
+    moment: Literal["before", "attached", "running", "ended", "stopped"]
     time_ns: Time
     clock: tuple[Offset, Offset]
     counters: ByNetns
