@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.recorder.compact import compact
+from tracetw.recorder.compact import HURRY, compact
+from tracetw.recorder.compact import main as compact_main
 from tracetw.recorder.folder import Folder
 from tracetw.recorder.writer import SegmentWriter
 from tracetw.recording.convert import FORMAT_VERSION
@@ -57,3 +58,9 @@ def compacted(path: Path, header: Header) -> Path:
     with Folder.reach(path.parent) as folder:
         assert compact(folder, written(path, header).name, group=64)
     return path
+
+
+def compaction(path: Path) -> int:
+    """Exit code of the child that the recorder starts for a segment."""
+    with Folder.reach(path.parent) as folder:
+        return compact_main([str(path), f"{folder.fd}/{path.name}", HURRY])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import stat
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,14 @@ from tracetw.cli import main
 
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
+
+
+@pytest.fixture(autouse=True)
+def kept(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where judged recordings are kept."""
+    base = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(base))
+    return base / "tracetw" / "query"
 
 
 @pytest.fixture
@@ -79,26 +88,31 @@ def test_other_views(folder: Path) -> None:
         assert rows(folder, f"FROM {view}") == []
 
 
-def test_the_second_query_only_reads_the_cache(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_second_query_only_reads_what_is_kept(
+    folder: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sql = "SELECT count(*) AS n FROM closes"
     first = rows(folder, sql)
-    files = sorted((folder / ".tracetw-query").glob("closes-*.parquet"))
-    assert len(files) == 1
+    assert len([*kept.glob("*/closes.parquet")]) == 1
     monkeypatch.setattr("tracetw.query.index.open_recordings", None)
     assert rows(folder, sql) == first
 
 
-def test_other_rules_are_other_results(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_written_beside_a_recording(folder: Path, kept: Path) -> None:
+    before = sorted(folder.rglob("*"))
     rows(folder, "SELECT 1")
+    assert sorted(folder.rglob("*")) == before
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o700
+
+
+def test_other_rules_are_other_results(
+    folder: Path, kept: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows(folder, "SELECT 1")
+    before = {*kept.glob("*/closes.parquet")}
     monkeypatch.setattr("tracetw.query.cache.rules", lambda: "new")
-    monkeypatch.setattr("tracetw.query.index.rules", lambda: "new")
-    before = sorted((folder / ".tracetw-query").glob("closes-*.parquet"))
     rows(folder, "SELECT 1")
-    after = sorted((folder / ".tracetw-query").glob("closes-*.parquet"))
-    assert len(after) == 1
-    assert before != after
+    assert len({*kept.glob("*/closes.parquet")} - before) == 1
 
 
 def test_a_recording_that_grew_is_judged_again(folder: Path) -> None:

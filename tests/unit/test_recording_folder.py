@@ -51,12 +51,13 @@ def test_modes_whatever_the_umask(tmp_path: Path, umask: int) -> None:
     await_(lambda: recorded.said)
     recorded.finish()
     pytest.importorskip("duckdb")
-    asked = CliRunner().invoke(main, ["query", str(at / "host=golden"), "SELECT 1"])
+    cache = {"XDG_CACHE_HOME": str(tmp_path / "deep")}
+    asked = CliRunner(env=cache).invoke(main, ["query", str(at / "host=golden"), "SELECT 1"])
     assert asked.exit_code == 0, asked.output
     found = {**early, **modes(tmp_path / "deep")}
     assert any(name.endswith(".closes.parquet") for name in found)
     assert any("kept" in name and name.endswith(".tws") for name in found)
-    assert any(".tracetw-query" in name and "index" in name for name in found)
+    assert any("query" in name and name.endswith(".json") for name in found)
     for name, mode in found.items():
         folder = (tmp_path / "deep" / name).is_dir()
         assert mode & ~(0o750 if folder else 0o640) == 0, (name, oct(mode), umask)

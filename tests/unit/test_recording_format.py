@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +17,7 @@ from tracetw.event.record import CLOSE, EVENT
 from tracetw.recorder import writer
 from tracetw.recording import columns, convert
 from tracetw.recording.convert import FORMAT_VERSION, Step, header_to_current, rows_to_current
-from tracetw.recording.header import Header
+from tracetw.recording.layout import dtypes_to_json, header_of
 from tracetw.recording.reader import open_recordings
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICT_INDEX
@@ -119,8 +118,10 @@ def test_a_newer_recording_asks_for_an_update(
 
 def test_header_survives_json() -> None:
     header = golden().header
-    again = Header.from_json(FORMAT_VERSION, json.loads(writer.to_json(header.to_json())))
+    text = writer.to_json({**header.to_json(), "dtypes": dtypes_to_json()})
+    again, dtypes = header_of(FORMAT_VERSION, text)
     assert again == replace(header, ended_ns=None)
+    assert dtypes == {"closes": CLOSE, "events": EVENT}
 
 
 def test_reads_segments_without_pyarrow_bcc_or_kernel_modules() -> None:

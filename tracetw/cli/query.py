@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import click
 
@@ -21,13 +22,20 @@ __all__ = ["command"]
     type=click.Choice(["table", "json", "csv", "parquet"]),
     default="table",
     show_default=True,
-    help="A table, JSON lines, CSV, or a Parquet file on standard output.",
+    help="A table, JSON lines, CSV, or a Parquet file.",
 )
-def command(paths: tuple[str, ...], sql: str, output: str) -> None:
+@click.option(
+    "--to",
+    "target",
+    metavar="FILE",
+    help="Write to FILE, in place of one that is there, instead of to standard output.",
+)
+def command(paths: tuple[str, ...], sql: str, output: str, target: str | None) -> None:
     """Answer SQL over recordings, with DuckDB.
 
     The first query of a recording judges every connection by the rules of today and keeps the
-    result as Parquet beside it; the next ones only read that. Times are UTC.
+    result in a folder of yours ($XDG_CACHE_HOME/tracetw); the next ones only read that. Times are
+    UTC. SQL may only ask: no other file is read, none is written but with --to.
 
     \b
     Views:
@@ -40,12 +48,24 @@ def command(paths: tuple[str, ...], sql: str, output: str) -> None:
     Examples:
       tracetw query rec "SELECT verdict, count(*) AS n FROM closes GROUP BY 1 ORDER BY 2 DESC"
       tracetw query rec "DESCRIBE closes"
+      tracetw query rec -o parquet --to bad.parquet "SELECT * FROM closes WHERE abnormal"
       tracetw query rec -o csv "SELECT remote_addr, count(*) FROM closes WHERE abnormal GROUP BY 1"
     """
-    if sys.stdout is None or (output == "parquet" and sys.stdout.isatty()):
-        raise BadInput("standard output is no place for it", "send it to a file: > result.parquet")
-    from tracetw.query.run import FORMATS, query  # noqa: PLC0415 (loads NumPy)
+    if target is None and (sys.stdout is None or (output == "parquet" and sys.stdout.isatty())):
+        raise BadInput("standard output is no place for it", "give --to FILE")
+    from tracetw.query.run import query  # noqa: PLC0415 (loads NumPy)
 
-    result = query(paths, sql)
-    sys.stdout.buffer.write(FORMATS[output](result))
-    sys.stdout.buffer.flush()
+    if target is not None:
+        from tracetw.query.target import replaced  # noqa: PLC0415
+
+        with replaced(target) as out:
+            query(paths, sql, output, lambda: out, _say)
+    else:
+        query(paths, sql, output, lambda: sys.stdout.buffer, _say)
+        sys.stdout.buffer.flush()
+
+
+def _say(line: str) -> None:
+    """To stderr, which may be gone."""
+    with suppress(OSError):
+        print(f"tracetw: {line}", file=sys.stderr, flush=True)

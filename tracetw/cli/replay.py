@@ -93,12 +93,15 @@ def command(
     out = sys.stdout.buffer
     make_sink = _sinks(out, output, color=use_color(color, out.isatty()), utc=utc)
     for recording in recordings:
-        for damage in recording.damage:
+        known = [*recording.damage]
+        for damage in known:
             _say(f"tracetw: {visible(str(damage))}\n")
         try:
             summary = replay(recording, wanted, kinds, make_sink, Pace(pace))
         except OutputClosed:
             return
+        for damage in recording.damage[len(known) :]:  # found where it was read
+            _say(f"tracetw: {damage}\n")
         _say(summary_text(summary))
 
 

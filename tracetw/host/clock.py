@@ -17,6 +17,7 @@ __all__ = ["Clock", "local_times", "rfc3339", "rfc3339_all"]
 
 _SECOND = 1_000_000_000
 _ROUNDING_NS = 1_000
+_FAR = (1 << 62) - 1
 _PREFIX = 20  # "2026-01-02T03:04:05."
 _WIDTH = _PREFIX + 9 + 1
 
@@ -61,11 +62,18 @@ class Clock:
     def to_wall_ns(
         self, mono_ns: int | NDArray[np.int64] | NDArray[np.uint64]
     ) -> int | NDArray[np.int64]:
-        """Nanoseconds since 1970 UTC. A time of 0 ("unknown") is the caller's to keep apart."""
+        """Nanoseconds since 1970 UTC. A time of 0 ("unknown") is the caller's to keep apart.
+
+        What a recording claims to be 146 years away or more is 146 years away: a sum of two such
+        numbers is still one of 64 bits.
+        """
         if isinstance(mono_ns, np.ndarray):
-            shifted: NDArray[np.int64] = mono_ns.astype(np.int64) + self.offset_ns
+            known = np.minimum(mono_ns, _FAR).astype(np.int64)
+            if mono_ns.dtype.kind == "i":
+                known = np.maximum(known, -_FAR)
+            shifted: NDArray[np.int64] = known + min(max(self.offset_ns, -_FAR), _FAR)
             return shifted
-        return int(mono_ns) + self.offset_ns
+        return min(max(int(mono_ns), -_FAR), _FAR) + min(max(self.offset_ns, -_FAR), _FAR)
 
 
 def rfc3339(wall_ns: int) -> str:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Judged recordings as Parquet files beside them, made once for each recording and set of rules."""
+"""Judged recordings as Parquet files in a folder of ours, made once for each state and set of rules."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +17,7 @@ import numpy as np
 from tracetw.errors import Failed
 from tracetw.event.record import CLOSE, EVENT
 from tracetw.query.columns import closes_table, events_table
-from tracetw.query.samples import counters_table, sysctls_table
+from tracetw.query.samples import counters_tables, sysctls_tables
 from tracetw.recording.reader import Recording
 from tracetw.replay.source import Judged, judge_recorded, judged
 from tracetw.stream.filter import Filter
@@ -25,88 +25,75 @@ from tracetw.stream.filter import Filter
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["FOLDER", "FOLDER_MODE", "TABLES", "cached", "folder_of_user", "rules"]
+__all__ = ["TABLES", "cached", "files_of", "identity", "rules"]
 
-TABLES = ("closes", "events", "counters", "sysctls")
-FOLDER = ".tracetw-query"
-"""Beside a recording."""
-FOLDER_MODE = 0o700
 _PACKAGE = Path(__file__).resolve().parents[1]
-# What decides the columns: how facts are read, judged and shown.
-_RULES = ("verdict/*.py", "event/*.py", "query/*.py", "recording/*.py", "replay/*.py")
 
 
 @lru_cache(maxsize=1)
 def rules() -> str:
-    """A hash of all that decides verdicts and columns: 16 hex digits."""
+    """A hash of the program: all of it may decide verdicts and columns."""
     digest = hashlib.sha256()
-    for pattern in _RULES:
-        for path in sorted(_PACKAGE.glob(pattern)):
-            digest.update(path.read_bytes())
-    return digest.hexdigest()[:16]
+    for path in sorted(_PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(_PACKAGE)}\n".encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
-def cached(recording: Recording) -> dict[str, Path]:
-    """The Parquet file of each of ``TABLES``, made if there is none for these files and rules.
+def identity(files: Iterable[Path], besides: str = "") -> str:
+    """A hash of which files these are and of their state, and of what else decides the rows.
 
-    Raises Failed when there is no place to write them, CannotTrace when pyarrow is missing for a
-    recording that needs it.
+    Whoever changes a file may set its size and the time of its change back, but not ``st_ctime``.
     """
-    key = _key(recording)
-    names = {table: f"{table}-{recording.header.run}-{key}.parquet" for table in TABLES}
-    places = [_beside(recording), folder_of_user()]
-    for folder in places:
-        files = {table: folder / name for table, name in names.items()}
-        if all(file.exists() for file in files.values()):
-            return files
-    for folder in places:
+    digest = hashlib.sha256(f"{rules()} {besides}\n".encode("utf-8", "backslashreplace"))
+    for file in files:
         with suppress(OSError):
-            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            return _made(recording, {table: folder / name for table, name in names.items()})
-    raise Failed(
-        f"cannot write the judged recording to {places[0]} or {places[1]}",
-        "make room or give XDG_CACHE_HOME a folder that can be written",
-    )
+            status = file.lstat()
+            state = (status.st_dev, status.st_ino, status.st_size)
+            times = (status.st_mtime_ns, status.st_ctime_ns)
+            digest.update(os.fsencode(file) + f"\0{state} {times}\n".encode())
+    return digest.hexdigest()
 
 
-def _key(recording: Recording) -> str:
-    """Changes with the rows that can be read and with the rules; not when files are compacted."""
-    digest = hashlib.sha256(f"{rules()} {recording.header.host}".encode())
-    for segment in recording.segments:
-        rows = segment.rows
-        digest.update(f"{segment.number} {rows['closes']} {rows['events']}\n".encode())
-    return digest.hexdigest()[:16]
+def files_of(folder: Path, key: str) -> Mapping[str, Path]:
+    """Where the file of each of ``TABLES`` lies."""
+    return {table: folder / key / f"{table}.parquet" for table in TABLES}
 
 
-def _beside(recording: Recording) -> Path:
-    """In the folder that holds ``host=.../hour=.../``, or that of the file."""
-    folder = recording.segments[0].path.resolve().parent
-    while folder.name.startswith(("hour=", "host=")):
-        folder = folder.parent
-    return folder / FOLDER
+def cached(recording: Recording, folder: Path) -> str:
+    """Key of the files of a recording in ``folder``, made if they are not there.
+
+    Raises Failed when there is no room, CannotTrace when pyarrow is missing for a recording that
+    needs it.
+    """
+    parts = [segment.path for segment in recording.segments]
+    parts += [file for segment in recording.segments for file in segment.sealed_files()]
+    # The rows name the host, which depends on the recordings that are read with this one.
+    key = identity(parts, recording.header.host)
+    if all(file.exists() for file in files_of(folder, key).values()):
+        return key
+    try:
+        with tempfile.TemporaryDirectory(prefix=".new-", dir=folder) as name:
+            whole = Path(name) / key
+            whole.mkdir(mode=0o700)
+            for table, make in TABLES.items():
+                _write(whole / f"{table}.parquet", make(recording))
+            _keep(whole, folder / key)
+    except OSError as error:
+        raise Failed(
+            f"cannot write the judged recording to {folder}: {error.strerror or error}",
+            "make room, or give XDG_CACHE_HOME another folder",
+        ) from error
+    return key
 
 
-def folder_of_user() -> Path:
-    """Where to write when the recording is not ours to write to."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "tracetw"
-
-
-def _made(recording: Recording, files: dict[str, Path]) -> dict[str, Path]:
-    """Write all files, then remove those of earlier states of this recording."""
-    makers: dict[str, Callable[[Recording], Iterator[pa.Table]]] = {
-        "closes": _closes,
-        "events": _events,
-        "counters": lambda one: iter([counters_table(one)]),
-        "sysctls": lambda one: iter([sysctls_table(one)]),
-    }
-    for table, file in files.items():
-        _write(file, makers[table](recording))
-    for table, file in files.items():
-        for old in file.parent.glob(f"{table}-{recording.header.run}-*.parquet"):
-            if old != file:
-                old.unlink(missing_ok=True)
-    return files
+def _keep(whole: Path, kept: Path) -> None:
+    """All files at once; those of another query that was faster are the same."""
+    try:
+        whole.rename(kept)
+    except OSError:
+        if not kept.exists():
+            raise
 
 
 def _closes(recording: Recording) -> Iterator[pa.Table]:
@@ -123,19 +110,20 @@ def _events(recording: Recording) -> Iterator[pa.Table]:
         yield events_table(recording, rows)
 
 
+TABLES: Mapping[str, Callable[[Recording], Iterator[pa.Table]]] = {
+    "closes": _closes,
+    "events": _events,
+    "counters": counters_tables,
+    "sysctls": sysctls_tables,
+}
+"""Name of a file to what makes its tables; the first one gives the columns and may be empty."""
+
+
 def _write(file: Path, tables: Iterator[pa.Table]) -> None:
-    """Whole or not at all; the first table gives the columns and may be empty."""
     import pyarrow.parquet as pq  # noqa: PLC0415 (optional)
 
-    handle, name = tempfile.mkstemp(prefix=f".{file.stem}-", dir=file.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        first = next(tables)
-        with pq.ParquetWriter(temporary, first.schema, compression="zstd") as writer:
-            writer.write_table(first)
-            for table in tables:
-                writer.write_table(table)
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    first = next(tables)
+    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table)

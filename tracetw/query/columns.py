@@ -43,6 +43,7 @@ __all__ = ["closes_table", "events_table"]
 
 _ADDRESS = np.dtype([("hi", "<u8"), ("lo", "<u8")])
 _CODES = [verdict.code for verdict in VERDICTS]
+_KINDS = {kind.value: kind.name.lower() for kind in EventKind}
 _MS = 1_000_000
 _SIGNAL_BITS = 127
 
@@ -108,7 +109,7 @@ def events_table(recording: Recording, rows: NDArray[Any]) -> pa.Table:
     names = recording.header.names
     columns = {
         **_common(recording, rows, recording.clock.to_wall_ns(at), (rows["flags"] & F_ADDR) != 0),
-        "kind": _texts(rows["kind"], lambda kind: EventKind(kind).name.lower()),
+        "kind": _texts(rows["kind"], _KINDS.get),
         "event": _texts(codes, lambda code: event_name(code >> 8, code & 255)),
         "age_ms": _milliseconds(np.where((rows["born"] > 0) & (age >= 0), age, -1)),
         "state": _texts(rows["from"], names.tcp_states.get),

@@ -1,76 +1,99 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which cached files belong to which paths, so that a second query does not open the recordings.
+"""Which kept files belong to which paths, so that a second query does not open the recordings.
 
-Looking through a recording checks every byte of it; that its files have the same names, sizes and
-times as when it was judged is known at once.
+Looking through a recording checks every byte of it; that its files are the same and in the same state
+as when it was judged is known at once.
 """
 
 from __future__ import annotations
 
+import glob
 import hashlib
-import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
-from tracetw.query.cache import FOLDER, FOLDER_MODE, cached, folder_of_user, rules
+import msgspec
+from msgspec import Meta, Struct
+
+from tracetw.errors import BadInput
+from tracetw.query.cache import cached, files_of, identity
+from tracetw.query.place import tidy
+from tracetw.recording.files import MOST_FILES, TooMany, below
 from tracetw.recording.reader import SUFFIX, open_recordings
-from tracetw.sink.private import write_private
 
-__all__ = ["judged_files"]
+__all__ = ["Known", "judged_files"]
+
+_PARQUET = ".parquet"
+_INDEX_BYTES = 4 << 20
 
 
-def judged_files(paths: Sequence[str]) -> list[Mapping[str, Path]]:
-    """The Parquet file of each table, for each recording in ``paths``; made if there is none.
+class Known(Struct, frozen=True):
+    """What is known of some paths.
 
-    Raises as ``open_recordings`` and ``cached``.
+    Attributes:
+        state: of their files.
+        keys: of each recording.
+        damage: where the recordings are not whole, in lines.
     """
-    state = _state(paths)
-    whose = hashlib.sha256(os.fsencode("\n".join(str(Path(path).resolve()) for path in paths)))
-    name = f"index-{whose.hexdigest()[:16]}.json"
-    first = Path(paths[0]).resolve()
-    places = [(first if first.is_dir() else first.parent) / FOLDER, folder_of_user()]
-    for folder in places:
-        known = _read(folder / name, state)
-        if known is not None:
-            return known
-    files = [cached(recording) for recording in open_recordings(paths)]
-    texts = [{table: str(file) for table, file in each.items()} for each in files]
-    for folder in places:
+
+    state: str
+    keys: list[Annotated[str, Meta(pattern=r"\A[0-9a-f]{64}\Z")]]
+    damage: list[str]
+
+
+def judged_files(
+    paths: Sequence[str], folder: Path
+) -> tuple[list[Mapping[str, Path]], Sequence[str]]:
+    """The Parquet file of each table, for each recording in ``paths``, and what is damaged.
+
+    They are made in ``folder``, which is ours alone, if there are none. Raises as
+    ``open_recordings`` and ``cached``.
+    """
+    state = identity(_files(paths))
+    whose = hashlib.sha256(b"\0".join(os.fsencode(Path(path).resolve()) for path in paths))
+    index = folder / f"{whose.hexdigest()}.json"
+    known = _read(index, state, folder)
+    if known is None:
+        recordings = open_recordings(paths)
+        keys = [cached(recording, folder) for recording in recordings]
+        damage = [str(damage) for recording in recordings for damage in recording.damage]
+        known = Known(state, keys, damage)
         with suppress(OSError):
-            folder.mkdir(mode=FOLDER_MODE, parents=True, exist_ok=True)
-            text = json.dumps({"state": state, "files": texts})
-            write_private(folder / name, text.encode())
-            break
-    return [*files]
+            temporary = index.with_suffix(".new")
+            temporary.write_bytes(msgspec.json.encode(known))
+            temporary.replace(index)
+        tidy(folder, {*keys, index.name})
+    for name in (index.name, *known.keys):
+        with suppress(OSError):
+            os.utime(folder / name)  # used now
+    return [files_of(folder, key) for key in known.keys], known.damage
 
 
-def _read(index: Path, state: str) -> list[Mapping[str, Path]] | None:
+def _read(index: Path, state: str, folder: Path) -> Known | None:
     """What an index says, if it is of this state and its files are there."""
     try:
-        known = json.loads(index.read_text(encoding="utf-8"))
-        files = [{table: Path(file) for table, file in each.items()} for each in known["files"]]
-        if known["state"] != state:
-            return None
-    except (OSError, ValueError, KeyError, AttributeError, TypeError):
+        with index.open("rb") as file:
+            known = msgspec.json.decode(file.read(_INDEX_BYTES), type=Known)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
-    return [*files] if all(file.exists() for each in files for file in each.values()) else None
+    files = [file for key in known.keys for file in files_of(folder, key).values()]
+    return known if known.state == state and all(file.exists() for file in files) else None
 
 
-def _state(paths: Iterable[str]) -> str:
-    """Names, sizes and times of all files, and the rules."""
-    digest = hashlib.sha256(rules().encode())
-    for path in paths:
-        for file in sorted(_files(Path(path))):
-            with suppress(OSError):
-                status = file.stat()
-                digest.update(os.fsencode(f"{file} {status.st_size} {status.st_mtime_ns}\n"))
-    return digest.hexdigest()
-
-
-def _files(path: Path) -> Iterator[Path]:
-    if path.is_dir():
-        yield from (file for file in path.rglob("*") if FOLDER not in file.parts and file.is_file())
-    else:
-        yield from path.parent.glob(f"{path.name.removesuffix(SUFFIX)}.*")
+def _files(paths: Sequence[str]) -> Iterator[Path]:
+    for path in map(Path, paths):
+        try:
+            if path.is_dir():
+                # A segment has two Parquet files at most.
+                yield from below(path, (SUFFIX, _PARQUET), most=3 * MOST_FILES)[0]
+            else:
+                yield path
+                stem = glob.escape(path.name.removesuffix(SUFFIX))
+                yield from sorted(path.resolve().parent.glob(f"{stem}.*{_PARQUET}"))
+        except TooMany as error:
+            raise BadInput(f"{path}: {error}", "give a smaller part of it") from error
+        except OSError as error:
+            raise BadInput(f"cannot read {path}: {error.strerror}") from error

@@ -111,9 +111,10 @@ def _replace(segment: Segment, folder: Folder, name: str, seals: Sequence[parque
     with folder.read(name) as old, os.fdopen(folder.replace(new), "w+b") as file:
         first, *rest = segment.frames
         copied = [(frame, payload(old, frame)) for frame in rest if frame.kind not in _ROWS]
-        frames = [(Kind.HEADER, payload(old, first), 0, first.time_ns)]
+        frames: list[tuple[int, bytes, int, int]] = []
+        frames += [(Kind.HEADER, payload(old, first), 0, first.time_ns)]
         frames += [(Kind.SEAL, seal.pack(), 0, first.time_ns) for seal in seals]
-        frames += [(Kind(frame.kind), data, frame.rows, frame.time_ns) for frame, data in copied]
+        frames += [(frame.kind, data, frame.rows, frame.time_ns) for frame, data in copied]
         seed = 0
         for number, (kind, data, rows, time_ns) in enumerate(frames):
             text, crc = head(

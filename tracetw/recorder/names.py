@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pwd
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from tracetw.text import well_formed
 
 __all__ = ["Found", "Names"]
 
+# A path has 4,096 bytes at most, each of which may become six in JSON.
+_PART = 256
 _DTYPES = dict(KINDS.values())
 
 
@@ -27,6 +29,13 @@ class Found:
     cgroups: frozenset[int]
     users: frozenset[int]
     found: dict[str, dict[int, str]]
+
+    def parts(self) -> Iterator[dict[str, dict[int, str]]]:
+        """What was found, in documents that a reader takes however long the names are."""
+        for name, known in self.found.items():
+            items = [*known.items()]
+            for begin in range(0, len(items), _PART):
+                yield {name: dict(items[begin : begin + _PART])}
 
 
 class Names:

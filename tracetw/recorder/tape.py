@@ -224,9 +224,9 @@ class Tape:
     def _write(self, item: Item) -> None:
         file = self._segment(item.bytes)
         names = self._names.new(item.kind, item.parts)
-        if names.found:
-            file.add(Kind.NAMES, [to_json(names.found)])
-            self._names.written(names)
+        for part in names.parts():
+            file.add(Kind.NAMES, [to_json(part)])
+        self._names.written(names)
         file.add(item.kind, item.parts, item.rows)
         if item.kind in self._counts:
             self._counts[item.kind] += item.rows

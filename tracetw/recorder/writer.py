@@ -15,7 +15,7 @@ from tracetw.recorder.folder import Folder
 from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.frame import Chunk, Kind, head
 from tracetw.recording.header import Header
-from tracetw.recording.segment import dtypes_to_json
+from tracetw.recording.layout import dtypes_to_json
 from tracetw.text import json_line
 
 __all__ = ["SegmentWriter", "to_json"]

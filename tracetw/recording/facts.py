@@ -9,6 +9,7 @@ from enum import Enum
 from pathlib import Path
 
 from tracetw.host.clock import Clock
+from tracetw.text import visible
 
 __all__ = ["ByNetns", "Damage", "Harm", "Lost", "Sample"]
 
@@ -31,6 +32,8 @@ class Sample:
         netns_names: names of namespaces that have one.
         stats: the tracer's own counters by name of ``Stat``, since attaching.
         unfinished: connections in FIN_WAIT2 that no record tells of (at ``stopped``; else 0).
+        changed: namespaces whose counters or settings are others than in the sample before; None:
+            any may be.
     """
 
     moment: str
@@ -41,6 +44,7 @@ class Sample:
     netns_names: Mapping[int, str]
     stats: Mapping[str, int]
     unfinished: int
+    changed: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,6 @@ class Damage:
 
     def __str__(self) -> str:
         return (
-            f"{self.path}: {self.harm.value} at byte {self.offset}: {self.reason};"
+            f"{visible(str(self.path))}: {self.harm.value} at byte {self.offset}: {self.reason};"
             f" {self.closes:,} closes and {self.events:,} events before it are readable"
         )

@@ -79,7 +79,7 @@ class Broken(Exception):
 
 
 def head(
-    kind: Kind,
+    kind: int,
     parts: Sequence[Chunk],
     *,
     version: int,

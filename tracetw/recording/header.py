@@ -10,6 +10,7 @@ from typing import Any
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
 from tracetw.recording.facts import ByNetns
+from tracetw.recording.schema import HeaderDocument
 
 __all__ = ["Header"]
 
@@ -113,43 +114,38 @@ class Header:
         }
 
     @classmethod
-    def from_json(cls, version: int, values: Mapping[str, Any]) -> Header:
-        """From what :meth:`to_json` wrote. Raises KeyError, TypeError or ValueError."""
-        names = values["names"]
+    def of(cls, version: int, document: HeaderDocument) -> Header:
+        """From what :meth:`to_json` wrote, as it was checked."""
+        names = document.names
         return cls(
             version=version,
-            run=values["run"],
-            segment=values["segment"],
-            host=values["host"],
-            kernel=values["kernel"],
-            machine=values["machine"],
-            machine_id=values["machine_id"],
-            boot=values["boot"],
-            clock=Clock(values["clock"]["offset_ns"], values["clock"]["error_ns"]),
-            run_started_ns=values["run_started_ns"],
-            started_ns=values["started_ns"],
+            run=document.run,
+            segment=document.segment,
+            host=document.host,
+            kernel=document.kernel,
+            machine=document.machine,
+            machine_id=document.machine_id,
+            boot=document.boot,
+            clock=Clock(document.clock.offset_ns, document.clock.error_ns),
+            run_started_ns=document.run_started_ns,
+            started_ns=document.started_ns,
             ended_ns=None,
-            netns=values["netns"],
+            netns=document.netns,
             names=KernelNames(
-                tcp_states=numbered(names["tcp_states"]),
-                reset_reasons=numbered(names["reset_reasons"]),
-                drop_reasons=numbered(names["drop_reasons"]),
-                hz=names["hz"],
+                tcp_states=names.tcp_states,
+                reset_reasons=names.reset_reasons,
+                drop_reasons=names.drop_reasons,
+                hz=names.hz,
             ),
-            netns_names=numbered(values["netns_names"]),
-            sysctls=numbered(values["sysctls"]),
-            counters=numbered(values["counters"]),
-            hooks=tuple(values["hooks"]),
-            absent=tuple(values["absent"]),
-            events=frozenset(values["events"]),
-            command=tuple(values["command"]),
-            filters=tuple(values["filters"]),
-            tracetw=values["tracetw"],
-            signals=numbered(values["signals"]),
-            errors=numbered(values["errors"]),
+            netns_names=document.netns_names,
+            sysctls=document.sysctls,
+            counters=document.counters,
+            hooks=tuple(document.hooks),
+            absent=tuple(document.absent),
+            events=frozenset(document.events),
+            command=tuple(document.command),
+            filters=tuple(document.filters),
+            tracetw=document.tracetw,
+            signals=document.signals,
+            errors=document.errors,
         )
-
-
-def numbered(values: Mapping[str, Any]) -> dict[int, Any]:
-    """JSON has only texts for keys."""
-    return {int(key): value for key, value in values.items()}

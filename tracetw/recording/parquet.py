@@ -13,6 +13,7 @@ import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
@@ -22,8 +23,10 @@ from numpy.typing import NDArray
 from tracetw.errors import CannotTrace
 from tracetw.event.record import PATH_MAX
 from tracetw.recording.columns import Column, columns, rows
+from tracetw.recording.schema import Invalid, SealDocument, decode
+from tracetw.recording.wall import walled
 
-__all__ = ["Part", "Seal", "read", "write"]
+__all__ = ["Part", "Seal", "check", "read", "write"]
 
 Rows = NDArray[np.void]
 
@@ -52,6 +55,14 @@ _SPLIT = frozenset(
     }
 )
 _DELTA = frozenset({"at", "at_end"})
+# Rows that are all the same take a sixth of a byte each; what says it takes less is made to explode.
+_MOST_ROWS_A_BYTE = 8
+# A column may grow by this much when it is decompressed, and all of a row group by this much.
+_ROW_BYTES = 64
+_MORE_BYTES = 1 << 20
+_WALL_BYTES = 256 << 20
+_THRIFT = {"thrift_string_size_limit": 1 << 20, "thrift_container_size_limit": 1 << 18}
+_CODECS = frozenset({"ZSTD", "UNCOMPRESSED"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +98,16 @@ class Seal:
 
     @classmethod
     def unpack(cls, data: bytes) -> Seal:
-        """From a payload."""
+        """From a payload. Raises Invalid."""
+        if len(data) < _LENGTH.size:
+            raise Invalid("it is too short")
         (length,) = _LENGTH.unpack_from(data)
         begin = _LENGTH.size + length
-        values = json.loads(data[_LENGTH.size : begin])
-        parts = tuple(Part(**part) for part in values["parts"])
-        return cls(values["kind"], values["file"], parts, data[begin:])
+        seal = decode(data[_LENGTH.size : begin], SealDocument)
+        parts = tuple(Part(part.rows, part.length, part.crc) for part in seal.parts)
+        if any(part.rows > part.length * _MOST_ROWS_A_BYTE for part in parts):
+            raise Invalid("it has more rows than its bytes can hold")
+        return cls(seal.kind, seal.file, parts, data[begin:])
 
     def offsets(self) -> Iterator[int]:
         """Where each part begins, and where the footer does."""
@@ -169,15 +184,85 @@ def _writer(file: BinaryIO, table: Any) -> Any:  # noqa: ANN401  pyarrow has no 
     )
 
 
+def check(seal: Seal, dtype: np.dtype[np.void]) -> None:
+    """Raises Invalid unless the footer describes what ``write`` writes, in sizes that fit.
+
+    Without pyarrow nothing will be read, and nothing is checked.
+    """
+    try:
+        arrow, parquet = _arrow()
+    except CannotTrace:
+        return
+    with _invalid(arrow), walled(_WALL_BYTES):
+        metadata = _metadata(arrow, parquet, seal)
+        one = columns(np.zeros(1, dtype))
+        ours = arrow.schema([(name, _array(column).type) for name, column in one.items()])
+        if not metadata.schema.to_arrow_schema().equals(ours):
+            raise Invalid("the columns in its footer are not those of its rows")
+        if metadata.num_row_groups != len(seal.parts):
+            raise Invalid("its footer has other row groups than its segment")
+        for number, (part, begin) in enumerate(zip(seal.parts, seal.offsets(), strict=False)):
+            _check_group(metadata.row_group(number), part, begin)
+
+
+def _check_group(group: Any, part: Part, begin: int) -> None:  # noqa: ANN401  pyarrow has no types
+    if group.num_rows != part.rows:
+        raise Invalid("a row group has other rows than its segment says")
+    for number in range(group.num_columns):
+        column = group.column(number)
+        first = min(
+            filter(None, (column.dictionary_page_offset, column.data_page_offset)), default=0
+        )
+        size = column.total_compressed_size
+        if not (
+            begin <= first
+            and 0 <= size <= part.length
+            and first + size <= begin + part.length
+            and 0 <= column.total_uncompressed_size <= part.rows * _ROW_BYTES + _MORE_BYTES
+            and column.num_values == part.rows
+            and column.compression in _CODECS
+        ):
+            raise Invalid("a column does not lie in its row group, or is too large for it")
+
+
 def read(file: BinaryIO, seal: Seal, part: int, dtype: np.dtype[np.void]) -> Rows:
-    """The rows of one part, which must be whole; the rest of the file need not even be there."""
+    """The rows of one part, which must be whole; the rest of the file need not even be there.
+
+    Raises Invalid for what decompresses to something else or to too much, CannotTrace without
+    pyarrow. The footer must have been checked.
+    """
     arrow, parquet = _arrow()
+    with _invalid(arrow), walled(_WALL_BYTES):
+        source = parquet.ParquetFile(
+            file,
+            metadata=_metadata(arrow, parquet, seal),
+            pre_buffer=False,
+            page_checksum_verification=False,
+            **_THRIFT,
+        )
+        table = source.read_row_group(part, use_threads=False).combine_chunks()
+        if table.num_rows != seal.parts[part].rows:
+            raise Invalid("a row group has other rows than its segment says")
+        return rows({name: _column(table.column(name)) for name in table.column_names}, dtype)
+
+
+def _metadata(arrow: Any, parquet: Any, seal: Seal) -> Any:  # noqa: ANN401
     footer = arrow.BufferReader(_MAGIC + seal.footer)
-    source = parquet.ParquetFile(
-        file, metadata=parquet.read_metadata(footer), page_checksum_verification=False
-    )
-    table = source.read_row_group(part, use_threads=False).combine_chunks()
-    return rows({name: _column(table.column(name)) for name in table.column_names}, dtype)
+    return parquet.ParquetFile(footer, **_THRIFT).metadata
+
+
+@contextmanager
+def _invalid(arrow: Any) -> Iterator[None]:  # noqa: ANN401
+    """Whatever pyarrow says of bytes that are no Parquet becomes one plain line."""
+    try:
+        yield
+    except Invalid:
+        raise
+    except MemoryError as error:
+        raise Invalid("it takes more memory than its rows can need") from error
+    except (arrow.ArrowException, OSError, ValueError, TypeError, KeyError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise Invalid(f"it is no Parquet of tracetw: {ascii(said)[1:-1][:160]}") from error
 
 
 def _arrow() -> tuple[Any, Any]:
@@ -189,6 +274,8 @@ def _arrow() -> tuple[Any, Any]:
             "compacted recordings need pyarrow, which is not installed",
             "pip install 'tracetw[recording]'",
         ) from error
+    # What malloc(3) cannot get is an error; the allocators of pyarrow warn on stderr first.
+    arrow.set_memory_pool(arrow.system_memory_pool())
     return arrow, parquet
 
 
@@ -210,6 +297,8 @@ def _column(chunked: Any) -> Column:  # noqa: ANN401
     if isinstance(array, arrow.ChunkedArray):
         array = array.chunk(0)
     if arrow.types.is_fixed_size_binary(array.type):
+        if array.null_count:
+            raise Invalid("a value is missing")
         width = array.type.byte_width
         data = np.frombuffer(array.buffers()[1], f"V{width}")
         return data[array.offset : array.offset + len(array)]

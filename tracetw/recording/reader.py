@@ -4,9 +4,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,12 @@ from tracetw.errors import BadInput
 from tracetw.event.fields import end_ns
 from tracetw.host.clock import Clock
 from tracetw.recording.facts import Damage, Harm, Lost, Sample
-from tracetw.recording.frame import Kind
-from tracetw.recording.header import numbered
+from tracetw.recording.files import TooMany, below
 from tracetw.recording.hosts import host_names
+from tracetw.recording.schema import LostDocument, NamesDocument, SampleDocument
 from tracetw.recording.segment import Segment, Unreadable
+from tracetw.recording.state import State
+from tracetw.text import visible
 
 __all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
 
@@ -29,6 +31,13 @@ SUFFIX = ".tws"
 _AROUND_NS = 1_000_000_000
 # CLOCK_MONOTONIC in rows.
 _TIMES = frozenset({"at", "born"})
+_MOST_RECORDINGS = 1000
+# Of all headers that are held at once, as JSON: in memory it is up to 25 times as much.
+_HEADERS_BYTES = 16 << 20
+# Of all names of a recording, with what Python needs for each besides its text.
+_NAMES_BYTES = 128 << 20
+_NAME_BYTES = 200
+_MOST_NAMED = 100
 
 
 class Recording:
@@ -47,7 +56,7 @@ class Recording:
 
     def __init__(self, segments: Sequence[Segment], unreadable: Iterable[Damage] = ()) -> None:
         self.segments = tuple(segments)
-        first, last = segments[0].header, segments[-1].header
+        first, last = segments[0].full_header(), segments[-1].header
         self.header = replace(first, ended_ns=last.ended_ns, clock=_earliest(segments))
         if last.clock.set_since(first.clock):
             self.clock_set_ns = last.clock.offset_ns - first.clock.offset_ns
@@ -89,21 +98,21 @@ class Recording:
     def samples(self) -> Iterator[Sample]:
         """Counters and settings over time, each sample whole."""
         for segment in self.segments:
-            state: dict[str, dict[int, Any]] = {
-                "counters": dict(segment.header.counters),
-                "sysctls": dict(segment.header.sysctls),
-                "netns_names": dict(segment.header.netns_names),
-            }
-            for _, values in segment.documents(Kind.SAMPLE):
-                yield _sample(values, state)
+            state = State(segment.full_header())
+            for document in segment.documents(SampleDocument):
+                sample = state.after(document)
+                if sample is None:
+                    self._damaged(segment, "its samples hold too many values")
+                    break
+                yield sample
 
     def losses(self) -> list[Lost]:
         """Records that happened and are not there, as far as the recorder knew."""
         if self._lost is None:
             self._lost = [
-                Lost(**values)
+                Lost(one.records, one.where, one.since_ns, one.until_ns)
                 for segment in self.segments
-                for _, values in segment.documents(Kind.LOST)
+                for one in segment.documents(LostDocument)
             ]
         return self._lost
 
@@ -132,11 +141,23 @@ class Recording:
     def _named(self, what: str) -> dict[int, str]:
         if self._names is None:
             self._names = {"cgroups": {}, "users": {}}
-            for segment in self.segments:
-                for _, values in segment.documents(Kind.NAMES):
-                    for name, known in self._names.items():
-                        known.update(numbered(values.get(name, {})))
+            room = _NAMES_BYTES
+            for segment, document in self._documents_of_names():
+                for known, found in (
+                    (self._names["cgroups"], document.cgroups),
+                    (self._names["users"], document.users),
+                ):
+                    room -= sum(_NAME_BYTES + len(found[key]) for key in found.keys() - known)
+                    known.update(found)
+                if room < 0:
+                    self._damaged(segment, "too many names: those that follow are not used")
+                    break
         return self._names[what]
+
+    def _documents_of_names(self) -> Iterator[tuple[Segment, NamesDocument]]:
+        for segment in self.segments:
+            for document in segment.documents(NamesDocument):
+                yield segment, document
 
     def _rows(self, kind: str) -> Iterator[Rows]:
         for segment in self.segments:
@@ -145,7 +166,18 @@ class Recording:
                     yield _moved(rows, segment.header.clock, self.clock)
             except FileNotFoundError as error:
                 path = Path(str(error.filename))
-                self.damage.append(Damage(Harm.MISSING, path, 0, 0, 0, "deleted while it was read"))
+                self._add(Damage(Harm.MISSING, path, 0, 0, 0, "deleted while it was read"))
+            except Unreadable as error:
+                self._add(error.damage)
+
+    def _damaged(self, segment: Segment, reason: str) -> None:
+        rows = segment.rows
+        self._add(Damage(Harm.DAMAGED, segment.path, 0, rows["closes"], rows["events"], reason))
+
+    def _add(self, damage: Damage) -> None:
+        """A recording is read more than once."""
+        if damage not in self.damage:
+            self.damage.append(damage)
 
     def _missing(self) -> Iterator[Damage]:
         """Segments that should be between those that are there."""
@@ -168,50 +200,112 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     """Recordings found in folders and files, in the order of their start.
 
     Looks through every file once, without decoding rows. Raises BadInput when a path is not there,
-    when nothing readable is found, or what was written by a newer tracetw.
+    or when nothing readable is found.
     """
     named = [Path(path) for path in paths]
-    found: dict[str, dict[int, Segment]] = {}
-    unreadable: list[Damage] = []
-    for path in dict.fromkeys(file for name in named for file in _files(name)):
-        try:
-            segment = Segment.open(path)
-        except Unreadable as error:
-            unreadable.append(error.damage)
-            continue
-        except FileNotFoundError:  # dropped by its recorder since we looked
-            continue
-        except OSError as error:
-            raise BadInput(f"cannot read {path}: {error.strerror}") from error
-        twins = found.setdefault(segment.header.run, {})
-        twin = twins.get(segment.number)
-        if twin is None or _worth(segment) > _worth(twin):
-            twins[segment.number] = segment
-    if not found:
-        if unreadable:
-            raise BadInput(f"nothing can be read: {unreadable[0]}")
-        where = ", ".join(map(str, named))
+    unreadable = _Unreadable()
+    found = _segments(named, unreadable)
+    if len(found) > _MOST_RECORDINGS:
+        raise BadInput(f"more than {_MOST_RECORDINGS:,} recordings at once", "give fewer of them")
+    firsts = [segments[min(segments)] for segments in found.values()]
+    if sum(segment.frames[0].length for segment in firsts) > _HEADERS_BYTES:
+        raise BadInput(f"the headers of {len(found):,} recordings are too large", "give fewer")
+    if not found and unreadable.damage:
+        raise BadInput(f"nothing can be read: {unreadable.damage[0]}")
+    recordings: list[Recording] = []
+    for (run, _), segments in found.items():
+        mine = unreadable.take(run)
+        recordings += _recording([segments[number] for number in sorted(segments)], mine)
+    if not recordings:
+        where = ", ".join(visible(str(name)) for name in named)
         raise BadInput(f"no recording in {where}", "give what tracetw record -o wrote to")
-    recordings = []
-    for run, segments in found.items():
-        mine = [damage for damage in unreadable if run[:8] in damage.path.name]
-        unreadable = [damage for damage in unreadable if damage not in mine]
-        recordings.append(Recording([segments[number] for number in sorted(segments)], mine))
     recordings.sort(key=lambda recording: recording.header.started_ns)
     names = host_names([recording.header for recording in recordings])
     for recording, name in zip(recordings, names, strict=True):
         recording.header = replace(recording.header, host=name)
     # A file that says neither by its name nor by its content whose it was.
-    recordings[0].damage += unreadable
+    recordings[0].damage += unreadable.rest()
     return recordings
 
 
-def _files(path: Path) -> list[Path]:
-    if path.is_dir():
-        return sorted(path.rglob(f"*{SUFFIX}"))
-    if path.exists():
-        return [path]
-    raise BadInput(f"{path} does not exist", "give a folder or a segment of tracetw record")
+def _segments(
+    named: Sequence[Path], unreadable: _Unreadable
+) -> dict[tuple[str, str], dict[int, Segment]]:
+    """By run and number; of the same segment in several places the one that tells most.
+
+    The boot belongs to the run: a recording that claims the run of another one is still another.
+    """
+    found: dict[tuple[str, str], dict[int, Segment]] = {}
+    for path in dict.fromkeys(file for name in named for file in _files(name, unreadable)):
+        try:
+            segment = Segment.open(path)
+        except Unreadable as error:
+            unreadable.add(error.damage)
+            continue
+        except FileNotFoundError:  # dropped by its recorder since we looked
+            continue
+        except OSError as error:
+            raise BadInput(f"cannot read {visible(str(path))}: {error.strerror}") from error
+        twins = found.setdefault((segment.header.run, segment.header.boot), {})
+        twin = twins.get(segment.number)
+        if twin is None or _worth(segment) > _worth(twin):
+            twins[segment.number] = segment
+    return found
+
+
+def _recording(segments: list[Segment], unreadable: list[Damage]) -> Iterator[Recording]:
+    """Of the segments that are still there: its recorder may be dropping the first ones."""
+    for first in range(len(segments)):
+        with suppress(FileNotFoundError):
+            yield Recording(segments[first:], unreadable)
+            return
+
+
+class _Unreadable:
+    """Files that are none of a recording. Of many a few are named, and all are counted."""
+
+    def __init__(self) -> None:
+        self.damage: list[Damage] = []
+        self._more = 0
+
+    def add(self, damage: Damage) -> None:
+        if len(self.damage) < _MOST_NAMED:
+            self.damage.append(damage)
+        else:
+            self._more += 1
+
+    def take(self, run: str) -> list[Damage]:
+        """Those whose name says that they are of this recording."""
+        mine = [damage for damage in self.damage if run[:8] in damage.path.name]
+        self.damage = [damage for damage in self.damage if damage not in mine]
+        return mine
+
+    def rest(self) -> list[Damage]:
+        """The others."""
+        if not self._more:
+            return self.damage
+        last = self.damage[-1]
+        reason = f"{last.reason}; {self._more:,} more files cannot be read"
+        return [*self.damage[:-1], replace(last, reason=reason)]
+
+
+def _files(path: Path, unreadable: _Unreadable) -> list[Path]:
+    try:
+        if path.is_dir():
+            files, passed = below(path, SUFFIX)
+            for folder, reason in passed:
+                unreadable.add(Damage(Harm.MISSING, folder, 0, 0, 0, reason))
+            return files
+        if path.exists():
+            return [path.resolve() if path.is_symlink() else path]
+    except TooMany as error:
+        raise BadInput(f"{visible(str(path))}: {error}", "give a smaller part of it") from error
+    except (OSError, ValueError) as error:  # a name that is too long, or holds a NUL
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BadInput(f"cannot read {visible(str(path))}: {reason}") from error
+    raise BadInput(
+        f"{visible(str(path))} does not exist", "give a folder or a segment of tracetw record"
+    )
 
 
 def _worth(segment: Segment) -> tuple[int, int]:
@@ -251,21 +345,3 @@ def _moved(rows: Rows, clock: Clock, to: Clock) -> Rows:
     for name in _TIMES & {*(rows.dtype.names or ())}:
         rows[name] = np.where(rows[name] == 0, 0, rows[name] + step)
     return rows
-
-
-def _sample(values: Mapping[str, Any], state: dict[str, dict[int, Any]]) -> Sample:
-    """A sample is written as what changed in ``state``."""
-    for name, known in state.items():
-        known.update(numbered(values[name]))
-        for inode in values["gone"]:
-            known.pop(inode, None)
-    return Sample(
-        moment=values["moment"],
-        time_ns=values["time_ns"],
-        clock=Clock(*values["clock"]),
-        counters=dict(state["counters"]),
-        sysctls=dict(state["sysctls"]),
-        netns_names=dict(state["netns_names"]),
-        stats=values["stats"],
-        unfinished=values["unfinished"],
-    )

@@ -4,25 +4,37 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
 
 from tracetw.errors import BadInput, Failed
+from tracetw.event.names import KernelNames
 from tracetw.event.record import CLOSE, EVENT
 from tracetw.recording import parquet
-from tracetw.recording.convert import FORMAT_VERSION, header_to_current, rows_to_current
+from tracetw.recording.convert import FORMAT_VERSION, rows_to_current
 from tracetw.recording.facts import Damage, Harm
-from tracetw.recording.frame import Broken, Frame, Kind, payload, scan
+from tracetw.recording.files import NotRegular, open_regular
+from tracetw.recording.frame import HEAD_SIZE, Broken, Frame, Kind, payload, scan
 from tracetw.recording.header import Header
+from tracetw.recording.layout import header_of
+from tracetw.recording.schema import (
+    JSON_BYTES,
+    Invalid,
+    LostDocument,
+    NamesDocument,
+    SampleDocument,
+    decode,
+)
 
-__all__ = ["KINDS", "Segment", "Unreadable", "dtypes_to_json"]
+__all__ = ["KINDS", "Segment", "Unreadable"]
 
 Rows = NDArray[np.void]
 
@@ -32,7 +44,28 @@ KINDS: Mapping[str, tuple[Kind, np.dtype[np.void]]] = {
 }
 
 
+_DOCUMENTS: Mapping[Kind, type[Struct]] = {
+    Kind.SAMPLE: SampleDocument,
+    Kind.LOST: LostDocument,
+    Kind.NAMES: NamesDocument,
+}
+# Of one segment. Its recorder writes a sample every ten seconds, and four frames of rows a second.
+_MOST = {Kind.SAMPLE: 20_000, Kind.LOST: 10_000, Kind.NAMES: 100_000, Kind.SEAL: len(KINDS)}
+_MOST_FRAMES = 300_000
+_MOST_BYTES = 1 << 32
+_LAST_NS = (1 << 62) - 1
+# What a segment does not hold of its header.
+_LEFT_OUT: Mapping[str, Any] = {
+    "names": KernelNames({}, {}, {}, 1),
+    **{name: {} for name in ("netns_names", "sysctls", "counters", "signals", "errors")},
+    **dict.fromkeys(("hooks", "absent", "command", "filters"), ()),
+}
+# Rows are given in pieces of about this size, however large their frame is.
+_PIECE_BYTES = 4 << 20
 _CUT = "it ends without its last frame: its recorder was killed, or it was cut off there"
+
+
+_Document = TypeVar("_Document", bound=Struct)
 
 
 class Unreadable(Exception):
@@ -50,7 +83,8 @@ class Segment:
     Attributes:
         path: its ``.tws`` file.
         inode: of that file: another one means that it was compacted since.
-        header: of the current version, with ``version`` as written and the end.
+        header: of the current version, with ``version`` as written and the end, without what may
+            be large: there may be thousands of segments. ``full_header`` has it.
         dtypes: of its rows, as written.
         frames: the whole ones, in order.
         seals: Parquet files with the number of their whole parts.
@@ -73,9 +107,13 @@ class Segment:
     def open(cls, path: Path) -> Segment:
         """Look through a file.
 
-        Raises Unreadable, BadInput for a version that we do not know, and OSError.
+        Raises Unreadable, also for a version that we do not know, and OSError.
         """
-        with path.open("rb") as file:
+        try:
+            file = open_regular(path)
+        except NotRegular as error:
+            raise Unreadable(Damage(Harm.DAMAGED, path, 0, 0, 0, str(error))) from error
+        with file:
             return _Look(path, file).segment()
 
     @property
@@ -86,29 +124,67 @@ class Segment:
     @property
     def size(self) -> int:
         """On disk, with its Parquet files."""
-        files = [self.path, *(self.path.with_name(seal.file) for seal, _ in self.seals)]
+        files = [self.path, *self.sealed_files()]
         return sum(file.stat().st_size for file in files if file.exists())
+
+    def sealed_files(self) -> list[Path]:
+        """Its Parquet files, if it was compacted."""
+        return [self.path.with_name(seal.file) for seal, _ in self.seals]
 
     def batches(self, kind: str) -> Iterator[Rows]:
         """Its rows of ``closes`` or ``events``, as they lie there, of the current version.
 
         Raises FileNotFoundError when it was deleted since it was opened, Failed when it changed.
         """
-        with self.path.open("rb") as file:
+        with self._open() as file:
             if os.fstat(file.fileno()).st_ino == self.inode:
                 yield from self._batches(kind, file)
                 return
-        yield from Segment.open(self.path).batches(kind)
+        yield from self._again().batches(kind)
 
-    def documents(self, kind: Kind) -> Iterator[tuple[Frame, Any]]:
-        """The frames of a kind that holds JSON, decoded."""
-        with self.path.open("rb") as file:
+    def documents(self, type_: type[_Document]) -> Iterator[_Document]:
+        """The frames that hold a document of this type, decoded."""
+        with self._open() as file:
             if os.fstat(file.fileno()).st_ino == self.inode:
                 for frame in self.frames:
-                    if frame.kind == kind:
-                        yield frame, json.loads(self._payload(file, frame))
+                    if _DOCUMENTS.get(frame.kind) is type_:  # type: ignore[call-overload]
+                        yield self._decoded(frame, file, type_)
                 return
-        yield from Segment.open(self.path).documents(kind)
+        yield from self._again().documents(type_)
+
+    def full_header(self) -> Header:
+        """All of the header, read again.
+
+        Raises FileNotFoundError when it was deleted since it was opened, Failed when it changed.
+        """
+        with self._open() as file:
+            if os.fstat(file.fileno()).st_ino != self.inode:
+                return self._again().full_header()
+            data = self._payload(file, self.frames[0])
+        try:
+            header, _ = header_of(self.frames[0].version, data)
+        except Invalid as error:
+            raise Failed(f"{self.path} changed while it was read") from error
+        return replace(header, ended_ns=self.header.ended_ns)
+
+    def _open(self) -> BinaryIO:
+        try:
+            return open_regular(self.path)
+        except NotRegular as error:
+            raise Failed(f"{self.path} changed while it was read: {error}") from error
+
+    def _again(self) -> Segment:
+        """It was compacted since."""
+        try:
+            return Segment.open(self.path)
+        except Unreadable as error:
+            raise Failed(f"{self.path} changed while it was read") from error
+
+    def _decoded(self, frame: Frame, file: BinaryIO, type_: type[_Document]) -> _Document:
+        try:
+            return decode(self._payload(file, frame), type_)
+        except Invalid as error:  # it was none when the file was looked through
+            raise Failed(f"{self.path} changed while it was read") from error
 
     def _batches(self, kind: str, file: BinaryIO) -> Iterator[Rows]:
         wanted, ours = KINDS[kind]
@@ -127,23 +203,36 @@ class Segment:
     ) -> Iterator[Rows]:
         for frame in self.frames:
             if frame.kind == wanted:
-                yield np.frombuffer(self._payload(file, frame), dtype)
+                yield from self._pieces(frame, dtype, file)
         for seal, whole in self.seals:
             if seal.kind == kind and whole:
-                with self.path.with_name(seal.file).open("rb") as sealed:
-                    for part in range(whole):
-                        yield parquet.read(sealed, seal, part, dtype)
+                yield from self._parts(seal, whole, dtype)
+
+    def _parts(self, seal: parquet.Seal, whole: int, dtype: np.dtype[np.void]) -> Iterator[Rows]:
+        path = self.path.with_name(seal.file)
+        try:
+            with open_regular(path) as sealed:
+                for part in range(whole):
+                    yield parquet.read(sealed, seal, part, dtype)
+        except NotRegular as error:
+            raise Failed(f"{path} changed while it was read: {error}") from error
+        except Invalid as error:
+            offsets = [*seal.offsets()]
+            damage = Damage(Harm.DAMAGED, path, offsets[part], 0, 0, str(error))
+            raise Unreadable(damage) from error
+
+    def _pieces(self, frame: Frame, dtype: np.dtype[np.void], file: BinaryIO) -> Iterator[Rows]:
+        step = max(_PIECE_BYTES // dtype.itemsize, 1) * dtype.itemsize
+        for begin in range(0, frame.length, step):
+            size = min(step, frame.length - begin)
+            piece = replace(frame, offset=frame.offset + begin, length=size)
+            yield np.frombuffer(self._payload(file, piece), dtype)
 
     def _payload(self, file: BinaryIO, frame: Frame) -> bytes:
         data = payload(file, frame)
         if len(data) != frame.length:
             raise Failed(f"{self.path} changed while it was read")
         return data
-
-
-def dtypes_to_json() -> dict[str, Any]:
-    """The layout of rows as it is written, in the header."""
-    return {name: dtype.descr for name, (_, dtype) in KINDS.items()}
 
 
 @dataclass(slots=True)
@@ -154,6 +243,10 @@ class _Look:
     file: BinaryIO
     frames: list[Frame] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
+    header: Header | None = None
+    dtypes: Mapping[str, np.dtype[np.void]] = field(default_factory=dict)
+    sealed: list[parquet.Seal] = field(default_factory=list)
+    counts: Counter[int] = field(default_factory=Counter)
     damage: list[Damage] = field(default_factory=list)
     finished: bool = False
     end: int = 0
@@ -161,15 +254,13 @@ class _Look:
 
     def segment(self) -> Segment:
         try:
-            for frame in scan(self.file):
-                self._add(frame)
+            self._scan()
         except Broken as broken:
             self.broken = broken
-        if not self.frames:
+        if self.header is None:
             reason = "the file is empty" if self.broken is None else self.broken.reason
             raise Unreadable(Damage(Harm.DAMAGED, self.path, 0, 0, 0, reason))
-        header, dtypes = self._header()
-        seals = tuple(self._seals())
+        seals = tuple((seal, self._whole(seal)) for seal in self.sealed)
         if (self.broken is None or self.broken.torn) and not self.finished and self._locked():
             self._add_damage(Harm.UNFINISHED, self.end, "it is being written")
         elif self.broken is not None:
@@ -179,8 +270,8 @@ class _Look:
         return Segment(
             path=self.path,
             inode=os.fstat(self.file.fileno()).st_ino,
-            header=replace(header, ended_ns=self.frames[-1].time_ns),
-            dtypes=dtypes,
+            header=replace(self.header, ended_ns=self.frames[-1].time_ns, **_LEFT_OUT),
+            dtypes=self.dtypes,
             frames=tuple(self.frames),
             seals=seals,
             finished=self.finished,
@@ -188,16 +279,25 @@ class _Look:
             damage=tuple(self.damage),
         )
 
+    def _scan(self) -> None:
+        size = os.fstat(self.file.fileno()).st_size
+        if size > _MOST_BYTES:
+            raise Broken(0, f"a file of {size:,} bytes is no segment")
+        for frame in scan(self.file):
+            self._add(frame)
+
     def _add(self, frame: Frame) -> None:
         if not self.frames and frame.kind != Kind.HEADER:
             raise Broken(0, "its first frame is no header")
         if self.finished:
             raise Broken(self.end, "there is more after its last frame")
         if frame.version > FORMAT_VERSION:
-            raise BadInput(
-                f"{self.path} has format {frame.version}, this tracetw knows {FORMAT_VERSION}",
-                "please update tracetw",
+            raise Broken(
+                frame.offset - HEAD_SIZE,
+                f"it has format {frame.version}, this tracetw knows {FORMAT_VERSION}; please update"
+                " tracetw",
             )
+        self._check(frame)
         self.frames.append(frame)
         for name, (kind, _) in KINDS.items():
             if frame.kind == kind:
@@ -205,21 +305,45 @@ class _Look:
         self.finished = frame.kind == Kind.END
         self.end = frame.offset + frame.length
 
-    def _header(self) -> tuple[Header, dict[str, np.dtype[np.void]]]:
-        first = self.frames[0]
-        values = json.loads(payload(self.file, first))
-        dtypes = {
-            name: np.dtype([tuple(_tuples(part) for part in column) for column in layout])
-            for name, layout in values.pop("dtypes").items()
-        }
-        current = header_to_current(first.version, values)
-        return Header.from_json(first.version, current), dtypes
+    def _check(self, frame: Frame) -> None:
+        """Raises Broken for a frame that no recorder writes, although its checksum holds."""
+        begin = frame.offset - HEAD_SIZE
+        first = self.frames[0] if self.frames else frame
+        if frame.version != first.version or frame.version < 1 or frame.time_ns > _LAST_NS:
+            raise Broken(begin, "a frame has a version or a time that it cannot have")
+        self.counts[frame.kind] += 1
+        most = next((most for kind, most in _MOST.items() if kind == frame.kind), _MOST_FRAMES)
+        if self.counts[frame.kind] > most or len(self.frames) >= _MOST_FRAMES:
+            raise Broken(begin, f"more than {most:,} frames of one kind")
+        try:
+            self._check_content(frame)
+        except Invalid as error:
+            raise Broken(begin, f"a frame is not what it should be: {error}") from error
 
-    def _seals(self) -> Iterator[tuple[parquet.Seal, int]]:
-        for frame in self.frames:
-            if frame.kind == Kind.SEAL:
-                seal = parquet.Seal.unpack(payload(self.file, frame))
-                yield seal, self._whole(seal)
+    def _check_content(self, frame: Frame) -> None:
+        """Raises Invalid."""
+        for name, (kind, _) in KINDS.items():
+            if frame.kind == kind and not (
+                frame.rows and frame.length == frame.rows * self.dtypes[name].itemsize
+            ):
+                raise Invalid("its size is not that of its rows")
+        type_ = next((type_ for kind, type_ in _DOCUMENTS.items() if kind == frame.kind), None)
+        if type_ is not None:
+            decode(self._document(frame), type_)
+        elif frame.kind == Kind.HEADER:
+            if self.header is not None:
+                raise Invalid("a second header")
+            self.header, self.dtypes = header_of(frame.version, self._document(frame))
+        elif frame.kind == Kind.SEAL:
+            seal = parquet.Seal.unpack(self._document(frame))
+            if seal.kind in {one.kind for one in self.sealed}:
+                raise Invalid("a second file of one kind")
+            self.sealed.append(seal)
+
+    def _document(self, frame: Frame) -> bytes:
+        if frame.length > JSON_BYTES:
+            raise Invalid(f"a document of {frame.length:,} bytes is no document of tracetw")
+        return payload(self.file, frame)
 
     def _whole(self, seal: parquet.Seal) -> int:
         """How many parts of a Parquet file can be read."""
@@ -227,12 +351,17 @@ class _Look:
         offsets = [*seal.offsets()]
         whole, harm, reason = 0, Harm.DAMAGED, ""
         try:
-            with path.open("rb") as file:
+            with open_regular(path) as file:
                 whole = seal.whole_parts(file)
                 file.seek(offsets[-1])
                 rest = file.read(len(seal.footer) + 1)
+            parquet.check(seal, self.dtypes[seal.kind])
         except FileNotFoundError:
             harm, reason = Harm.MISSING, "the segment names it, it is not there"
+        except NotRegular as error:
+            reason = str(error)
+        except Invalid as error:
+            whole, reason = 0, str(error)
         else:
             if whole < len(seal.parts):
                 reason = "the checksum of a row group does not hold"
@@ -259,8 +388,3 @@ class _Look:
         except OSError:
             return True
         return False
-
-
-def _tuples(part: Any) -> Any:  # noqa: ANN401  JSON
-    """A shape came as a list."""
-    return tuple(part) if isinstance(part, list) else part

@@ -61,13 +61,23 @@ def end_wall_ns(recording: Recording, rows: Rows) -> NDArray[np.int64]:
 def judge_recorded(recording: Recording, rows: Rows, at: NDArray[np.int64]) -> Findings:
     """Findings by the rules of today; weakened where records were lost at that time."""
     findings = judge(rows, recording.header.names, lossy=False)
-    weak = np.zeros(len(rows), np.bool_)
-    for lost in recording.losses():
-        weak |= (at >= lost.since_ns) & (at <= lost.until_ns)
+    weak = _lossy(recording, at)
     if not weak.any():
         return findings
     confidence = np.where(weak, np.uint8(_WEAKENED), findings.confidence)
     return replace(findings, confidence=confidence)
+
+
+def _lossy(recording: Recording, at: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which times are within one of the losses, of which there may be thousands."""
+    losses = sorted((lost.since_ns, lost.until_ns) for lost in recording.losses())
+    if not losses:
+        return np.zeros(len(at), np.bool_)
+    since, until = np.array(losses, np.int64).T
+    latest = np.maximum.accumulate(until)  # of all that began before
+    begun = np.searchsorted(since, at, side="right") - 1
+    within: NDArray[np.bool_] = (begun >= 0) & (at <= latest[np.maximum(begun, 0)])
+    return within
 
 
 def judged(

@@ -111,8 +111,8 @@ def settings(scan: Scan) -> tuple[Setting, ...]:
         header = source.recording.header
         worst: dict[int, dict[str, int]] = {}
         for sample in source.recording.samples():
-            for netns, values in sample.counters.items():
-                mine = worst.setdefault(netns, {})
+            for netns in sample.counters if sample.changed is None else sample.changed:
+                values, mine = sample.counters.get(netns, {}), worst.setdefault(netns, {})
                 for name in _WORST:
                     if name in values:
                         mine[name] = max(mine.get(name, 0), values[name])

@@ -145,7 +145,7 @@ def event_name(kind: int, code: int) -> str:
     }
     try:
         return str(codes[EventKind(kind)](code).name).lower().replace("_", "-")
-    except ValueError:
+    except (KeyError, ValueError):
         return str(code)
 
 

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """When something began: the stretch of time in which it was far more frequent than outside.
 
-Pure: counts per slot in, one stretch or none out.
+Pure: counts per slot in, one stretch or none out. Memory is that of the slots in which something
+happened, not of the time between the first and the last.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Burst", "burst", "dense"]
+__all__ = ["Burst", "burst"]
 
 _FEWEST = 3
 _UNLIKELY = 8.0
@@ -39,14 +40,9 @@ class Burst:
     outside_rate: float
 
 
-def dense(slots: NDArray[Any], counts: NDArray[Any], begin: int, end: int) -> NDArray[np.int64]:
-    """Counts per slot from ``begin`` to ``end``, inclusive, slots without any being 0."""
-    length = max(end - begin + 1, 1)
-    filled = np.bincount(slots.astype(np.int64) - begin, weights=counts, minlength=length)
-    return filled.astype(np.int64)
-
-
-def burst(counts: NDArray[np.int64], among: int = 1) -> Burst | None:
+def burst(
+    slots: NDArray[Any], counts: NDArray[Any], begin: int, end: int, among: int = 1
+) -> Burst | None:
     """The stretch that stands out most, None when none does (too few, or all the time).
 
     The stretch is the one with the largest sum of ``count - 2 * mean`` (Kadane): what is above
@@ -54,14 +50,26 @@ def burst(counts: NDArray[np.int64], among: int = 1) -> Burst | None:
     the rest, and when chance is out of the question: the likelihood of these counts, if the rate
     were the same inside and outside, is lower by ``exp(8)`` than with the two rates found, and by
     more the more places there were for chance: slots, and ``among`` how many such rows it looks.
+
+    Args:
+        slots: numbers of slots, in any order, each any number of times.
+        counts: how many fell into each of them.
+        begin, end: the first and the last slot that there could be, inclusive; 4,096 stretches of
+            them are looked at where there are more.
+        among: how many such rows there are.
     """
-    factor = math.ceil(len(counts) / _MOST_SLOTS)
-    if factor > 1:
-        coarse = burst(np.add.reduceat(counts, np.arange(0, len(counts), factor)), among)
-        if coarse is None:
-            return None
-        last = min((coarse.last + 1) * factor, len(counts)) - 1
-        return _measured(counts, coarse.first * factor, last)
+    length = max(end - begin + 1, 1)
+    factor = math.ceil(length / _MOST_SLOTS)
+    places = slots.astype(np.int64) - begin
+    coarse = np.bincount(places // factor, weights=counts, minlength=math.ceil(length / factor))
+    found = _burst(coarse.astype(np.int64), among)
+    if found is None or factor == 1:
+        return found
+    last = min((found.last + 1) * factor, length) - 1
+    return _measured(places, counts, length, found.first * factor, last)
+
+
+def _burst(counts: NDArray[np.int64], among: int) -> Burst | None:
     total = int(counts.sum())
     if total < _FEWEST:
         return None
@@ -69,7 +77,7 @@ def burst(counts: NDArray[np.int64], among: int = 1) -> Burst | None:
     lowest = np.minimum.accumulate(np.concatenate([[0.0], score[:-1]]))
     last = int(np.argmax(score - lowest))
     first = int(np.argmin(np.concatenate([[0.0], score[:-1]])[: last + 1]))
-    found = _measured(counts, first, last)
+    found = _measured(np.arange(len(counts)), counts, len(counts), first, last)
     if found.inside < _FEWEST:
         return None
     expected = found.outside_rate * (found.last - found.first + 1)
@@ -88,11 +96,13 @@ def _likelihood_ratio(inside: int, total: int, length: int, slots: int) -> float
     return part(inside, share) + part(total - inside, 1 - share)
 
 
-def _measured(counts: NDArray[np.int64], first: int, last: int) -> Burst:
+def _measured(
+    places: NDArray[Any], counts: NDArray[Any], length: int, first: int, last: int
+) -> Burst:
     """The stretch without empty slots at its ends, and what is outside of it."""
-    filled = np.flatnonzero(counts[first : last + 1])
-    first, last = first + int(filled[0]), first + int(filled[-1])
-    inside = int(counts[first : last + 1].sum())
-    rest = len(counts) - (last - first + 1)
+    within = (places >= first) & (places <= last) & (counts > 0)
+    first, last = int(places[within].min()), int(places[within].max())
+    inside = int(counts[within].sum())
+    rest = length - (last - first + 1)
     rate = (int(counts.sum()) - inside) / rest if rest else 0.0
-    return Burst(first, last, inside, int(counts[:first].sum()), rate)
+    return Burst(first, last, inside, int(counts[places < first].sum()), rate)

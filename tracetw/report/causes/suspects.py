@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.report.causes.kinds import CRASHES, KINDS, Kind
-from tracetw.report.causes.onset import Burst, burst, dense
+from tracetw.report.causes.onset import Burst, burst
 from tracetw.report.count.cube import NEVER, group
 from tracetw.report.count.keys import OTHERS, PULSE, SECOND, fill
 from tracetw.report.count.scan import Scan
@@ -92,7 +92,7 @@ def _apart(
         part = cells[groups.order[groups.starts[number] : ends[number]]]
         slots = part["slot"].astype(np.int64)
         low, high = min(first, int(slots.min())), max(last, int(slots.max()))
-        stretch = burst(dense(slots, part["count"], low, high), len(sums))
+        stretch = burst(slots, part["count"], low, high, len(sums))
         # When peers became "others" depends on the flood, not on them: that is no beginning.
         if stretch is None or part["peer_lo"][0] == part["peer_hi"][0] == OTHERS:
             yield Suspect(kind, part, None, None, 0, 0, None)

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 __all__ = ["Slots"]
 
+_LAST = (1 << 32) - 1
+
 
 class Slots:
     """Slots of equal width since 1970.
@@ -22,8 +24,8 @@ class Slots:
         self.width_ns = width_ns
 
     def of(self, at: NDArray[np.int64]) -> NDArray[np.uint32]:
-        """The slot of each time."""
-        return (at // self.width_ns).astype(np.uint32)
+        """The slot of each time. Times before 1970 are in the first, those after 2106 in the last."""
+        return np.clip(at // self.width_ns, 0, _LAST).astype(np.uint32)
 
     def coarsen(self, cells: NDArray[Any]) -> None:
         """Makes slots twice as wide, and those of ``cells`` (field ``slot``) with them."""
