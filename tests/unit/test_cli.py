@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -133,7 +134,7 @@ def test_help_has_examples_that_run(command: tuple[str, ...], traced: list[Trace
     lines = run(*command, "--help").output.splitlines()
     examples = [line.strip().split("   ")[0] for line in lines if line.startswith("    tracetw t")]
     for example in examples:
-        words = ["true" if word == "./run-tests" else word for word in example.split()[1:]]
+        words = ["true" if word == "./run-tests" else word for word in shlex.split(example)[1:]]
         assert run(*words).exit_code == 7, example
     assert len(traced) == len(examples) >= 2
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracetw.errors import CannotTrace
+from tracetw.cli.options import output_option
+from tracetw.cli.pager import pager_option, show
+from tracetw.errors import CannotTrace, shortage
 
 if TYPE_CHECKING:
     from tracetw.host.sysctl import Concern
@@ -27,15 +29,9 @@ _PRESENT = {True: "yes", False: "NO", None: "unknown"}
 @click.command(
     "doctor", short_help="Show what this kernel lets us see, and settings that look wrong."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Text, or one JSON object.",
-)
-def command(output: str) -> None:
+@output_option("Text, or one JSON object.", "table", "json")
+@pager_option
+def command(output: str, pager: bool) -> None:
     """Show what this kernel lets tracetw see, and what is lost where it does not.
 
     Then the settings of the kernel that decide how connections end, if they look wrong for this
@@ -53,6 +49,8 @@ def command(output: str) -> None:
     try:
         capabilities = survey()
     except (OSError, BtfError) as error:
+        if isinstance(error, OSError) and shortage(error) is not None:
+            raise
         raise CannotTrace(
             f"this kernel does not describe itself: {error}",
             "boot one with CONFIG_DEBUG_INFO_BTF (every distribution's since about 2020)",
@@ -61,7 +59,7 @@ def command(output: str) -> None:
     if output == "json":
         print(json.dumps(_document(capabilities, concerns), ensure_ascii=False))
     else:
-        print(_text(capabilities, concerns))
+        show(f"{_text(capabilities, concerns)}\n", pager=pager)
 
 
 def _document(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -> dict[str, Any]:

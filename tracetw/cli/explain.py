@@ -10,6 +10,8 @@ from textwrap import fill
 
 import click
 
+from tracetw.cli import complete
+from tracetw.cli.pager import pager_option, show
 from tracetw.errors import BadInput
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.handbook import (
@@ -30,26 +32,31 @@ _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _EVENTS = {event.name: event for event in (*TIMEWAIT_EVENTS, *DROP_EVENTS)}
 
 
-@click.command("explain")
-@click.argument("verdict", required=False)
-def command(verdict: str | None) -> None:
+@click.command("explain", short_help="Say what a verdict means and what to do about it.")
+@click.argument("verdict", required=False, shell_complete=complete.codes)
+@pager_option
+def command(verdict: str | None, pager: bool) -> None:
     """Say what VERDICT means, what proves it, what causes it and what to do.
 
     VERDICT may be a timewait or drop event, too. Without it, list them all. With ladders of packets
     and JSON: docs/verdicts.md.
     """
+    show(f"{_explained(verdict)}\n", pager=pager)
+
+
+def _explained(verdict: str | None) -> str:
+    """Without a final newline. Raises BadInput."""
     if verdict is None:
-        print("\n".join(_line(row.code, row.meaning) for row in VERDICTS))
-        print("\nevents")
-        print("\n".join(_line(event.name, event.meaning) for event in _EVENTS.values()))
-    elif verdict in VERDICT_INDEX:
-        print(_verdict(VERDICTS[VERDICT_INDEX[verdict]]))
-    elif verdict in _EVENTS:
-        print(_event(_EVENTS[verdict]))
-    else:
-        near = get_close_matches(verdict, [*VERDICT_INDEX, *_EVENTS], 1)
-        hint = f"did you mean {near[0]}?" if near else "tracetw explain lists them"
-        raise BadInput(f"no such verdict: {verdict}", hint)
+        rows = [_line(row.code, row.meaning) for row in VERDICTS]
+        events = [_line(event.name, event.meaning) for event in _EVENTS.values()]
+        return "\n".join([*rows, "", "events", *events])
+    if verdict in VERDICT_INDEX:
+        return _verdict(VERDICTS[VERDICT_INDEX[verdict]])
+    if verdict in _EVENTS:
+        return _event(_EVENTS[verdict])
+    near = get_close_matches(verdict, [*VERDICT_INDEX, *_EVENTS], 1)
+    hint = f"did you mean {near[0]}?" if near else "tracetw explain lists them"
+    raise BadInput(f"no such verdict: {verdict!r}", hint)
 
 
 def _line(name: str, meaning: str) -> str:

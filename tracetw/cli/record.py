@@ -9,22 +9,29 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
+from tracetw.cli.options import (
+    event_options,
+    filter_options,
+    parse_duration,
+    parse_ready_fd,
+    run_options,
+    runnable,
+)
 from tracetw.errors import BadInput
-from tracetw.live.options import TraceOptions
-from tracetw.stream.filter import Filter, seconds
+from tracetw.stream.parse import seconds
 
 if TYPE_CHECKING:
     from tracetw.kernel.session import Session
+    from tracetw.live.options import TraceOptions
     from tracetw.recorder.recorder import Limits, Totals
     from tracetw.recorder.trigger import Trigger
     from tracetw.stream.batch import Scene, Sink
+    from tracetw.stream.filter import Filter
 
 __all__ = ["command"]
 
@@ -59,16 +66,8 @@ _SIGNAL = signal.SIGUSR1
 @click.option(
     "--keep", metavar="TIME", default="5m", show_default=True, help="How much a trigger keeps."
 )
-@click.option("--transitions", is_flag=True, help="Also every change of TCP state.")
-@click.option(
-    "--events",
-    metavar="KIND,...",
-    multiple=True,
-    help="Also single events: retransmit, timewait, drop, transition.",
-)
-@click.option("--duration", metavar="TIME", help="Stop after this time: 30, 30s, 5m.")
-@click.option("--ready-fd", type=int, metavar="N", help="Write one byte to it when attached.")
-@click.argument("cmd", metavar="[-- CMD ...]", nargs=-1, type=click.UNPROCESSED)
+@event_options()
+@run_options
 def command(
     folder: str,
     filter_: Filter,
@@ -77,8 +76,7 @@ def command(
     segment: str | None,
     trigger: tuple[str, ...],
     keep: str,
-    transitions: bool,
-    events: tuple[str, ...],
+    kinds: frozenset[str],
     duration: str | None,
     ready_fd: int | None,
     cmd: tuple[str, ...],
@@ -97,15 +95,16 @@ def command(
       tracetw record -o /var/lib/tracetw --trigger 'rate:peer-reset>50/s'
       tracetw record -o /var/lib/tracetw --trigger signal     then: kill -USR1 PID
     """
-    from tracetw.recorder.trigger import Trigger  # noqa: PLC0415 (loaded when the command runs)
+    from tracetw.live.options import TraceOptions  # noqa: PLC0415 (loaded when the command runs)
+    from tracetw.recorder.trigger import Trigger  # noqa: PLC0415
 
     limits = _limits(max_size, max_age, segment, keep)
     triggers = [Trigger.parse(text) for text in trigger]
     options = TraceOptions(
         filter=filter_,
         output="recording",
-        events=parse_events(events, transitions),
-        duration=None if duration is None else seconds("--duration", duration),
+        events=kinds,
+        duration=parse_duration(duration),
         ready_fd=parse_ready_fd(ready_fd),
         command=runnable(cmd),
         color=False,
@@ -139,7 +138,7 @@ def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[
             absent=tuple(hook.program for hook in plan.absent),
             events=options.events,
             command=("tracetw", *sys.argv[1:]),
-            filters=_filters(options.filter),
+            filters=options.filter.words,
         )
         recorder = Recorder(
             store,
@@ -179,13 +178,6 @@ def _bytes(option: str, text: str) -> int:
     if match is None or float(match[1]) == 0:
         raise BadInput(f"{option} {text!r} is no size", "give bytes with K, M or G, as in 500M")
     return int(float(match[1]) * _UNITS[match[2].upper()])
-
-
-def _filters(chosen: Filter) -> tuple[str, ...]:
-    """The conditions of a filter, in words that a reader can show."""
-    none = Filter()
-    values = ((field.name, getattr(chosen, field.name)) for field in fields(chosen))
-    return tuple(f"{name}: {value}" for name, value in values if value != getattr(none, name))
 
 
 def _totals(folder: Path) -> Callable[[Totals], None]:

@@ -17,7 +17,8 @@ from tracetw.host.clock import Clock
 from tracetw.recording.facts import Damage, Harm, Lost, Sample
 from tracetw.recording.frame import Kind
 from tracetw.recording.header import numbered
-from tracetw.recording.segment import Segment, Unreadable
+from tracetw.recording.progress import observer
+from tracetw.recording.segment import KINDS, Segment, Unreadable
 
 __all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
 
@@ -126,7 +127,9 @@ class Recording:
     def _rows(self, kind: str) -> Iterator[Rows]:
         for segment in self.segments:
             try:
-                yield from segment.batches(kind)
+                for rows in segment.batches(kind):
+                    observer().read(rows.nbytes)
+                    yield rows
             except FileNotFoundError as error:
                 path = Path(str(error.filename))
                 self.damage.append(Damage(Harm.MISSING, path, 0, 0, 0, "deleted while it was read"))
@@ -157,7 +160,9 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     named = [Path(path) for path in paths]
     found: dict[str, dict[int, Segment]] = {}
     unreadable: list[Damage] = []
-    for path in dict.fromkeys(file for name in named for file in _files(name)):
+    files = [*dict.fromkeys(file for name in named for file in _files(name))]
+    for number, path in enumerate(files):
+        observer().opened(number, len(files))
         try:
             segment = Segment.open(path)
         except Unreadable as error:
@@ -184,6 +189,10 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     recordings.sort(key=lambda recording: recording.header.started_ns)
     # A file that says neither by its name nor by its content whose it was.
     recordings[0].damage += unreadable
+    sizes = {kind: dtype.itemsize for kind, (_, dtype) in KINDS.items()}
+    observer().found(
+        sum(count * sizes[kind] for one in recordings for kind, count in one.counts.items())
+    )
     return recordings
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.errors import BadInput
-from tracetw.stream.filter import seconds
+from tracetw.recording.reader import Recording
+from tracetw.stream.parse import seconds
 
 __all__ = ["ALWAYS", "Window"]
 
@@ -48,10 +50,37 @@ class Window:
             raise BadInput(f"--since {since} is not before --until {until}", "swap them")
         return window
 
+    @classmethod
+    def of_recordings(
+        cls, since: str | None, until: str | None, recordings: Sequence[Recording]
+    ) -> Window:
+        """As :meth:`parse`, with the end of the last of these.
+
+        Raises BadInput, too, when nothing of them is in it.
+        """
+        headers = [recording.header for recording in recordings]
+        first = min(min(one.run_started_ns, one.started_ns) for one in headers)
+        last = max(one.ended_ns or one.started_ns for one in headers)
+        window = cls.parse(since, until, last)
+        for option, text, outside, edge, what in (
+            ("--since", since, window.since_ns > last + _SECOND, last, "after the end"),
+            ("--until", until, window.until_ns <= first, first, "before the beginning"),
+        ):
+            if outside:
+                raise BadInput(
+                    f"{option} {text} is {what} of the recordings ({_shown(edge)})",
+                    f"they are from {_shown(first)} to {_shown(last)}",
+                )
+        return window
+
     def mask(self, at: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Which of the times are in it."""
         inside: NDArray[np.bool_] = (at >= self.since_ns) & (at < self.until_ns)
         return inside
+
+    def touches(self, since_ns: int, until_ns: int) -> bool:
+        """Is some of this time in it? Both ends belong to the time."""
+        return until_ns >= self.since_ns and since_ns < self.until_ns
 
 
 ALWAYS = Window()
@@ -80,6 +109,12 @@ def _moment(option: str, text: str, last_ns: int) -> int:
     since_epoch = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
     micros = (since_epoch.days * 86400 + since_epoch.seconds) * 10**6 + since_epoch.microseconds
     return micros * 1000
+
+
+def _shown(wall_ns: int) -> str:
+    """In UTC, to the second, as an option takes it."""
+    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=wall_ns // _SECOND)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _micros(word: str) -> str:

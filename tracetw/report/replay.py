@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ from tracetw.reconcile.tally import Tally
 from tracetw.recording.facts import Lost
 from tracetw.recording.reader import Recording
 from tracetw.replay.source import judged
+from tracetw.replay.window import ALWAYS, Window
 from tracetw.report.count.scan import Scan, Source
 from tracetw.report.ends.stories import scene_of
 from tracetw.report.quality import hosts
@@ -70,6 +71,8 @@ def replay(
     kinds: frozenset[str],
     make_sink: Callable[[Scene], Sink],
     pace: Pace,
+    *,
+    window: Window = ALWAYS,
 ) -> Summary:
     """Report everything that is wanted to a sink, in the order of time, then the summary.
 
@@ -79,6 +82,7 @@ def replay(
         kinds: single events to report, of those that were recorded.
         make_sink: where to.
         pace: how fast.
+        window: the time in which they ended or happened.
 
     Returns the summary that the sink was given. Sinks raise as they do live.
     """
@@ -87,7 +91,7 @@ def replay(
     counts = np.zeros(len(VERDICTS), np.int64)
     sink.head()
     first = last = recording.header.run_started_ns
-    for at, part in _merged(source, wanted, kinds, sliced=pace.waits):
+    for at, part in _merged(source, wanted, kinds, window, sliced=pace.waits):
         pace.until(at)
         if isinstance(part, Closes):
             counts += np.bincount(part.findings.verdict, minlength=len(VERDICTS))
@@ -97,8 +101,9 @@ def replay(
         else:
             sink.loss(part)
         last = max(last, at)
-    last = max(last, recording.header.ended_ns or 0)
-    (host,) = hosts(Scan([source]), Words(utc=True), part=False)
+    first = max(first, window.since_ns)
+    last = max(first, min(max(last, recording.header.ended_ns or 0), window.until_ns))
+    (host,) = hosts(Scan([source]), Words(utc=True), part=window != ALWAYS)
     summary = Summary(
         time_ns=last,
         duration_s=max(last - first, 0) / _SECOND,
@@ -107,7 +112,11 @@ def replay(
             for verdict, count in zip(VERDICTS, counts, strict=True)
             if count
         },
-        lost=sum(lost.records for lost in recording.losses()),
+        lost=sum(
+            lost.records
+            for lost in recording.losses()
+            if window.touches(lost.since_ns, lost.until_ns)
+        ),
         reconciliation=host.reconciliation or (),
     )
     sink.summary(summary)
@@ -115,13 +124,17 @@ def replay(
 
 
 def _merged(
-    source: Source, wanted: Filter, kinds: frozenset[str], *, sliced: bool
+    source: Source, wanted: Filter, kinds: frozenset[str], window: Window, *, sliced: bool
 ) -> Iterator[tuple[int, Part]]:
     """Closes, events and losses with their times; whichever is next in time comes next."""
     streams: list[Iterator[tuple[int, Part]]] = [
-        _closes(source, wanted, sliced=sliced),
-        _losses(source.recording.losses()),
-        _events(source, wanted, kinds, sliced=sliced),
+        _closes(source, wanted, window, sliced=sliced),
+        _losses(
+            lost
+            for lost in source.recording.losses()
+            if window.touches(lost.since_ns, lost.until_ns)
+        ),
+        _events(source, wanted, kinds, window, sliced=sliced),
     ]
     heads = [(next(stream, None), stream) for stream in streams]
     waiting = [(head, stream) for head, stream in heads if head is not None]
@@ -136,12 +149,14 @@ def _merged(
             waiting[place] = following, stream
 
 
-def _closes(source: Source, wanted: Filter, *, sliced: bool) -> Iterator[tuple[int, Part]]:
+def _closes(
+    source: Source, wanted: Filter, window: Window, *, sliced: bool
+) -> Iterator[tuple[int, Part]]:
     def seen(rows: NDArray[np.void], findings: Findings) -> None:
         source.tally.add(rows, findings)
         source.closes += len(rows)
 
-    for part in judged(source.recording, wanted, seen=seen, batch=_BATCH):
+    for part in judged(source.recording, wanted, window, seen=seen, batch=_BATCH):
         for which in _slices(part.at, sliced=sliced):
             some = part if which is None else part.take(which)
             clock = source.recording.clock
@@ -149,7 +164,7 @@ def _closes(source: Source, wanted: Filter, *, sliced: bool) -> Iterator[tuple[i
 
 
 def _events(
-    source: Source, wanted: Filter, kinds: frozenset[str], *, sliced: bool
+    source: Source, wanted: Filter, kinds: frozenset[str], window: Window, *, sliced: bool
 ) -> Iterator[tuple[int, Part]]:
     recording = source.recording
     chosen = [kind.value for kind in EventKind if kind.name.lower() in kinds]
@@ -158,6 +173,8 @@ def _events(
         keep = wanted.mask_events(rows, recording.cgroup_path) & np.isin(rows["kind"], chosen)
         some = rows[keep]
         at = recording.clock.to_wall_ns(some["at"].astype(np.int64))
+        inside = window.mask(at)
+        some, at = some[inside], at[inside]
         for which in _slices(at, sliced=sliced):
             part = some if which is None else some[which]
             if len(part):
@@ -174,6 +191,6 @@ def _slices(at: NDArray[np.int64], *, sliced: bool) -> Iterator[NDArray[np.intp]
     yield from np.split(np.arange(len(at)), edges)
 
 
-def _losses(losses: Sequence[Lost]) -> Iterator[tuple[int, Part]]:
+def _losses(losses: Iterable[Lost]) -> Iterator[tuple[int, Part]]:
     for lost in sorted(losses, key=lambda one: one.until_ns):
         yield lost.until_ns, Loss(lost.records, lost.where, lost.since_ns, lost.until_ns)
