@@ -25,8 +25,9 @@ def main() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _open_standard_descriptors()
     from tracetw.cli import main as command  # noqa: PLC0415 (after the signal)
-    from tracetw.cli.ending import interruptible  # noqa: PLC0415
+    from tracetw.cli.ending import interruptible, named_output  # noqa: PLC0415
 
+    named_output()
     with interruptible(ours=ours):
         code = command(standalone_mode=False)
     sys.exit(code)

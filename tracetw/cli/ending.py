@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -16,15 +17,16 @@ import click
 
 from tracetw.errors import CannotTrace, Failed, UserError, shortage
 
-__all__ = ["interruptible", "outcome"]
+__all__ = ["interruptible", "named_output", "outcome"]
 
 _INTERRUPTED = 130
+_STDOUT = "standard output"
 _interrupts = 0
 
 
 @contextmanager
 def interruptible(*, ours: bool) -> Iterator[None]:
-    """In this block Ctrl-C raises KeyboardInterrupt; after it, it ends the process without a word.
+    """In this block Ctrl-C raises KeyboardInterrupt until a command has ended; then nothing more.
 
     ``ours`` is False when SIGINT is ignored, which it is to stay.
     """
@@ -33,9 +35,8 @@ def interruptible(*, ours: bool) -> Iterator[None]:
         sys.unraisablehook = _unraisable
     try:
         yield
-    finally:
-        if ours:
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
+    except KeyboardInterrupt:  # in the few instructions where nobody else would catch it
+        os._exit(_INTERRUPTED)
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> None:
@@ -58,6 +59,7 @@ def outcome(call: Callable[[], Any]) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BaseException as error:
+        _finish()
         told = _told(error)
         if told is None:
             raise
@@ -65,10 +67,11 @@ def outcome(call: Callable[[], Any]) -> int:
         if message:
             _say(message)
     else:
+        _finish()
         code = result if isinstance(result, int) else 0
     finally:
         for stream in (sys.stdout, sys.stderr):
-            _settle(stream)
+            _settle(stream, drop=_interrupts > 0)
     return code
 
 
@@ -101,9 +104,9 @@ def _sentence(error: click.UsageError) -> str:
 
 def _of_system(error: OSError) -> UserError | None:
     """What lies outside of this program: where the output goes, limits, /proc."""
-    if sys.stdout is not None and error.filename is None and _fails(sys.stdout, error.errno):
+    if error.filename == _STDOUT:
         reason = os.strerror(error.errno or errno.EIO)
-        return Failed(f"cannot write standard output: {reason}", "send it elsewhere or make room")
+        return Failed(f"cannot write {_STDOUT}: {reason}", "send it elsewhere or make room")
     if (short := shortage(error)) is not None:
         return Failed(*short)
     if str(error.filename).startswith("/proc/") and not os.path.lexists("/proc/self"):
@@ -111,20 +114,46 @@ def _of_system(error: OSError) -> UserError | None:
     return None
 
 
-def _fails(stream: IO[str], number: int | None) -> bool:
-    """Was it this stream? What it could not write it still has, and cannot write again."""
-    try:
-        stream.flush()
-    except OSError as error:
-        return error.errno == number
-    return False
+class _StandardOutput(io.FileIO):
+    """Descriptor 1, whose errors say that they are its own."""
+
+    def write(self, data: Any, /) -> int:  # noqa: ANN401 (as typeshed has it)
+        """As FileIO."""
+        try:
+            return super().write(data) or 0
+        except OSError as error:
+            error.filename = _STDOUT
+            raise
 
 
-def _settle(stream: IO[str] | None) -> None:
-    """Python flushes once more at its end, complains, and changes the exit code to 120."""
+def named_output() -> None:
+    """Make errors of standard output tell that they are."""
+    if sys.stdout is None:
+        return
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(_StandardOutput(1, "w", closefd=False)),
+        encoding=sys.stdout.encoding,
+        errors=sys.stdout.errors,
+        line_buffering=sys.stdout.isatty(),
+    )
+
+
+def _finish() -> None:
+    """The result stands: an interrupt from now on would only take the place of it."""
+    if signal.getsignal(signal.SIGINT) is _interrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _settle(stream: IO[str] | None, *, drop: bool) -> None:
+    """Python flushes once more at its end, complains, and changes the exit code to 120.
+
+    ``drop`` what an interrupted command had not written: its reader may never read it.
+    """
     if stream is None:
         return
     try:
+        if drop:
+            raise BrokenPipeError
         stream.flush()
     except (OSError, ValueError):
         with suppress(OSError, ValueError):
@@ -135,6 +164,12 @@ def _settle(stream: IO[str] | None) -> None:
 
 
 def _say(message: str) -> None:
-    """One line for the user; stderr may be gone as well."""
+    """One line for the user; stderr may be gone as well. What a user wrote is not to reach a terminal raw."""
+    shown = "".join(
+        letter
+        if letter.isprintable()
+        else letter.encode("unicode_escape", "surrogatepass").decode()
+        for letter in message
+    )
     with suppress(OSError):
-        print(f"tracetw: {message}", file=sys.stderr, flush=True)
+        print(f"tracetw: {shown}", file=sys.stderr, flush=True)

@@ -22,6 +22,7 @@ _OUTPUT = output_option("Text, or JSON lines.", "table", "json")
 @click.group(
     "lab",
     invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
     short_help="Reproduce how connections end, here, and check what is said of them.",
 )
 @click.pass_context
