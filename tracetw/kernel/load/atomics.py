@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 
+from tracetw.errors import shortage
 from tracetw.kernel.load import bpf
 
 __all__ = ["has_cmpxchg"]
@@ -27,10 +28,15 @@ _PROGRAM = (
 
 
 def has_cmpxchg() -> bool:
-    """False also where no program can be loaded at all: what is loaded next says why."""
+    """False also where no program can be loaded at all: what is loaded next says why.
+
+    Raises OSError when a limit of this process kept us from asking.
+    """
     try:
         fd = bpf.load("cmpxchg", b"".join(_INSN.pack(*insn) for insn in _PROGRAM))
-    except OSError:
+    except OSError as error:
+        if shortage(error) is not None:
+            raise
         return False
     os.close(fd)
     return True

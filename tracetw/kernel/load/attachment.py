@@ -11,6 +11,7 @@ import struct
 from dataclasses import dataclass
 from enum import Enum
 
+from tracetw.errors import shortage
 from tracetw.kernel.load import bpf, perf
 
 __all__ = ["Attachment", "Kind", "attach", "load", "refusal"]
@@ -80,6 +81,8 @@ def refusal(where: Attachment) -> str:
 
     That BTF lists a function does not tell whether the kernel has trampolines (fentry) or kprobes,
     nor whether we may use them. So a program that does nothing is attached for a moment.
+
+    Raises OSError when a limit of this process kept us from asking.
     """
     try:
         program = load(where, _NOTHING)
@@ -88,5 +91,7 @@ def refusal(where: Attachment) -> str:
         finally:
             os.close(program)
     except OSError as error:
+        if shortage(error) is not None:
+            raise
         return os.strerror(error.errno or 0)
     return ""
