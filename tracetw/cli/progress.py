@@ -51,7 +51,8 @@ class Progress:
         self._bytes += size
         if not self._total or not self._is_due():
             return
-        passes, done = divmod(self._bytes, self._total)
+        passes = max(self._bytes - 1, 0) // self._total
+        done = self._bytes - passes * self._total
         again = f", pass {passes + 1}" if passes else ""
         text = f"{done // _MB:,} of {self._total // _MB:,} MB read{again}"
         self._show(done, self._total, text)
