@@ -43,11 +43,13 @@ def command(output: str, pager: bool) -> None:
       sudo tracetw doctor -o json   the same for a program
     """
     from tracetw.host import sysctl  # noqa: PLC0415 (loaded when the command runs)
-    from tracetw.kernel.btf import BtfError  # noqa: PLC0415
+    from tracetw.kernel.btf import Btf, BtfError  # noqa: PLC0415
     from tracetw.kernel.capability import survey  # noqa: PLC0415
+    from tracetw.kernel.load.probe import ask  # noqa: PLC0415
 
     try:
-        capabilities = survey()
+        btf = Btf.read()
+        capabilities = survey(btf, ask(btf))
     except (OSError, BtfError) as error:
         if isinstance(error, OSError) and shortage(error) is not None:
             raise

@@ -26,7 +26,7 @@ from tracetw.errors import BadInput
 from tracetw.stream.parse import seconds
 
 if TYPE_CHECKING:
-    from tracetw.kernel.session import Session
+    from tracetw.kernel.load.session import Session
     from tracetw.live.options import TraceOptions
     from tracetw.recorder.recorder import Limits, Totals
     from tracetw.recorder.trigger import Trigger

@@ -17,7 +17,7 @@ from tracetw.event.record import Stat
 from tracetw.host import counters, netns, privileges
 from tracetw.host.cgroup import Cgroups
 from tracetw.host.counters import Snapshot
-from tracetw.kernel.session import Session
+from tracetw.kernel.load.session import Session
 from tracetw.live.attach import attach
 from tracetw.live.command import Command
 from tracetw.live.options import TraceOptions
