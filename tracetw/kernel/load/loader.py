@@ -95,8 +95,17 @@ def _compile(source: str, plan: Plan) -> Image:
         check=False,
     )
     if done.returncode:
+        _check_limits(done.stderr.decode(errors="replace"))
         raise CannotTrace(_reason(done.stderr.decode(errors="replace"), done.returncode))
     return Image.parse(done.stdout)
+
+
+def _check_limits(text: str) -> None:
+    """Raises CannotTrace when the compiler met a limit of the process, which it inherited."""
+    for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        short = shortage(OSError(number, ""))
+        if os.strerror(number) in text and short is not None:
+            raise CannotTrace(*short)
 
 
 def _reason(text: str, status: int) -> str:
