@@ -96,6 +96,13 @@ def test_everything(traced: list[TraceOptions]) -> None:
         ("trace --min-duration 10s --duration 5s", "10s", "watch longer"),
         ("trace --netns !all", "!all", "leave it out"),
         ("trace --cgroup 99999999999999999999999", "--cgroup", "/system.slice"),
+        ("record -o x --verdict orderly --trigger verdict:peer-reset", "peer-reset", "never fire"),
+        ("record -o x --abnormal --trigger rate:orderly>5/s", "orderly", "never fire"),
+        (
+            "record -o x --verdict !peer-reset --trigger verdict:peer-reset",
+            "peer-reset",
+            "the trigger",
+        ),
         ("lab run --all four-way-close", "four-way-close", "names or --all"),
         ("completion tcsh", "tcsh", "'fish'"),
         ("trace --no-such-option", "--no-such-option", "--help"),

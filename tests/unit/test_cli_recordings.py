@@ -58,6 +58,12 @@ def test_replay_of_a_part(folder: Path) -> None:
     assert len([line for line in before_the_end if line["kind"] == "close"]) in {2, 3}
 
 
+def test_events_that_were_not_recorded_are_said(folder: Path) -> None:
+    result = run("replay", folder, "--events", "drop,timewait")
+    assert result.exit_code == 0
+    assert "single events (drop, timewait) were not recorded on 'web-1'" in result.stderr
+
+
 @pytest.mark.parametrize("command", ["report", "replay"])
 @pytest.mark.parametrize(
     ("option", "seconds", "words"),

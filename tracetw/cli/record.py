@@ -100,6 +100,12 @@ def command(
 
     limits = _limits(max_size, max_age, segment, keep)
     triggers = [Trigger.parse(text) for text in trigger]
+    for one in triggers:
+        if one.verdicts is not None and not one.verdicts[[*filter_.possible_verdicts()]].any():
+            raise BadInput(
+                f"--trigger {one.text!r} can never fire: no such connection passes the filter",
+                "leave out --verdict or --abnormal, or the trigger",
+            )
     options = TraceOptions(
         filter=filter_,
         output="recording",

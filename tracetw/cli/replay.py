@@ -21,6 +21,7 @@ from tracetw.cli.progress import progress
 from tracetw.errors import BadInput
 
 if TYPE_CHECKING:
+    from tracetw.recording.reader import Recording
     from tracetw.stream.batch import Scene, Sink
 
 __all__ = ["command"]
@@ -87,6 +88,7 @@ def command(
         window = Window.of_recordings(since, until, recordings)
         make_sink = _sinks(out, output, color=use_color(color, out.isatty()), utc=utc)
         for recording in recordings:
+            _say_what_is_missing(recording, kinds)
             for damage in recording.damage:
                 say(f"tracetw: {damage}")
             try:
@@ -95,6 +97,15 @@ def command(
                 return
             bar.pause()
             say(summary_text(summary).rstrip("\n"))
+
+
+def _say_what_is_missing(recording: Recording, kinds: frozenset[str]) -> None:
+    missing = sorted(kinds - recording.header.events)
+    if missing:
+        say(
+            f"tracetw: single events ({', '.join(missing)}) were not recorded on"
+            f" {recording.header.host!r}; record with --events {','.join(missing)}"
+        )
 
 
 def _sinks(out: BinaryIO, output: str, *, color: bool, utc: bool) -> Callable[[Scene], Sink]:

@@ -111,6 +111,12 @@ class Filter(Criteria):
             ),
         )
 
+    def possible_verdicts(self) -> frozenset[int]:
+        """Indexes in ``taxonomy.VERDICTS`` that a wanted connection can have."""
+        chosen = self.verdicts or frozenset(range(len(VERDICTS)))
+        left = chosen - self.unless.verdicts
+        return frozenset(one for one in left if VERDICTS[one].abnormal or not self.abnormal)
+
     def mask(
         self, rows: Rows, findings: Findings | None, cgroup_path: CgroupPath = lambda _: None
     ) -> Mask:

@@ -37,17 +37,18 @@ def check(wanted: Filter, duration_s: float | None = None) -> None:
 
 
 def _verdicts(wanted: Filter) -> None:
-    chosen = wanted.verdicts or frozenset(range(len(VERDICTS)))
+    if wanted.possible_verdicts():
+        return
     if wanted.verdicts and wanted.verdicts <= wanted.unless.verdicts:
         raise _nothing("--verdict", "every verdict that is wanted is excluded as well")
-    left = chosen - wanted.unless.verdicts
-    if not left:
+    if not wanted.abnormal:
         raise _nothing("--verdict", "every verdict is excluded")
-    if wanted.abnormal and not any(VERDICTS[index].abnormal for index in left):
-        names = ", ".join(VERDICTS[index].code for index in sorted(left)[:3])
-        raise BadInput(
-            f"--abnormal with --verdict can match nothing: {names} is normal", "leave out one"
-        )
+    left = (wanted.verdicts or frozenset(range(len(VERDICTS)))) - wanted.unless.verdicts
+    names = ", ".join(VERDICTS[index].code for index in sorted(left)[:3])
+    raise BadInput(
+        f"--abnormal with --verdict can match nothing: {names or 'what is left'} is normal",
+        "leave out one",
+    )
 
 
 def _ports(wanted: Filter) -> None:
