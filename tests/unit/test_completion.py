@@ -146,6 +146,11 @@ def test_scripts_are_understood(shell: str) -> None:
         subprocess.run([*check, "/dev/stdin"], input=result.stdout, text=True, check=True)
 
 
+def test_fish_keeps_lists_whole() -> None:
+    text = CliRunner().invoke(main, ["completion", "fish"]).stdout
+    assert 'string split --max 1 "," $completion' in text
+
+
 @pytest.mark.parametrize("root", [True, False])
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_one_command_installs_it(

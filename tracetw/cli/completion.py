@@ -97,7 +97,9 @@ def _script(shell: str) -> str:
             f"no completion for the shell {shell!r}", f"name one of {', '.join(_SHELLS)}"
         )
     source = found(main, {}, _NAME, _VARIABLE)
-    return source.source_template % source.source_vars()
+    text = source.source_template % source.source_vars()
+    # A value may be a list with commas, which click's script for fish would take apart.
+    return text.replace('string split "," $completion', 'string split --max 1 "," $completion')
 
 
 def _below_home(shell: str) -> Path:
