@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.commands import PROGRAM, environment, run
+from tests.unit.commands import PROGRAM, environment, heard, run
 from tracetw.lab.polling import patient
 
 MOMENTS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.4, 0.7, 1.0)
@@ -40,7 +40,7 @@ def test_ctrl_c_at_any_moment(words: str, tmp_path: Path) -> None:
         ended = run(*words.split(), folder=folder, interrupt_after_s=patient(moment))
         return moment, ended.code, ended.err
 
-    with ThreadPoolExecutor(2) as pool:
+    with heard(), ThreadPoolExecutor(2) as pool:
         for moment, code, said in pool.map(interrupted, MOMENTS):
             assert code in {0, 130}, (moment, code, said)
             assert "Traceback" not in said, (moment, said)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -20,7 +21,7 @@ from tracetw.cli import main
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = ROOT / "tests" / "data" / "recordings" / "v1" / "raw"
 
-# As scripts/tracetw starts it. Of a background job whose SIGINT is ignored, tests are children as well.
+# As scripts/tracetw starts it.
 PROGRAM = ("env", "--default-signal=INT", "--block-signal=INT", sys.executable, "-m", "tracetw")
 
 # Words that make each command do its work; with root the kernel tests have those that trace.
@@ -62,6 +63,20 @@ def environment(folder: Path) -> dict[str, str]:
     """Of a run whose home is this folder."""
     mine = {"PYTHONPATH": str(ROOT), "TERM": "dumb", "SHELL": ""}
     return {**os.environ, **mine, "HOME": str(folder), "XDG_CACHE_HOME": str(folder)}
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """Ctrl-C reaches children from their first moment on, in a background job as well.
+
+    There SIGINT is ignored, and ``env`` needs a moment to undo that.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @dataclass(frozen=True, slots=True)

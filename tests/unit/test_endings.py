@@ -12,7 +12,18 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.commands import COMMANDS, GOLDEN, IDS, PROGRAM, ROOT, WORK, Ended, environment, run
+from tests.unit.commands import (
+    COMMANDS,
+    GOLDEN,
+    IDS,
+    PROGRAM,
+    ROOT,
+    WORK,
+    Ended,
+    environment,
+    heard,
+    run,
+)
 
 MOMENTS = (0.0, 0.01, 0.02, 0.04, 0.06, 0.1, 0.2, 0.4, 0.7, 1.0)
 GROUPS = {(), ("lab",)}
@@ -120,7 +131,7 @@ def test_ctrl_c_at_any_moment(path: tuple[str, ...], folder: Path) -> None:
     def interrupted(moment: float) -> Ended:
         return run(*words, interrupt_after_s=moment, folder=folder)
 
-    with ThreadPoolExecutor(2) as pool:
+    with heard(), ThreadPoolExecutor(2) as pool:
         for moment, ended in zip(MOMENTS, pool.map(interrupted, MOMENTS), strict=True):
             assert ended.code in {INTERRUPTED, usual.code}, (moment, ended)
             if ended.code == INTERRUPTED:

@@ -15,12 +15,24 @@ from typing import IO, Any
 
 import click
 
-from tracetw.errors import CannotTrace, Failed, UserError, shortage
+from tracetw.cli.message import say
+from tracetw.errors import BadInput, CannotTrace, Failed, UserError, shortage
 
 __all__ = ["interruptible", "named_output", "outcome"]
 
 _INTERRUPTED = 130
 _STDOUT = "standard output"
+_SHOWN = 100
+_OF_PATHS = {
+    errno.EACCES,
+    errno.EISDIR,
+    errno.ELOOP,
+    errno.ENAMETOOLONG,
+    errno.ENOTDIR,
+    errno.EPERM,
+    errno.EROFS,
+}
+"""What is wrong with a path that a user named, wherever it turns out."""
 _interrupts = 0
 
 
@@ -65,7 +77,7 @@ def outcome(call: Callable[[], Any]) -> int:
             raise
         code, message = told
         if message:
-            _say(message)
+            say(message)
     else:
         _finish()
         code = result if isinstance(result, int) else 0
@@ -111,6 +123,9 @@ def _of_system(error: OSError) -> UserError | None:
         return Failed(*short)
     if str(error.filename).startswith("/proc/") and not os.path.lexists("/proc/self"):
         return CannotTrace("/proc is not mounted", "mount it: mount -t proc proc /proc")
+    if error.filename and error.errno in _OF_PATHS:
+        shown = str(error.filename)[:_SHOWN]
+        return BadInput(f"{shown!r} cannot be used: {error.strerror}", "give another path")
     return None
 
 
@@ -161,15 +176,3 @@ def _settle(stream: IO[str] | None, *, drop: bool) -> None:
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
             stream.flush()
-
-
-def _say(message: str) -> None:
-    """One line for the user; stderr may be gone as well. What a user wrote is not to reach a terminal raw."""
-    shown = "".join(
-        letter
-        if letter.isprintable()
-        else letter.encode("unicode_escape", "surrogatepass").decode()
-        for letter in message
-    )
-    with suppress(OSError):
-        print(f"tracetw: {shown}", file=sys.stderr, flush=True)

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
 
 from tracetw.cli import complete
+from tracetw.cli.message import say
 from tracetw.errors import BadInput
 from tracetw.stream.parse import closest, seconds
 
@@ -34,7 +33,6 @@ __all__ = [
     "recorded_filter_options",
     "run_options",
     "runnable",
-    "say",
     "table_options",
     "use_color",
     "window_options",
@@ -135,9 +133,7 @@ def _taken(values: dict[str, Any]) -> dict[str, Any]:
         name = text.removeprefix("!")
         short = os.fsencode(name)[:15].decode(errors="backslashreplace")
         if len(os.fsencode(name)) > len(os.fsencode(short)) and not set(name) & set("*?["):
-            say(
-                f"tracetw: --comm {name!r}: the kernel keeps 15 bytes of a name; taken as {short!r}"
-            )
+            say(f"--comm {name!r}: the kernel keeps 15 bytes of a name; taken as {short!r}")
     return conditions
 
 
@@ -303,10 +299,3 @@ def use_color(wanted: bool | None, terminal: bool) -> bool:
     if wanted is not None:
         return wanted
     return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-
-
-def say(line: str) -> None:
-    """One line to stderr, which may be gone."""
-    with suppress(OSError):
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()

@@ -37,6 +37,7 @@ __all__ = ["command"]
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+_LARGEST = 1 << 60
 _SEGMENT = 64 << 20
 _SMALLEST = 8 << 20
 _SEGMENTS = 4
@@ -181,9 +182,12 @@ def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limi
 
 def _bytes(option: str, text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise BadInput(f"{option} {text!r} is no size", "give bytes with K, M or G, as in 500M")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
+    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
+    if not 1 <= size < _LARGEST:
+        raise BadInput(
+            f"{option} {text[:100]!r} is no size", "give bytes with K, M, G or T, as in 500M"
+        )
+    return int(size)
 
 
 def _totals(folder: Path) -> Callable[[Totals], None]:

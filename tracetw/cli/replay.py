@@ -5,14 +5,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from tracetw.cli.message import say
 from tracetw.cli.options import (
     event_options,
     recorded_filter_options,
-    say,
     table_options,
     use_color,
     window_options,
@@ -90,20 +91,21 @@ def command(
         for recording in recordings:
             _say_what_is_missing(recording, kinds)
             for damage in recording.damage:
-                say(f"tracetw: {damage}")
+                say(str(damage))
             try:
                 summary = replay(recording, wanted, kinds, make_sink, Pace(pace), window=window)
             except OutputClosed:
                 return
             bar.pause()
-            say(summary_text(summary).rstrip("\n"))
+            with suppress(OSError):  # stderr may be gone
+                print(summary_text(summary), end="", file=sys.stderr, flush=True)
 
 
 def _say_what_is_missing(recording: Recording, kinds: frozenset[str]) -> None:
     missing = sorted(kinds - recording.header.events)
     if missing:
         say(
-            f"tracetw: single events ({', '.join(missing)}) were not recorded on"
+            f"single events ({', '.join(missing)}) were not recorded on"
             f" {recording.header.host!r}; record with --events {','.join(missing)}"
         )
 

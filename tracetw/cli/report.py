@@ -9,7 +9,8 @@ from typing import Any
 
 import click
 
-from tracetw.cli.options import numeric_option, recorded_filter_options, say, window_options
+from tracetw.cli.message import say
+from tracetw.cli.options import numeric_option, recorded_filter_options, window_options
 from tracetw.cli.pager import pager_option, show
 from tracetw.cli.progress import progress
 from tracetw.errors import Failed
@@ -73,7 +74,7 @@ def command(
 
         show(report_text(report, utc=utc), pager=pager)
     if html is not None:
-        say(f"tracetw: wrote {html}")
+        say(f"wrote {html}")
 
 
 def _write(path: str, text: str) -> None:

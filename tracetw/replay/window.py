@@ -43,8 +43,8 @@ class Window:
         Raises BadInput naming the value and the valid forms.
         """
         window = cls(
-            -_LONGEST if since is None else _moment("--since", since, last_ns),
-            _LONGEST if until is None else _moment("--until", until, last_ns),
+            -_LONGEST if since is None else _bounded(_moment("--since", since, last_ns)),
+            _LONGEST if until is None else _bounded(_moment("--until", until, last_ns)),
         )
         if window.since_ns >= window.until_ns:
             raise BadInput(f"--since {since} is not before --until {until}", "swap them")
@@ -87,6 +87,11 @@ ALWAYS = Window()
 """All times."""
 
 
+def _bounded(wall_ns: int) -> int:
+    """As 64 bits hold it: the year 1 is before everything."""
+    return max(-int(_LONGEST), min(int(_LONGEST), wall_ns))
+
+
 def _moment(option: str, text: str, last_ns: int) -> int:
     word = text.strip()
     if _CLOCK.fullmatch(word):
@@ -105,7 +110,10 @@ def _moment(option: str, text: str, last_ns: int) -> int:
                 f"{option} {text!r} is no time",
                 "give one as in 2026-01-02T03:04:05, 12:04:07, or 30m for before the end",
             ) from None
-    moment = moment if moment.tzinfo else moment.astimezone()
+    try:
+        moment = moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError, OSError):  # the first and the last year, in another zone
+        moment = moment.replace(tzinfo=timezone.utc)
     since_epoch = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
     micros = (since_epoch.days * 86400 + since_epoch.seconds) * 10**6 + since_epoch.microseconds
     return micros * 1000

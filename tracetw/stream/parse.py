@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from pathlib import Path
@@ -40,6 +41,8 @@ PortRange: TypeAlias = tuple[int, int]
 _PORT_MAX = 65535
 _PID_MAX = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
 _COMM_BYTES = 15  # TASK_COMM_LEN without its final zero
+_LONGEST_S = 90 * 365 * 86400.0  # nanoseconds since 1970 and such a time still fit 63 bits
+_SHOWN = 100
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _TIME = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|ms|s|m|h|d)?", re.ASCII)
@@ -60,11 +63,13 @@ def signed(texts: Iterable[str]) -> tuple[list[str], list[str]]:
 def seconds(option: str, text: str) -> float:
     """A time such as ``500ms`` or ``1.5`` in seconds. Raises BadInput."""
     match = _TIME.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
+    value = float(match[1]) * _UNITS[match[2] or "s"] if match else 0.0
+    if not 0 < value <= _LONGEST_S:
         raise BadInput(
-            f"{option} {text!r} is no time above 0", "give a number with ms, s, m or h, as in 500ms"
+            f"{option} {text[:_SHOWN]!r} is no time above 0 and under 90 years",
+            "give a number with ms, s, m or h, as in 500ms",
         )
-    return float(match[1]) * _UNITS[match[2] or "s"]
+    return value
 
 
 def closest(word: str, known: Iterable[str]) -> str:
@@ -121,8 +126,9 @@ def cgroup(text: str) -> tuple[str, ...]:
             path = cgroups_of_host.Cgroups(mount).path(int(text), 0.0)
         else:
             path = "/" + text.removeprefix(mount).strip("/")
-        if path is not None and "\0" not in path and Path(mount + path).is_dir():
-            return (path.rstrip("/"),)
+        with suppress(OSError, ValueError):  # too long, or no path at all
+            if path is not None and Path(mount + path).is_dir():
+                return (path.rstrip("/"),)
     where = "on this host" if mount is None else f"below {mount}"
     raise BadInput(
         f"--cgroup {text!r} is no cgroup {where}",
