@@ -154,6 +154,16 @@ def test_closed_descriptors(path: tuple[str, ...], closed: tuple[int, ...], fold
         assert one_line(ended), ended.err
 
 
+@each_command
+def test_a_terminal_that_knows_ascii_only(
+    path: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii:strict")
+    ended = run(*path, *WORK[path], folder=folder)
+    assert "Traceback" not in ended.err
+    assert ended.code in {DONE, USAGE, CANNOT}
+
+
 def test_what_is_written_to_a_closed_descriptor_goes_nowhere(folder: Path) -> None:
     """Not into the file that was opened next and got its number."""
     page = folder / "page.html"

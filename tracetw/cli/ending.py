@@ -142,13 +142,13 @@ class _StandardOutput(io.FileIO):
 
 
 def named_output() -> None:
-    """Make errors of standard output tell that they are."""
+    """Make errors of standard output tell that they are, and let it take any letter."""
     if sys.stdout is None:
         return
     sys.stdout = io.TextIOWrapper(
         io.BufferedWriter(_StandardOutput(1, "w", closefd=False)),
         encoding=sys.stdout.encoding,
-        errors=sys.stdout.errors,
+        errors="backslashreplace",  # no locale is a reason to fail
         line_buffering=sys.stdout.isatty(),
     )
 
