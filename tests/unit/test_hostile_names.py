@@ -19,6 +19,7 @@ from click.testing import CliRunner
 from tests.unit.hostile_names import HOSTILE, assert_people_can_read, strict
 from tests.unit.recording_files import everything, golden
 from tracetw.cli import main
+from tracetw.recorder.folder import Folder
 from tracetw.recorder.writer import SegmentWriter, to_json
 from tracetw.recording.facts import Lost
 from tracetw.recording.frame import Kind
@@ -52,17 +53,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command=("tracetw", WORST),
         filters=(WORST,),
     )
-    writer = SegmentWriter(path / "0.tws", header)
-    groups = {GROUP + at: "/" + decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
-    users = {at: decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
-    writer.add(Kind.NAMES, [to_json({"cgroups": groups, "users": users})])
-    writer.add(Kind.CLOSES, [rows.tobytes()], some)
-    now = recording.header.started_ns
-    writer.add(Kind.LOST, [to_json(asdict(Lost(1, WORST, now, now + 1)))])
-    events = everything(recording, "events").copy()
-    events["comm"] = [RAW[at % some] for at in range(len(events))]
-    writer.add(Kind.EVENTS, [events.tobytes()], len(events))
-    writer.finish()
+    with Folder.reach(path) as place:
+        writer = SegmentWriter(place, "0.tws", header)
+        groups = {GROUP + at: "/" + decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
+        users = {at: decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
+        writer.add(Kind.NAMES, [to_json({"cgroups": groups, "users": users})])
+        writer.add(Kind.CLOSES, [rows.tobytes()], some)
+        now = recording.header.started_ns
+        writer.add(Kind.LOST, [to_json(asdict(Lost(1, WORST, now, now + 1)))])
+        events = everything(recording, "events").copy()
+        events["comm"] = [RAW[at % some] for at in range(len(events))]
+        writer.add(Kind.EVENTS, [events.tobytes()], len(events))
+        writer.finish()
     return path
 
 

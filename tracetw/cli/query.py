@@ -3,27 +3,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 import click
 
+from tracetw.cli.options import output_option
+from tracetw.cli.progress import progress
 from tracetw.errors import BadInput
 
 __all__ = ["command"]
 
+_FORM = "as in: tracetw query rec 'SELECT count(*) FROM closes'"
+
 
 @click.command("query", short_help="Ask recordings in SQL.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.argument("sql", metavar="SQL")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "csv", "parquet"]),
-    default="table",
-    show_default=True,
-    help="A table, JSON lines, CSV, or a Parquet file on standard output.",
+@click.argument("words", metavar="PATH... SQL", nargs=-1, type=click.Path())
+@output_option(
+    "A table, JSON lines, CSV, or a Parquet file on standard output.",
+    *("table", "json", "csv", "parquet"),
 )
-def command(paths: tuple[str, ...], sql: str, output: str) -> None:
+def command(words: tuple[str, ...], output: str) -> None:
     """Answer SQL over recordings, with DuckDB.
 
     The first query of a recording judges every connection by the rules of today and keeps the
@@ -42,10 +42,24 @@ def command(paths: tuple[str, ...], sql: str, output: str) -> None:
       tracetw query rec "DESCRIBE closes"
       tracetw query rec -o csv "SELECT remote_addr, count(*) FROM closes WHERE abnormal GROUP BY 1"
     """
-    if sys.stdout is None or (output == "parquet" and sys.stdout.isatty()):
+    paths, sql = _split(words)
+    if output == "parquet" and sys.stdout.isatty():
         raise BadInput("standard output is no place for it", "send it to a file: > result.parquet")
     from tracetw.query.run import FORMATS, query  # noqa: PLC0415 (loads NumPy)
 
-    result = query(paths, sql)
+    with progress():
+        result = query(paths, sql)
     sys.stdout.buffer.write(FORMATS[output](result))
     sys.stdout.buffer.flush()
+
+
+def _split(words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The recordings and the statement. Raises BadInput for what is missing."""
+    if not words:
+        raise BadInput("no recording and no SQL given", _FORM)
+    *paths, sql = words
+    if not sql.strip() or os.path.lexists(sql):
+        raise BadInput(f"no SQL given after {' '.join(words)}", _FORM)
+    if not paths:
+        raise BadInput(f"no recording named before the SQL {sql!r}", _FORM)
+    return tuple(paths), sql

@@ -18,7 +18,8 @@ from tracetw.recording.facts import Damage, Harm, Lost, Sample
 from tracetw.recording.frame import Kind
 from tracetw.recording.header import numbered
 from tracetw.recording.hosts import host_names
-from tracetw.recording.segment import Segment, Unreadable
+from tracetw.recording.progress import observer
+from tracetw.recording.segment import KINDS, Segment, Unreadable
 
 __all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
 
@@ -142,6 +143,7 @@ class Recording:
         for segment in self.segments:
             try:
                 for rows in segment.batches(kind):
+                    observer().read(rows.nbytes)
                     yield _moved(rows, segment.header.clock, self.clock)
             except FileNotFoundError as error:
                 path = Path(str(error.filename))
@@ -173,7 +175,9 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
     named = [Path(path) for path in paths]
     found: dict[str, dict[int, Segment]] = {}
     unreadable: list[Damage] = []
-    for path in dict.fromkeys(file for name in named for file in _files(name)):
+    files = [*dict.fromkeys(file for name in named for file in _files(name))]
+    for number, path in enumerate(files):
+        observer().opened(number, len(files))
         try:
             segment = Segment.open(path)
         except Unreadable as error:
@@ -203,6 +207,10 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
         recording.header = replace(recording.header, host=name)
     # A file that says neither by its name nor by its content whose it was.
     recordings[0].damage += unreadable
+    sizes = {kind: dtype.itemsize for kind, (_, dtype) in KINDS.items()}
+    observer().found(
+        sum(count * sizes[kind] for one in recordings for kind, count in one.counts.items())
+    )
     return recordings
 
 
