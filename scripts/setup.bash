@@ -101,6 +101,7 @@ package() {
 		bindings) echo python3-bpfcc ;;
 		venv) echo python3-venv ;;
 		nft) echo nftables ;;
+		groff) echo groff-base ;;
 		ip) echo iproute2 ;;
 		headers) echo libc6-dev ;;
 		qemu) [[ $(uname -m) == aarch64 ]] && echo qemu-system-arm || echo qemu-system-x86 ;;
@@ -111,6 +112,7 @@ package() {
 		bindings) echo python3-bcc ;;
 		venv) echo python3-libs ;;
 		nft) echo nftables ;;
+		groff) echo groff-base ;;
 		ip) echo iproute ;;
 		headers) echo glibc-devel ;;
 		shellcheck) echo ShellCheck ;;

@@ -7,9 +7,11 @@ these, and ``tracetw.cli`` is the one place that turns them into text and an exi
 
 from __future__ import annotations
 
+import errno
+import resource
 from typing import ClassVar
 
-__all__ = ["BadInput", "CannotTrace", "Failed", "UserError"]
+__all__ = ["BadInput", "CannotTrace", "Failed", "UserError", "shortage"]
 
 
 class UserError(Exception):
@@ -46,3 +48,21 @@ class CannotTrace(UserError):
     """This kernel, these privileges or this installation cannot trace (exit code 3)."""
 
     exit_code: ClassVar[int] = 3
+
+
+def shortage(error: OSError) -> tuple[str, str] | None:
+    """Message and hint when a limit of this process or host was met; None for any other error."""
+    if error.errno == errno.EMFILE:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"too many open files: this process may open {limit}", "raise it: ulimit -n 1024"
+    if error.errno == errno.ENFILE:
+        return "too many open files on this host", "raise fs.file-max, or close some"
+    if error.errno == errno.ENOMEM:
+        return (
+            "the kernel has no memory for it",
+            "free some, or raise memory.max of the cgroup, ulimit -v and ulimit -l",
+        )
+    if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        where = f" for {error.filename}" if error.filename else ""
+        return f"no space left{where}", "make room, or use another place"
+    return None

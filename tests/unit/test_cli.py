@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -45,8 +46,9 @@ def fails_with(monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseExceptio
     return run("trace")
 
 
-def test_version() -> None:
-    result = run("--version")
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(option: str) -> None:
+    result = run(option)
     assert (result.exit_code, result.output) == (0, f"tracetw {__version__}\n")
 
 
@@ -87,6 +89,22 @@ def test_everything(traced: list[TraceOptions]) -> None:
         ("trace --ready-fd 999", "999", "descriptor"),
         ("trace -o yaml", "yaml", "'json'"),
         ("trace -- no-such-program", "no-such-program", "PATH"),
+        ("trace --container no-such", "no-such", "hex"),
+        ("trace --abnormal --verdict orderly", "orderly", "leave out"),
+        ("trace -P 22 -P !22", "--port", "leave one of them out"),
+        ("trace -6 --addr 10.0.0.0/8", "-6", "other family"),
+        ("trace --min-duration 10s --duration 5s", "10s", "watch longer"),
+        ("trace --netns !all", "!all", "leave it out"),
+        ("trace --cgroup 99999999999999999999999", "--cgroup", "/system.slice"),
+        ("record -o x --verdict orderly --trigger verdict:peer-reset", "peer-reset", "never fire"),
+        ("record -o x --abnormal --trigger rate:orderly>5/s", "orderly", "never fire"),
+        (
+            "record -o x --verdict !peer-reset --trigger verdict:peer-reset",
+            "peer-reset",
+            "the trigger",
+        ),
+        ("lab run --all four-way-close", "four-way-close", "names or --all"),
+        ("completion tcsh", "tcsh", "'fish'"),
         ("trace --no-such-option", "--no-such-option", "--help"),
         ("trce", "trce", "--help"),
     ],
@@ -116,6 +134,27 @@ def test_errors_become_text_and_exit_codes(
     assert (result.exit_code, result.stderr.lstrip()) == (code, text)
 
 
+def test_habits_of_other_tools(traced: list[TraceOptions]) -> None:
+    """``tcplife -p PID -4``, ``tcptop -P PORT``, ``tcpstates -L -D``, ``ss -n``."""
+    words = ["-p", "12", "-P", "443", "-L", "443", "-D", "1024-65535", "-4", "-n"]
+    assert run("trace", *words).exit_code == 7
+    (options,) = traced
+    wanted = options.filter
+    assert wanted.pids == {12}
+    assert wanted.ports == ((443, 443),)
+    assert (wanted.local_ports, wanted.remote_ports) == (((443, 443),), ((1024, 65535),))
+    assert wanted.families == {4}
+
+
+def test_a_name_that_the_kernel_cuts_is_cut_with_a_word(traced: list[TraceOptions]) -> None:
+    result = run("trace", "--comm", "prometheus-node-exporter")
+    assert result.exit_code == 7
+    assert traced[0].filter.comms == ("prometheus-node",)
+    (line,) = result.stderr.splitlines()
+    assert "15 bytes" in line
+    assert "'prometheus-node'" in line
+
+
 def test_a_bug_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     result = fails_with(monkeypatch, lambda: ZeroDivisionError("oops"))
     assert isinstance(result.exception, ZeroDivisionError)
@@ -133,7 +172,7 @@ def test_help_has_examples_that_run(command: tuple[str, ...], traced: list[Trace
     lines = run(*command, "--help").output.splitlines()
     examples = [line.strip().split("   ")[0] for line in lines if line.startswith("    tracetw t")]
     for example in examples:
-        words = ["true" if word == "./run-tests" else word for word in example.split()[1:]]
+        words = ["true" if word == "./run-tests" else word for word in shlex.split(example)[1:]]
         assert run(*words).exit_code == 7, example
     assert len(traced) == len(examples) >= 2
 

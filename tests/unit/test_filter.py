@@ -11,7 +11,10 @@ from tests.unit.sink_rows import GROUPS, ORDINARY, closes, events, varied
 from tracetw.errors import BadInput
 from tracetw.event import record
 from tracetw.kernel.filter import KernelFilter, KernelNet
-from tracetw.stream.filter import Filter, seconds
+from tracetw.stream.criteria import Criteria
+from tracetw.stream.filter import Filter, Places, seconds
+from tracetw.stream.impossible import check
+from tracetw.verdict.taxonomy import VERDICTS
 
 
 def kept(wanted: Filter, *rows: dict[str, Any]) -> list[bool]:
@@ -24,7 +27,7 @@ def test_no_condition_keeps_all() -> None:
     batch = varied(100)
     assert Filter.parse() == Filter()
     assert Filter().mask(batch.rows, batch.findings).all()
-    assert Filter().kernel() == KernelFilter((), (), (), (), (), ())
+    assert Filter().kernel() == KernelFilter(unless=KernelFilter())
 
 
 @pytest.mark.parametrize(
@@ -77,6 +80,8 @@ def test_addresses(nets: list[str], expected: list[bool]) -> None:
         ({"pid": ["1", "77"]}, {"pid": 77}, {"pid": 78}),
         ({"comm": ["nginx"]}, {"comm": b"nginx"}, {"comm": b"nginx2"}),
         ({"comm": ["py*"]}, {"comm": b"python3"}, {"comm": b"cpython"}),
+        # As it is printed, which is longer than the kernel's 15 bytes.
+        ({"comm": [r"\x1b\x1b\x1b\x1b\x1b"]}, {"comm": b"\x1b" * 5}, {"comm": b"\x1b" * 4}),
         # The kernel keeps 15 bytes of a name.
         ({"comm": ["prometheus-node-exporter"]}, {"comm": b"prometheus-node"}, {"comm": b"x"}),
         ({"verdict": ["peer-reset,abort-linger"]}, {"verdict": "abort-linger"}, {}),
@@ -182,3 +187,139 @@ def test_ordinary_row_matches_itself() -> None:
         port=[str(ORDINARY["lport"])], addr=[ORDINARY["remote"]], comm=["nginx"], pid=["1234"]
     )
     assert kept(wanted, {}) == [True]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"port": ["!22"]}, [False, True, False]),
+        ({"port": ["!22,80"]}, [False, False, False]),
+        ({"port": ["!9000-9001"]}, [True, True, True]),
+        ({"local_port": ["!22"]}, [False, True, True]),
+        ({"remote_port": ["!22"], "port": ["22"]}, [True, False, False]),
+        ({"addr": ["!10.0.0.0/8"]}, [False, True, True]),
+        ({"addr": ["10.0.0.0/8", "!10.1.2.3"]}, [False, False, False]),
+        ({"comm": ["!nginx"]}, [False, True, True]),
+        ({"comm": ["!ng*", "!cu??"]}, [False, False, True]),
+        ({"pid": ["!7"]}, [False, True, True]),
+        ({"verdict": ["!orderly"]}, [True, False, True]),
+        ({"abnormal": True, "verdict": ["!peer-reset"]}, [False, False, False]),
+        ({"netns": ["!/proc/self/ns/net"]}, [True, False, True]),
+    ],
+)
+def test_values_that_are_not_wanted(options: dict[str, Any], expected: list[bool]) -> None:
+    """What is not known (no address, no owner) is no value that is not wanted."""
+    own = Path("/proc/self/ns/net").stat().st_ino
+    rows = (
+        {"lport": 22, "rport": 5000, "comm": b"nginx", "pid": 7, "verdict": "peer-reset"}
+        | {"local": "10.1.2.3", "remote": "192.0.2.1"},
+        {"lport": 80, "rport": 5000, "comm": b"curl", "pid": 8, "verdict": "orderly", "netns": own}
+        | {"local": "192.0.2.3", "remote": "192.0.2.1"},
+        {"lport": 5000, "rport": 22, "comm": b"", "pid": 0, "flags": 0, "verdict": "peer-reset"},
+    )
+    assert kept(Filter.parse(**options), *rows) == expected
+
+
+def test_groups_that_are_not_wanted() -> None:
+    wanted = Filter(unless=Criteria(cgroups=("/system.slice",)))
+    assert kept(wanted, *({"cgroup": number} for number in (0, 7, 99))) == [True, False, True]
+
+
+DOCKER = "0123456789abcdef" * 4
+CONTAINERS = {
+    1: f"/system.slice/docker-{DOCKER}.scope",
+    2: f"/docker/{DOCKER}/init.scope",
+    3: "/lxc.payload.web/system.slice/nginx.service",
+    4: "/machine.slice/machine-web\\x2d1.scope",
+    5: "/system.slice/web.service",
+    6: "/kubepods/cri-containerd:0123456789ab",
+}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (DOCKER, [1, 2, 6]),
+        (DOCKER[:12], [1, 2, 6]),
+        ("0123", [1, 2, 6]),
+        ("0124", []),
+        ("web", [3]),
+        ("web-1", [4]),
+        ("!web", [1, 2, 4, 5, 6]),
+    ],
+)
+def test_containers(text: str, expected: list[int]) -> None:
+    places = Places(lambda _: (), lambda _: (), lambda name: (name,))
+    wanted = Filter.parse(places=places, container=[text])
+    batch = closes(*({"cgroup": number} for number in CONTAINERS))
+    mask = wanted.mask(batch.rows, batch.findings, CONTAINERS.get)
+    assert [number for number, keep in zip(CONTAINERS, mask, strict=True) if keep] == expected
+
+
+def test_families() -> None:
+    assert kept(Filter.parse(four=True), V4, MAPPED, V6) == [True, True, False]
+    assert kept(Filter.parse(six=True), V4, MAPPED, V6) == [False, False, True]
+    assert Filter.parse(four=True, six=True) == Filter()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"abnormal": True, "verdict": ["orderly"]},
+        {"abnormal": True, "verdict": ["!" + ",".join(v.code for v in VERDICTS if v.abnormal)]},
+        {"verdict": ["orderly", "!orderly"]},
+        {"verdict": ["!" + ",".join(verdict.code for verdict in VERDICTS)]},
+        {"port": ["22", "!22"]},
+        {"port": ["!1-65535"]},
+        {"port": ["22"], "local_port": ["80"], "remote_port": ["443"]},
+        {"local_port": ["80"], "port": ["!80"]},
+        {"local_port": ["80", "!80"]},
+        {"addr": ["10.1.2.3", "!10.0.0.0/8"]},
+        {"addr": ["!0.0.0.0/0,::/0"]},
+        {"addr": ["!0.0.0.0/1,128.0.0.0/1"], "four": True},
+        {"addr": ["10.0.0.0/8"], "six": True},
+        {"addr": ["2001:db8::/32"], "four": True},
+        {"pid": ["7", "!7"]},
+        {"comm": ["nginx", "!nginx"]},
+        {"comm": ["!*"]},
+        {"comm": ["a-name-of-16-byte*"]},
+        {"netns": ["!all"]},
+        {"netns": ["/proc/self/ns/net", "!/proc/self/ns/net"]},
+        {"min_duration": "10s", "duration": 5.0},
+    ],
+    ids=str,
+)
+def test_filters_that_match_nothing_say_so(options: dict[str, Any]) -> None:
+    duration = options.pop("duration", None)
+    with pytest.raises(BadInput, match=r"can match nothing|can be seen living") as caught:
+        check(Filter.parse(**options), duration)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"abnormal": True, "verdict": ["orderly", "peer-reset"]},
+        {"port": ["22", "!80"], "local_port": ["22"]},
+        {"port": ["22"], "local_port": ["80"]},
+        {"addr": ["10.0.0.0/8", "!10.1.0.0/16"]},
+        {"addr": ["!0.0.0.0/0"]},
+        {"addr": ["10.0.0.0/8,2001:db8::/32"], "six": True},
+        {"comm": ["*15-bytes-of-it*"]},
+        {"comm": [r"\x1b[31m\x1b[2J\x07"]},
+        {"comm": [r"\u202e\u202e\u202e*"]},
+        {"comm": ["nginx", "!ng*"]},
+        {"min_duration": "5s", "duration": 5.0},
+    ],
+    ids=str,
+)
+def test_filters_that_may_match_are_taken(options: dict[str, Any]) -> None:
+    duration = options.pop("duration", None)
+    check(Filter.parse(**options), duration)
+
+
+def test_words_are_what_a_user_wrote() -> None:
+    wanted = Filter.parse(netns=["/proc/self/ns/net"], port=["!22", "80,443"], four=True)
+    wanted_words = ("--netns /proc/self/ns/net", "--port '!22'", "--port 80,443", "-4")
+    assert wanted.words == wanted_words

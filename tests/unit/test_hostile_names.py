@@ -53,18 +53,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         command=("tracetw", WORST),
         filters=(WORST,),
     )
-    with Folder.reach(path) as folder:
-        writer = SegmentWriter(folder, "0.tws", header)
-    groups = {GROUP + at: "/" + decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
-    users = {at: decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
-    writer.add(Kind.NAMES, [to_json({"cgroups": groups, "users": users})])
-    writer.add(Kind.CLOSES, [rows.tobytes()], some)
-    now = recording.header.started_ns
-    writer.add(Kind.LOST, [to_json(asdict(Lost(1, WORST, now, now + 1)))])
-    events = everything(recording, "events").copy()
-    events["comm"] = [RAW[at % some] for at in range(len(events))]
-    writer.add(Kind.EVENTS, [events.tobytes()], len(events))
-    writer.finish()
+    with Folder.reach(path) as place:
+        writer = SegmentWriter(place, "0.tws", header)
+        groups = {GROUP + at: "/" + decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
+        users = {at: decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
+        writer.add(Kind.NAMES, [to_json({"cgroups": groups, "users": users})])
+        writer.add(Kind.CLOSES, [rows.tobytes()], some)
+        now = recording.header.started_ns
+        writer.add(Kind.LOST, [to_json(asdict(Lost(1, WORST, now, now + 1)))])
+        events = everything(recording, "events").copy()
+        events["comm"] = [RAW[at % some] for at in range(len(events))]
+        writer.add(Kind.EVENTS, [events.tobytes()], len(events))
+        writer.finish()
     return path
 
 

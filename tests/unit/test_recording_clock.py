@@ -20,12 +20,13 @@ from tracetw.live.pipeline import Pipeline
 from tracetw.live.source import Lost
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.trigger import Triggers
-from tracetw.recording.reader import open_recordings
+from tracetw.recording.reader import Recording, open_recordings
+from tracetw.replay.window import Window
 from tracetw.report.build import build
 from tracetw.report.ends.stories import scene_of
 from tracetw.report.replay import Pace, replay
 from tracetw.sink.json import JsonSink
-from tracetw.stream.batch import Closes, Events, Loss
+from tracetw.stream.batch import Closes, Events, Loss, Scene
 from tracetw.stream.filter import Filter
 from tracetw.verdict.judge import judge
 
@@ -115,6 +116,35 @@ def test_compaction_and_durations_do_not_mind(tmp_path: Path) -> None:
     known = rows["at"] != 0
     assert ((first[known] - second[known]).astype("<i8") // 10**9 == HOUR // 10**9).all()
     assert (np.diff(np.sort(second[1][rows["at"][1] != 0])) < HOUR).all()
+
+
+@pytest.mark.parametrize("step", [HOUR, -HOUR])
+def test_a_window_lasts_as_long_as_was_traced_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: int
+) -> None:
+    clock = Clock(time.time_ns() - time.monotonic_ns(), 0)
+    monkeypatch.setattr(time, "time_ns", lambda: clock.to_wall_ns(time.monotonic_ns()))
+    recorded = Recorded(tmp_path)
+    began = time.time_ns()
+    recorded.recorder.clock(clock)
+    recorded.recorder.closes(everything(golden())[:1])
+    await_(lambda: [*tmp_path.rglob("*.tws")] != [])
+    clock = Clock(clock.offset_ns + step, 0)
+    recorded.recorder.clock(clock)
+    recorded.recorder.closes(everything(golden())[:1])
+    recorded.finish()
+    (recording,) = open_recordings([tmp_path])
+    assert recording.clock_set_ns == pytest.approx(step, abs=10**9)
+    around = Window(began - 2 * HOUR, began + 2 * HOUR)
+    assert duration_s(recording, around) < 60
+    assert duration_s(recording, Window(began + HOUR // 4, began + HOUR // 2)) == 0
+
+
+def duration_s(recording: Recording, window: Window) -> float:
+    def make_sink(scene: Scene) -> JsonSink:
+        return JsonSink(BytesIO(), scene)
+
+    return replay(recording, Filter(), frozenset(), make_sink, Pace(None), window=window).duration_s
 
 
 def test_readings_that_may_be_the_same_are(tmp_path: Path) -> None:

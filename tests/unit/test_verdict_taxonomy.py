@@ -188,5 +188,5 @@ def test_explain_lists(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_explain_refuses_the_unknown() -> None:
-    with pytest.raises(BadInput, match=r"abort-unred; did you mean abort-unread\?"):
+    with pytest.raises(BadInput, match=r"'abort-unred'; did you mean abort-unread\?"):
         command.main(["abort-unred"], standalone_mode=False)

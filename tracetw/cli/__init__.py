@@ -1,21 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The ``tracetw`` command, and the one place where errors become text and exit codes."""
+"""The ``tracetw`` command, its commands, and what the shell completes."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Any
 
 import click
 
 from tracetw import __version__
-from tracetw.errors import UserError
-from tracetw.text import visible
+from tracetw.cli.completion import completed
+from tracetw.cli.ending import outcome
+from tracetw.errors import BadInput
 
 __all__ = ["main"]
 
@@ -29,11 +28,12 @@ _COMMANDS = {
     "doctor": "tracetw.cli.doctor",
     "explain": "tracetw.cli.explain",
     "lab": "tracetw.cli.lab",
+    "completion": "tracetw.cli.completion",
 }
 
-_INTERRUPTED = 130
-
-
+_COMPLETE = "_TRACETW_COMPLETE"
+"""Set by the shell when Tab is pressed: click's name for it."""
+_USAGE = 2
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
@@ -55,19 +55,6 @@ def _load(module: str) -> click.Command:
             del os.environ[_BLAS_THREADS]
 
 
-def _say(message: str) -> None:
-    """One line for the user, whatever a message quotes; stderr may be gone as well."""
-    with suppress(OSError):
-        print(f"tracetw: {visible(message)}", file=sys.stderr, flush=True)
-
-
-def _sentence(error: click.UsageError) -> str:
-    """Click's message as one line that says where help is."""
-    message = " ".join(error.format_message().split()).rstrip(".")
-    path = error.ctx.command_path if error.ctx else "tracetw"
-    return f"{message}; see {path} --help"
-
-
 class _Commands(click.Group):
     """Commands that are loaded when named. Each module has its click command as ``command``."""
 
@@ -83,18 +70,6 @@ class _Commands(click.Group):
             return None
         return _load(_COMMANDS[cmd_name])
 
-    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 (what the command returns)
-        """Run the command. A reader that has left got what it wanted: that is no error."""
-        try:
-            result = super().invoke(ctx)
-            if sys.stdout is not None:
-                sys.stdout.flush()
-        except BrokenPipeError:
-            # Python flushes once more at its end, and would complain.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return 0
-        return result
-
     def main(
         self,
         args: Sequence[str] | None = None,
@@ -103,43 +78,32 @@ class _Commands(click.Group):
         standalone_mode: bool = True,
         **extra: Any,  # noqa: ANN401
     ) -> Any:  # noqa: ANN401
-        """Run a command and leave with its exit code. A bug still shows its traceback."""
-        if isinstance(sys.stdout, TextIOWrapper):  # letters that its encoding lacks are no error
-            sys.stdout.reconfigure(errors="backslashreplace")
-        code = self._run(args, prog_name or "tracetw", complete_var, extra)
+        """Run a command and leave with its exit code, or return it. A bug shows its traceback."""
+        name = prog_name or "tracetw"
+        words = sys.argv[1:] if args is None else [*args]
+        asked = os.environ.get(complete_var or _COMPLETE)
+        if asked:
+            code = outcome(lambda: completed(self, asked))
+        else:
+            code = outcome(lambda: self._invoked(name, words, extra))
         if standalone_mode:
             sys.exit(code)
         return code
 
-    def _run(
-        self,
-        args: Sequence[str] | None,
-        prog_name: str,
-        complete_var: str | None,
-        extra: dict[str, Any],
-    ) -> int:
-        try:
-            result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
-        except UserError as error:
-            _say(str(error))
-            return error.exit_code
-        except click.UsageError as error:
-            _say(_sentence(error))
-            return error.exit_code
-        except click.ClickException as error:
-            _say(error.format_message())
-            return error.exit_code
-        except (KeyboardInterrupt, click.Abort):
-            return _INTERRUPTED
-        return result if isinstance(result, int) else 0
+    def _invoked(self, name: str, words: list[str], extra: dict[str, Any]) -> Any:  # noqa: ANN401
+        with self.make_context(name, words, **extra) as context:
+            return self.invoke(context)
 
 
 @click.group(
     cls=_Commands,
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, message="tracetw %(version)s")
-def main() -> None:
+@click.version_option(__version__, "-V", "--version", message="tracetw %(version)s")
+@click.pass_context
+def main(context: click.Context) -> int | None:
     """Explain why every TCP connection on this host ended.
 
     \b
@@ -149,3 +113,10 @@ def main() -> None:
       tracetw doctor                     what this kernel lets us see
       tracetw explain abort-unread       what a verdict means and what to do
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        return _USAGE
+    # Python's answer to a descriptor 1 that is closed. record prints nothing there.
+    if sys.stdout is None and context.invoked_subcommand != "record":
+        raise BadInput("standard output is closed", "give it a file, a pipe or a terminal")
+    return None

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracetw.errors import CannotTrace
+from tracetw.cli.options import output_option
+from tracetw.cli.pager import pager_option, show
+from tracetw.errors import CannotTrace, shortage
 from tracetw.text import json_line, visible, visible_lines
 
 if TYPE_CHECKING:
@@ -27,15 +29,9 @@ _PRESENT = {True: "yes", False: "NO", None: "unknown"}
 @click.command(
     "doctor", short_help="Show what this kernel lets us see, and settings that look wrong."
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Text, or one JSON object.",
-)
-def command(output: str) -> None:
+@output_option("Text, or one JSON object.", "table", "json")
+@pager_option
+def command(output: str, pager: bool) -> None:
     """Show what this kernel lets tracetw see, and what is lost where it does not.
 
     Then the settings of the kernel that decide how connections end, if they look wrong for this
@@ -55,6 +51,8 @@ def command(output: str) -> None:
         btf = Btf.read()
         capabilities = survey(btf, ask(btf))
     except (OSError, BtfError) as error:
+        if isinstance(error, OSError) and shortage(error) is not None:
+            raise
         raise CannotTrace(
             f"this kernel does not describe itself: {error}",
             "boot one with CONFIG_DEBUG_INFO_BTF (every distribution's since about 2020)",
@@ -63,7 +61,7 @@ def command(output: str) -> None:
     if output == "json":
         print(json_line(_document(capabilities, concerns)))
     else:
-        print(visible_lines(_text(capabilities, concerns)))
+        show(visible_lines(_text(capabilities, concerns)) + "\n", pager=pager)
 
 
 def _document(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -> dict[str, Any]:

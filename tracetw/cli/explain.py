@@ -10,6 +10,8 @@ from textwrap import fill
 
 import click
 
+from tracetw.cli import complete
+from tracetw.cli.pager import pager_option, show
 from tracetw.errors import BadInput
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.handbook import EVENTS, GUIDES, HEADINGS, Folklore, Guide, Lacked, Question
@@ -22,15 +24,16 @@ _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _COMMAND = re.compile(r"`([^`]* [^`]*)`")
 
 
-@click.command("explain")
-@click.argument("verdict", required=False)
-def command(verdict: str | None) -> None:
+@click.command("explain", short_help="Say what a verdict means and what to do about it.")
+@click.argument("verdict", required=False, shell_complete=complete.codes)
+@pager_option
+def command(verdict: str | None, pager: bool) -> None:
     """Say what VERDICT means, what to do now, and how to tell its causes apart.
 
     VERDICT may be a timewait or drop event, too. Without it, list them all. docs/verdicts/ has the same
     pages with packets and JSON.
     """
-    print(_explained(verdict))
+    show(f"{_explained(verdict)}\n", pager=pager)
 
 
 def _explained(verdict: str | None) -> str:
@@ -43,7 +46,7 @@ def _explained(verdict: str | None) -> str:
         return "\n".join(_guide(GUIDES[verdict]))
     near = get_close_matches(verdict, GUIDES, 1)
     hint = f"did you mean {near[0]}?" if near else "tracetw explain lists them"
-    raise BadInput(f"no such verdict: {verdict}", hint)
+    raise BadInput(f"no such verdict: {verdict!r}", hint)
 
 
 def _line(name: str, meaning: str) -> str:

@@ -8,24 +8,25 @@ from pathlib import Path
 
 import click
 
+from tracetw.cli import complete
+from tracetw.cli.options import output_option
 from tracetw.cli.packetdrill import packetdrill
 from tracetw.errors import BadInput
 
 __all__ = ["command"]
 
-_OUTPUT = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Text, or JSON lines.",
+_USAGE = 2
+_OUTPUT = output_option("Text, or JSON lines.", "table", "json")
+
+
+@click.group(
+    "lab",
+    invoke_without_command=True,
+    subcommand_metavar="COMMAND [ARGS]...",
+    short_help="Reproduce how connections end, here, and check what is said of them.",
 )
-
-
-@click.group("lab", invoke_without_command=True)
 @click.pass_context
-def command(context: click.Context) -> None:
+def command(context: click.Context) -> int | None:
     """Reproduce how connections end, on this kernel, and see how tracetw explains them.
 
     Each scenario builds two hosts (network namespaces) of its own, plays, is traced, and is held
@@ -34,7 +35,9 @@ def command(context: click.Context) -> None:
     tcp_max_orphans (docs/labs.md).
     """
     if context.invoked_subcommand is None:
-        raise BadInput("lab does nothing by itself", "give list or run; see tracetw lab --help")
+        click.echo(context.get_help(), err=True)
+        return _USAGE
+    return None
 
 
 command.add_command(packetdrill)
@@ -55,7 +58,7 @@ def list_(output: str) -> None:
 
 
 @command.command("run")
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete.scenarios)
 @click.option("--all", "everything", is_flag=True, help="Every scenario.")
 @click.option("-4", "four", is_flag=True, help="With IPv4 only.")
 @click.option("-6", "six", is_flag=True, help="With IPv6 only.")
@@ -96,6 +99,11 @@ def run(
     """
     from tracetw.lab.play import command as laboratory  # noqa: PLC0415 (labs load much, other commands not)
 
+    if everything and names:
+        raise BadInput(
+            f"lab run --all plays every scenario, and {names[0]} is named as well",
+            "give names or --all",
+        )
     scenarios = laboratory.chosen(names, everything=everything)
     if pcap is not None:
         try:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from tracetw.cli.options import output_option
 from tracetw.errors import BadInput
 
 __all__ = ["packetdrill"]
@@ -21,14 +22,7 @@ __all__ = ["packetdrill"]
     metavar="PATH",
     help="The program; default: packetdrill on PATH.",
 )
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="Text, or JSON lines.",
-)
+@output_option("Text, or JSON lines.", "table", "json")
 def packetdrill(scripts: tuple[Path, ...], program: Path | None, output: str) -> int:
     """Play packetdrill scripts under the tracer; exit 1 if packetdrill failed one of them.
 

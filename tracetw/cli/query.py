@@ -3,34 +3,33 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from contextlib import suppress
+from typing import BinaryIO
 
 import click
 
+from tracetw.cli.message import say
+from tracetw.cli.options import output_option
+from tracetw.cli.progress import progress
 from tracetw.errors import BadInput
 
 __all__ = ["command"]
 
+_FORM = "as in: tracetw query rec 'SELECT count(*) FROM closes'"
+
 
 @click.command("query", short_help="Ask recordings in SQL.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
-@click.argument("sql", metavar="SQL")
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json", "csv", "parquet"]),
-    default="table",
-    show_default=True,
-    help="A table, JSON lines, CSV, or a Parquet file.",
-)
+@click.argument("words", metavar="PATH... SQL", nargs=-1, type=click.Path())
+@output_option("A table, JSON lines, CSV, or a Parquet file.", *("table", "json", "csv", "parquet"))
 @click.option(
     "--to",
     "target",
     metavar="FILE",
+    type=click.Path(),
     help="Write to FILE, in place of one that is there, instead of to standard output.",
 )
-def command(paths: tuple[str, ...], sql: str, output: str, target: str | None) -> None:
+def command(words: tuple[str, ...], output: str, target: str | None) -> None:
     """Answer SQL over recordings, with DuckDB.
 
     The first query of a recording judges every connection by the rules of today and keeps the
@@ -51,21 +50,34 @@ def command(paths: tuple[str, ...], sql: str, output: str, target: str | None) -
       tracetw query rec -o parquet --to bad.parquet "SELECT * FROM closes WHERE abnormal"
       tracetw query rec -o csv "SELECT remote_addr, count(*) FROM closes WHERE abnormal GROUP BY 1"
     """
+    paths, sql = _split(words)
     if target is None and (sys.stdout is None or (output == "parquet" and sys.stdout.isatty())):
         raise BadInput("standard output is no place for it", "give --to FILE")
     from tracetw.query.run import query  # noqa: PLC0415 (loads NumPy)
 
-    if target is not None:
-        from tracetw.query.target import replaced  # noqa: PLC0415
+    with progress() as bar:
 
-        with replaced(target) as out:
-            query(paths, sql, output, lambda: out, _say)
-    else:
-        query(paths, sql, output, lambda: sys.stdout.buffer, _say)
-        sys.stdout.buffer.flush()
+        def begun() -> BinaryIO:
+            bar.pause()
+            return sys.stdout.buffer
+
+        if target is not None:
+            from tracetw.query.target import replaced  # noqa: PLC0415
+
+            with replaced(target) as out:
+                query(paths, sql, output, lambda: out, say)
+        else:
+            query(paths, sql, output, begun, say)
+            sys.stdout.buffer.flush()
 
 
-def _say(line: str) -> None:
-    """To stderr, which may be gone."""
-    with suppress(OSError):
-        print(f"tracetw: {line}", file=sys.stderr, flush=True)
+def _split(words: tuple[str, ...]) -> tuple[tuple[str, ...], str]:
+    """The recordings and the statement. Raises BadInput for what is missing."""
+    if not words:
+        raise BadInput("no recording and no SQL given", _FORM)
+    *paths, sql = words
+    if not sql.strip() or os.path.lexists(sql):
+        raise BadInput(f"no SQL given after {' '.join(words)}", _FORM)
+    if not paths:
+        raise BadInput(f"no recording named before the SQL {sql!r}", _FORM)
+    return tuple(paths), sql

@@ -10,30 +10,39 @@ import socket
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import fields
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
-from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
+from tracetw.cli.message import say
+from tracetw.cli.options import (
+    event_options,
+    filter_options,
+    parse_duration,
+    parse_ready_fd,
+    run_options,
+    runnable,
+)
 from tracetw.errors import BadInput
-from tracetw.live.options import TraceOptions
 from tracetw.sink.human import amount
-from tracetw.stream.filter import Filter, seconds
+from tracetw.stream.parse import seconds
 from tracetw.text import visible
 
 if TYPE_CHECKING:
     from tracetw.kernel.load.session import Session
+    from tracetw.live.options import TraceOptions
     from tracetw.recorder.recorder import Limits, Recorder, Totals
     from tracetw.recorder.trigger import Trigger
     from tracetw.stream.batch import Scene, Sink
+    from tracetw.stream.filter import Filter
 
 __all__ = ["command"]
 
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
+_LARGEST = 1 << 60
 _SEGMENT = 64 << 20
 _SMALLEST = 8 << 20
 _SEGMENTS = 4
@@ -66,16 +75,8 @@ _NOTHING_KEPT = (
 @click.option(
     "--keep", metavar="TIME", default="5m", show_default=True, help="How much a trigger keeps."
 )
-@click.option("--transitions", is_flag=True, help="Also every change of TCP state.")
-@click.option(
-    "--events",
-    metavar="KIND,...",
-    multiple=True,
-    help="Also single events: retransmit, timewait, drop, transition.",
-)
-@click.option("--duration", metavar="TIME", help="Stop after this time: 30, 30s, 5m.")
-@click.option("--ready-fd", type=int, metavar="N", help="Write one byte to it when attached.")
-@click.argument("cmd", metavar="[-- CMD ...]", nargs=-1, type=click.UNPROCESSED)
+@event_options()
+@run_options
 def command(
     folder: str,
     filter_: Filter,
@@ -84,8 +85,7 @@ def command(
     segment: str | None,
     trigger: tuple[str, ...],
     keep: str,
-    transitions: bool,
-    events: tuple[str, ...],
+    kinds: frozenset[str],
     duration: str | None,
     ready_fd: int | None,
     cmd: tuple[str, ...],
@@ -104,17 +104,24 @@ def command(
       tracetw record -o /var/lib/tracetw --trigger 'rate:peer-reset>50/s'
       tracetw record -o /var/lib/tracetw --trigger signal     then: kill -USR1 PID
     """
-    from tracetw.recorder.trigger import Trigger  # noqa: PLC0415 (loaded when the command runs)
+    from tracetw.live.options import TraceOptions  # noqa: PLC0415 (loaded when the command runs)
+    from tracetw.recorder.trigger import Trigger  # noqa: PLC0415
 
     if not folder:
         raise BadInput("-o '' is no folder", "give one, or . for the current folder")
     limits = _limits(max_size, max_age, segment, keep)
     triggers = [Trigger.parse(text) for text in trigger]
+    for one in triggers:
+        if one.verdicts is not None and not one.verdicts[[*filter_.possible_verdicts()]].any():
+            raise BadInput(
+                f"--trigger {one.text!r} can never fire: no such connection passes the filter",
+                "leave out --verdict or --abnormal, or the trigger",
+            )
     options = TraceOptions(
         filter=filter_,
         output="recording",
-        events=parse_events(events, transitions),
-        duration=None if duration is None else seconds("--duration", duration),
+        events=kinds,
+        duration=parse_duration(duration),
         ready_fd=parse_ready_fd(ready_fd),
         command=runnable(cmd),
         color=False,
@@ -150,14 +157,14 @@ def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[
             absent=tuple(hook.program for hook in plan.absent),
             events=options.events,
             command=("tracetw", *sys.argv[1:]),
-            filters=_filters(options.filter),
+            filters=options.filter.words,
         )
         recorder = Recorder(
             store,
             limits,
             describe,
             lambda moment: sampler.take(moment, session.stats()),
-            lambda text: _say(f"tracetw: {text}"),
+            say,
         )
         if watched.signalled():
             keep.recorder = recorder
@@ -213,16 +220,12 @@ def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limi
 
 def _bytes(option: str, text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise BadInput(f"{option} {text!r} is no size", "give bytes with K, M or G, as in 500M")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
-
-
-def _filters(chosen: Filter) -> tuple[str, ...]:
-    """The conditions of a filter, in words that a reader can show."""
-    none = Filter()
-    values = ((field.name, getattr(chosen, field.name)) for field in fields(chosen))
-    return tuple(f"{name}: {value}" for name, value in values if value != getattr(none, name))
+    size = float(match[1]) * _UNITS[match[2].upper()] if match else 0.0
+    if not 1 <= size < _LARGEST:
+        raise BadInput(
+            f"{option} {text[:100]!r} is no size", "give bytes with K, M, G or T, as in 500M"
+        )
+    return int(size)
 
 
 def _totals(folder: Path) -> Callable[[Totals], None]:
@@ -234,13 +237,7 @@ def _totals(folder: Path) -> Callable[[Totals], None]:
             parts.append(f"{amount(totals.unwritten, 'record')} could not be written")
         if totals.dropped:
             parts.append(f"{amount(totals.dropped, 'old segment')} dropped")
-        _say(f"recorded to {folder}: {', '.join(parts)}")
+        with suppress(OSError):  # stderr may be gone
+            print(visible(f"recorded to {folder}: {', '.join(parts)}"), file=sys.stderr, flush=True)
 
     return said
-
-
-def _say(line: str) -> None:
-    """To stderr, which may be gone."""
-    with suppress(OSError):
-        sys.stderr.write(f"{visible(line)}\n")
-        sys.stderr.flush()

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
-from tracetw.cli.options import parse_events, recorded_filter_options, use_color
+from tracetw.cli.message import say
+from tracetw.cli.options import (
+    event_options,
+    recorded_filter_options,
+    table_options,
+    use_color,
+    window_options,
+)
+from tracetw.cli.progress import progress
 from tracetw.errors import BadInput
-from tracetw.text import visible
 
 if TYPE_CHECKING:
+    from tracetw.recording.reader import Recording
     from tracetw.stream.batch import Scene, Sink
 
 __all__ = ["command"]
@@ -34,37 +42,24 @@ def _speed(text: str) -> float | None:
 
 
 @click.command("replay", short_help="Print a recording as trace would have printed it.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @recorded_filter_options
-@click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "wide", "json"]),
-    default="table",
-    show_default=True,
-    help="As wide as the terminal, everything on one long line, or JSON lines.",
-)
+@window_options
+@table_options
 @click.option(
     "--speed", default="max", show_default=True, metavar="1|10|max", help="How fast to go."
 )
-@click.option("--transitions", is_flag=True, help="Also every change of TCP state, if recorded.")
-@click.option(
-    "--events",
-    metavar="KIND,...",
-    multiple=True,
-    help="Also single events, if recorded: retransmit, timewait, drop, transition.",
-)
-@click.option("--color/--no-color", default=None, help="Colours; default: on a terminal only.")
-@click.option("--utc", is_flag=True, help="Times of the table in UTC instead of local time.")
+@event_options(recorded=True)
 def command(
     paths: tuple[str, ...],
     conditions: dict[str, Any],
+    since: str | None,
+    until: str | None,
     output: str,
-    speed: str,
-    transitions: bool,
-    events: tuple[str, ...],
     color: bool | None,
     utc: bool,
+    speed: str,
+    kinds: frozenset[str],
 ) -> None:
     """Print recordings as tracetw trace would have printed them, judged by the rules of today.
 
@@ -75,34 +70,47 @@ def command(
     Examples:
       tracetw replay /var/lib/tracetw                       everything
       tracetw replay rec --abnormal --addr 10.1.2.3 -o wide
+      tracetw replay rec --since 12:00 --until 12:05        five minutes of the day it ends on
       tracetw replay rec -o json | jq .why
       tracetw replay rec --speed 10                         ten times as fast as it happened
     """
-    kinds = parse_events(events, transitions)
     pace = _speed(speed)
-    if sys.stdout is None:  # Python's answer to a descriptor 1 that is closed
-        raise BadInput("standard output is closed", "give it a file, a pipe or a terminal")
     from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
     from tracetw.replay.conditions import recorded_filter  # noqa: PLC0415
+    from tracetw.replay.window import Window  # noqa: PLC0415
     from tracetw.report.replay import Pace, replay  # noqa: PLC0415
     from tracetw.sink.output import OutputClosed  # noqa: PLC0415
     from tracetw.sink.summary import summary_text  # noqa: PLC0415
 
-    recordings = open_recordings(paths)
-    wanted = recorded_filter(conditions, recordings)
     out = sys.stdout.buffer
-    make_sink = _sinks(out, output, color=use_color(color, out.isatty()), utc=utc)
-    for recording in recordings:
-        known = [*recording.damage]
-        for damage in known:
-            _say(f"tracetw: {visible(str(damage))}\n")
-        try:
-            summary = replay(recording, wanted, kinds, make_sink, Pace(pace))
-        except OutputClosed:
-            return
-        for damage in recording.damage[len(known) :]:  # found where it was read
-            _say(f"tracetw: {damage}\n")
-        _say(summary_text(summary))
+    with progress(shown=not out.isatty()) as bar:
+        recordings = open_recordings(paths)
+        wanted = recorded_filter(conditions, recordings)
+        window = Window.of_recordings(since, until, recordings)
+        make_sink = _sinks(out, output, color=use_color(color, out.isatty()), utc=utc)
+        for recording in recordings:
+            _say_what_is_missing(recording, kinds)
+            known = [*recording.damage]
+            for damage in known:
+                say(str(damage))
+            try:
+                summary = replay(recording, wanted, kinds, make_sink, Pace(pace), window=window)
+            except OutputClosed:
+                return
+            bar.pause()
+            for damage in recording.damage[len(known) :]:  # found where it was read
+                say(str(damage))
+            with suppress(OSError):  # stderr may be gone
+                print(summary_text(summary), end="", file=sys.stderr, flush=True)
+
+
+def _say_what_is_missing(recording: Recording, kinds: frozenset[str]) -> None:
+    missing = sorted(kinds - recording.header.events)
+    if missing:
+        say(
+            f"single events ({', '.join(missing)}) were not recorded on"
+            f" {recording.header.host!r}; record with --events {','.join(missing)}"
+        )
 
 
 def _sinks(out: BinaryIO, output: str, *, color: bool, utc: bool) -> Callable[[Scene], Sink]:
@@ -113,10 +121,3 @@ def _sinks(out: BinaryIO, output: str, *, color: bool, utc: bool) -> Callable[[S
     from tracetw.sink.table import TableSink  # noqa: PLC0415
 
     return lambda scene: TableSink(out, scene, wide=output == "wide", color=color, utc=utc)
-
-
-def _say(text: str) -> None:
-    """To stderr, which may be gone."""
-    with suppress(OSError):
-        sys.stderr.write(text)
-        sys.stderr.flush()

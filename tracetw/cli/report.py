@@ -3,31 +3,32 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tracetw.cli.options import recorded_filter_options
+from tracetw.cli.message import say
+from tracetw.cli.options import numeric_option, recorded_filter_options, window_options
+from tracetw.cli.pager import pager_option, show
+from tracetw.cli.progress import progress
 from tracetw.errors import Failed
-from tracetw.text import json_line, visible
+from tracetw.text import json_line
 
 __all__ = ["command"]
 
 
 @click.command("report", short_help="Say what happened in recordings of one or many hosts.")
-@click.argument("paths", metavar="PATH...", nargs=-1, required=True)
+@click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
 @recorded_filter_options
-@click.option(
-    "--since",
-    metavar="TIME",
-    help="From then on: 12:04, 2026-01-02T12:04:07Z, or 30m before the end.",
-)
-@click.option("--until", metavar="TIME", help="Until then.")
+@window_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for programs.")
-@click.option("--html", metavar="FILE", help="Also as a single page that needs no network.")
+@click.option(
+    "--html", metavar="FILE", type=click.Path(), help="Also as a single page that needs no network."
+)
 @click.option("--utc", is_flag=True, help="Times in UTC instead of local time.")
+@numeric_option
+@pager_option
 def command(
     paths: tuple[str, ...],
     conditions: dict[str, Any],
@@ -36,6 +37,7 @@ def command(
     as_json: bool,
     html: str | None,
     utc: bool,
+    pager: bool,
 ) -> None:
     """Say what happened: causes in sentences, who was first, and what was normal before.
 
@@ -56,11 +58,11 @@ def command(
     from tracetw.report.build import build  # noqa: PLC0415
     from tracetw.report.render.json import document  # noqa: PLC0415
 
-    recordings = open_recordings(paths)
-    wanted = recorded_filter(conditions, recordings)
-    ends = [one.header.ended_ns or one.header.started_ns for one in recordings]
-    window = Window.parse(since, until, max(ends))
-    report = build(recordings, wanted, window, utc=utc or as_json)
+    with progress():
+        recordings = open_recordings(paths)
+        wanted = recorded_filter(conditions, recordings)
+        window = Window.of_recordings(since, until, recordings)
+        report = build(recordings, wanted, window, utc=utc or as_json)
     if html is not None:
         from tracetw.report.render.html import page  # noqa: PLC0415 (only when asked for)
 
@@ -70,9 +72,9 @@ def command(
     else:
         from tracetw.report.render.text import report_text  # noqa: PLC0415 (loads tabulate)
 
-        sys.stdout.write(report_text(report, utc=utc))
+        show(report_text(report, utc=utc), pager=pager)
     if html is not None:
-        print(f"tracetw: wrote {visible(html)}", file=sys.stderr)
+        say(f"wrote {html}")
 
 
 def _write(path: str, text: str) -> None:

@@ -30,6 +30,7 @@ _DIRECTORIES = ("/run/netns", "/var/run/netns", "/run/docker/netns", "/var/run/d
 _CLONE_NEWNET = 0x40000000
 _RESCAN_S = 1.0
 _NS_GET_NSTYPE = 0xB703  # include/uapi/linux/nsfs.h, since 4.11
+_INODE = re.compile(r"\d{1,10}", re.ASCII)
 _MOUNT = re.compile(r"^\S+ \S+ \S+ net:\[(\d+)\] (\S+) ")
 
 _T = TypeVar("_T")
@@ -118,7 +119,7 @@ def resolve(text: str) -> int:
             inode = _inode_of(f"{directory}/{text}") if text not in ("", ".", "..") else None
             if inode is not None:
                 return inode
-        if text.isascii() and text.isdigit() and int(text) in find():
+        if _INODE.fullmatch(text) and int(text) in find():
             return int(text)
         for inode, (name, _) in _named():
             if name is not None and text in (name, visible(name)):  # as it is printed

@@ -6,7 +6,7 @@ Made of integers only; user space evaluates the whole filter again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -37,36 +37,53 @@ class KernelFilter:
 
     ``nets4`` and ``nets6`` are one condition: when either is not empty, the local or the remote
     address must be in one of the networks; an IPv4-mapped IPv6 address (last word) is looked up in
-    ``nets4``. Port ranges are inclusive, in host order; ``ports`` means either end.
+    ``nets4`` only. Port ranges are inclusive, in host order; ``ports`` means either end.
+    ``families`` are 4 or 6 as shown: IPv4 over an IPv6 socket is 4. What one condition of ``unless``
+    holds for is not wanted.
     """
 
-    ports: tuple[PortRange, ...]
-    local_ports: tuple[PortRange, ...]
-    remote_ports: tuple[PortRange, ...]
-    nets4: tuple[KernelNet, ...]
-    nets6: tuple[KernelNet, ...]
-    netns: tuple[int, ...]
+    ports: tuple[PortRange, ...] = ()
+    local_ports: tuple[PortRange, ...] = ()
+    remote_ports: tuple[PortRange, ...] = ()
+    nets4: tuple[KernelNet, ...] = ()
+    nets6: tuple[KernelNet, ...] = ()
+    netns: tuple[int, ...] = ()
+    families: tuple[int, ...] = ()
+    unless: KernelFilter | None = None
 
 
 def passes(wanted: KernelFilter) -> str:
     """``1`` for no condition; else a condition for each kind, all of which must hold."""
-    conditions = []
+    conditions = [*_conditions(wanted)]
+    if wanted.families:
+        conditions.append(_any(_of_family(family) for family in wanted.families))
+    if wanted.unless is not None:
+        conditions += [f"!{condition}" for condition in _conditions(wanted.unless)]
+    return " && ".join(conditions) or "1"
+
+
+def _conditions(wanted: KernelFilter) -> Iterator[str]:
+    """One for each kind that names values, in parentheses."""
     for ports, names in (
         (wanted.ports, ("lport", "rport")),
         (wanted.local_ports, ("lport",)),
         (wanted.remote_ports, ("rport",)),
     ):
         if ports:
-            conditions.append(_any(_in_range(name, ports) for name in names))
+            yield _any(_in_range(name, ports) for name in names)
     if wanted.netns:
-        conditions.append(_any(f"(r)->netns == {inode}u" for inode in wanted.netns))
+        yield _any(f"(r)->netns == {inode}u" for inode in wanted.netns)
     if wanted.nets4 or wanted.nets6:
-        conditions.append(
-            _any(
-                _in_nets(f"(r)->{side}", wanted.nets4, wanted.nets6) for side in ("laddr", "raddr")
-            )
+        within = _any(
+            _in_nets(f"(r)->{side}", wanted.nets4, wanted.nets6) for side in ("laddr", "raddr")
         )
-    return " && ".join(conditions) or "1"
+        yield f"(((r)->flags & F_ADDR) && {within})"
+
+
+def _of_family(family: int) -> str:
+    mapped = " && ".join(_MAPPED.format(side=f"(r)->{side}") for side in ("laddr", "raddr"))
+    four = f"((r)->family == AF_INET || ((r)->family == AF_INET6 && {mapped}))"
+    return four if family == 4 else f"!{four}"  # noqa: PLR2004
 
 
 def _any(parts: Iterable[str]) -> str:
@@ -83,7 +100,9 @@ def _in_nets(side: str, nets4: Sequence[KernelNet], nets6: Sequence[KernelNet]) 
         for first, family in ((0, "(r)->family == AF_INET"), (3, _MAPPED.format(side=side))):
             within = _any(_masked(side, net, first) for net in nets4)
             parts.append(f"({family} && {within})")
-    parts += [f"((r)->family == AF_INET6 && {_masked(side, net, 0)})" for net in nets6]
+    if nets6:
+        six = f"(r)->family == AF_INET6 && !({_MAPPED.format(side=side)})"
+        parts.append(f"({six} && {_any(_masked(side, net, 0) for net in nets6)})")
     return _any(parts)
 
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-from tracetw.errors import CannotTrace
+from tracetw.errors import CannotTrace, shortage
 
 __all__ = ["Host", "check"]
 
@@ -104,6 +104,8 @@ def _kernel(host: Host) -> None:
             "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, or mount /sys",
         ) from None
     except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and shortage(error) is not None:
+            raise
         raise CannotTrace(
             f"the BTF of this kernel cannot be read from {host.btf}: {error}",
             "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",

@@ -7,7 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tracetw.errors import CannotTrace
+from tracetw.errors import CannotTrace, shortage
 from tracetw.kernel import preflight
 from tracetw.kernel.btf import Btf, BtfError
 from tracetw.kernel.filter import passes
@@ -27,6 +27,15 @@ def attach(options: TraceOptions) -> Session:
 
     Raises CannotTrace with what is missing and what to do.
     """
+    try:
+        return _attach(options)
+    except OSError as error:
+        if (short := shortage(error)) is None:
+            raise
+        raise CannotTrace(*short) from error
+
+
+def _attach(options: TraceOptions) -> Session:
     preflight.check()
     with _readable():
         btf = Btf.read()
@@ -52,6 +61,8 @@ def _readable() -> Iterator[None]:
     try:
         yield
     except (OSError, BtfError) as error:
+        if isinstance(error, OSError) and shortage(error) is not None:
+            raise
         raise CannotTrace(
             f"cannot read the kernel's types: {error}", "use a kernel with CONFIG_DEBUG_INFO_BTF"
         ) from error

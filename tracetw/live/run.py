@@ -154,7 +154,9 @@ class _Trace:
             _say(_OTHER_PIDS)
         _say(f"tracing TCP closes{without}, Ctrl-C ends\n")
         if self._options.output != "json":
-            self._sink.head()
+            # Nobody reads: what is written next finds out again, where that is expected.
+            with suppress(OutputClosed):
+                self._sink.head()
         if self._options.ready_fd is not None:
             os.write(self._options.ready_fd, b"1")
 

@@ -17,8 +17,9 @@ from tracetw.host.clock import Clock
 from tracetw.recording.facts import Damage, Harm, Lost, Sample
 from tracetw.recording.files import TooMany, below
 from tracetw.recording.hosts import host_names
+from tracetw.recording.progress import observer
 from tracetw.recording.schema import LostDocument, NamesDocument, SampleDocument
-from tracetw.recording.segment import Segment, Unreadable
+from tracetw.recording.segment import KINDS, Segment, Unreadable
 from tracetw.recording.state import State
 from tracetw.text import visible
 
@@ -163,6 +164,7 @@ class Recording:
         for segment in self.segments:
             try:
                 for rows in segment.batches(kind):
+                    observer().read(rows.nbytes)
                     yield _moved(rows, segment.header.clock, self.clock)
             except FileNotFoundError as error:
                 path = Path(str(error.filename))
@@ -225,6 +227,10 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
         recording.header = replace(recording.header, host=name)
     # A file that says neither by its name nor by its content whose it was.
     recordings[0].damage += unreadable.rest()
+    sizes = {kind: dtype.itemsize for kind, (_, dtype) in KINDS.items()}
+    observer().found(
+        sum(count * sizes[kind] for one in recordings for kind, count in one.counts.items())
+    )
     return recordings
 
 
@@ -236,7 +242,9 @@ def _segments(
     The boot belongs to the run: a recording that claims the run of another one is still another.
     """
     found: dict[tuple[str, str], dict[int, Segment]] = {}
-    for path in dict.fromkeys(file for name in named for file in _files(name, unreadable)):
+    files = [*dict.fromkeys(file for name in named for file in _files(name, unreadable))]
+    for number, path in enumerate(files):
+        observer().opened(number, len(files))
         try:
             segment = Segment.open(path)
         except Unreadable as error:

@@ -3,18 +3,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracetw.errors import BadInput
 from tracetw.recording.reader import Recording
-from tracetw.stream.filter import Filter, closest
+from tracetw.stream.filter import Filter, Places
+from tracetw.stream.impossible import check
+from tracetw.stream.parse import closest
 from tracetw.text import visible, well_formed
 
 __all__ = ["recorded_filter"]
 
 _ALL = "all"
+_INODE = re.compile(r"\d{1,10}", re.ASCII)
+_ID = re.compile(r"\d{1,20}", re.ASCII)
+_HEX = re.compile(r"[0-9a-f]{4,64}")
 
 
 def recorded_filter(conditions: Mapping[str, Any], recordings: Sequence[Recording]) -> Filter:
@@ -26,21 +31,23 @@ def recorded_filter(conditions: Mapping[str, Any], recordings: Sequence[Recordin
 
     Raises BadInput naming the value and the valid form.
     """
-    elsewhere = {**conditions, "netns": (), "cgroup": ()}
-    inodes = [inode for text in conditions["netns"] for inode in _netns(text, recordings)]
-    return replace(
-        Filter.parse(**elsewhere),
-        netns=frozenset(inodes)
-        if conditions["netns"] and _ALL not in conditions["netns"]
-        else None,
-        cgroups=tuple(_cgroups(conditions["cgroup"], recordings)),
+    places = Places(
+        netns=lambda text: _netns(text, recordings),
+        cgroup=lambda text: _cgroup(text, recordings),
+        # As written: only the recorded host knew other names.
+        container=lambda text: (
+            text.lower() if _HEX.fullmatch(text.lower()) else well_formed(text),
+        ),
     )
+    wanted = Filter.parse(places=places, **conditions)
+    check(wanted)
+    return wanted
 
 
 def _netns(text: str, recordings: Sequence[Recording]) -> list[int]:
     if text == _ALL:
         return []
-    if text.isascii() and text.isdigit():
+    if _INODE.fullmatch(text) and int(text) < 1 << 32:
         return [int(text)]
     names: dict[str, set[int]] = {}
     for recording in recordings:
@@ -56,17 +63,15 @@ def _netns(text: str, recordings: Sequence[Recording]) -> list[int]:
     return sorted(names[text])
 
 
-def _cgroups(texts: Iterable[str], recordings: Sequence[Recording]) -> Iterable[str]:
-    """Paths without a final slash ("" for the root); an id as the path that it had."""
-    for text in texts:
-        if not (text.isascii() and text.isdigit()):
-            path = well_formed(text.removeprefix("/sys/fs/cgroup"))
-            yield ("/" + path.strip("/")).rstrip("/")
-            continue
-        paths = [recording.cgroup_path(int(text)) for recording in recordings]
-        known = [path for path in paths if path is not None]
-        if not known:
-            raise BadInput(
-                f"--cgroup {text} is not in the recording", "give a path as in /system.slice"
-            )
-        yield known[0].rstrip("/")
+def _cgroup(text: str, recordings: Sequence[Recording]) -> tuple[str, ...]:
+    """Path without a final slash ("" for the root); an id as the path that it had."""
+    if not _ID.fullmatch(text):
+        path = well_formed(text.removeprefix("/sys/fs/cgroup"))
+        return (("/" + path.strip("/")).rstrip("/"),)
+    paths = [recording.cgroup_path(int(text)) for recording in recordings]
+    known = [path for path in paths if path is not None]
+    if not known:
+        raise BadInput(
+            f"--cgroup {text} is not in the recording", "give a path as in /system.slice"
+        )
+    return (known[0].rstrip("/"),)

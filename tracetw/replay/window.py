@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.errors import BadInput
-from tracetw.stream.filter import seconds
+from tracetw.recording.reader import Recording
+from tracetw.stream.parse import seconds
 
 __all__ = ["ALWAYS", "Window"]
 
@@ -41,11 +43,34 @@ class Window:
         Raises BadInput naming the value and the valid forms.
         """
         window = cls(
-            -_LONGEST if since is None else _moment("--since", since, last_ns),
-            _LONGEST if until is None else _moment("--until", until, last_ns),
+            -_LONGEST if since is None else _bounded(_moment("--since", since, last_ns)),
+            _LONGEST if until is None else _bounded(_moment("--until", until, last_ns)),
         )
         if window.since_ns >= window.until_ns:
             raise BadInput(f"--since {since} is not before --until {until}", "swap them")
+        return window
+
+    @classmethod
+    def of_recordings(
+        cls, since: str | None, until: str | None, recordings: Sequence[Recording]
+    ) -> Window:
+        """As :meth:`parse`, with the end of the last of these.
+
+        Raises BadInput, too, when nothing of them is in it.
+        """
+        headers = [recording.header for recording in recordings]
+        first = min(min(one.run_started_ns, one.started_ns) for one in headers)
+        last = max(one.ended_ns or one.started_ns for one in headers)
+        window = cls.parse(since, until, last)
+        for option, text, outside, edge, what in (
+            ("--since", since, window.since_ns > last + _SECOND, last, "after the end"),
+            ("--until", until, window.until_ns <= first, first, "before the beginning"),
+        ):
+            if outside:
+                raise BadInput(
+                    f"{option} {text} is {what} of the recordings ({_shown(edge)})",
+                    f"they are from {_shown(first)} to {_shown(last)}",
+                )
         return window
 
     def mask(self, at: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -53,9 +78,18 @@ class Window:
         inside: NDArray[np.bool_] = (at >= self.since_ns) & (at < self.until_ns)
         return inside
 
+    def touches(self, since_ns: int, until_ns: int) -> bool:
+        """Is some of this time in it? Both ends belong to the time."""
+        return until_ns >= self.since_ns and since_ns < self.until_ns
+
 
 ALWAYS = Window()
 """All times."""
+
+
+def _bounded(wall_ns: int) -> int:
+    """As 64 bits hold it: the year 1 is before everything."""
+    return max(-int(_LONGEST), min(int(_LONGEST), wall_ns))
 
 
 def _moment(option: str, text: str, last_ns: int) -> int:
@@ -76,10 +110,19 @@ def _moment(option: str, text: str, last_ns: int) -> int:
                 f"{option} {text!r} is no time",
                 "give one as in 2026-01-02T03:04:05, 12:04:07, or 30m for before the end",
             ) from None
-    moment = moment if moment.tzinfo else moment.astimezone()
+    try:
+        moment = moment if moment.tzinfo else moment.astimezone()
+    except (ValueError, OverflowError, OSError):  # the first and the last year, in another zone
+        moment = moment.replace(tzinfo=timezone.utc)
     since_epoch = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)
     micros = (since_epoch.days * 86400 + since_epoch.seconds) * 10**6 + since_epoch.microseconds
     return micros * 1000
+
+
+def _shown(wall_ns: int) -> str:
+    """In UTC, to the second, as an option takes it."""
+    moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=wall_ns // _SECOND)
+    return f"{moment:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _micros(word: str) -> str:

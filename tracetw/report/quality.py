@@ -65,7 +65,7 @@ def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
     if header.absent:
         yield f"the kernel had no hook for {', '.join(header.absent)}"
     if header.filters:
-        yield f"only connections that match {' '.join(header.filters)} were recorded"
+        yield f"recorded with {' '.join(header.filters)} only"
     if header.ended_ns is None:
         yield "the recording was not finished: it may still be written, or its host crashed"
     stats = samples["stopped"].stats if "stopped" in samples else {}

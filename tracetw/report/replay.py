@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
+from itertools import zip_longest
 from typing import TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from tracetw.reconcile.tally import Tally
 from tracetw.recording.facts import Lost
 from tracetw.recording.reader import Recording
 from tracetw.replay.source import judged
+from tracetw.replay.window import ALWAYS, Window
 from tracetw.report.count.scan import Scan, Source
 from tracetw.report.ends.stories import scene_of
 from tracetw.report.quality import hosts
@@ -70,6 +72,8 @@ def replay(
     kinds: frozenset[str],
     make_sink: Callable[[Scene], Sink],
     pace: Pace,
+    *,
+    window: Window = ALWAYS,
 ) -> Summary:
     """Report everything that is wanted to a sink, in the order of time, then the summary.
 
@@ -79,6 +83,7 @@ def replay(
         kinds: single events to report, of those that were recorded.
         make_sink: where to.
         pace: how fast.
+        window: the time in which they ended or happened.
 
     Returns the summary that the sink was given. Sinks raise as they do live.
     """
@@ -87,7 +92,7 @@ def replay(
     counts = np.zeros(len(VERDICTS), np.int64)
     sink.head()
     first = last = recording.header.run_started_ns
-    for at, part in _merged(source, wanted, kinds, sliced=pace.waits):
+    for at, part in _merged(source, wanted, kinds, window, sliced=pace.waits):
         pace.until(at)
         if isinstance(part, Closes):
             counts += np.bincount(part.findings.verdict, minlength=len(VERDICTS))
@@ -100,30 +105,60 @@ def replay(
     ended = recording.header.ended_ns or 0
     # Where the clock was set back, times before that are no later than the end.
     last = ended if recording.clock_set_ns and ended else max(last, ended)
-    (host,) = hosts(Scan([source]), Words(utc=True), part=False)
+    traced_ns = _traced_ns(recording, last, window)
+    first = max(first, window.since_ns)
+    last = max(first, min(last, window.until_ns))
+    (host,) = hosts(Scan([source]), Words(utc=True), part=window != ALWAYS)
     summary = Summary(
         time_ns=last,
-        duration_s=max(last - first - recording.clock_set_ns, 0) / _SECOND,
+        duration_s=traced_ns / _SECOND,
         closes={
             verdict.code: int(count)
             for verdict, count in zip(VERDICTS, counts, strict=True)
             if count
         },
-        lost=sum(lost.records for lost in recording.losses()),
+        lost=sum(
+            lost.records
+            for lost in recording.losses()
+            if window.touches(lost.since_ns, lost.until_ns)
+        ),
         reconciliation=host.reconciliation or (),
     )
     sink.summary(summary)
     return summary
 
 
+def _traced_ns(recording: Recording, last_ns: int, window: Window) -> int:
+    """How long the recording traced inside the window, though the clock was set meanwhile.
+
+    Args:
+        last_ns: wall time of its end.
+    """
+    since, traced = recording.header.run_started_ns, 0
+    if window == ALWAYS:
+        return max(last_ns - since - recording.clock_set_ns, 0)
+    headers = [segment.header for segment in recording.segments]
+    for header, after in zip_longest(headers, headers[1:]):
+        until = last_ns
+        if after is not None:  # by the clock of this segment
+            until = after.started_ns - after.clock.offset_ns + header.clock.offset_ns
+        traced += max(min(until, window.until_ns) - max(since, window.since_ns), 0)
+        since = 0 if after is None else after.started_ns
+    return traced
+
+
 def _merged(
-    source: Source, wanted: Filter, kinds: frozenset[str], *, sliced: bool
+    source: Source, wanted: Filter, kinds: frozenset[str], window: Window, *, sliced: bool
 ) -> Iterator[tuple[int, Part]]:
     """Closes, events and losses with their times; whichever is next in time comes next."""
     streams: list[Iterator[tuple[int, Part]]] = [
-        _closes(source, wanted, sliced=sliced),
-        _losses(source.recording.losses()),
-        _events(source, wanted, kinds, sliced=sliced),
+        _closes(source, wanted, window, sliced=sliced),
+        _losses(
+            lost
+            for lost in source.recording.losses()
+            if window.touches(lost.since_ns, lost.until_ns)
+        ),
+        _events(source, wanted, kinds, window, sliced=sliced),
     ]
     heads = [(next(stream, None), stream) for stream in streams]
     waiting = [(head, stream) for head, stream in heads if head is not None]
@@ -138,12 +173,14 @@ def _merged(
             waiting[place] = following, stream
 
 
-def _closes(source: Source, wanted: Filter, *, sliced: bool) -> Iterator[tuple[int, Part]]:
+def _closes(
+    source: Source, wanted: Filter, window: Window, *, sliced: bool
+) -> Iterator[tuple[int, Part]]:
     def seen(rows: NDArray[np.void], findings: Findings) -> None:
         source.tally.add(rows, findings)
         source.closes += len(rows)
 
-    for part in judged(source.recording, wanted, seen=seen, batch=_BATCH):
+    for part in judged(source.recording, wanted, window, seen=seen, batch=_BATCH):
         for which in _slices(part.at, sliced=sliced):
             some = part if which is None else part.take(which)
             clock = source.recording.clock
@@ -151,7 +188,7 @@ def _closes(source: Source, wanted: Filter, *, sliced: bool) -> Iterator[tuple[i
 
 
 def _events(
-    source: Source, wanted: Filter, kinds: frozenset[str], *, sliced: bool
+    source: Source, wanted: Filter, kinds: frozenset[str], window: Window, *, sliced: bool
 ) -> Iterator[tuple[int, Part]]:
     recording = source.recording
     chosen = [kind.value for kind in EventKind if kind.name.lower() in kinds]
@@ -160,6 +197,8 @@ def _events(
         keep = wanted.mask_events(rows, recording.cgroup_path) & np.isin(rows["kind"], chosen)
         some = rows[keep]
         at = recording.clock.to_wall_ns(some["at"].astype(np.int64))
+        inside = window.mask(at)
+        some, at = some[inside], at[inside]
         for which in _slices(at, sliced=sliced):
             part = some if which is None else some[which]
             if len(part):
@@ -176,6 +215,6 @@ def _slices(at: NDArray[np.int64], *, sliced: bool) -> Iterator[NDArray[np.intp]
     yield from np.split(np.arange(len(at)), edges)
 
 
-def _losses(losses: Sequence[Lost]) -> Iterator[tuple[int, Part]]:
+def _losses(losses: Iterable[Lost]) -> Iterator[tuple[int, Part]]:
     for lost in sorted(losses, key=lambda one: one.until_ns):
         yield lost.until_ns, Loss(lost.records, lost.where, lost.since_ns, lost.until_ns)

@@ -1,114 +1,121 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which connections are wanted: parsed from options, evaluated on columns.
 
-Values of one condition are alternatives, all conditions must hold. What the kernel can tell early
-(ports, addresses, network namespace) is also offered as plain numbers for the BPF programs. User
-space evaluates everything again: the kernel may let more through, never less.
+Values of one condition are alternatives, all conditions must hold, and no unwanted value may occur.
+What the kernel can tell early (ports, addresses, family, network namespace) is also offered as plain
+numbers for the BPF programs. User space evaluates everything again: the kernel may let more through,
+never less.
 """
 
 from __future__ import annotations
 
-import os
-import re
+import shlex
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from fnmatch import fnmatchcase
-from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.errors import BadInput
-from tracetw.event.record import F_ADDR
-from tracetw.host import cgroup as cgroups_of_host
-from tracetw.host import netns as namespaces
-from tracetw.kernel.filter import KernelFilter, KernelNet, PortRange
-from tracetw.text import decoded, spellings, visible, well_formed
+from tracetw.event import fields
+from tracetw.host import container as containers_of_host
+from tracetw.kernel.filter import KernelFilter, KernelNet
+from tracetw.stream import parse
+from tracetw.stream.criteria import CgroupPath, Criteria, Mask, Rows
+from tracetw.stream.parse import Network, closest, seconds
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["Filter", "closest", "seconds"]
+__all__ = ["HERE", "Filter", "Places", "closest", "seconds"]
 
-Rows: TypeAlias = NDArray[Any]
-Mask: TypeAlias = NDArray[np.bool_]
-Network: TypeAlias = IPv4Network | IPv6Network
-CgroupPath: TypeAlias = Callable[[int], str | None]
+_FAMILIES = frozenset({4, 6})
+_NOTHING = Criteria()
+_IN_KERNEL = 32
+"""Values of one condition that the kernel compares, at most; where there are more, it lets all
+through. Each is code in every program: compiling thousands takes longer than anybody waits."""
 
-_INET, _INET6 = 2, 10  # AF_INET and AF_INET6 of Linux, as the record has them
-_PORT_MAX = 65535
-_PID_MAX = 1 << 22  # PID_MAX_LIMIT, include/linux/threads.h
-_COMM_BYTES = 15  # TASK_COMM_LEN without its final zero
-_MAPPED = ip_network("::ffff:0:0/96")
-_MAPPED_PREFIX = np.frombuffer(bytes(10) + b"\xff\xff", dtype="u1")
-_UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_TIME = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|ms|s|m|h|d)?", re.ASCII)
+
+class Places(NamedTuple):
+    """How the names of a host become values; each raises BadInput for one that it does not know."""
+
+    netns: Callable[[str], Iterable[int]]
+    """Inodes; none for all."""
+    cgroup: Callable[[str], Iterable[str]]
+    """Paths without a final slash."""
+    container: Callable[[str], Iterable[str]]
+    """Beginnings of ids, or names."""
+
+
+HERE = Places(parse.netns, parse.cgroup, containers_of_host.resolve)
+"""This host."""
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Criteria):
     """Conditions on connections; an empty one always holds.
 
     Attributes:
-        ports: inclusive ranges, local or remote port.
-        local_ports: inclusive ranges.
-        remote_ports: inclusive ranges.
-        nets: local or remote address is in one of them.
-        pids: process of the owner.
-        comms: its command name, shell patterns.
-        netns: inodes of network namespaces; None for all.
-        cgroups: paths below the cgroup2 mount; everything below them belongs to them.
-        verdicts: indexes in ``taxonomy.VERDICTS``.
+        families: 4, 6 or both; an IPv4 connection of an IPv6 socket is of family 4.
         abnormal: only verdicts that the taxonomy calls abnormal.
         min_duration: seconds that the connection is known to have lived, at least.
+        unless: a connection with one of these values is not wanted. What is not known of it is no
+            such value.
+        words: the options that said so.
     """
 
-    ports: tuple[PortRange, ...] = ()
-    local_ports: tuple[PortRange, ...] = ()
-    remote_ports: tuple[PortRange, ...] = ()
-    nets: tuple[Network, ...] = ()
-    pids: frozenset[int] = frozenset()
-    comms: tuple[str, ...] = ()
-    netns: frozenset[int] | None = None
-    cgroups: tuple[str, ...] = ()
-    verdicts: frozenset[int] = frozenset()
+    families: frozenset[int] = _FAMILIES
     abnormal: bool = False
     min_duration: float = 0.0
+    unless: Criteria = _NOTHING
+    words: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def parse(
         cls,
         *,
-        port: Iterable[str] = (),
-        local_port: Iterable[str] = (),
-        remote_port: Iterable[str] = (),
-        addr: Iterable[str] = (),
-        pid: Iterable[str] = (),
-        comm: Iterable[str] = (),
-        netns: Iterable[str] = (),
-        cgroup: Iterable[str] = (),
-        verdict: Iterable[str] = (),
+        places: Places = HERE,
+        four: bool = False,
+        six: bool = False,
         abnormal: bool = False,
         min_duration: str | None = None,
+        **texts: Sequence[str],
     ) -> Filter:
-        """From the texts of the options. Raises BadInput naming the value and the valid form."""
-        inodes = [namespaces.resolve(text) for text in netns]
+        """From the texts of the options. Raises BadInput naming the value and the valid form.
+
+        Args:
+            places: where names of namespaces, control groups and containers come from.
+            four, six: only this family; both are all.
+            abnormal: as the attribute.
+            min_duration: a time.
+            **texts: values of the options that can be given again, by name of the option: ``port``,
+                ``local_port``, ``remote_port``, ``addr``, ``pid``, ``comm``, ``netns``,
+                ``cgroup``, ``container``, ``verdict``.
+        """
+        split = {name: parse.signed(values) for name, values in texts.items()}
+        if "all" in split.get("netns", ([], []))[1]:
+            raise BadInput("--netns '!all' can match nothing", "leave it out")
+        once = {"-4": four, "-6": six, "--abnormal": abnormal}
         return cls(
-            ports=_ports("--port", port),
-            local_ports=_ports("--local-port", local_port),
-            remote_ports=_ports("--remote-port", remote_port),
-            nets=tuple(_net(part) for text in addr for part in text.split(",")),
-            pids=frozenset(_pid(part) for text in pid for part in text.split(",")),
-            comms=tuple(_comm(text) for text in comm),
-            netns=frozenset(inodes) if inodes and namespaces.ALL not in inodes else None,
-            cgroups=tuple(_cgroup(text) for text in cgroup),
-            verdicts=frozenset(_verdict(part) for text in verdict for part in text.split(",")),
+            **_values({name: pair[0] for name, pair in split.items()}, places),
+            families=_FAMILIES if four == six else frozenset({4} if four else {6}),
             abnormal=abnormal,
             min_duration=0.0 if min_duration is None else seconds("--min-duration", min_duration),
+            unless=Criteria(**_values({name: pair[1] for name, pair in split.items()}, places)),
+            words=(
+                *_words(texts),
+                *(name for name, given in once.items() if given),
+                *([] if min_duration is None else [f"--min-duration {shlex.quote(min_duration)}"]),
+            ),
         )
+
+    def possible_verdicts(self) -> frozenset[int]:
+        """Indexes in ``taxonomy.VERDICTS`` that a wanted connection can have."""
+        chosen = self.verdicts or frozenset(range(len(VERDICTS)))
+        left = chosen - self.unless.verdicts
+        return frozenset(one for one in left if VERDICTS[one].abnormal or not self.abnormal)
 
     def mask(
         self, rows: Rows, findings: Findings | None, cgroup_path: CgroupPath = lambda _: None
@@ -128,6 +135,8 @@ class Filter:
             return keep
         if self.verdicts:
             keep &= np.isin(findings.verdict, [*self.verdicts])
+        if self.unless.verdicts:
+            keep &= ~np.isin(findings.verdict, [*self.unless.verdicts])
         if self.abnormal:
             abnormal = np.array([verdict.abnormal for verdict in VERDICTS])
             keep &= abnormal[findings.verdict]
@@ -143,182 +152,71 @@ class Filter:
     def kernel(self) -> KernelFilter:
         """The part that the kernel side can evaluate."""
         return KernelFilter(
-            ports=self.ports,
-            local_ports=self.local_ports,
-            remote_ports=self.remote_ports,
-            nets4=tuple(_words(net) for net in self.nets if net.version == 4),  # noqa: PLR2004
-            nets6=tuple(_words(net) for net in self.nets if net.version == 6),  # noqa: PLR2004
-            netns=tuple(sorted(self.netns or ())),
+            **_for_kernel(self),
+            families=() if self.families == _FAMILIES else tuple(self.families),
+            unless=KernelFilter(**_for_kernel(self.unless)),
         )
 
     def _mask_common(self, rows: Rows, cgroup_path: CgroupPath) -> Mask:
         """Conditions on the fields that both dtypes have."""
         keep = np.ones(len(rows), dtype=np.bool_)
-        local, remote = rows["lport"], rows["rport"]
-        if self.ports:
-            keep &= _in_ranges(local, self.ports) | _in_ranges(remote, self.ports)
-        if self.local_ports:
-            keep &= _in_ranges(local, self.local_ports)
-        if self.remote_ports:
-            keep &= _in_ranges(remote, self.remote_ports)
-        if self.nets:
-            keep &= (rows["flags"] & F_ADDR) != 0
-            family = rows["family"]
-            keep &= _in_nets(rows["laddr"], family, self.nets) | _in_nets(
-                rows["raddr"], family, self.nets
-            )
-        if self.netns is not None:
-            keep &= np.isin(rows["netns"], [*self.netns])
-        if self.pids:
-            keep &= np.isin(rows["pid"], [*self.pids])
-        if self.comms:
-            keep &= _by_value(rows["comm"], lambda comm: _comm_matches(comm, self.comms))
-        if self.cgroups:
-            keep &= _by_value(rows["cgroup"], lambda id_: _below(cgroup_path(id_), self.cgroups))
+        if self.families != _FAMILIES:
+            keep &= np.isin(fields.families(rows), [*self.families])
+        for wanted in self.having(rows, cgroup_path):
+            keep &= wanted
+        for unwanted in self.unless.having(rows, cgroup_path):
+            keep &= ~unwanted
         return keep
 
 
-def seconds(option: str, text: str) -> float:
-    """A time such as ``500ms`` or ``1.5`` in seconds. Raises BadInput."""
-    match = _TIME.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise BadInput(
-            f"{option} {text!r} is no time above 0", "give a number with ms, s, m or h, as in 500ms"
-        )
-    return float(match[1]) * _UNITS[match[2] or "s"]
+def _values(texts: Mapping[str, list[str]], places: Places) -> dict[str, Any]:
+    """The attributes of ``Criteria``."""
+
+    def of(name: str) -> list[str]:
+        return texts.get(name, [])
+
+    inodes = [[*places.netns(text)] for text in of("netns")]
+    all_of_them = not inodes or not all(inodes)
+    return {
+        "ports": parse.ports("--port", of("port")),
+        "local_ports": parse.ports("--local-port", of("local_port")),
+        "remote_ports": parse.ports("--remote-port", of("remote_port")),
+        "nets": parse.nets(of("addr")),
+        "pids": parse.pids(of("pid")),
+        "comms": parse.comms(of("comm")),
+        "netns": None if all_of_them else frozenset(one for some in inodes for one in some),
+        "cgroups": tuple(path for text in of("cgroup") for path in places.cgroup(text)),
+        "containers": tuple(name for text in of("container") for name in places.container(text)),
+        "verdicts": parse.verdicts(of("verdict")),
+    }
 
 
-def closest(word: str, known: Iterable[str]) -> str:
-    """`` (did you mean X?)`` when ``word`` looks like a known one, else an empty string."""
-    near = get_close_matches(word, [*known], n=1, cutoff=0.5)
-    return f" (did you mean {near[0]}?)" if near else ""
+def _words(texts: Mapping[str, Sequence[str]]) -> Iterable[str]:
+    for name, values in texts.items():
+        option = "--" + name.replace("_", "-")
+        yield from (f"{option} {shlex.quote(value)}" for value in values)
 
 
-def _ports(option: str, texts: Iterable[str]) -> tuple[PortRange, ...]:
-    return tuple(_port_range(option, part) for text in texts for part in text.split(","))
+def _for_kernel(criteria: Criteria) -> dict[str, Any]:
+    """The attributes of ``KernelFilter`` that name values; a kind with too many is left out."""
+    nets = criteria.nets if len(criteria.nets) <= _IN_KERNEL else ()
+    kinds: dict[str, tuple[Any, ...]] = {
+        "ports": criteria.ports,
+        "local_ports": criteria.local_ports,
+        "remote_ports": criteria.remote_ports,
+        "nets4": tuple(_masked(net) for net in nets if isinstance(net, IPv4Network)),
+        "nets6": tuple(_masked(net) for net in nets if isinstance(net, IPv6Network)),
+        "netns": tuple(sorted(criteria.netns or ())),
+    }
+    return {name: kind for name, kind in kinds.items() if len(kind) <= _IN_KERNEL}
 
 
-def _port_range(option: str, text: str) -> PortRange:
-    match = re.fullmatch(r"(\d+)(?:-(\d+))?", text.strip(), re.ASCII)
-    if match:
-        low, high = int(match[1]), int(match[2] or match[1])
-        if 1 <= low <= high <= _PORT_MAX:
-            return low, high
-    raise BadInput(
-        f"{option} {text!r} is no port", "give 1 to 65535, a range 8000-8100 or a list 80,443"
-    )
-
-
-def _net(text: str) -> Network:
-    try:
-        net = ip_network(text.strip().strip("[]"), strict=False)
-    except ValueError:
-        raise BadInput(
-            f"--addr {text!r} is no address or network",
-            "give one as in 10.1.2.3, 10.0.0.0/8, 2001:db8::1 or 2001:db8::/32",
-        ) from None
-    if isinstance(net, IPv6Network) and isinstance(_MAPPED, IPv6Network) and net.subnet_of(_MAPPED):
-        return ip_network((int(net.network_address) & 0xFFFFFFFF, net.prefixlen - 96))
-    return net
-
-
-def _pid(text: str) -> int:
-    if re.fullmatch(r"\d+", text.strip(), re.ASCII) and 1 <= int(text) <= _PID_MAX:
-        return int(text)
-    raise BadInput(f"--pid {text!r} is no process id", f"give a number from 1 to {_PID_MAX}")
-
-
-def _comm(text: str) -> str:
-    if not text:
-        raise BadInput("--comm '' is empty", "give a command name, as in nginx or 'python*'")
-    # An escape is shorter in the name than it is printed.
-    if set(text) & set("*?[\\"):
-        return well_formed(text)
-    return decoded(os.fsencode(text)[:_COMM_BYTES])
-
-
-def _cgroup(text: str) -> str:
-    """Path below the mount point, without a final slash ("" for the root)."""
-    mount = cgroups_of_host.mount_point()
-    if mount is not None:
-        if re.fullmatch(r"\d+", text, re.ASCII):
-            path = cgroups_of_host.Cgroups(mount).path(int(text), 0.0)
-        else:
-            path = "/" + text.removeprefix(mount).strip("/")
-        if path is not None:
-            if Path(mount + path).is_dir():
-                return well_formed(path).rstrip("/")
-            for known in cgroups_of_host.Cgroups(mount).paths():
-                if path in (known, visible(known)):  # as it is printed
-                    return known
-    where = "on this host" if mount is None else f"below {mount}"
-    raise BadInput(
-        f"--cgroup {text!r} is no cgroup {where}",
-        "give a path as in /system.slice/ssh.service (see /proc/PID/cgroup), or an id",
-    )
-
-
-def _verdict(text: str) -> int:
-    codes = [verdict.code for verdict in VERDICTS]
-    code = text.strip()
-    if code in codes:
-        return codes.index(code)
-    raise BadInput(
-        f"--verdict {code!r} is no verdict{closest(code, codes)}",
-        "tracetw explain lists them",
-    )
-
-
-def _words(net: Network) -> KernelNet:
+def _masked(net: Network) -> KernelNet:
     def native(packed: bytes) -> tuple[int, ...]:
         parts = (packed[at : at + 4] for at in range(0, len(packed), 4))
         return tuple(int.from_bytes(part, sys.byteorder) for part in parts)
 
     return KernelNet(native(net.network_address.packed), native(net.netmask.packed))
-
-
-def _in_ranges(ports: NDArray[np.uint16], ranges: Sequence[PortRange]) -> Mask:
-    keep = np.zeros(len(ports), dtype=np.bool_)
-    for low, high in ranges:
-        keep |= (ports >= low) & (ports <= high)
-    return keep
-
-
-def _in_nets(
-    addresses: NDArray[np.uint8], family: NDArray[np.uint8], nets: Iterable[Network]
-) -> Mask:
-    """Addresses of shape (n, 16) as the record has them; IPv4-mapped ones count as IPv4."""
-    keep = np.zeros(len(addresses), dtype=np.bool_)
-    mapped = (family == _INET6) & (addresses[:, :12] == _MAPPED_PREFIX).all(axis=1)
-    # The sixteen bytes of every address in IPv6 form; a mapped one keeps its four bytes in front.
-    whole = np.where(mapped[:, None], np.roll(addresses, 4, axis=1), addresses)
-    is_v4 = mapped | (family == _INET)
-    for net in nets:
-        size = len(net.network_address.packed)
-        mask = np.frombuffer(net.netmask.packed, dtype="u1")
-        words = np.frombuffer(net.network_address.packed, dtype="u1")
-        inside = ((whole[:, :size] & mask) == words).all(axis=1)
-        keep |= inside & (is_v4 if net.version == 4 else (family == _INET6) & ~mapped)  # noqa: PLR2004
-    return keep
-
-
-def _by_value(column: NDArray[Any], wanted: Callable[[Any], bool]) -> Mask:
-    """Ask once for each different value of a column."""
-    values, which = np.unique(column, return_inverse=True)
-    answers = np.fromiter((wanted(value) for value in values.tolist()), np.bool_, len(values))
-    return answers[which]
-
-
-def _comm_matches(comm: bytes, patterns: Iterable[str]) -> bool:
-    names = spellings(comm)
-    return any(fnmatchcase(name, pattern) for pattern in patterns for name in names)
-
-
-def _below(path: str | None, parents: Iterable[str]) -> bool:
-    names = () if path is None else {path, visible(path)}
-    return any(
-        name == parent or name.startswith(f"{parent}/") for parent in parents for name in names
-    )
 
 
 def _lived(rows: Rows) -> NDArray[np.int64]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -11,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from tracetw.errors import CannotTrace
+from tracetw.errors import CannotTrace, shortage
 from tracetw.kernel.layout import CAST_CALL
 from tracetw.kernel.load.cache import Cache
 from tracetw.kernel.load.image import Image, Refused, instantiate
@@ -62,8 +63,16 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
     try:
         held = instantiate(image, plan.attach_points, call=CAST_CALL, function=plan.cast_function)
     except OSError as error:
+        if (short := shortage(error)) is not None:
+            raise CannotTrace(*short) from error
         if isinstance(error, Refused) and error.program in optional:
             raise ProbeRefused(optional[error.program], str(error.strerror)) from error
+        if error.errno == errno.EPERM:
+            raise CannotTrace(
+                f"the kernel does not permit us to load BPF programs: {error.strerror}",
+                "a security module, seccomp or lockdown forbids bpf(2): look into dmesg, or start it"
+                " outside of the container",
+            ) from error
         raise CannotTrace(f"the kernel refused the BPF programs: {error.strerror}") from error
     return Session(plan, held)
 
@@ -86,8 +95,17 @@ def _compile(source: str, plan: Plan) -> Image:
         check=False,
     )
     if done.returncode:
+        _check_limits(done.stderr.decode(errors="replace"))
         raise CannotTrace(_reason(done.stderr.decode(errors="replace"), done.returncode))
     return Image.parse(done.stdout)
+
+
+def _check_limits(text: str) -> None:
+    """Raises CannotTrace when the compiler met a limit of the process, which it inherited."""
+    for number in (errno.EMFILE, errno.ENFILE, errno.ENOMEM):
+        short = shortage(OSError(number, ""))
+        if os.strerror(number) in text and short is not None:
+            raise CannotTrace(*short)
 
 
 def _reason(text: str, status: int) -> str:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import struct
 
+from tracetw.errors import shortage
 from tracetw.kernel.attach_point import FAMILIES, AttachPoint
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import Answers
@@ -34,6 +35,8 @@ def ask(btf: Btf) -> Answers:
 
     BTF lists functions also where the kernel has neither trampolines (fentry) nor kprobes, and where
     it refuses them to us. So a program that does nothing is attached for a moment.
+
+    Raises OSError when a limit of this process keeps us from asking.
     """
     found = candidates(btf)
     refused = dict.fromkeys(FAMILIES, "no function that is looked for")
@@ -51,7 +54,9 @@ def has_cmpxchg() -> bool:
     """
     try:
         fd = bpf.load("cmpxchg", _code(_CMPXCHG))
-    except OSError:
+    except OSError as error:
+        if shortage(error) is not None:
+            raise
         return False
     os.close(fd)
     return True
@@ -66,6 +71,8 @@ def _refusal(point: AttachPoint) -> str:
         finally:
             os.close(program)
     except OSError as error:
+        if shortage(error) is not None:
+            raise
         return os.strerror(error.errno or 0)
     return ""
 
