@@ -27,7 +27,7 @@ MAY_IMPORT = {
     "recording": {"event", "host"},
     "sink": {"event", "host", "stream", "verdict"},
     "recorder": {"event", "host", "recording", "stream", "verdict"},
-    "replay": {"event", "recording", "stream", "verdict"},
+    "replay": {"event", "host", "reconcile", "recording", "stream", "verdict"},
     "live": {"event", "host", "kernel", "reconcile", "sink", "stream", "verdict"},
     "report": {"event", "host", "reconcile", "recording", "replay", "sink", "stream", "verdict"},
     "query": {"event", "host", "recording", "replay", "report", "sink", "stream", "verdict"},
@@ -48,7 +48,7 @@ MAY_IMPORT = {
     },
     "__main__": {"cli"},
 }
-ROOT_MODULES = {"__init__", "errors"}
+ROOT_MODULES = {"__init__", "errors", "messages"}
 
 MODULES = sorted(PACKAGE.rglob("*.py"))
 IDS = [str(path.relative_to(PACKAGE)) for path in MODULES]

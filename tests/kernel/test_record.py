@@ -31,6 +31,9 @@ from tracetw.reconcile.compare import reconcile
 from tracetw.reconcile.tally import Tally
 from tracetw.recording.facts import Harm
 from tracetw.recording.reader import Recording, open_recordings
+from tracetw.replay.source import context_of, judged
+from tracetw.stream.filter import Filter
+from tracetw.stream.stages import Stages
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -95,11 +98,12 @@ def recorded(folder: Path) -> int:
 
 
 def verdicts(recording: Recording) -> list[str]:
-    found = []
-    for rows in recording.closes():
-        judged = judge(rows, recording.header.names, lossy=recording.lossy(rows))
-        found += [VERDICTS[index].code for index in judged.verdict]
-    return sorted(found)
+    stages = Stages(context_of(recording), Filter())
+    return sorted(
+        VERDICTS[index].code
+        for part in judged(recording, stages)
+        for index in part.findings.verdict
+    )
 
 
 @pytest.fixture

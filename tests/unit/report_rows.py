@@ -195,9 +195,6 @@ class Memory(Recording):
     def losses(self) -> list[Lost]:
         return self._losses
 
-    def lossy(self, rows: NDArray[Any]) -> bool:
-        return bool(self._losses) and bool(len(rows))
-
     def cgroup_path(self, identity: int) -> str | None:
         return GROUPS.get(identity)
 

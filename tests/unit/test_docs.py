@@ -16,7 +16,7 @@ from typing import Any
 import click
 import pytest
 
-from tests.unit.sink_rows import SCENE, closes, events
+from tests.unit.sink_rows import CONTEXT, closes, events
 from tracetw.cli import main
 from tracetw.event import record
 from tracetw.event.record import CLOSE_SIZE, Drop, EventKind, Timewait
@@ -243,7 +243,7 @@ def reference() -> dict[str, list[str]]:
 
 def rendered(batch: Closes | Events | Loss | Summary) -> list[dict[str, Any]]:
     out = io.BytesIO()
-    sink = JsonSink(out, SCENE)
+    sink = JsonSink(out, CONTEXT)
     if isinstance(batch, Closes):
         sink.closes(batch)
     elif isinstance(batch, Events):

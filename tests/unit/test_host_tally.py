@@ -13,7 +13,7 @@ from tracetw.event import record
 from tracetw.event.fields import State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import CLOSE, EVENT, Drop, End, EventKind, Stat, Timewait
-from tracetw.reconcile.tally import HOST, UNCLEAR, Tally, explain_counts
+from tracetw.reconcile.tally import HOST, UNCLEAR, Explained, Tally
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import TIME_WAIT, VERDICT_INDEX
 
@@ -94,9 +94,16 @@ CASES = [
 ]  # fmt: skip
 
 
+def explained(rows: NDArray[Any], found: Findings) -> Explained:
+    """A tally of one batch."""
+    tally = Tally(NAMES)
+    tally.add(rows, found)
+    return tally.result(NO_STATS)
+
+
 @pytest.mark.parametrize(("verdict", "fields", "expected"), CASES)
 def test_one_record(verdict: str, fields: dict[str, Any], expected: dict[str, int]) -> None:
-    told = explain_counts(row(**fields), findings(verdict), NO_STATS, NAMES)
+    told = explained(row(**fields), findings(verdict))
     assert told == {NETNS: expected, HOST: {"OutRsts": 0}}
 
 
@@ -117,12 +124,12 @@ def test_one_record(verdict: str, fields: dict[str, Any], expected: dict[str, in
 )
 def test_a_short_lived_mini_socket_is_counted_apart(fields: dict[str, Any], counter: str) -> None:
     rows = row(**{"old_state": State.FIN_WAIT2, "flags": MINI, **fields})
-    assert explain_counts(rows, findings("orderly"), NO_STATS, NAMES)[NETNS] == {counter: 1}
+    assert explained(rows, findings("orderly"))[NETNS] == {counter: 1}
 
 
 def test_skipped_time_wait() -> None:
     rows = row(old_state=State.CLOSING)
-    told = explain_counts(rows, findings("orderly", time_wait="skipped"), NO_STATS, NAMES)
+    told = explained(rows, findings("orderly", time_wait="skipped"))
     assert told[NETNS] == {"TCPTimeWaitOverflow": 1}
 
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +13,7 @@ import click
 
 from tracetw import __version__
 from tracetw.errors import UserError
+from tracetw.messages import say
 
 __all__ = ["main"]
 
@@ -51,12 +51,6 @@ def _load(module: str) -> click.Command:
     finally:
         if mine:
             del os.environ[_BLAS_THREADS]
-
-
-def _say(message: str) -> None:
-    """One line for the user; stderr may be gone as well."""
-    with suppress(OSError):
-        print(f"tracetw: {message}", file=sys.stderr, flush=True)
 
 
 def _sentence(error: click.UsageError) -> str:
@@ -117,13 +111,13 @@ class _Commands(click.Group):
         try:
             result = super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
         except UserError as error:
-            _say(str(error))
+            say(f"tracetw: {error}")
             return error.exit_code
         except click.UsageError as error:
-            _say(_sentence(error))
+            say(f"tracetw: {_sentence(error)}")
             return error.exit_code
         except click.ClickException as error:
-            _say(error.format_message())
+            say(f"tracetw: {error.format_message()}")
             return error.exit_code
         except (KeyboardInterrupt, click.Abort):
             return _INTERRUPTED

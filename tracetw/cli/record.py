@@ -8,7 +8,6 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,14 +16,14 @@ import click
 
 from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
 from tracetw.errors import BadInput
-from tracetw.live.options import TraceOptions
+from tracetw.live.request import Request
+from tracetw.messages import say
 from tracetw.stream.filter import Filter, seconds
 
 if TYPE_CHECKING:
-    from tracetw.kernel.session import Session
     from tracetw.recorder.recorder import Limits, Totals
     from tracetw.recorder.trigger import Trigger
-    from tracetw.stream.batch import Scene, Sink
+    from tracetw.stream.batch import Context, Sink
 
 __all__ = ["command"]
 
@@ -101,21 +100,17 @@ def command(
 
     limits = _limits(max_size, max_age, segment, keep)
     triggers = [Trigger.parse(text) for text in trigger]
-    options = TraceOptions(
+    request = Request(
         filter=filter_,
-        output="recording",
         events=parse_events(events, transitions),
         duration=None if duration is None else seconds("--duration", duration),
         ready_fd=parse_ready_fd(ready_fd),
         command=runnable(cmd),
-        color=False,
-        utc=True,
-        out=sys.stderr.buffer,
     )
-    return _record(Path(folder), options, limits, triggers)
+    return _record(Path(folder), request, limits, triggers)
 
 
-def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[Trigger]) -> int:
+def _record(folder: Path, request: Request, limits: Limits, triggers: list[Trigger]) -> int:
     from tracetw.live.run import run  # noqa: PLC0415
     from tracetw.recorder import sampler  # noqa: PLC0415 (loaded when every argument is good)
     from tracetw.recorder.describe import Describe  # noqa: PLC0415
@@ -128,31 +123,30 @@ def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[
         folder, socket.gethostname(), max_bytes=limits.total_bytes, max_age_s=limits.total_s
     )
     watched = Triggers(triggers, limits.keep_s)
-    before = sampler.take("before")
 
-    def make_sink(options: TraceOptions, scene: Scene, session: Session) -> Sink:
-        plan = session.plan
+    def make_sink(context: Context) -> Sink:
         describe = Describe(
-            names=scene.names,
-            netns=scene.netns,
-            hooks=tuple(hook.program for hook in plan.hooks),
-            absent=tuple(hook.program for hook in plan.absent),
-            events=options.events,
+            names=context.names,
+            netns=context.netns,
+            hooks=context.hooks,
+            absent=context.absent,
+            events=request.events,
             command=("tracetw", *sys.argv[1:]),
-            filters=_filters(options.filter),
+            filters=_filters(request.filter),
+            started_ns=context.started_ns,
         )
         recorder = Recorder(
             store,
             limits,
             describe,
-            lambda moment: sampler.take(moment, session.stats()),
-            lambda text: _say(f"tracetw: {text}"),
+            lambda moment: sampler.take(moment, context.stats()),
+            lambda text: say(f"tracetw: {text}"),
         )
         if watched.signalled():
             signal.signal(_SIGNAL, lambda _number, _frame: recorder.keep("signal"))
-        return RecorderSink(recorder, watched, before, session.stats, _totals(folder))
+        return RecorderSink(recorder, watched, context, _totals(folder))
 
-    return run(options, make_sink)
+    return run(request, make_sink)
 
 
 def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limits:
@@ -197,13 +191,6 @@ def _totals(folder: Path) -> Callable[[Totals], None]:
             parts.append(f"{totals.unwritten:,} records could not be written")
         if totals.dropped:
             parts.append(f"{totals.dropped:,} old segments dropped")
-        _say(f"recorded to {folder}: {', '.join(parts)}")
+        say(f"recorded to {folder}: {', '.join(parts)}")
 
     return said
-
-
-def _say(line: str) -> None:
-    """To stderr, which may be gone."""
-    with suppress(OSError):
-        sys.stderr.write(f"{line}\n")
-        sys.stderr.flush()

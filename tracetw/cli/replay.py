@@ -4,17 +4,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any
 
 import click
 
 from tracetw.cli.options import parse_events, recorded_filter_options, use_color
 from tracetw.errors import BadInput
-
-if TYPE_CHECKING:
-    from tracetw.stream.batch import Scene, Sink
+from tracetw.messages import say
 
 __all__ = ["command"]
 
@@ -83,36 +79,21 @@ def command(
         raise BadInput("standard output is closed", "give it a file, a pipe or a terminal")
     from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
     from tracetw.replay.conditions import recorded_filter  # noqa: PLC0415
-    from tracetw.report.replay import Pace, replay  # noqa: PLC0415
+    from tracetw.replay.pace import Pace  # noqa: PLC0415
+    from tracetw.replay.replay import replay  # noqa: PLC0415
+    from tracetw.sink.factory import lines_to  # noqa: PLC0415
     from tracetw.sink.output import OutputClosed  # noqa: PLC0415
     from tracetw.sink.summary import summary_text  # noqa: PLC0415
 
     recordings = open_recordings(paths)
     wanted = recorded_filter(conditions, recordings)
     out = sys.stdout.buffer
-    make_sink = _sinks(out, output, color=use_color(color, out.isatty()), utc=utc)
+    make_sink = lines_to(out, output, color=use_color(color, out.isatty()), utc=utc)
     for recording in recordings:
         for damage in recording.damage:
-            _say(f"tracetw: {damage}\n")
+            say(f"tracetw: {damage}")
         try:
             summary = replay(recording, wanted, kinds, make_sink, Pace(pace))
         except OutputClosed:
             return
-        _say(summary_text(summary))
-
-
-def _sinks(out: BinaryIO, output: str, *, color: bool, utc: bool) -> Callable[[Scene], Sink]:
-    if output == "json":
-        from tracetw.sink.json import JsonSink  # noqa: PLC0415 (only one of the sinks is needed)
-
-        return lambda scene: JsonSink(out, scene)
-    from tracetw.sink.table import TableSink  # noqa: PLC0415
-
-    return lambda scene: TableSink(out, scene, wide=output == "wide", color=color, utc=utc)
-
-
-def _say(text: str) -> None:
-    """To stderr, which may be gone."""
-    with suppress(OSError):
-        sys.stderr.write(text)
-        sys.stderr.flush()
+        say(summary_text(summary))

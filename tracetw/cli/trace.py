@@ -9,7 +9,8 @@ import click
 
 from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable, use_color
 from tracetw.errors import BadInput
-from tracetw.live.options import TraceOptions
+from tracetw.live.request import Request
+from tracetw.sink.factory import lines_to
 from tracetw.stream.filter import Filter, seconds
 
 __all__ = ["command"]
@@ -74,17 +75,13 @@ def command(
     if sys.stdout is None:  # Python's answer to a descriptor 1 that is closed
         raise BadInput("standard output is closed", "give it a file, a pipe or a terminal")
     out = sys.stdout.buffer
-    options = TraceOptions(
+    request = Request(
         filter=filter_,
-        output=output,
         events=parse_events(events, transitions),
         duration=None if duration is None else seconds("--duration", duration),
         ready_fd=parse_ready_fd(ready_fd),
         command=runnable(cmd),
-        color=use_color(color, out.isatty()),
-        utc=utc,
-        out=out,
     )
     from tracetw.live.run import run  # noqa: PLC0415 (only when every argument is good)
 
-    return run(options)
+    return run(request, lines_to(out, output, color=use_color(color, out.isatty()), utc=utc))

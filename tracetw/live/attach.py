@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From options to an attached session: preflight, plan, load."""
+"""From a request to an attached session: preflight, plan, load."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tracetw.kernel.filter import passes
 from tracetw.kernel.load.loader import load_best
 from tracetw.kernel.plan import Plan, make_plan
 from tracetw.kernel.session import Session
-from tracetw.live.options import TraceOptions
+from tracetw.live.request import Request
 
 __all__ = ["attach"]
 
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h: its resolution is one jiffy
 
 
-def attach(options: TraceOptions) -> Session:
+def attach(request: Request) -> Session:
     """Check, compile and attach.
 
     Raises CannotTrace with what is missing and what to do.
@@ -37,8 +37,8 @@ def attach(options: TraceOptions) -> Session:
             return make_plan(
                 btf,
                 round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE)),
-                passes=passes(options.filter.kernel()),
-                events=options.events,
+                passes=passes(request.filter.kernel()),
+                events=request.events,
                 without=refused,
                 kinds=kinds,
             )

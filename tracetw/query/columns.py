@@ -16,13 +16,13 @@ from tracetw.event import fields
 from tracetw.event.record import F_ADDR, F_EXITING, F_RST_REASON, EventKind
 from tracetw.host.cgroup import container
 from tracetw.recording.reader import Recording
-from tracetw.replay.source import Judged
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import address, addresses
 from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.close_document import OWNERS
 from tracetw.sink.event_document import event_name
 from tracetw.sink.text import comm_text
+from tracetw.stream.batch import Closes
 from tracetw.verdict.evidence import evidence_names, missing_names
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.taxonomy import (
@@ -47,7 +47,7 @@ _MS = 1_000_000
 _SIGNAL_BITS = 127
 
 
-def closes_table(recording: Recording, part: Judged) -> pa.Table:
+def closes_table(recording: Recording, part: Closes) -> pa.Table:
     """One row for each connection."""
     import pyarrow as pa  # noqa: PLC0415 (optional)
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from tracetw.event.names import KernelNames
     from tracetw.verdict.findings import Findings
 
-__all__ = ["HOST", "UNCLEAR", "Explained", "Tally", "explain_counts"]
+__all__ = ["HOST", "UNCLEAR", "Explained", "Tally"]
 
 Explained = dict[int, dict[str, int]]
 """Namespace inode (or :data:`HOST`) to counter to expected value. No entry means 0."""
@@ -253,12 +253,3 @@ class Tally:
         masks |= np.where(linger & in_close, _BIT["TCPAbortOnLinger"], 0)
         masks |= np.where(timeout, _BIT["TCPAbortOnTimeout"], 0)
         return masks.astype(np.uint16)
-
-
-def explain_counts(
-    rows: NDArray[np.void], findings: Findings, stats: Sequence[int], names: KernelNames
-) -> Explained:
-    """A :class:`Tally` of a single batch."""
-    tally = Tally(names)
-    tally.add(rows, findings)
-    return tally.result(stats)

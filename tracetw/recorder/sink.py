@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from tracetw.event.record import Stat
 from tracetw.recorder import sampler
 from tracetw.recorder.recorder import Recorder, Totals
 from tracetw.recorder.trigger import Triggers
-from tracetw.recording.facts import Lost, Sample
-from tracetw.stream.batch import Closes, Events, Loss, Summary
+from tracetw.recording.facts import Lost
+from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 
 __all__ = ["RecorderSink"]
 
@@ -22,8 +21,7 @@ class RecorderSink:
     Args:
         recorder: where rows go.
         triggers: asked after every batch.
-        before: sample from before the first hook was attached.
-        stats: the tracer's own counters.
+        context: with the kernel's counters when tracing began.
         said: called with the totals at the end.
     """
 
@@ -31,19 +29,23 @@ class RecorderSink:
         self,
         recorder: Recorder,
         triggers: Triggers,
-        before: Sample,
-        stats: Callable[[], Mapping[Stat, int]],
+        context: Context,
         said: Callable[[Totals], None],
     ) -> None:
         self._recorder = recorder
         self._triggers = triggers
-        self._samples = [before, sampler.take("attached", stats())]
-        self._stats = stats
+        self._context = context
         self._said = said
 
     def head(self) -> None:
         """Begin to record."""
-        self._recorder.start(self._samples)
+        stats = self._context.stats()
+        self._recorder.start(
+            [
+                sampler.take("before", snapshot=self._context.before),
+                sampler.take("attached", stats, snapshot=self._context.attached),
+            ]
+        )
 
     def closes(self, batch: Closes) -> None:
         """Record finished connections."""
@@ -61,11 +63,17 @@ class RecorderSink:
 
     def summary(self, summary: Summary) -> None:
         """The last samples, then everything to the disk."""
-        stats = self._stats()
+        stats = self._context.stats()
         for moment, snapshot, unfinished in (
             ("ended", summary.ended, 0),
             ("stopped", summary.stopped, summary.unfinished),
         ):
-            sample = sampler.take(moment, stats, snapshot=snapshot, unfinished=unfinished)
+            sample = sampler.take(
+                moment,
+                stats,
+                snapshot=snapshot,
+                unfinished=unfinished,
+                time_ns=summary.time_ns,
+            )
             self._recorder.sample(sample)
         self._said(self._recorder.finish())

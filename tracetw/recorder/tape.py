@@ -61,13 +61,14 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A frame to be: rows or a document in ``parts``, or a sample, which is written as changes."""
+    """A frame to be: rows in ``parts``, a sample, which is written as changes, or a loss."""
 
     kind: Kind
     parts: list[Chunk]
     rows: int
     bytes: int
     sample: Sample | None = None
+    lost: Lost | None = None
 
 
 class Tape:
@@ -119,6 +120,8 @@ class Tape:
         try:
             if item.sample is not None:
                 self._write_sample(item.sample)
+            elif item.lost is not None:
+                _write_lost(self._segment(0), item.lost)
             else:
                 self._write(item)
         except OSError as error:
@@ -251,10 +254,16 @@ class Tape:
         """There is room again: say so, here and in the recording. Raises OSError."""
         now = time.time_ns()
         lost = Lost(self._gap, "the disk of the recorder", self._gap_since, now)
-        file.add(Kind.LOST, [to_json(asdict(lost))])
+        _write_lost(file, lost)
         self._say(f"the recording goes on; {self._gap:,} records could not be written")
         self._unwritten += self._gap
         self._gap = self._gap_since = 0
+
+
+def _write_lost(file: SegmentWriter, lost: Lost) -> None:
+    """With its place among the rows of the segment."""
+    document = {**asdict(lost), "closes": file.rows[Kind.CLOSES]}
+    file.add(Kind.LOST, [to_json(document)])
 
 
 def _changed(before: Mapping[int, Any], now: Mapping[int, Any]) -> dict[int, Any]:

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.errors import BadInput
-from tracetw.event.fields import end_ns
 from tracetw.host.clock import Clock
 from tracetw.recording.facts import Damage, Harm, Lost, Sample
 from tracetw.recording.frame import Kind
@@ -24,8 +23,6 @@ __all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
 Rows = NDArray[np.void]
 
 SUFFIX = ".tws"
-# Rows are written this long after they happened, at most; what was lost then may be theirs.
-_AROUND_NS = 1_000_000_000
 
 
 class Recording:
@@ -85,26 +82,15 @@ class Recording:
     def losses(self) -> list[Lost]:
         """Records that happened and are not there, as far as the recorder knew."""
         if self._lost is None:
-            self._lost = [
-                Lost(**values)
-                for segment in self.segments
-                for _, values in segment.documents(Kind.LOST)
-            ]
+            self._lost = []
+            before = 0
+            for segment in self.segments:
+                for _, values in segment.documents(Kind.LOST):
+                    lost = Lost(**values)
+                    place = None if lost.closes is None else before + lost.closes
+                    self._lost.append(replace(lost, closes=place))
+                before += segment.rows["closes"]
         return self._lost
-
-    def lossy(self, rows: Rows) -> bool:
-        """Were records lost around the time of these rows of ``CLOSE``?"""
-        if not self.losses() or not len(rows):
-            return False
-        ends = end_ns(rows)
-        ends = ends[ends >= 0]
-        if not len(ends):
-            return True
-        first, last = self.clock.to_wall_ns(int(ends.min())), self.clock.to_wall_ns(int(ends.max()))
-        return any(
-            lost.since_ns <= last + _AROUND_NS and first - _AROUND_NS <= lost.until_ns
-            for lost in self.losses()
-        )
 
     def cgroup_path(self, identity: int) -> str | None:
         """Path of a control group as it was on the recorded host; None unknown."""

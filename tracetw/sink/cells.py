@@ -18,7 +18,7 @@ from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.event_document import event_name
 from tracetw.sink.human import clip, printable, size, span
 from tracetw.sink.text import Remembered, comm_text
-from tracetw.stream.batch import Closes, Events, Loss, Scene
+from tracetw.stream.batch import Closes, Context, Events, Loss
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS, Verdict
@@ -69,7 +69,7 @@ class Cells:
 _comms: Remembered[bytes, str] = Remembered(lambda comm: printable(comm_text(comm)))
 
 
-def close_cells(batch: Closes, scene: Scene, *, wide: bool, utc: bool) -> Iterator[Cells]:
+def close_cells(batch: Closes, context: Context, *, wide: bool, utc: bool) -> Iterator[Cells]:
     """The lines of finished connections, in order."""
     rows, findings = batch.rows, batch.findings
     frames = _frames(rows, fields.end_ns(rows), batch.clock, wide=wide, utc=utc)
@@ -77,7 +77,7 @@ def close_cells(batch: Closes, scene: Scene, *, wide: bool, utc: bool) -> Iterat
     waited = findings.limit_elapsed_ms.tolist()
     sent = fields.bytes_sent(rows).tolist()
     received = bytes_received(rows).tolist()
-    why = sentences(rows, findings, scene.names) if wide else [""] * len(rows)
+    why = sentences(rows, findings, context.names) if wide else [""] * len(rows)
     for at, frame in enumerate(frames):
         verdict = VERDICTS[findings.verdict[at]]
         form = "" if findings.form[at] == UNKNOWN else FORMS[findings.form[at]]
@@ -109,24 +109,24 @@ def close_cells(batch: Closes, scene: Scene, *, wide: bool, utc: bool) -> Iterat
         )
 
 
-def event_cells(batch: Events, scene: Scene, *, wide: bool, utc: bool) -> Iterator[Cells]:
+def event_cells(batch: Events, context: Context, *, wide: bool, utc: bool) -> Iterator[Cells]:
     """The lines of single events, in order."""
     rows = batch.rows
     frames = _frames(rows, rows["at"].astype(np.int64), batch.clock, wide=wide, utc=utc)
-    rto = fields.jiffies_to_ms(rows["rto"], scene.names).tolist()
+    rto = fields.jiffies_to_ms(rows["rto"], context.names).tolist()
     for at, frame in enumerate(frames):
         row = rows[at]
         kind = int(row["kind"])
-        text = _event_text(kind, row, scene.names)
+        text = _event_text(kind, row, context.names)
         age = int(row["at"]) - int(row["born"]) if row["born"] else -1
         facts = []
         if kind == EventKind.RETRANSMIT:
-            facts.append(f"in {_state(scene.names, row['from'])}, rto {rto[at]} ms")
+            facts.append(f"in {_state(context.names, row['from'])}, rto {rto[at]} ms")
             facts.append(f"backoff {row['backoff']}")
         elif age >= 0:
             facts.append(f"after {span(age)}")
         if row["reason"]:
-            facts.append(scene.names.drop_reasons.get(int(row["reason"]), str(row["reason"])))
+            facts.append(context.names.drop_reasons.get(int(row["reason"]), str(row["reason"])))
         yield Cells(
             *frame[:3],
             _EVENT_MARK,

@@ -21,14 +21,14 @@ from tracetw.host.clock import rfc3339
 from tracetw.sink.close_columns import SHAPE, columns, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
-from tracetw.sink.output import Output
+from tracetw.sink.output import Output, missing
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, Template
+from tracetw.sink.template import Slot, Template, filled
 from tracetw.sink.text import Remembered, comm_text
-from tracetw.stream.batch import Closes, Events, Loss, Scene, Summary
+from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.verdict import explain
 
-__all__ = ["JsonSink"]
+__all__ = ["JsonSink", "close_objects"]
 
 # Rows rendered at a time. Their Python objects live together, so this bounds the memory.
 _CHUNK = 512
@@ -63,39 +63,86 @@ class _Kind:
         return zip(*(_listed(values.get(name), count) for name in self._places), strict=True)
 
 
+class _Values:
+    """The columns and shapes of rows, with what is the same in many rows looked up once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._comms: Remembered[bytes, str] = Remembered(lambda comm: _json(comm_text(comm)))
+
+    def closes(self, part: Closes) -> tuple[dict[str, Any], list[bytes]]:
+        """Of finished connections."""
+        why = explain.plan(part.rows, part.findings, self._context.names)
+        values = columns(part, self._context.names)
+        keys = shapes(part, values, why.template)
+        values |= {why_column(name): column for name, column in why.columns.items()}
+        return self._named(part.rows, values), keys
+
+    def events(self, part: Events) -> tuple[dict[str, Any], list[bytes]]:
+        """Of single events."""
+        return self._named(part.rows, event_columns(part, self._context.names)), event_shapes(part)
+
+    def close_document(self, key: bytes) -> Mapping[str, Any]:
+        """Of the shape of a finished connection."""
+        shape = np.frombuffer(key, dtype=SHAPE)[0]
+        why = explain.template(int(shape["why"]))
+        sentence = Slot(f'"{why.form}"', tuple(map(why_column, why.columns)))
+        return close_document(shape, self._context.host, self._context.names, sentence)
+
+    def event_document(self, key: bytes) -> Mapping[str, Any]:
+        """Of the shape of a single event."""
+        shape = np.frombuffer(key, dtype=EVENT_SHAPE)[0]
+        return event_document(shape, self._context.host, self._context.names)
+
+    def _named(self, rows: NDArray[Any], values: dict[str, Any]) -> dict[str, Any]:
+        groups = rows["cgroup"].tolist()
+        texts = {group: self._cgroup(group) for group in set(groups)}
+        values["comm"] = [self._comms[comm] for comm in rows["comm"].tolist()]
+        values["cgroup"] = [texts[group][0] for group in groups]
+        values["container"] = [texts[group][1] for group in groups]
+        return values
+
+    def _cgroup(self, group: int) -> tuple[str, str]:
+        """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
+        path = self._context.cgroup_path(group) if group else None
+        if path is not None:  # bytes that are no UTF-8 as backslash escapes
+            path = os.fsencode(path).decode(errors="backslashreplace")
+        return _json(path), _json(container(path))
+
+
 class JsonSink:
     """Writes JSON lines.
 
     Args:
         out: where to.
-        scene: what stays the same during the trace.
+        context: what stays the same during the trace.
     """
 
-    def __init__(self, out: BinaryIO, scene: Scene) -> None:
-        self._out = Output(out)
-        self._scene = scene
-        self._comms: Remembered[bytes, str] = Remembered(lambda comm: _json(comm_text(comm)))
-        self._closes = _Kind(self._close_document)
-        self._events = _Kind(self._event_document)
+    def __init__(self, out: BinaryIO, context: Context) -> None:
+        self._out = Output(out, context.stop)
+        self._context = context
+        self._values = _Values(context)
+        self._closes = _Kind(self._values.close_document)
+        self._events = _Kind(self._values.event_document)
 
     def head(self) -> None:
         """Nothing comes before the lines."""
 
     def closes(self, batch: Closes) -> None:
         """One line per finished connection."""
+        left = len(batch.rows)
         for part in batch.parts(_CHUNK):
-            why = explain.plan(part.rows, part.findings, self._scene.names)
-            values = columns(part, self._scene.names)
-            keys = shapes(part, values, why.template)
-            values |= {why_column(name): column for name, column in why.columns.items()}
-            self._write(part.rows, values, keys, self._closes)
+            left -= len(part.rows)
+            with missing(left):
+                self._write(*self._values.closes(part), self._closes)
 
     def events(self, batch: Events) -> None:
         """One line per single event."""
+        left = len(batch.rows)
         for part in batch.parts(_CHUNK):
-            values = event_columns(part, self._scene.names)
-            keys = event_shapes(part)
-            self._write(part.rows, values, keys, self._events)
+            left -= len(part.rows)
+            with missing(left):
+                self._write(*self._values.events(part), self._events)
 
     def loss(self, loss: Loss) -> None:
         """A ``loss`` line."""
@@ -123,51 +170,36 @@ class JsonSink:
             },
         )
 
-    def _write(
-        self, rows: NDArray[Any], values: dict[str, Any], keys: list[bytes], kind: _Kind
-    ) -> None:
+    def _write(self, values: dict[str, Any], keys: list[bytes], kind: _Kind) -> None:
         """Fill in the template of every row and write all lines at once."""
-        groups = rows["cgroup"].tolist()
-        texts = {group: self._cgroup(group) for group in set(groups)}
-        values["comm"] = [self._comms[comm] for comm in rows["comm"].tolist()]
-        values["cgroup"] = [texts[group][0] for group in groups]
-        values["container"] = [texts[group][1] for group in groups]
         templates = kind.templates_for(keys, values)
-        filled = zip(keys, kind.tuples(values, len(rows)), strict=True)
+        filled_in = zip(keys, kind.tuples(values, len(keys)), strict=True)
         lines = bytearray()
         # Some lines at a time: their memory is used again at once and stays in the cache, where
         # one large string would cost more in page faults than all formatting.
-        while some := [templates[key].fill(row) for key, row in islice(filled, _AT_ONCE)]:
+        while some := [templates[key].fill(row) for key, row in islice(filled_in, _AT_ONCE)]:
             lines += "".join(some).encode()
         if lines:
             self._out.write(lines)
-
-    def _close_document(self, key: bytes) -> Mapping[str, Any]:
-        shape = np.frombuffer(key, dtype=SHAPE)[0]
-        why = explain.template(int(shape["why"]))
-        sentence = Slot(f'"{why.form}"', tuple(map(why_column, why.columns)))
-        return close_document(shape, self._scene.host, self._scene.names, sentence)
-
-    def _event_document(self, key: bytes) -> Mapping[str, Any]:
-        shape = np.frombuffer(key, dtype=EVENT_SHAPE)[0]
-        return event_document(shape, self._scene.host, self._scene.names)
-
-    def _cgroup(self, group: int) -> tuple[str, str]:
-        """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
-        path = self._scene.cgroup_path(group) if group else None
-        if path is not None:  # bytes that are no UTF-8 as backslash escapes
-            path = os.fsencode(path).decode(errors="backslashreplace")
-        return _json(path), _json(container(path))
 
     def _write_object(self, kind: str, time_ns: int, own: Mapping[str, Any]) -> None:
         common = {
             "v": SCHEMA,
             "kind": kind,
             "time": rfc3339(time_ns),
-            "host": self._scene.host,
-            "netns": self._scene.netns,
+            "host": self._context.host,
+            "netns": self._context.netns,
         }
         self._out.write(f"{_json({**common, **own})}\n".encode())
+
+
+def close_objects(batch: Closes, context: Context) -> list[Mapping[str, Any]]:
+    """The objects of finished connections, for those who do not write lines."""
+    described = _Values(context)
+    values, keys = described.closes(batch)
+    columns_ = {name: _listed(column, len(keys)) for name, column in values.items()}
+    rows = ({name: column[at] for name, column in columns_.items()} for at in range(len(keys)))
+    return [filled(described.close_document(key), row) for key, row in zip(keys, rows, strict=True)]
 
 
 def _json(value: object) -> str:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from tracetw.sink.cells import Cells, close_cells, event_cells, loss_text
 from tracetw.sink.human import clip, endpoint
 from tracetw.sink.output import Output
-from tracetw.stream.batch import Closes, Events, Loss, Scene, Summary
+from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 
 __all__ = ["TableSink"]
 
@@ -63,15 +63,17 @@ class TableSink:
 
     Args:
         out: where to; the heading goes there with the first lines.
-        scene: what stays the same during the trace.
+        context: what stays the same during the trace.
         wide: everything, on long lines; else 80 columns.
         color: use ANSI colours.
         utc: times in UTC; else in the time zone of this process.
     """
 
-    def __init__(self, out: BinaryIO, scene: Scene, *, wide: bool, color: bool, utc: bool) -> None:
-        self._out = Output(out)
-        self._scene = scene
+    def __init__(
+        self, out: BinaryIO, context: Context, *, wide: bool, color: bool, utc: bool
+    ) -> None:
+        self._out = Output(out, context.stop)
+        self._context = context
         self._wide = wide
         self._color = color
         self._utc = utc
@@ -87,11 +89,11 @@ class TableSink:
 
     def closes(self, batch: Closes) -> None:
         """One line per finished connection."""
-        self._lines(close_cells(batch, self._scene, wide=self._wide, utc=self._utc))
+        self._lines(close_cells(batch, self._context, wide=self._wide, utc=self._utc))
 
     def events(self, batch: Events) -> None:
         """One line per single event."""
-        self._lines(event_cells(batch, self._scene, wide=self._wide, utc=self._utc))
+        self._lines(event_cells(batch, self._context, wide=self._wide, utc=self._utc))
 
     def loss(self, loss: Loss) -> None:
         """A line that says what is missing here."""

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Slot", "Template", "millis", "number", "split_millis", "text"]
+__all__ = ["Slot", "Template", "filled", "millis", "number", "split_millis", "text"]
 
 # As text, since "%03d" takes three times as long as "%s" or "%d".
 _FRACTIONS = np.array([f".{part:03d}" for part in range(1000)], dtype=object)
@@ -86,6 +86,17 @@ class Template:
     def fill(self, row: tuple[Any, ...]) -> str:
         """The line of one row, a tuple with every column."""
         return self._form % self._pick(row)
+
+
+def filled(document: Any, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 (what JSON can say)
+    """The document of one row as Python has it; ``row`` has every column that it needs."""
+    if isinstance(document, Slot):
+        return json.loads(document.form % tuple(row[column] for column in document.columns))
+    if isinstance(document, Mapping):
+        return {name: filled(item, row) for name, item in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [filled(item, row) for item in document]
+    return document
 
 
 def _render(value: object, columns: list[str]) -> str:

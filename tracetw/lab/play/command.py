@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from tracetw.lab.play.outcome import Job, Outcome
 from tracetw.lab.play.render import outcome_json, outcome_text, verdict_of
 from tracetw.lab.play.runner import TRACE, Runner
 from tracetw.lab.play.tracer import Tracer
+from tracetw.messages import say
 
 __all__ = ["LabOptions", "chosen", "run"]
 
@@ -74,9 +74,9 @@ def run(options: LabOptions) -> int:
             failed += sum(bool(outcome.problems) for outcome in outcomes)
             skipped += sum(outcome.skipped is not None for outcome in outcomes)
             for problem in late:
-                _say(f"FAIL {problem}")
+                say(f"tracetw lab: FAIL {problem}")
             failed += bool(late)
-    _say(f"{played} played, {failed} failed, {skipped} skipped")
+    say(f"tracetw lab: {played} played, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 
 
@@ -103,7 +103,7 @@ def _round(
     def report(outcome: Outcome) -> None:
         with lock:
             done.append(outcome)
-            _say(f"[{len(done)}/{len(jobs)}] {verdict_of(outcome)} {outcome.job.title}")
+            say(f"tracetw lab: [{len(done)}/{len(jobs)}] {verdict_of(outcome)} {outcome.job.title}")
             show = outcome_json if options.output == "json" else outcome_text
             print(show(outcome), flush=True)  # noqa: T201
 
@@ -121,7 +121,3 @@ def _round(
     ):
         outcomes = runner.outcomes()
         return outcomes, runner.finish()
-
-
-def _say(text: str) -> None:
-    print(f"tracetw lab: {text}", file=sys.stderr, flush=True)  # noqa: T201

@@ -17,6 +17,7 @@ from tracetw.report.count.keys import SECOND, addresses, is_loopback
 from tracetw.report.count.scan import Scan
 from tracetw.report.ends.disagreements import classify
 from tracetw.stream.filter import Filter
+from tracetw.stream.stages import Stages
 from tracetw.verdict.taxonomy import FORMS, VERDICTS
 
 __all__ = ["ENDPOINT", "Joined", "flows", "join"]
@@ -120,7 +121,7 @@ def _mirrored(scan: Scan) -> NDArray[np.uint64]:
 
 def _endpoints(scan: Scan, window: Window, mirrored: NDArray[np.uint64]) -> Iterator[NDArray[Any]]:
     for number, source in enumerate(scan.sources):
-        for part in judged(source.recording, Filter(), window):
+        for part in judged(source.recording, Stages(source.stages.context, Filter()), window):
             which = np.flatnonzero(np.isin(_mix(*addresses(part.rows, "raddr")), mirrored))
             if not len(which):
                 continue

@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.recording.reader import Recording
-from tracetw.replay.source import BATCH, end_wall_ns
-from tracetw.report.count.scan import Scan
+from tracetw.replay.source import BATCH
+from tracetw.report.count.scan import Scan, Source
 from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.report.ends.join import Joined, flows
 from tracetw.report.ends.ladder import steps
-from tracetw.report.ends.stories import documents
 from tracetw.report.model import Both, Story
+from tracetw.sink.json import close_objects
+from tracetw.stream.batch import Ends
 
 __all__ = ["both_ends"]
 
@@ -40,7 +40,7 @@ def both_ends(
         for _, which in groups
         for at in which[:_EACH]
     }
-    told = _told([source.recording for source in scan.sources], wanted)
+    told = _told(scan.sources, wanted)
     both: list[Both] = []
     stories: list[Story] = []
     for (kind, here, there), which in groups:
@@ -98,25 +98,25 @@ def _missing(scan: Scan, source: int) -> str:
 
 
 def _told(
-    recordings: Sequence[Recording], wanted: Mapping[int, int]
+    sources: Sequence[Source], wanted: Mapping[int, int]
 ) -> dict[tuple[int, int], list[tuple[int, Mapping[str, Any]]]]:
     """Objects of the wanted flows by flow and side, each with the time of its end."""
     told: dict[tuple[int, int], list[tuple[int, Mapping[str, Any]]]] = {}
     if not wanted:
         return told
     keys = np.array(sorted(wanted), np.uint64)
-    for recording in recordings:
-        for rows in recording.closes(BATCH):
+    for source in sources:
+        for rows in source.recording.closes(BATCH):
             flow, side = flows(rows)
             which = np.flatnonzero(np.isin(flow, keys))
             if not len(which):
                 continue
             chosen = rows[which]
-            at = end_wall_ns(recording, chosen)
-            for place, index in enumerate(which.tolist()):
-                close = documents(recording, chosen[place : place + 1])[0]
+            closes = source.stages.closes(Ends(chosen, source.recording.clock))
+            objects = close_objects(closes, source.stages.context)
+            for index, at, close in zip(which.tolist(), closes.at.tolist(), objects, strict=True):
                 key = (int(flow[index]), int(side[index]))
-                told.setdefault(key, []).append((int(at[place]), close))
+                told.setdefault(key, []).append((at, close))
     return told
 
 

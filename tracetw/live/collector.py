@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Empties the rings and looks after what waits in the kernel's tables; all of it for the backlog."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.host import netns
+from tracetw.host.clock import Clock
+from tracetw.host.listeners import Listeners
+from tracetw.kernel.ring import Ring
+from tracetw.kernel.session import Session
+from tracetw.live.backlog import Backlog
+from tracetw.live.owners import named, resolve
+from tracetw.live.source import Source
+from tracetw.stream.batch import Ends, Events, Loss
+
+__all__ = ["Collector"]
+
+Rows = NDArray[np.void]
+
+# Seconds between looks into the ring, which wakes nobody: it holds ten times as much.
+_PAUSE = 0.025
+_STORM_PAUSE = 0.005
+_STORM = 16
+_SWEEP = 0.1
+_SWEEP_LATEST = 2.0
+_AUDIT = 1.0
+_SET_NS = 1_000_000
+
+
+class Collector:
+    """Reads a session.
+
+    What it reads in one round was there before it reads the counters of losses, and a loss goes into
+    the backlog first: see ``stream.lossy``.
+    """
+
+    def __init__(self, session: Session, backlog: Backlog, clock: Clock) -> None:
+        self._session = session
+        self._source = Source(session)
+        self._backlog = backlog
+        self._listeners = Listeners()
+        self._clock = clock
+        self._checked_ns = time.monotonic_ns()
+        self._next_sweep = self._next_audit = 0.0
+        self._pause = _PAUSE
+
+    def wait(self) -> None:
+        """Until it is time for the next round."""
+        time.sleep(self._pause)
+
+    def drained(self) -> bool:
+        """Nothing is in the rings, waits for an application or for the other side."""
+        return self._source.idle() and not self._source.unfinished()
+
+    def unfinished(self) -> int:
+        """Connections in FIN_WAIT2 that are not reported."""
+        return self._source.unfinished()
+
+    def round(self) -> None:
+        """Everything that is there and has room."""
+        now = time.monotonic()
+        sweep = now >= self._next_sweep
+        # The losses alone take a system call a program: not for nothing.
+        if not sweep and not self._source.pending():
+            self._pause = _PAUSE
+            return
+        batches: list[Ends | Events] = []
+        if not self._backlog.full():
+            batches += self._rings()
+            count = sum(len(batch.rows) for batch in batches)
+            storm = count > self._session.closes.capacity // _STORM
+            self._pause = _STORM_PAUSE if storm else _PAUSE
+            if sweep:
+                batches += self._tables(now, everything=False)
+        self._give(batches)
+
+    def rest(self) -> None:
+        """Everything, once tracing is over, even if it is too much."""
+        batches: list[Ends | Events] = []
+        while self._source.pending():
+            batches += self._rings()
+        batches += self._tables(time.monotonic(), everything=True)
+        self._give(batches)
+
+    def _give(self, batches: list[Ends | Events]) -> None:
+        """Losses first, those of the time until now."""
+        lost = self._source.losses()
+        now_ns = time.monotonic_ns()
+        since_ns, until_ns = map(self._clock.to_wall_ns, (self._checked_ns, now_ns))
+        for one in lost:
+            self._backlog.put(Loss(one.records, one.where, since_ns, until_ns))
+        self._checked_ns = now_ns
+        for batch in batches:
+            self._backlog.put(batch)
+
+    def _rings(self) -> list[Ends | Events]:
+        """What is in the rings now, once through each at most."""
+        session, source = self._session, self._source
+        batches: list[Ends | Events] = []
+        for _ in range(_pieces(session.closes)):
+            rows = _copied(source.take())
+            source.release()
+            if not len(rows):
+                break
+            batches.append(Ends(resolve(rows, self._listeners), self._clock))
+        if session.events is not None:
+            rows = _copied(session.events.peek())
+            session.events.release()
+            if len(rows):
+                batches.append(Events(named(rows), self._clock))
+        return batches
+
+    def _tables(self, now: float, *, everything: bool) -> list[Ends | Events]:
+        """What waits for too long."""
+        source = self._source
+        batches: list[Ends | Events] = []
+        late = source.overdue(everything=everything)
+        if len(late):
+            late = source.confirmed(resolve(late, self._listeners), everything=everything)
+        if len(late):
+            batches.append(Ends(late, self._clock))
+        if now >= self._next_audit and not everything:
+            self._next_audit = now + _AUDIT
+            stale = source.stale()
+            if len(stale):
+                gone = ~np.isin(stale["netns"], list(netns.find()))
+                batches.append(Ends(resolve(stale, self._listeners), self._clock, gone))
+            source.forget()
+            self._look_at_the_clock()
+        # It may have to look through the descriptors of every process: a twentieth of the time at
+        # most, and still often enough for the slots in the kernel.
+        spent = time.monotonic() - now
+        self._next_sweep = now + min(max(_SWEEP, 20 * spent), _SWEEP_LATEST)
+        return batches
+
+    def _look_at_the_clock(self) -> None:
+        """A new one only where wall time was set: all times of one run are by one clock."""
+        clock = Clock.now()
+        if abs(clock.offset_ns - self._clock.offset_ns) > _SET_NS + clock.error_ns:
+            self._clock = clock
+
+
+def _pieces(ring: Ring) -> int:
+    """Calls of ``peek`` that empty a full ring, which may begin in the middle."""
+    return 2 + ring.capacity // Ring.AT_ONCE
+
+
+def _copied(rows: Rows) -> Rows:
+    """Out of the ring. As opaque blocks: copying field by field takes ten times as long."""
+    return np.array(rows.view(f"V{rows.dtype.itemsize}"), order="C").view(rows.dtype)

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The thread that judges and writes, so that the ring is emptied on time whatever the output does."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from tracetw.live.backlog import Backlog
+from tracetw.sink.output import OutputClosed, OutputFailed, OutputStalled
+from tracetw.stream.batch import Batch, Loss
+from tracetw.stream.stages import Stages
+from tracetw.stream.stop import Stop
+
+__all__ = ["Writer"]
+
+_TICK_S = 0.05
+# After a reader was given up, what is left is judged for the summary, but not for long.
+_LAST_S = 0.25
+
+
+class Writer:
+    """Feeds what waits in the backlog to the stages, until the backlog is closed and empty.
+
+    Start it after privileges were dropped: a thread has those of the thread that starts it.
+
+    Attributes:
+        closed: the reader of the output has left.
+        failed: why the output cannot be written.
+        unjudged: records that were left when the time was up.
+    """
+
+    def __init__(self, stages: Stages, backlog: Backlog, stop: Stop) -> None:
+        self._stages = stages
+        self._backlog = backlog
+        self._stop = stop
+        self._bug: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._progress_s = time.monotonic()
+        self._until_s: float | None = None
+        self.closed = False
+        self.failed: OutputFailed | None = None
+        self.unjudged = 0
+
+    def over(self) -> bool:
+        """The output takes no more. Raises what should never have happened."""
+        if self._bug is not None:
+            raise self._bug
+        return self.closed or self.failed is not None
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait until everything is written, or nothing more can be. The backlog is complete."""
+        self._backlog.close()
+        while self._thread.is_alive():
+            self._thread.join(_TICK_S)
+            # A write that does not return; whatever it is, its thread ends with the process.
+            if self._stop.gives_up(self._progress_s + 2 * _LAST_S):
+                self.failed = self.failed or OutputStalled(0)
+                self.unjudged += self._backlog.records
+                self._stages.sink = None
+                return
+        self.over()
+
+    def _run(self) -> None:
+        try:
+            while (batch := self._backlog.pop()) is not None:
+                self._feed(batch)
+                self._progress_s = time.monotonic()
+        except BaseException as error:  # noqa: BLE001  raised again in the main thread
+            self._bug = error
+
+    def _feed(self, batch: Batch) -> None:
+        if self._stop.times > 1 and not self.over():
+            self._give_up(OutputStalled(0))
+        if self._until_s is not None and time.monotonic() > self._until_s:
+            self.unjudged += 0 if isinstance(batch, Loss) else len(batch.rows)
+            return
+        try:
+            self._stages.feed(batch)
+        except OutputClosed:
+            self.closed = True
+            self._stages.sink = None
+        except OutputFailed as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OutputFailed) -> None:
+        self.failed = error
+        self._stages.sink = None
+        self._stages.unwritten += error.unwritten
+        if isinstance(error, OutputStalled):
+            self._until_s = time.monotonic() + _LAST_S
