@@ -4,10 +4,6 @@
 from __future__ import annotations
 
 import re
-import signal
-import socket
-import sys
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,13 +13,10 @@ import click
 from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
 from tracetw.errors import BadInput
 from tracetw.live.request import Request
-from tracetw.messages import say
 from tracetw.stream.filter import Filter, seconds
 
 if TYPE_CHECKING:
-    from tracetw.recorder.recorder import Limits, Totals
-    from tracetw.recorder.trigger import Trigger
-    from tracetw.stream.batch import Context, Sink
+    from tracetw.recorder.recorder import Limits
 
 __all__ = ["command"]
 
@@ -32,7 +25,6 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE
 _SEGMENT = 64 << 20
 _SMALLEST = 8 << 20
 _SEGMENTS = 4
-_SIGNAL = signal.SIGUSR1
 
 
 @click.command(
@@ -107,46 +99,11 @@ def command(
         ready_fd=parse_ready_fd(ready_fd),
         command=runnable(cmd),
     )
-    return _record(Path(folder), request, limits, triggers)
+    from tracetw.live.run import run  # noqa: PLC0415 (loaded when every argument is good)
+    from tracetw.recorder.make import records_to  # noqa: PLC0415
 
-
-def _record(folder: Path, request: Request, limits: Limits, triggers: list[Trigger]) -> int:
-    from tracetw.live.run import run  # noqa: PLC0415
-    from tracetw.recorder import sampler  # noqa: PLC0415 (loaded when every argument is good)
-    from tracetw.recorder.describe import Describe  # noqa: PLC0415
-    from tracetw.recorder.recorder import Recorder  # noqa: PLC0415
-    from tracetw.recorder.sink import RecorderSink  # noqa: PLC0415
-    from tracetw.recorder.store import Store  # noqa: PLC0415
-    from tracetw.recorder.trigger import Triggers  # noqa: PLC0415
-
-    store = Store(
-        folder, socket.gethostname(), max_bytes=limits.total_bytes, max_age_s=limits.total_s
-    )
-    watched = Triggers(triggers, limits.keep_s)
-
-    def make_sink(context: Context) -> Sink:
-        describe = Describe(
-            names=context.names,
-            netns=context.netns,
-            hooks=context.hooks,
-            absent=context.absent,
-            events=request.events,
-            command=("tracetw", *sys.argv[1:]),
-            filters=_filters(request.filter),
-            started_ns=context.started_ns,
-        )
-        recorder = Recorder(
-            store,
-            limits,
-            describe,
-            lambda moment: sampler.take(moment, context.stats()),
-            lambda text: say(f"tracetw: {text}"),
-        )
-        if watched.signalled():
-            signal.signal(_SIGNAL, lambda _number, _frame: recorder.keep("signal"))
-        return RecorderSink(recorder, watched, context, _totals(folder))
-
-    return run(request, make_sink)
+    filters = _filters(request.filter)
+    return run(request, records_to(Path(folder), limits, triggers, request.events, filters))
 
 
 def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limits:
@@ -180,17 +137,3 @@ def _filters(chosen: Filter) -> tuple[str, ...]:
     none = Filter()
     values = ((field.name, getattr(chosen, field.name)) for field in fields(chosen))
     return tuple(f"{name}: {value}" for name, value in values if value != getattr(none, name))
-
-
-def _totals(folder: Path) -> Callable[[Totals], None]:
-    def said(totals: Totals) -> None:
-        parts = [f"{totals.closes:,} connections"]
-        if totals.events:
-            parts.append(f"{totals.events:,} single events")
-        if totals.unwritten:
-            parts.append(f"{totals.unwritten:,} records could not be written")
-        if totals.dropped:
-            parts.append(f"{totals.dropped:,} old segments dropped")
-        say(f"recorded to {folder}: {', '.join(parts)}")
-
-    return said
