@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tracetw.recorder.compact import compact
 from tracetw.recorder.writer import SegmentWriter
+from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.frame import Kind
 from tracetw.recording.header import Header
 from tracetw.recording.reader import Recording, open_recordings
@@ -22,8 +23,8 @@ Rows = NDArray[Any]
 
 
 def golden(which: str = "raw") -> Recording:
-    """The recording of version 1."""
-    (recording,) = open_recordings([GOLDEN / "v1" / which])
+    """The recording of this version."""
+    (recording,) = open_recordings([GOLDEN / f"v{FORMAT_VERSION}" / which])
     return recording
 
 

@@ -204,12 +204,13 @@ class Memory(Recording):
 
 def header_of(host: str, seconds: float) -> Header:
     return Header(
-        version=1,
+        version=2,
         run="0123456789abcdef",
         segment=0,
         host=host,
         kernel="6.12.0",
         machine="x86_64",
+        machine_id=None,
         boot="3f0c0ab1",
         clock=CLOCK,
         run_started_ns=WALL,

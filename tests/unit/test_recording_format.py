@@ -24,10 +24,12 @@ from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
 # What the golden recordings are known to hold, by version.
-CLOSES = {1: 150}
-EVENTS = {1: 79}
-RECEIVED = {1: 1_801_520}
-ABORTED = {1: {"peer-reset": 10, "abort-late-data": 5, "abort-linger": 4, "abort-unread": 1}}
+CLOSES = {1: 150, 2: 150}
+EVENTS = {1: 79, 2: 79}
+RECEIVED = {1: 1_801_520, 2: 1_801_520}
+_ABORTED = {"peer-reset": 10, "abort-late-data": 5, "abort-linger": 4, "abort-unread": 1}
+ABORTED = {1: _ABORTED, 2: _ABORTED}
+MACHINE = {1: None, 2: "5b1f0c9d8e7a46239a10f4c2d3e8b760"}
 
 INSTALL = "pip install 'tracetw[recording]'"
 
@@ -57,6 +59,7 @@ def test_a_golden_recording_says_what_it_always_said(version: int, which: str) -
     header = recording.header
     assert recording.damage == []
     assert (header.version, header.host, header.segment) == (version, "golden", 0)
+    assert header.machine_id == MACHINE[version]
     assert header.names.state("TIME_WAIT") == 6
     assert header.signals[9] == "SIGKILL"
     assert header.errors[104] == "ECONNRESET"
@@ -116,7 +119,7 @@ def test_a_newer_recording_asks_for_an_update(
 
 def test_header_survives_json() -> None:
     header = golden().header
-    again = Header.from_json(1, json.loads(writer.to_json(header.to_json())))
+    again = Header.from_json(FORMAT_VERSION, json.loads(writer.to_json(header.to_json())))
     assert again == replace(header, ended_ns=None)
 
 
@@ -130,7 +133,7 @@ def test_reads_segments_without_pyarrow_bcc_or_kernel_modules() -> None:
         "try: next(packed.closes())\n"
         "except Exception as error: print(error)\n"
     )
-    paths = [str(GOLDEN / "v1" / which) for which in ("raw", "compacted")]
+    paths = [str(GOLDEN / f"v{FORMAT_VERSION}" / which) for which in ("raw", "compacted")]
     done = subprocess.run(
         [sys.executable, "-c", code, *paths], cwd=ROOT, capture_output=True, text=True, check=True
     )

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 __all__ = ["Clock", "local_times", "rfc3339", "rfc3339_all"]
 
 _SECOND = 1_000_000_000
+_ROUNDING_NS = 1_000
 _PREFIX = 20  # "2026-01-02T03:04:05."
 _WIDTH = _PREFIX + 9 + 1
 
@@ -24,8 +25,8 @@ _WIDTH = _PREFIX + 9 + 1
 class Clock:
     """The relation of CLOCK_MONOTONIC to CLOCK_REALTIME at one moment.
 
-    Wall time may be stepped later (NTP, an administrator): take a new one now and then in a
-    long-running process, and keep the first for a recording.
+    Wall time may be set later (NTP, an administrator): take a new one now and then in a long-running
+    process. Adjusting its speed moves both clocks alike (adjtimex(2)), so only that changes it.
 
     Attributes:
         offset_ns: wall time minus monotonic time.
@@ -47,6 +48,11 @@ class Clock:
         wall = time.time_ns()
         after = time.monotonic_ns()
         return cls(wall - (before + after) // 2, (after - before + 1) // 2)
+
+    def set_since(self, earlier: Clock) -> bool:
+        """Was wall time set in between? True when the two readings cannot both hold."""
+        apart = abs(self.offset_ns - earlier.offset_ns)
+        return apart > self.error_ns + earlier.error_ns + _ROUNDING_NS
 
     @overload
     def to_wall_ns(self, mono_ns: int) -> int: ...

@@ -29,7 +29,6 @@ _STORM = 16
 _SWEEP = 0.1
 _SWEEP_LATEST = 2.0
 _AUDIT = 1.0
-_SET_NS = 1_000_000
 
 
 class Collector:
@@ -141,7 +140,7 @@ class Collector:
     def _look_at_the_clock(self) -> None:
         """A new one only where wall time was set: all times of one run are by one clock."""
         clock = Clock.now()
-        if abs(clock.offset_ns - self._clock.offset_ns) > _SET_NS + clock.error_ns:
+        if clock.set_since(self._clock):
             self._clock = clock
 
 

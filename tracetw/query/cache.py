@@ -34,7 +34,7 @@ FOLDER = ".tracetw-query"
 """Beside a recording."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 # What decides the columns: how facts are read, judged and shown.
-_RULES = ("verdict/*.py", "event/*.py", "report/query/[cs]*.py")
+_RULES = ("verdict/*.py", "event/*.py", "query/*.py", "recording/*.py", "replay/*.py")
 
 
 @lru_cache(maxsize=1)
@@ -72,7 +72,7 @@ def cached(recording: Recording) -> dict[str, Path]:
 
 def _key(recording: Recording) -> str:
     """Changes with the rows that can be read and with the rules; not when files are compacted."""
-    digest = hashlib.sha256(rules().encode())
+    digest = hashlib.sha256(f"{rules()} {recording.header.host}".encode())
     for segment in recording.segments:
         rows = segment.rows
         digest.update(f"{segment.number} {rows['closes']} {rows['events']}\n".encode())

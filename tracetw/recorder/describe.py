@@ -10,23 +10,24 @@ import signal
 import socket
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tracetw import __version__
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
+from tracetw.host.identity import boot_id, machine_id
 from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.facts import Sample
 from tracetw.recording.header import Header
 
 __all__ = ["Describe"]
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
-
 
 @dataclass(frozen=True, slots=True)
 class Describe:
-    """What all segments of a recording have in common; attributes as of ``Header``."""
+    """What all segments of a recording have in common; attributes as of ``Header``.
+
+    ``clock`` is the one by which the recording begins.
+    """
 
     names: KernelNames
     netns: int
@@ -35,11 +36,15 @@ class Describe:
     events: frozenset[str]
     command: tuple[str, ...]
     filters: tuple[str, ...]
+    clock: Clock = field(default_factory=Clock.now)
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started_ns: int = field(default_factory=time.time_ns)
 
-    def header(self, segment: int, sample: Sample) -> Header:
-        """Of a segment that begins now, with the numbers of the latest ``sample``."""
+    def header(self, segment: int, sample: Sample, clock: Clock) -> Header:
+        """Of a segment that begins now, with the numbers of the latest ``sample``.
+
+        ``clock`` is the one by which live output tells the times of its rows.
+        """
         system = os.uname()
         return Header(
             version=FORMAT_VERSION,
@@ -48,8 +53,9 @@ class Describe:
             host=socket.gethostname(),
             kernel=system.release,
             machine=system.machine,
-            boot=_BOOT_ID.read_text(encoding="ascii").strip(),
-            clock=Clock.now(),
+            machine_id=machine_id(),
+            boot=boot_id(),
+            clock=clock,
             run_started_ns=self.started_ns,
             started_ns=time.time_ns(),
             ended_ns=None,

@@ -56,6 +56,7 @@ def records_to(
             events=frozenset(events),
             command=("tracetw", *sys.argv[1:]),
             filters=tuple(filters),
+            clock=context.clock,
             started_ns=context.started_ns,
         )
         recorder = Recorder(

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tracetw.errors import Failed
 from tracetw.host import privileges
+from tracetw.host.clock import Clock
 from tracetw.recorder.describe import Describe
 from tracetw.recorder.store import Store
 from tracetw.recorder.tape import Item, Limits, Tape, Totals
@@ -60,7 +61,9 @@ class Recorder:
         sample: Callable[[str], Sample],
         say: Callable[[str], None],
     ) -> None:
-        self._tape = Tape(store, limits, describe, say)  # of the writing thread alone
+        self._clock = describe.clock
+        # Of the writing thread alone.
+        self._tape = Tape(store, limits, describe, self._clock, say)
         self._take_sample = sample
         self._lock = threading.Lock()
         self._pending: list[Item] = []
@@ -82,6 +85,12 @@ class Recorder:
             thread = threading.Thread(target=self._guarded, args=(work,), daemon=True)
             thread.start()
             self._threads.append(thread)
+
+    def clock(self, clock: Clock) -> None:
+        """The clock by which live output tells the times of the rows that follow."""
+        if clock.set_since(self._clock):
+            self._clock = clock
+            self._add(Item(Kind.HEADER, [], 0, 0, clock=clock))
 
     def closes(self, rows: Rows) -> None:
         """Record connection ends, which must not change any more."""

@@ -49,12 +49,14 @@ class RecorderSink:
 
     def closes(self, batch: Closes) -> None:
         """Record finished connections."""
+        self._recorder.clock(batch.clock)
         self._recorder.closes(batch.rows)
         for reason in self._triggers.closes(batch.findings.verdict, time.monotonic()):
             self._recorder.keep(reason)
 
     def events(self, batch: Events) -> None:
         """Record single events."""
+        self._recorder.clock(batch.clock)
         self._recorder.events(batch.rows)
 
     def loss(self, loss: Loss) -> None:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from tracetw.host.clock import Clock
 from tracetw.recorder.compaction import Compaction
 from tracetw.recorder.describe import Describe
 from tracetw.recorder.names import Names
@@ -61,7 +62,10 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A frame to be: rows in ``parts``, a sample, which is written as changes, or a loss."""
+    """A frame to be: rows in ``parts``, a sample, which is written as changes, or a loss.
+
+    With a ``clock`` it is the header of a new segment: the clock of the host was set.
+    """
 
     kind: Kind
     parts: list[Chunk]
@@ -69,6 +73,7 @@ class Item:
     bytes: int
     sample: Sample | None = None
     lost: Lost | None = None
+    clock: Clock | None = None
 
 
 class Tape:
@@ -78,15 +83,22 @@ class Tape:
         store: where to.
         limits: how much.
         describe: makes the header of a segment.
+        clock: by which live output tells the times of rows.
         say: takes one line for the user.
     """
 
     def __init__(
-        self, store: Store, limits: Limits, describe: Describe, say: Callable[[str], None]
+        self,
+        store: Store,
+        limits: Limits,
+        describe: Describe,
+        clock: Clock,
+        say: Callable[[str], None],
     ) -> None:
         self._store = store
         self._limits = limits
         self._describe = describe
+        self._clock = clock
         self._say = say
         self._names = Names()
         self._compaction = Compaction(store.copies, store.compacted, say)
@@ -117,6 +129,10 @@ class Tape:
 
     def write(self, item: Item) -> None:
         """Write one frame, in the segment where it belongs."""
+        if item.clock is not None:
+            self._close()
+            self._clock = item.clock
+            return
         try:
             if item.sample is not None:
                 self._write_sample(item.sample)
@@ -225,7 +241,9 @@ class Tape:
                 raise ValueError("a recording begins with a sample")
             self._make_room()
             path = self._store.path(self._describe.run, self._number, time.time())
-            self._file = SegmentWriter(path, self._describe.header(self._number, self._known))
+            self._file = SegmentWriter(
+                path, self._describe.header(self._number, self._known, self._clock)
+            )
             self._number += 1
             self._began_s, self._hour = now_s, hour
             self._names.forget()

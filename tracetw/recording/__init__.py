@@ -15,7 +15,8 @@ Reading needs Linux for nothing, BCC for nothing, and pyarrow only for segments 
         recording.damage                    # list[Damage], complete after open_recordings()
         recording.cgroup_path(id)           # str | None, as it was resolved on the recorded host
         recording.user(uid)                 # str | None, likewise
-        recording.clock                     # tracetw.host.clock.Clock for the ``at`` of rows
+        recording.clock                     # tracetw.host.clock.Clock for ``at`` and ``born`` of rows,
+                                            # also where the clock was set meanwhile
 
 One recording is one run of ``tracetw record`` on one host. It lies in segments below
 ``host=NAME/hour=YYYY-MM-DDTHH/`` (UTC), and segments that a trigger kept once more below ``kept/``;

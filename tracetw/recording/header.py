@@ -25,8 +25,11 @@ class Header:
         host: name of the host.
         kernel: its release.
         machine: its architecture.
+        machine_id: 32 hex digits that stay with its installation; None where it has none, and in
+            recordings of format 1.
         boot: its boot id.
-        clock: CLOCK_MONOTONIC to wall time when the segment was begun.
+        clock: CLOCK_MONOTONIC to wall time, of all rows of the segment: when the clock is set, a new
+            segment begins. For a recording, see ``Recording.clock``.
         run_started_ns: wall time when tracing began, nanoseconds since 1970.
         started_ns: wall time when the segment was begun.
         ended_ns: wall time of its last frame, of the last segment for a recording; None unknown.
@@ -51,6 +54,7 @@ class Header:
     host: str
     kernel: str
     machine: str
+    machine_id: str | None
     boot: str
     clock: Clock
     run_started_ns: int
@@ -83,6 +87,7 @@ class Header:
             "host": self.host,
             "kernel": self.kernel,
             "machine": self.machine,
+            "machine_id": self.machine_id,
             "boot": self.boot,
             "clock": {"offset_ns": self.clock.offset_ns, "error_ns": self.clock.error_ns},
             "run_started_ns": self.run_started_ns,
@@ -118,6 +123,7 @@ class Header:
             host=values["host"],
             kernel=values["kernel"],
             machine=values["machine"],
+            machine_id=values["machine_id"],
             boot=values["boot"],
             clock=Clock(values["clock"]["offset_ns"], values["clock"]["error_ns"]),
             run_started_ns=values["run_started_ns"],

@@ -16,6 +16,7 @@ from tracetw.host.clock import Clock
 from tracetw.recording.facts import Damage, Harm, Lost, Sample
 from tracetw.recording.frame import Kind
 from tracetw.recording.header import numbered
+from tracetw.recording.hosts import host_names
 from tracetw.recording.segment import Segment, Unreadable
 
 __all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
@@ -23,6 +24,8 @@ __all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
 Rows = NDArray[np.void]
 
 SUFFIX = ".tws"
+# CLOCK_MONOTONIC in rows.
+_TIMES = frozenset({"at", "born"})
 
 
 class Recording:
@@ -30,14 +33,15 @@ class Recording:
 
     Attributes:
         segments: those that are there, in order.
-        header: of the first segment that is there, with the end of the last one.
+        header: of the first segment that is there, with the end of the last one, ``clock`` as below
+            and a ``host`` that is not that of another host read with it (:mod:`.hosts`).
         damage: every place where it is not whole.
     """
 
     def __init__(self, segments: Sequence[Segment], unreadable: Iterable[Damage] = ()) -> None:
         self.segments = tuple(segments)
         first, last = segments[0].header, segments[-1].header
-        self.header = replace(first, ended_ns=last.ended_ns)
+        self.header = replace(first, ended_ns=last.ended_ns, clock=_earliest(segments))
         self.damage = [damage for segment in segments for damage in segment.damage]
         self.damage += [*unreadable, *self._missing()]
         self._names: dict[str, dict[int, str]] | None = None
@@ -45,7 +49,12 @@ class Recording:
 
     @property
     def clock(self) -> Clock:
-        """For the times of rows."""
+        """For the times of all rows, whatever segment they come from.
+
+        When the clock of the host was set, the recorder began a new segment. Rows of segments under
+        another wall clock come moved by the difference, so that this clock gives the wall time that
+        ``trace`` showed. It is the clock with the earliest wall time: no row moves below 0.
+        """
         return self.header.clock
 
     @property
@@ -112,7 +121,8 @@ class Recording:
     def _rows(self, kind: str) -> Iterator[Rows]:
         for segment in self.segments:
             try:
-                yield from segment.batches(kind)
+                for rows in segment.batches(kind):
+                    yield _moved(rows, segment.header.clock, self.clock)
             except FileNotFoundError as error:
                 path = Path(str(error.filename))
                 self.damage.append(Damage(Harm.MISSING, path, 0, 0, 0, "deleted while it was read"))
@@ -168,6 +178,9 @@ def open_recordings(paths: Iterable[str | Path]) -> list[Recording]:
         unreadable = [damage for damage in unreadable if damage not in mine]
         recordings.append(Recording([segments[number] for number in sorted(segments)], mine))
     recordings.sort(key=lambda recording: recording.header.started_ns)
+    names = host_names([recording.header for recording in recordings])
+    for recording, name in zip(recordings, names, strict=True):
+        recording.header = replace(recording.header, host=name)
     # A file that says neither by its name nor by its content whose it was.
     recordings[0].damage += unreadable
     return recordings
@@ -202,6 +215,22 @@ def rebatch(pieces: Iterator[Rows], batch: int) -> Iterator[Rows]:
         held, count = ([rows[whole:]] if count > whole else []), count - whole
     if count:
         yield held[0] if len(held) == 1 else np.concatenate(held)
+
+
+def _earliest(segments: Iterable[Segment]) -> Clock:
+    """Of the clocks of segments, the one that gives the earliest wall times."""
+    return min((segment.header.clock for segment in segments), key=lambda clock: clock.offset_ns)
+
+
+def _moved(rows: Rows, clock: Clock, to: Clock) -> Rows:
+    """Rows of ``clock``, with times that ``to`` turns into the same wall times. 0 is unknown."""
+    if not clock.set_since(to):
+        return rows
+    rows = rows.copy()
+    step = np.uint64(clock.offset_ns - to.offset_ns)
+    for name in _TIMES & {*(rows.dtype.names or ())}:
+        rows[name] = np.where(rows[name] == 0, 0, rows[name] + step)
+    return rows
 
 
 def _sample(values: Mapping[str, Any], state: dict[str, dict[int, Any]]) -> Sample:

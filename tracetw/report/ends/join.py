@@ -63,22 +63,22 @@ class Joined:
     complete: bool
 
 
-def flows(rows: NDArray[Any]) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
+def flows(rows: NDArray[Any], host: int) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
     """A hash of both endpoints that does not depend on their order, and which one is local.
 
-    Loopback addresses are the same in every namespace, so there the namespace is part of it.
+    Loopback addresses are the same in every namespace of every host, so there the namespace and the
+    number of the ``host`` are part of it.
     """
     ends = []
     for column, port in (("laddr", "lport"), ("raddr", "rport")):
         high, low = addresses(rows, column)
         ends.append(_mix(high, low, rows[port].astype(np.uint64)))
     local, remote = ends
-    netns = np.where(
-        is_loopback(*addresses(rows, "raddr")), rows["netns"].astype(np.uint64), np.uint64(0)
-    )
+    whose = np.uint64(host) << np.uint64(32) | rows["netns"].astype(np.uint64)
+    whose = np.where(is_loopback(*addresses(rows, "raddr")), whose, np.uint64(0))
     low, high = np.minimum(local, remote), np.maximum(local, remote)
     side: NDArray[np.uint8] = (local > remote).astype(np.uint8)
-    return _mix(low, high, netns) | np.uint64(1), side
+    return _mix(low, high, whose) | np.uint64(1), side
 
 
 def _mix(*words: NDArray[np.uint64]) -> NDArray[np.uint64]:
@@ -121,6 +121,7 @@ def _mirrored(scan: Scan) -> NDArray[np.uint64]:
 
 def _endpoints(scan: Scan, window: Window, mirrored: NDArray[np.uint64]) -> Iterator[NDArray[Any]]:
     for number, source in enumerate(scan.sources):
+        host = scan.hosts.index(scan.hosts[number])
         for part in judged(source.recording, Stages(source.stages.context, Filter()), window):
             which = np.flatnonzero(np.isin(_mix(*addresses(part.rows, "raddr")), mirrored))
             if not len(which):
@@ -128,7 +129,7 @@ def _endpoints(scan: Scan, window: Window, mirrored: NDArray[np.uint64]) -> Iter
             chosen = part.take(which)
             rows = chosen.rows
             ends = np.zeros(len(rows), ENDPOINT)
-            ends["flow"], ends["side"] = flows(rows)
+            ends["flow"], ends["side"] = flows(rows, host)
             ends["end"] = chosen.at
             first = rows["at"].astype(np.int64)
             born = np.where(first > 0, first, np.iinfo(np.int64).max).min(axis=1)

@@ -105,9 +105,11 @@ def _told(
     if not wanted:
         return told
     keys = np.array(sorted(wanted), np.uint64)
+    hosts = [source.recording.header.host for source in sources]
     for source in sources:
+        host = hosts.index(source.recording.header.host)
         for rows in source.recording.closes(BATCH):
-            flow, side = flows(rows)
+            flow, side = flows(rows, host)
             which = np.flatnonzero(np.isin(flow, keys))
             if not len(which):
                 continue

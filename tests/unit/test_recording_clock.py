@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The clock of the host is set while it is recorded: readers say what live output said."""
+
+from __future__ import annotations
+
+import json
+import time
+from io import BytesIO
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from tracetw.live.pipeline import Pipeline
+from tracetw.report.replay import Pace, replay
+
+from tests.unit.recording_files import Rows, everything, golden
+from tests.unit.test_recording_recorder import Recorded, sample
+from tracetw.event.record import EVENT
+from tracetw.host.clock import Clock
+from tracetw.live.source import Lost
+from tracetw.recorder.sink import RecorderSink
+from tracetw.recorder.trigger import Triggers
+from tracetw.recording.reader import open_recordings
+from tracetw.report.build import build
+from tracetw.report.ends.stories import scene_of
+from tracetw.sink.json import JsonSink
+from tracetw.stream.batch import Closes, Events, Loss
+from tracetw.stream.filter import Filter
+from tracetw.verdict.judge import judge
+
+HOUR = 3_600_000_000_000
+TOLD = ("close", "timewait", "drop", "retransmit", "transition")
+
+
+class Both:
+    """What ``trace -o json`` and ``record`` make of the same batches."""
+
+    def __init__(self, folder: Path) -> None:
+        self.recorded = Recorded(folder)
+        self.sink = RecorderSink(
+            self.recorded.recorder, Triggers([], 1.0), sample("before"), dict, lambda _: None
+        )
+        self.out = BytesIO()
+        self.live = JsonSink(self.out, scene_of(golden()))
+
+    def closes(self, rows: Rows, clock: Clock) -> None:
+        findings = judge(rows, golden().header.names, lossy=False)
+        for sink in (self.live, self.sink):
+            sink.closes(Closes(rows, findings, clock))
+
+    def events(self, rows: Rows, clock: Clock) -> None:
+        for sink in (self.live, self.sink):
+            sink.events(Events(rows, clock))
+
+    def loss(self, loss: Loss) -> None:
+        for sink in (self.live, self.sink):
+            sink.loss(loss)
+
+    def said(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.getvalue().splitlines()]
+
+
+def times(lines: list[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    return sorted((one["kind"], str(one.get("local")), one["time"]) for one in lines)
+
+
+@pytest.mark.parametrize("steps", [(HOUR,), (-HOUR,), (-HOUR, 2 * HOUR), (56 * 8766 * HOUR,)])
+def test_replay_and_report_say_what_trace_said(tmp_path: Path, steps: tuple[int, ...]) -> None:
+    both = Both(tmp_path)
+    rows, events = everything(golden()), everything(golden(), "events")
+    clock = both.recorded.recorder._clock
+    for step in (0, *steps):
+        clock = Clock(clock.offset_ns + step, clock.error_ns)
+        both.closes(rows[:40], clock)
+        both.events(events[:20], clock)
+        rows, events = np.roll(rows, 40), np.roll(events, 20)
+    both.recorded.finish()
+    (recording,) = open_recordings([tmp_path])
+    assert len(recording.segments) == 1 + len(steps)
+    assert recording.damage == []
+    out = BytesIO()
+    kinds = frozenset({"timewait", "drop", "retransmit", "transition"})
+    replay(recording, Filter(), kinds, lambda scene: JsonSink(out, scene), Pace(None))
+    replayed = [json.loads(line) for line in out.getvalue().splitlines()]
+    live = both.said()
+    assert len(live) > 40
+    assert times([one for one in replayed if one["kind"] in TOLD]) == times(live)
+    if max(steps) > 24 * HOUR:  # a clock that was never set before
+        return
+    told = {story.close["time"] for story in build([recording], utc=True).stories}
+    assert told <= {one["time"] for one in live if one["kind"] == "close"}
+    assert told
+
+
+def test_compaction_and_durations_do_not_mind(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    clock = Clock.now()
+    rows = everything(golden())
+    rows["at"][0] = 0
+    for step in (0, -HOUR):
+        recorded.recorder.clock(Clock(clock.offset_ns + step, 0))
+        recorded.recorder.closes(rows)
+    recorded.finish()
+    assert len([*tmp_path.rglob("*.closes.parquet")]) == 2
+    read = everything(recorded.read())["at"]
+    first, second = read[: len(rows)], read[len(rows) :]
+    assert (first[0] == 0).all()
+    assert (second[0] == 0).all()
+    known = rows["at"] != 0
+    assert ((first[known] - second[known]).astype("<i8") // 10**9 == HOUR // 10**9).all()
+    assert (np.diff(np.sort(second[1][rows["at"][1] != 0])) < HOUR).all()
+
+
+def test_readings_that_may_be_the_same_are(tmp_path: Path) -> None:
+    recorded = Recorded(tmp_path)
+    for _ in range(50):
+        recorded.recorder.clock(Clock.now())
+        recorded.recorder.closes(everything(golden())[:1])
+    assert recorded.finish().segments == 1
+
+
+class Told:
+    """A sink that keeps losses and clocks."""
+
+    def __init__(self) -> None:
+        self.losses: list[Loss] = []
+
+    def loss(self, loss: Loss) -> None:
+        self.losses.append(loss)
+
+
+def test_live_a_loss_has_a_beginning_and_an_end_when_the_clock_goes_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sink = Told()
+    pipeline = Pipeline(scene_of(golden()), Filter(), cast("Any", sink))
+    real = Clock.now()
+    back = Clock(real.offset_ns - HOUR, real.error_ns)
+    monkeypatch.setattr(Clock, "now", classmethod(lambda *_: back))
+    monkeypatch.setattr(time, "time_ns", lambda: back.to_wall_ns(time.monotonic_ns()))
+    pipeline.losses([Lost(3, "ring buffer of closes")])
+    assert pipeline._clock == back
+    (loss,) = sink.losses
+    assert loss.since_ns <= loss.until_ns
+    assert abs(loss.until_ns - back.to_wall_ns(time.monotonic_ns())) < 60 * 10**9
+
+
+def test_a_row_of_an_event_is_moved_with_its_birth() -> None:
+    from tracetw.recording.reader import _moved  # noqa: PLC0415
+
+    rows = np.zeros(2, EVENT)
+    rows["at"], rows["born"] = (1000, 2000), (400, 0)
+    moved = _moved(rows, Clock(HOUR, 0), Clock(0, 0))
+    assert (moved["at"] - rows["at"] == HOUR).all()
+    assert moved["born"].tolist() == [400 + HOUR, 0]
+    assert rows["at"].tolist() == [1000, 2000]
