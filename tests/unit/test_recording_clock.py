@@ -7,27 +7,29 @@ import json
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
-from tracetw.live.pipeline import Pipeline
-from tracetw.report.replay import Pace, replay
 
 from tests.unit.recording_files import Rows, everything, golden
-from tests.unit.test_recording_recorder import Recorded, sample
-from tracetw.event.record import EVENT
+from tests.unit.test_recording_recorder import Recorded
+from tests.unit.test_trace_source import Kernel
+from tracetw.event.record import EVENT, Stat
 from tracetw.host.clock import Clock
-from tracetw.live.source import Lost
+from tracetw.live.backlog import Backlog
+from tracetw.live.collector import Collector
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.trigger import Triggers
 from tracetw.recording.reader import open_recordings
+from tracetw.replay.pace import Pace
+from tracetw.replay.replay import replay
+from tracetw.replay.source import context_of
 from tracetw.report.build import build
-from tracetw.report.ends.stories import scene_of
 from tracetw.sink.json import JsonSink
-from tracetw.stream.batch import Closes, Events, Loss
+from tracetw.stream.batch import Ends, Events, Loss
 from tracetw.stream.filter import Filter
-from tracetw.verdict.judge import judge
+from tracetw.stream.stages import Stages
 
 HOUR = 3_600_000_000_000
 TOLD = ("close", "timewait", "drop", "retransmit", "transition")
@@ -38,16 +40,16 @@ class Both:
 
     def __init__(self, folder: Path) -> None:
         self.recorded = Recorded(folder)
-        self.sink = RecorderSink(
-            self.recorded.recorder, Triggers([], 1.0), sample("before"), dict, lambda _: None
-        )
+        context = context_of(golden())
+        self.sink = RecorderSink(self.recorded.recorder, Triggers([], 1.0), context, lambda _: None)
         self.out = BytesIO()
-        self.live = JsonSink(self.out, scene_of(golden()))
+        self.live = JsonSink(self.out, context)
+        self.stages = Stages(context, Filter())
 
     def closes(self, rows: Rows, clock: Clock) -> None:
-        findings = judge(rows, golden().header.names, lossy=False)
+        closes = self.stages.judge(Ends(rows, clock))
         for sink in (self.live, self.sink):
-            sink.closes(Closes(rows, findings, clock))
+            sink.closes(closes)
 
     def events(self, rows: Rows, clock: Clock) -> None:
         for sink in (self.live, self.sink):
@@ -81,7 +83,7 @@ def test_replay_and_report_say_what_trace_said(tmp_path: Path, steps: tuple[int,
     assert recording.damage == []
     out = BytesIO()
     kinds = frozenset({"timewait", "drop", "retransmit", "transition"})
-    replay(recording, Filter(), kinds, lambda scene: JsonSink(out, scene), Pace(None))
+    replay(recording, Filter(), kinds, lambda context: JsonSink(out, context), Pace(None))
     replayed = [json.loads(line) for line in out.getvalue().splitlines()]
     live = both.said()
     assert len(live) > 40
@@ -120,28 +122,19 @@ def test_readings_that_may_be_the_same_are(tmp_path: Path) -> None:
     assert recorded.finish().segments == 1
 
 
-class Told:
-    """A sink that keeps losses and clocks."""
-
-    def __init__(self) -> None:
-        self.losses: list[Loss] = []
-
-    def loss(self, loss: Loss) -> None:
-        self.losses.append(loss)
-
-
 def test_live_a_loss_has_a_beginning_and_an_end_when_the_clock_goes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sink = Told()
-    pipeline = Pipeline(scene_of(golden()), Filter(), cast("Any", sink))
+    kernel, backlog = Kernel(), Backlog(1 << 20)
     real = Clock.now()
     back = Clock(real.offset_ns - HOUR, real.error_ns)
-    monkeypatch.setattr(Clock, "now", classmethod(lambda *_: back))
-    monkeypatch.setattr(time, "time_ns", lambda: back.to_wall_ns(time.monotonic_ns()))
-    pipeline.losses([Lost(3, "ring buffer of closes")])
-    assert pipeline._clock == back
-    (loss,) = sink.losses
+    with kernel.session() as session:
+        collector = Collector(session, backlog, real)
+        monkeypatch.setattr(Clock, "now", classmethod(lambda *_: back))
+        kernel.stats[0, Stat.LOST_CLOSES] = 3
+        collector.round()
+    loss = backlog.pop()
+    assert isinstance(loss, Loss)
     assert loss.since_ns <= loss.until_ns
     assert abs(loss.until_ns - back.to_wall_ns(time.monotonic_ns())) < 60 * 10**9
 
