@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
+from tracetw.cli.size import SIZE, parse_size
 from tracetw.errors import BadInput
 from tracetw.live.request import Request
 from tracetw.stream.filter import Filter, seconds
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
-_UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _SEGMENT = 64 << 20
 _SMALLEST = 8 << 20
 _SEGMENTS = 4
@@ -109,10 +107,10 @@ def command(
 def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limits:
     from tracetw.recorder.recorder import Limits  # noqa: PLC0415
 
-    total = _bytes("--max-size", max_size)
+    total = parse_size("--max-size", max_size)
     size, span = min(_SEGMENT, max(_SMALLEST, total // _SEGMENTS)), Limits().segment_s
-    if segment is not None and _SIZE.fullmatch(segment.strip()) and segment.strip()[-1] not in "mh":
-        size = _bytes("--segment", segment)
+    if segment is not None and SIZE.fullmatch(segment.strip()) and segment.strip()[-1] not in "mh":
+        size = parse_size("--segment", segment)
         if size < _SMALLEST:
             raise BadInput(f"--segment {segment} is too small", "give 8M or more, or a time")
     elif segment is not None:
@@ -123,13 +121,6 @@ def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limi
             f"give {size * _SEGMENTS >> 20}M or more",
         )
     return Limits(total, seconds("--max-age", max_age), size, span, seconds("--keep", keep))
-
-
-def _bytes(option: str, text: str) -> int:
-    match = _SIZE.fullmatch(text.strip())
-    if match is None or float(match[1]) == 0:
-        raise BadInput(f"{option} {text!r} is no size", "give bytes with K, M or G, as in 500M")
-    return int(float(match[1]) * _UNITS[match[2].upper()])
 
 
 def _filters(chosen: Filter) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ import sys
 import click
 
 from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable, use_color
+from tracetw.cli.size import buffer_option, parse_buffer
 from tracetw.errors import BadInput
+from tracetw.live.backlog import default_bytes
 from tracetw.live.request import Request
 from tracetw.sink.factory import lines_to
 from tracetw.stream.filter import Filter, seconds
@@ -41,6 +43,7 @@ __all__ = ["command"]
 @click.option("--ready-fd", type=int, metavar="N", help="Write one byte to it when attached.")
 @click.option("--color/--no-color", default=None, help="Colours; default: on a terminal only.")
 @click.option("--utc", is_flag=True, help="Times of the table in UTC instead of local time.")
+@buffer_option
 @click.argument("cmd", metavar="[-- CMD ...]", nargs=-1, type=click.UNPROCESSED)
 def command(
     filter_: Filter,
@@ -51,6 +54,7 @@ def command(
     ready_fd: int | None,
     color: bool | None,
     utc: bool,
+    buffer: str | None,
     cmd: tuple[str, ...],
 ) -> int:
     """Print one line per TCP connection that ends on this host, with the reason.
@@ -81,6 +85,7 @@ def command(
         duration=None if duration is None else seconds("--duration", duration),
         ready_fd=parse_ready_fd(ready_fd),
         command=runnable(cmd),
+        buffer_bytes=default_bytes() if buffer is None else parse_buffer(buffer),
     )
     from tracetw.live.run import run  # noqa: PLC0415 (only when every argument is good)
 

@@ -16,6 +16,7 @@ from tracetw.kernel.session import Session
 from tracetw.live.backlog import Backlog
 from tracetw.live.owners import named, resolve
 from tracetw.live.source import Source
+from tracetw.messages import say
 from tracetw.stream.batch import Ends, Events, Loss
 
 __all__ = ["Collector"]
@@ -47,6 +48,7 @@ class Collector:
         self._checked_ns = time.monotonic_ns()
         self._next_sweep = self._next_audit = 0.0
         self._pause = _PAUSE
+        self._said = False
 
     def wait(self) -> None:
         """Until it is time for the next round."""
@@ -69,7 +71,9 @@ class Collector:
             self._pause = _PAUSE
             return
         batches: list[Ends | Events] = []
-        if not self._backlog.full():
+        if self._backlog.full():
+            self._say_that_it_is_full()
+        else:
             batches += self._rings()
             count = sum(len(batch.rows) for batch in batches)
             storm = count > self._session.closes.capacity // _STORM
@@ -136,6 +140,14 @@ class Collector:
         spent = time.monotonic() - now
         self._next_sweep = now + min(max(_SWEEP, 20 * spent), _SWEEP_LATEST)
         return batches
+
+    def _say_that_it_is_full(self) -> None:
+        if not self._said:
+            self._said = True
+            say(
+                f"tracetw: {self._backlog.records:,} records wait for the output, which is too slow:"
+                " more are lost and counted; give more --buffer, a filter, or use tracetw record"
+            )
 
     def _look_at_the_clock(self) -> None:
         """A new one only where wall time was set: all times of one run are by one clock."""

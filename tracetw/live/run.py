@@ -21,6 +21,7 @@ from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector
 from tracetw.live.command import Command
 from tracetw.live.request import Request
+from tracetw.live.waiting import Waiting
 from tracetw.live.writer import Writer
 from tracetw.messages import say
 from tracetw.reconcile.compare import Reconciled, reconcile
@@ -99,9 +100,11 @@ class _Trace:
         privileges.drop(_KEEP)
         self._writer.start()
         over = self._over(command)
+        waiting = Waiting()
         while not over() and not self._writer.over():
             self._collector.wait()
             self._collector.round()
+            waiting.show(self._backlog.records)
         if command is not None and not command.ended():
             # Nobody reads any more; the command goes on to its own end.
             self._session.detach()
@@ -153,7 +156,7 @@ class _Trace:
         self._session.detach()
         stopped = counters.snapshot()
         self._collector.rest()
-        self._writer.finish()
+        self._writer.finish(Waiting().show)
         clock, started_ns = self._context.clock, self._context.started_ns
         now_ns = clock.to_wall_ns(time.monotonic_ns())
         unfinished = self._collector.unfinished()

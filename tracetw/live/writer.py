@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 
 from tracetw.live.backlog import Backlog
 from tracetw.sink.output import OutputClosed, OutputFailed, OutputStalled
@@ -52,11 +53,15 @@ class Writer:
         """Begin."""
         self._thread.start()
 
-    def finish(self) -> None:
-        """Wait until everything is written, or nothing more can be. The backlog is complete."""
+    def finish(self, show: Callable[[int], None]) -> None:
+        """Wait until everything is written, or nothing more can be. The backlog is complete.
+
+        ``show`` is told now and then how many records wait.
+        """
         self._backlog.close()
         while self._thread.is_alive():
             self._thread.join(_TICK_S)
+            show(self._backlog.records)
             # A write that does not return; whatever it is, its thread ends with the process.
             if self._stop.gives_up(self._progress_s + 2 * _LAST_S):
                 self.failed = self.failed or OutputStalled(0)

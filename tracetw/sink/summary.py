@@ -20,11 +20,15 @@ _REASON = 28
 # An abnormal verdict gets its advice printed from this part of all closes.
 _DOMINANT = 0.05
 _ABSENT = "-"
+# Fewer wait whenever many connections end at once.
+_MANY_WAITED = 32_768
 
 
 def summary_text(summary: Summary) -> str:
     """Closes by verdict, advice if an abnormal one is frequent, loss, reconciliation."""
-    return "\n".join(["", *_closes(summary), *_lost(summary), *_reconciled(summary), ""])
+    return "\n".join(
+        ["", *_closes(summary), *_lost(summary), *_output(summary), *_reconciled(summary), ""]
+    )
 
 
 def _closes(summary: Summary) -> Iterator[str]:
@@ -67,6 +71,14 @@ def _lost(summary: Summary) -> Iterator[str]:
         " loss are weakened. A filter that lets fewer through helps."
     )
     yield from textwrap.wrap(text, _WIDTH)
+
+
+def _output(summary: Summary) -> Iterator[str]:
+    """What the output had to do with it, if it was slow or failed."""
+    if summary.waited > _MANY_WAITED:
+        yield f"the output was slower: up to {summary.waited:,} records waited for it"
+    if summary.unwritten:
+        yield f"not written: {summary.unwritten:,} lines that the output did not take"
 
 
 def _reconciled(summary: Summary) -> Iterator[str]:
