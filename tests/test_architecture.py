@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "stream": {"event", "host", "kernel", "reconcile", "verdict"},
     "recording": {"event", "host"},
     "sink": {"event", "host", "stream", "verdict"},
-    "recorder": {"event", "host", "recording", "stream", "verdict"},
+    "recorder": {"event", "host", "reconcile", "recording", "stream", "verdict"},
     "replay": {"event", "host", "reconcile", "recording", "stream", "verdict"},
     "live": {"event", "host", "kernel", "reconcile", "sink", "stream", "verdict"},
     "report": {"event", "host", "reconcile", "recording", "replay", "sink", "stream", "verdict"},

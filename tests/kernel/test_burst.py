@@ -8,6 +8,7 @@ explain can be held against what the kernel counted.
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -172,6 +173,10 @@ def test_a_tracer_that_starts_during_a_storm_misses_nothing_from_then_on(
         found = tracer.stop(namespace)
     # Each end counts one. A connection that was half-way when a counter was read may be on either side.
     assert after - ready <= found.total() <= after - before
+    assert found.summary is not None
+    for row in found.summary["reconciliation"]:
+        if row["difference"]:  # ends that were seen while hooks were attached, each counted
+            assert re.search(r"attached or detached: \d+", row["reason"] or ""), row
     assert set(found.verdicts) <= {"abort-linger", "peer-reset", "undetermined"}
 
 

@@ -23,18 +23,15 @@ import numpy as np
 import pytest
 
 from tracetw.errors import BadInput
-from tracetw.event.record import Stat
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import COMMAND, environment
 from tracetw.lab.polling import eventually, patient
-from tracetw.reconcile.compare import reconcile
-from tracetw.reconcile.tally import Tally
 from tracetw.recording.facts import Harm
 from tracetw.recording.reader import Recording, open_recordings
+from tracetw.replay.reconciled import reconciled
 from tracetw.replay.source import context_of, judged
 from tracetw.stream.filter import Filter
 from tracetw.stream.stages import Stages
-from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
 LINGER_0 = struct.pack("ii", 1, 0)
@@ -148,24 +145,17 @@ def test_records_facts_that_reconcile(pair: Net, tmp_path: Path) -> None:
     assert len(header.filters) == 1
     assert header.netns_names[pair.a.netns] == pair.a.name
     assert abs(header.started_ns - time.time_ns()) < 60e9
-    before, attached, ended, stopped = recording.samples()
+    before, attached, ended, _ = recording.samples()
     assert attached.sysctls[pair.a.netns]["net.ipv4.tcp_fin_timeout"] == 60
     assert before.moment == "before"
     assert ended.counters[pair.a.netns]["TCPAbortOnData"] == 3
-    tally = Tally(header.names)
-    tally.add(rows, judge(rows, header.names, lossy=False))
-    stats = [stopped.stats[stat.name] for stat in Stat if stat is not Stat.MAX]
-    mine = {pair.a.netns, pair.b.netns}
-    first, second, third, last = (
-        {inode: dict(values) for inode, values in sample.counters.items() if inode in mine}
-        for sample in (before, attached, ended, stopped)
-    )
-    explained = tally.result(stats)
-    for row in reconcile(
-        first, second, third, explained, stats, stopped=last, pending=0, events=frozenset()
-    ):
-        if row["counter"] != "OutRsts":  # counted for the whole host
-            assert row["difference"] == 0, row
+    stages = Stages(context_of(recording), Filter())
+    assert sum(len(part.rows) for part in judged(recording, stages)) == 6
+    found, why = reconciled(recording, stages)
+    assert (why, recording.header.netns_traced) == (None, tuple({pair.a.netns, pair.b.netns}))
+    by_name = {row["counter"]: row for row in found or ()}
+    assert by_name["TCPAbortOnData"]["kernel"] == 3
+    assert [row for row in by_name.values() if row["difference"]] == []
 
 
 def test_a_command_is_recorded_and_its_status_returned(tmp_path: Path) -> None:

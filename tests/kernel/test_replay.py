@@ -10,6 +10,8 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from datetime import datetime
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +95,13 @@ def test_replay_prints_what_trace_printed(
     closes = sum(one["kind"] == "close" for one in found)
     assert "loss" in {one["kind"] for one in found}
     assert 0 < weakened < closes, "some are weakened, not all"
+    times = [
+        datetime.fromisoformat(f"{one['time'][:26]}+00:00")
+        for one in found
+        if one["kind"] == "close"
+    ]
+    late = max(latest - at for latest, at in zip(accumulate(times, max), times, strict=True))
+    assert late.total_seconds() < patient(1.5), "as the README says"
     summary: dict[str, Any] = found[-1]
     assert summary["kind"] == "summary"
     assert summary["lost"] == sum(one["records"] for one in found if one["kind"] == "loss") > 0

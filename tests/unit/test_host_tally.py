@@ -20,7 +20,7 @@ from tracetw.verdict.taxonomy import TIME_WAIT, VERDICT_INDEX
 HZ = 250
 NETNS = 4026531840
 NAMES = KernelNames({}, {}, {46: "TCP_INVALID_SYN", 45: "TCP_RESET"}, HZ)
-NO_STATS = [0] * Stat.MAX
+NO_STATS: dict[Stat, int] = {}
 
 
 def row(**fields: Any) -> NDArray[np.void]:
@@ -153,8 +153,7 @@ def test_batches_and_namespaces_add_up() -> None:
 
 
 def test_resets_come_from_the_tracer_itself() -> None:
-    stats = list(NO_STATS)
-    stats[Stat.RST_NO_SOCKET], stats[Stat.RST_TIMEWAIT], stats[Stat.RST_SOCKET] = 1, 20, 300
+    stats = {Stat.RST_NO_SOCKET: 1, Stat.RST_TIMEWAIT: 20, Stat.RST_SOCKET: 300}
     assert Tally(NAMES).result(stats) == {HOST: {"OutRsts": 321}}
 
 
@@ -192,4 +191,36 @@ def test_events() -> None:
         },
         NETNS + 1: {"TCPChallengeACK": 1, "TCPSYNChallenge": 1},
         HOST: {"OutRsts": 0},
+    }
+
+
+def test_what_ended_before_or_after_the_counters_were_read_is_counted_apart() -> None:
+    """By the time at which the kernel counted it: a timewait socket when it was made."""
+    tally = Tally(NAMES, since_ns=100)
+    tally.until_ns = 200
+    fin_wait2 = {"old_state": State.FIN_WAIT2, "flags": MINI}
+    rows = np.concatenate(
+        [
+            row(old_state=State.ESTABLISHED, path=0x17, at=[10, 99, 0, 0, 0, 0, 0]),
+            row(old_state=State.ESTABLISHED, path=0x17, at=[10, 100, 0, 0, 0, 0, 0]),
+            row(old_state=State.ESTABLISHED, path=0x17, at=[10, 201, 0, 0, 0, 0, 0]),
+            row(**fin_wait2, path=0x1456, at=[10, 20, 99, 150, 0, 0, 0]),
+            row(**fin_wait2, path=0x1456, at=[10, 20, 150, 250, 0, 0, 0]),
+        ]
+    )
+    tally.add(rows, findings("peer-reset", "peer-reset", "peer-reset", "orderly", "orderly"))
+    events = np.zeros(2, EVENT)
+    events["netns"], events["kind"], events["code"] = (
+        NETNS,
+        EventKind.TIMEWAIT,
+        Timewait.REUSED_BY_CONNECT,
+    )
+    events["at"] = 150, 300
+    tally.add_events(events)
+    attached, ended, stopped = ({Stat.RST_SOCKET: count} for count in (3, 10, 14))
+    assert tally.result(stopped)[NETNS] == {"EstabResets": 3, "TW": 2, "TWRecycled": 2}
+    edges = tally.edges(attached, ended, stopped)
+    assert edges == {
+        NETNS: {"EstabResets": 2, "TW": 1, "TWRecycled": 1},
+        HOST: {"OutRsts": 7},
     }

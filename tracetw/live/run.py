@@ -10,11 +10,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
-from tracetw.event.record import Stat
 from tracetw.host import counters, netns, privileges
 from tracetw.host.cgroup import Cgroups
 from tracetw.host.clock import Clock
-from tracetw.host.counters import Snapshot
 from tracetw.kernel.session import Session
 from tracetw.live.attach import attach
 from tracetw.live.backlog import Backlog
@@ -24,9 +22,10 @@ from tracetw.live.request import Request
 from tracetw.live.waiting import Waiting
 from tracetw.live.writer import Writer
 from tracetw.messages import say
-from tracetw.reconcile.compare import Reconciled, reconcile
+from tracetw.reconcile.reading import Reading
 from tracetw.sink.output import OutputClosed, OutputFailed
 from tracetw.stream.batch import Context, MakeSink, Summary
+from tracetw.stream.reconciliation import reconciled
 from tracetw.stream.stages import Stages
 from tracetw.stream.stop import Stop
 
@@ -46,18 +45,26 @@ def run(request: Request, make_sink: MakeSink) -> int:
 
     Raises CannotTrace before tracing began, OutputFailed when the output cannot be written.
     """
-    before = counters.snapshot()
+    before = Reading(counters.snapshot(), {}, time.monotonic_ns())
     with ExitStack() as stack:
         session = stack.enter_context(attach(request))
-        attached = counters.snapshot()
+        attached = _reading(session)
         stop = Stop()
         for signum in (signal.SIGINT, signal.SIGTERM):
             stack.callback(signal.signal, signum, signal.signal(signum, stop))
-        context = _context(session, before, attached, stop)
+        context = _context(session, request, before, attached, stop)
         return _Trace(request, session, context, make_sink).run()
 
 
-def _context(session: Session, before: Snapshot, attached: Snapshot, stop: Stop) -> Context:
+def _reading(session: Session) -> Reading:
+    """All counters; the tracer's own last, and the time."""
+    snapshot = counters.snapshot()
+    return Reading(snapshot, session.stats(), time.monotonic_ns())
+
+
+def _context(
+    session: Session, request: Request, before: Reading, attached: Reading, stop: Stop
+) -> Context:
     cgroups = Cgroups()
     clock = Clock.now()
     return Context(
@@ -69,6 +76,7 @@ def _context(session: Session, before: Snapshot, attached: Snapshot, stop: Stop)
         started_ns=clock.to_wall_ns(time.monotonic_ns()),
         before=before,
         attached=attached,
+        scope=request.filter.scope(),
         hooks=tuple(hook.program for hook in session.plan.hooks),
         absent=tuple(hook.program for hook in session.plan.absent),
         stats=session.stats,
@@ -152,22 +160,38 @@ class _Trace:
 
     def _finish(self) -> None:
         """Everything that is still on its way, then the summary."""
-        ended = counters.snapshot()
+        at_ns, stats = time.monotonic_ns(), self._session.stats()
+        self._stages.tally.until_ns = at_ns
+        ended = Reading(counters.snapshot(), stats, at_ns)
         self._session.detach()
         stopped = counters.snapshot()
         self._collector.rest()
         self._writer.finish(Waiting().show)
-        clock, started_ns = self._context.clock, self._context.started_ns
-        now_ns = clock.to_wall_ns(time.monotonic_ns())
+        at_ns = time.monotonic_ns()
+        now_ns = self._context.clock.to_wall_ns(at_ns)
+        after = Reading(stopped, self._session.stats(), at_ns)
         unfinished = self._collector.unfinished()
+        rows, why = reconciled(
+            self._stages,
+            self._context.attached,
+            ended,
+            after,
+            scope=self._context.scope,
+            events=self._request.events,
+            pending=unfinished,
+            unjudged=self._writer.unjudged,
+            tw_at_birth=self._session.plan.tw_at_birth,
+            hidden=self._session.plan.hidden,
+        )
         summary = Summary(
             time_ns=now_ns,
-            duration_s=(now_ns - started_ns) / 1e9,
+            duration_s=(now_ns - self._context.started_ns) / 1e9,
             closes=self._stages.by_verdict(),
             lost=self._stages.lost,
-            reconciliation=self._reconcile(ended, stopped, unfinished),
+            reconciliation=rows,
+            not_reconciled=why,
             ended=ended,
-            stopped=stopped,
+            stopped=after,
             unfinished=unfinished,
             waited=self._backlog.most,
             unwritten=self._unwritten(),
@@ -185,23 +209,6 @@ class _Trace:
 
     def _unwritten(self) -> int:
         return self._stages.unwritten + self._writer.unjudged
-
-    def _reconcile(self, ended: Snapshot, stopped: Snapshot, unfinished: int) -> list[Reconciled]:
-        """Against the kernel's counters."""
-        stats = self._session.stats()
-        totals = [stats[stat] for stat in Stat if stat is not Stat.MAX]
-        return reconcile(
-            self._context.before,
-            self._context.attached,
-            ended,
-            self._stages.tally.result(totals),
-            totals,
-            stopped=stopped,
-            pending=unfinished,
-            events=self._request.events,
-            tw_at_birth=self._session.plan.tw_at_birth,
-            hidden=self._session.plan.hidden,
-        )
 
 
 def _raise_priority() -> None:

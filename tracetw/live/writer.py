@@ -37,7 +37,6 @@ class Writer:
         self._stop = stop
         self._bug: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
-        self._progress_s = time.monotonic()
         self._until_s: float | None = None
         self.closed = False
         self.failed: OutputFailed | None = None
@@ -62,9 +61,11 @@ class Writer:
         while self._thread.is_alive():
             self._thread.join(_TICK_S)
             show(self._backlog.records)
-            # A write that does not return; whatever it is, its thread ends with the process.
-            if self._stop.gives_up(self._progress_s + 2 * _LAST_S):
-                self.failed = self.failed or OutputStalled(0)
+            since_s = self._stop.waits_since_s
+            # A terminal may have room for half a line: its thread ends with the process.
+            stuck = since_s is not None and self._stop.gives_up(since_s + 2 * _LAST_S)
+            if stuck and not self.over():
+                self.failed = OutputStalled(0)
                 self.unjudged += self._backlog.records
                 self._stages.sink = None
                 return
@@ -74,7 +75,6 @@ class Writer:
         try:
             while (batch := self._backlog.pop()) is not None:
                 self._feed(batch)
-                self._progress_s = time.monotonic()
         except BaseException as error:  # noqa: BLE001  raised again in the main thread
             self._bug = error
 

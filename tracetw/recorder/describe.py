@@ -36,6 +36,8 @@ class Describe:
     events: frozenset[str]
     command: tuple[str, ...]
     filters: tuple[str, ...]
+    comparable: bool = True
+    netns_traced: tuple[int, ...] | None = None
     clock: Clock = field(default_factory=Clock.now)
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started_ns: int = field(default_factory=time.time_ns)
@@ -69,6 +71,8 @@ class Describe:
             events=self.events,
             command=self.command,
             filters=self.filters,
+            comparable=self.comparable,
+            netns_traced=self.netns_traced,
             tracetw=__version__,
             signals={int(one): one.name for one in signal.Signals},
             errors=dict(errno.errorcode),

@@ -6,10 +6,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from tracetw.reconcile.reading import Reading
 from tracetw.recorder import sampler
 from tracetw.recorder.recorder import Recorder, Totals
 from tracetw.recorder.trigger import Triggers
-from tracetw.recording.facts import Lost
+from tracetw.recording.facts import Lost, Sample
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 
 __all__ = ["RecorderSink"]
@@ -39,11 +40,10 @@ class RecorderSink:
 
     def head(self) -> None:
         """Begin to record."""
-        stats = self._context.stats()
         self._recorder.start(
             [
-                sampler.take("before", snapshot=self._context.before),
-                sampler.take("attached", stats, snapshot=self._context.attached),
+                self._sample("before", self._context.before),
+                self._sample("attached", self._context.attached),
             ]
         )
 
@@ -65,17 +65,16 @@ class RecorderSink:
 
     def summary(self, summary: Summary) -> None:
         """The last samples, then everything to the disk."""
-        stats = self._context.stats()
-        for moment, snapshot, unfinished in (
-            ("ended", summary.ended, 0),
-            ("stopped", summary.stopped, summary.unfinished),
-        ):
-            sample = sampler.take(
-                moment,
-                stats,
-                snapshot=snapshot,
-                unfinished=unfinished,
-                time_ns=summary.time_ns,
-            )
-            self._recorder.sample(sample)
+        self._recorder.sample(self._sample("ended", summary.ended))
+        self._recorder.sample(self._sample("stopped", summary.stopped, summary.unfinished))
         self._said(self._recorder.finish())
+
+    def _sample(self, moment: str, reading: Reading, unfinished: int = 0) -> Sample:
+        """Settings and gauges of now, counters and time of the moment that counts."""
+        return sampler.take(
+            moment,
+            reading.stats,
+            snapshot=reading.counters,
+            unfinished=unfinished,
+            time_ns=self._context.clock.to_wall_ns(reading.at_ns),
+        )

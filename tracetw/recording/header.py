@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,8 @@ class Header:
         events: kinds of single events that were recorded.
         command: command line.
         filters: the options of it that chose connections; empty when all were recorded.
+        comparable: no filter was finer than the kernel's counters, which are of a namespace.
+        netns_traced: inodes of the network namespaces that were traced; None for all.
         tracetw: version of the program.
         signals: number to name.
         errors: errno to name.
@@ -73,6 +75,8 @@ class Header:
     tracetw: str
     signals: Mapping[int, str]
     errors: Mapping[int, str]
+    comparable: bool = True
+    netns_traced: tuple[int, ...] | None = None
 
     @property
     def clock_offset_ns(self) -> int:
@@ -107,6 +111,8 @@ class Header:
             "events": sorted(self.events),
             "command": self.command,
             "filters": self.filters,
+            "comparable": self.comparable,
+            "netns_traced": self.netns_traced,
             "tracetw": self.tracetw,
             "signals": self.signals,
             "errors": self.errors,
@@ -147,9 +153,15 @@ class Header:
             tracetw=values["tracetw"],
             signals=numbered(values["signals"]),
             errors=numbered(values["errors"]),
+            comparable=values.get("comparable", True),
+            netns_traced=_numbers(values.get("netns_traced")),
         )
 
 
 def numbered(values: Mapping[str, Any]) -> dict[int, Any]:
     """JSON has only texts for keys."""
     return {int(key): value for key, value in values.items()}
+
+
+def _numbers(values: Sequence[int] | None) -> tuple[int, ...] | None:
+    return None if values is None else tuple(values)

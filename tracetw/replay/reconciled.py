@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from tracetw.event.record import Stat
-from tracetw.host.counters import Snapshot
-from tracetw.reconcile.compare import Reconciled, reconcile
-from tracetw.reconcile.tally import Tally
+from tracetw.reconcile.compare import Reconciled
+from tracetw.reconcile.reading import Reading
 from tracetw.recording.facts import Sample
 from tracetw.recording.reader import Recording
+from tracetw.stream import reconciliation
+from tracetw.stream.stages import Stages
 
-__all__ = ["reconciled"]
+__all__ = ["reading", "reconciled"]
 
 _NO_COUNTERS = (
     "the recording has no counters of its {}: it does not have its {} segment, or crashed"
@@ -18,33 +19,39 @@ _NO_COUNTERS = (
 
 
 def reconciled(
-    recording: Recording, tally: Tally
+    recording: Recording, stages: Stages
 ) -> tuple[tuple[Reconciled, ...] | None, str | None]:
-    """One row for each counter, or None and why there are none.
+    """One row for each counter, or None, and why there are none or not all.
 
     Args:
         recording: where the counters come from.
-        tally: of all that is in it, whatever a filter says.
+        stages: that all of it went through.
     """
-    samples = {sample.moment: sample for sample in recording.samples()}
-    attached, ended = samples.get("attached"), samples.get("ended")
+    attached, ended = (reading(recording, moment) for moment in ("attached", "ended"))
     if attached is None or ended is None:
         names = ("start", "first") if attached is None else ("end", "last")
         return None, _NO_COUNTERS.format(*names)
-    stopped = samples.get("stopped", ended)
-    stats = [stopped.stats.get(stat.name, 0) for stat in Stat if stat is not Stat.MAX]
-    rows = reconcile(
-        _snapshot(samples.get("before", attached)),
-        _snapshot(attached),
-        _snapshot(ended),
-        tally.result(stats),
-        stats,
-        stopped=_snapshot(stopped),
-        pending=stopped.unfinished,
+    unfinished = (one.unfinished for one in recording.samples() if one.moment == "stopped")
+    rows, why = reconciliation.reconciled(
+        stages,
+        attached,
+        ended,
+        reading(recording, "stopped") or ended,
+        scope=stages.context.scope,
         events=recording.header.events,
+        pending=next(unfinished, 0),
     )
-    return tuple(rows), None
+    return tuple(rows), why
 
 
-def _snapshot(sample: Sample) -> Snapshot:
-    return {netns: {**values} for netns, values in sample.counters.items()}
+def reading(recording: Recording, moment: str) -> Reading | None:
+    """What was counted until that moment, if it is in the recording."""
+    samples: dict[str, Sample] = {sample.moment: sample for sample in recording.samples()}
+    sample = samples.get(moment)
+    if sample is None:
+        return None
+    return Reading(
+        {netns: {**values} for netns, values in sample.counters.items()},
+        {stat: sample.stats.get(stat.name, 0) for stat in Stat if stat is not Stat.MAX},
+        sample.time_ns - recording.clock.offset_ns,
+    )

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracetw.recording.reader import Recording
 from tracetw.replay.pace import Pace
 from tracetw.replay.reconciled import reconciled
-from tracetw.replay.source import context_of, ends
+from tracetw.replay.source import context_of, end_of_trace, ends
 from tracetw.stream.batch import Batch, Ends, Events, Loss, MakeSink, Summary, ended_ns
 from tracetw.stream.filter import Filter
 from tracetw.stream.stages import Stages
@@ -44,6 +44,7 @@ def replay(
     context = context_of(recording)
     sink = make_sink(context)
     stages = Stages(context, wanted, sink, kinds)
+    end_of_trace(recording, stages)
     sink.head()
     last = context.started_ns
     for at, batch in _merged(recording, sliced=pace.waits):
@@ -51,13 +52,14 @@ def replay(
         stages.feed(batch)
         last = max(last, at)
     last = _ended_ns(recording) or max(last, recording.header.ended_ns or 0)
-    rows, _ = reconciled(recording, stages.tally)
+    rows, why = reconciled(recording, stages)
     summary = Summary(
         time_ns=last,
         duration_s=max(last - context.started_ns, 0) / _SECOND,
         closes=stages.by_verdict(),
         lost=stages.lost,
         reconciliation=rows or (),
+        not_reconciled=why,
     )
     sink.summary(summary)
     return summary

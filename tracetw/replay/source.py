@@ -9,13 +9,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.fields import Rows
+from tracetw.reconcile.reading import Reading
+from tracetw.reconcile.scope import Scope
 from tracetw.recording.facts import Lost
 from tracetw.recording.reader import Recording
+from tracetw.replay.reconciled import reading
 from tracetw.replay.window import ALWAYS, Window
 from tracetw.stream.batch import Closes, Context, Ends, Loss, ended_ns
 from tracetw.stream.stages import Stages
 
-__all__ = ["BATCH", "context_of", "ends", "judged"]
+__all__ = ["BATCH", "context_of", "end_of_trace", "ends", "judged"]
 
 BATCH = 1 << 17
 """Rows at a time: large enough for arrays, small enough for the cache and for memory."""
@@ -24,6 +27,7 @@ BATCH = 1 << 17
 def context_of(recording: Recording) -> Context:
     """What stays the same in it."""
     header = recording.header
+    netns = None if header.netns_traced is None else frozenset(header.netns_traced)
     return Context(
         host=header.host,
         netns=header.netns,
@@ -31,6 +35,8 @@ def context_of(recording: Recording) -> Context:
         cgroup_path=recording.cgroup_path,
         clock=recording.clock,
         started_ns=header.run_started_ns,
+        attached=reading(recording, "attached") or Reading(),
+        scope=Scope(header.comparable, netns),
         hooks=header.hooks,
         absent=header.absent,
     )
@@ -73,6 +79,13 @@ def _ends(recording: Recording, rows: Rows) -> Iterator[Ends]:
         yield Ends(rows, recording.clock)
 
 
+def end_of_trace(recording: Recording, stages: Stages) -> None:
+    """When the hooks were about to be detached, for the tally."""
+    ended = reading(recording, "ended")
+    if ended is not None:
+        stages.tally.until_ns = ended.at_ns
+
+
 def judged(
     recording: Recording, stages: Stages, window: Window = ALWAYS, batch: int = BATCH
 ) -> Iterator[Closes]:
@@ -84,6 +97,7 @@ def judged(
         window: the time in which they ended.
         batch: rows at a time, at most.
     """
+    end_of_trace(recording, stages)
     for one in ends(recording, batch):
         if isinstance(one, Loss):
             stages.loss(one)

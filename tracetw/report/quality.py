@@ -34,7 +34,7 @@ def _host(source: Source, words: Words, *, part: bool) -> Host:
     recording = source.recording
     header = recording.header
     samples = {sample.moment: sample for sample in recording.samples()}
-    rows, reason = reconciled(recording, source.stages.tally)
+    rows, reason = reconciled(recording, source.stages)
     if part:
         rows, reason = None, "only a stretch of time was read"
     return Host(

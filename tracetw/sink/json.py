@@ -167,6 +167,7 @@ class JsonSink:
                 "closes": dict(summary.closes),
                 "lost": summary.lost,
                 "reconciliation": [dict(row) for row in summary.reconciliation],
+                "not_reconciled": summary.not_reconciled,
             },
         )
 

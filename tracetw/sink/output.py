@@ -114,6 +114,7 @@ class Output:
                     done += self._some(view[done:end])
                 if done < end:
                     break
+            self._stop.waits_since_s = None
         except BrokenPipeError as error:
             raise OutputClosed from error
         except OSError as error:
@@ -138,7 +139,7 @@ class Output:
         """Wait until a write of so many bytes does not; False when it is no use to wait."""
         if self._poll is None:
             return True
-        progress_s = time.monotonic()
+        self._stop.waits_since_s = progress_s = time.monotonic()
         while not self._poll.poll(_LOOK_MS) or (size > select.PIPE_BUF and self._filled()):
             if self._stop.gives_up(progress_s):
                 return False

@@ -83,6 +83,9 @@ def _output(summary: Summary) -> Iterator[str]:
 
 def _reconciled(summary: Summary) -> Iterator[str]:
     """The counters that moved; the rest in one number."""
+    if summary.not_reconciled:
+        yield ""
+        yield from textwrap.wrap(f"not compared: {summary.not_reconciled}", _WIDTH)
     if not summary.reconciliation:
         return
     moved = [row for row in summary.reconciliation if row["kernel"] or row["explained"]]

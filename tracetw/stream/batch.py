@@ -14,8 +14,9 @@ from tracetw.event import fields
 from tracetw.event.names import KernelNames
 from tracetw.event.record import Stat
 from tracetw.host.clock import Clock
-from tracetw.host.counters import Snapshot
 from tracetw.reconcile.compare import Reconciled
+from tracetw.reconcile.reading import Reading
+from tracetw.reconcile.scope import EVERYTHING, Scope
 from tracetw.stream.stop import Stop
 from tracetw.verdict.findings import Findings
 
@@ -45,8 +46,9 @@ class Context:
             once for each different id of a batch, so it should remember.
         clock: by which the trace began.
         started_ns: wall time when it began, nanoseconds since 1970.
-        before, attached: the kernel's counters before the first hook was attached and after the
-            last one; empty for a recording.
+        before, attached: counters before the first hook was attached and after the last one;
+            empty for a recording.
+        scope: what of the kernel's counters can be compared.
         hooks, absent: programs that are attached, and those that the kernel has no hook for.
         stats: the tracer's own counters.
         stop: says when nothing may wait for the reader of the output any longer.
@@ -58,8 +60,9 @@ class Context:
     cgroup_path: Callable[[int], str | None]
     clock: Clock = field(default_factory=lambda: Clock(0, 0))
     started_ns: int = 0
-    before: Snapshot = field(default_factory=dict)
-    attached: Snapshot = field(default_factory=dict)
+    before: Reading = field(default_factory=Reading)
+    attached: Reading = field(default_factory=Reading)
+    scope: Scope = EVERYTHING
     hooks: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     stats: Callable[[], Mapping[Stat, int]] = dict
@@ -157,7 +160,8 @@ class Summary:
         closes: connections by verdict code; verdicts that did not occur may be left out.
         lost: records lost.
         reconciliation: each kernel counter against what was explained.
-        ended: the kernel's counters before the hooks were detached.
+        not_reconciled: why there is less of that, if it is so.
+        ended: counters before the hooks were detached.
         stopped: and after.
         unfinished: connections in FIN_WAIT2 that are not reported.
         waited: records that waited for the output, at most.
@@ -169,8 +173,9 @@ class Summary:
     closes: Mapping[str, int]
     lost: int
     reconciliation: Sequence[Reconciled]
-    ended: Snapshot = field(default_factory=dict)
-    stopped: Snapshot = field(default_factory=dict)
+    not_reconciled: str | None = None
+    ended: Reading = field(default_factory=Reading)
+    stopped: Reading = field(default_factory=Reading)
     unfinished: int = 0
     waited: int = 0
     unwritten: int = 0

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -27,6 +27,7 @@ from tracetw.event.record import F_ADDR
 from tracetw.host import cgroup as cgroups_of_host
 from tracetw.host import netns as namespaces
 from tracetw.kernel.filter import KernelFilter, KernelNet, PortRange
+from tracetw.reconcile.scope import NOTHING, Scope
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -149,6 +150,11 @@ class Filter:
             nets6=tuple(_words(net) for net in self.nets if net.version == 6),  # noqa: PLR2004
             netns=tuple(sorted(self.netns or ())),
         )
+
+    def scope(self) -> Scope:
+        """What of the kernel's counters can be held against what comes through."""
+        rest = replace(self.kernel(), netns=())
+        return Scope(netns=self.netns) if rest == Filter().kernel() else NOTHING
 
     def _mask_common(self, rows: Rows, cgroup_path: CgroupPath) -> Mask:
         """Conditions on the fields that both dtypes have."""

@@ -55,7 +55,7 @@ class Stages:
         self._lossy = Lossy()
         self._counts = np.zeros(len(VERDICTS), np.int64)
         self.sink = sink
-        self.tally = Tally(context.names)
+        self.tally = Tally(context.names, context.attached.at_ns)
         self.judged = 0
         self.lost = 0
         self.unwritten = 0

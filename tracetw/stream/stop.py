@@ -19,11 +19,14 @@ class Stop:
     Attributes:
         signal: number of the last signal; 0: none.
         times: how many.
+        waits_since_s: when an output last had something for its reader and could not be sure that it
+            is taken (``time.monotonic``); None: nothing waits for a reader.
     """
 
     def __init__(self) -> None:
         self.signal = 0
         self.times = 0
+        self.waits_since_s: float | None = None
         self._first_s = 0.0
 
     def __call__(self, signum: int, _frame: FrameType | None) -> None:
