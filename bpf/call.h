@@ -37,7 +37,7 @@ static __always_inline int call_of_registers(struct call *call, const void *ctx)
 #ifdef CALLS
 /*
  * kretprobe: arguments are gone when a function returns, so a probe on its entry keeps them. Functions of
- * enrichments that return something run with softirqs off, on one CPU, and do not call themselves.
+ * function probes at a return run with softirqs off, on one CPU, and do not call themselves.
  */
 BPF_TABLE("percpu_array", u32, struct call, calls, CALLS);
 

@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import End
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.capability import HOOKS, WANTS, choose
+from tracetw.kernel.capability import HOOKS, KERNEL_FACTS, Answers, choose
 from tracetw.kernel.load.loader import load
+from tracetw.kernel.load.probe import has_cmpxchg
+from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Sizes, make_plan
-from tracetw.kernel.session import Session
 from tracetw.lab.expect.kernel import shown
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, patient
@@ -154,10 +155,12 @@ WEAKER: dict[str, dict[Place, str]] = {
 }
 # Late data has two witnesses: the reset of the mini-socket, where the kernel announces that (6.10),
 # and what became of the mini-socket, where a packet does not say which one it met.
-if "packet_drop_skb" in {hook.program for hook in choose(Btf.read())[0]}:
+if "packet_drop_skb" in {hook.program for hook in choose(Btf.read(), Answers())[0]}:
     del WEAKER["reset_sent"]["late_data", "a"]
 if "reset-reason" not in shown():
     WEAKER["packet_drop packet_drop_skb"]["late_data", "a"] = UNDETERMINED
+# Where the table of timewait sockets lies is no choice.
+FACTS_TO_LACK = [fact for fact in KERNEL_FACTS if fact.slug != "death-row-pointer"]
 # packet_drop needs drop-socket, so both go together; packet_drop_skb is used only without it.
 VARIANTS = {
     "nothing": frozenset[str](),
@@ -168,10 +171,13 @@ VARIANTS = {
     },
     "packet_drop": frozenset({"packet_drop", "drop-socket"}),
     "packet_drop packet_drop_skb": frozenset({"packet_drop", "packet_drop_skb"}),
-    **{want.slug: frozenset({want.slug}) for want in WANTS if want.slug != "drop-socket"},
-    "every fact": frozenset({*(want.slug for want in WANTS), "packet_drop"}),
+    **{fact.slug: frozenset({fact.slug}) for fact in FACTS_TO_LACK if fact.slug != "drop-socket"},
+    "every fact": frozenset({*(fact.slug for fact in FACTS_TO_LACK), "packet_drop"}),
     "everything": frozenset(
-        {*(want.slug for want in WANTS), *(hook.program for hook in HOOKS if not hook.needed)}
+        {
+            *(fact.slug for fact in FACTS_TO_LACK),
+            *(hook.program for hook in HOOKS if not hook.needed),
+        }
     ),
 }
 # Where everything takes longer, and each has to be compiled: what there is, and as little as there can be.
@@ -242,10 +248,11 @@ def verdicts(session: Session, pair: Net) -> tuple[Found, Counter[Place]]:
 def reports() -> Iterator[dict[str, tuple[Found, Counter[Place]]]]:
     btf = Btf.read()
     hz = round(1 / time.clock_getres(6))
+    answers = Answers(cmpxchg=has_cmpxchg())
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
         for name, without in VARIANTS.items():
-            plan = make_plan(btf, hz, sizes=SIZES, without=without)
+            plan = make_plan(btf, hz, sizes=SIZES, without=without, answers=answers)
             sessions[name] = stack.enter_context(load(plan))
         pair = played(stack)
         yield {name: verdicts(session, pair) for name, session in sessions.items()}

@@ -22,10 +22,12 @@ from numpy.typing import NDArray
 from tests.kernel.kit.untold import watch
 from tracetw.event.record import F_MISSED, Stat
 from tracetw.kernel.btf import Btf
+from tracetw.kernel.capability import Answers
 from tracetw.kernel.load.bpf import program_info
 from tracetw.kernel.load.loader import load
+from tracetw.kernel.load.probe import has_cmpxchg
+from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import AGAIN, make_plan
-from tracetw.kernel.session import Session
 from tracetw.lab.net.host import Host
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import patient
@@ -93,7 +95,7 @@ def test_every_end_once_though_programs_are_interrupted() -> None:
     with (
         watch() as watching,
         Net() as net,
-        load(make_plan(Btf.read(), hz)) as session,
+        load(make_plan(Btf.read(), hz, answers=Answers(cmpxchg=has_cmpxchg()))) as session,
         ExitStack() as servers,
     ):
         for host, port, cpu in ((net.b, 7000, 1), (net.a, 7001, 0)):

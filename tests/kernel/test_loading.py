@@ -24,14 +24,14 @@ from tracetw.errors import CannotTrace
 from tracetw.event.record import End, Stat
 from tracetw.kernel import unit
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.capability import WANTS
+from tracetw.kernel.capability import KERNEL_FACTS, Answers
 from tracetw.kernel.filter import passes
 from tracetw.kernel.load import loader
-from tracetw.kernel.load.atomics import has_cmpxchg
 from tracetw.kernel.load.cache import Cache
 from tracetw.kernel.load.loader import load
+from tracetw.kernel.load.probe import ask, has_cmpxchg
+from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import EVENTS, Plan, Sizes, make_plan
-from tracetw.kernel.session import Session
 from tracetw.lab.polling import eventually, patient
 from tracetw.live.source import Source
 from tracetw.stream.filter import Filter
@@ -76,7 +76,7 @@ def hz() -> int:
 
 @pytest.fixture
 def small(btf: Btf, hz: int) -> Plan:
-    return make_plan(btf, hz, sizes=SMALL)
+    return make_plan(btf, hz, sizes=SMALL, answers=ask(btf))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def small(btf: Btf, hz: int) -> Plan:
 )
 @pytest.mark.parametrize("events", [(), (*EVENTS,)], ids=["closes", "events"])
 @pytest.mark.parametrize(
-    "without", [(), tuple(want.slug for want in WANTS)], ids=["this-kernel", "floor"]
+    "without", [(), tuple(fact.slug for fact in KERNEL_FACTS)], ids=["this-kernel", "floor"]
 )
 def test_the_verifier_has_room(
     *,
@@ -97,13 +97,17 @@ def test_the_verifier_has_room(
 ) -> None:
     left_out = frozenset(without) | ({"packet_drop"} if without else frozenset())
     plan = make_plan(
-        btf, hz, passes=passes(wanted.kernel()), events=frozenset(events), without=left_out
+        btf,
+        hz,
+        passes=passes(wanted.kernel()),
+        events=frozenset(events),
+        without=left_out,
+        answers=Answers(cmpxchg=has_cmpxchg()),
     )
     verified = walked(monkeypatch)
     with load(plan):
-        verified.pop("cmpxchg", None)  # where there is one: tracetw/kernel/load/atomics.py
         print(verified)
-    assert set(verified) == {where.program[:15] for where in plan.attachments}
+    assert set(verified) == {point.program[:15] for point in plan.attach_points}
     assert max(one.instructions for one in verified.values()) <= MOST_VERIFIED, verified
     if without and btf.function("bpf_rdonly_cast") is not None:
         assert max(one.stack for one in verified.values()) <= MOST_STACK, verified
@@ -151,13 +155,12 @@ def test_a_program_that_the_verifier_refuses_is_named(
 
 @pytest.mark.parametrize("atomics", [True, False], ids=["same", "without-atomics"])
 def test_two_sessions_see_the_same(
-    *, small: Plan, storm: Storm, atomics: bool, monkeypatch: pytest.MonkeyPatch
+    *, small: Plan, storm: Storm, btf: Btf, hz: int, atomics: bool
 ) -> None:
     """Also if one has no atomics, as before 5.12."""
     with Namespace() as namespace, load(small) as one:
-        if not atomics:
-            monkeypatch.setattr(loader, "has_cmpxchg", lambda: False)
-        with load(small) as two:
+        other = small if atomics else make_plan(btf, hz, sizes=SMALL)
+        with load(other) as two:
             storm.run(namespace, 500)
             first, second = ended(one, namespace), ended(two, namespace)
     assert first == second
@@ -246,7 +249,10 @@ def test_every_connection_of_a_burst_once(
     btf: Btf, hz: int, storm: Storm, namespace: Namespace, mode: str
 ) -> None:
     """Read meanwhile: the ring holds less."""
-    with watch() as watching, load(make_plan(btf, hz)) as session:
+    with (
+        watch() as watching,
+        load(make_plan(btf, hz, answers=Answers(cmpxchg=has_cmpxchg()))) as session,
+    ):
         source = Source(session)
         lives = Counter[tuple[int, int]]()
 

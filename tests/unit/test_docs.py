@@ -20,7 +20,7 @@ from tests.unit.sink_rows import CONTEXT, closes, events
 from tracetw.cli import main
 from tracetw.event import record
 from tracetw.event.record import CLOSE_SIZE, Drop, EventKind, Timewait
-from tracetw.kernel.capability import WANTS
+from tracetw.kernel.capability import KERNEL_FACTS
 from tracetw.kernel.plan import Sizes
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.kernel import BEHAVIOURS
@@ -61,7 +61,7 @@ WORDS = (
     | set(BY_NAME)
     | {disagreement.name for disagreement in DISAGREEMENTS}
     | {kind.name for kind in KINDS}
-    | {want.slug for want in WANTS}
+    | {want.slug for want in KERNEL_FACTS}
     | set(BEHAVIOURS)
 )
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)

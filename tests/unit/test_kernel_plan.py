@@ -12,7 +12,7 @@ import pytest
 from tracetw.errors import CannotTrace
 from tracetw.kernel import layout
 from tracetw.kernel.btf import VMLINUX, Btf
-from tracetw.kernel.capability import HOOKS, WANTS, survey
+from tracetw.kernel.capability import HOOKS, KERNEL_FACTS, Answers, KernelFact, survey
 from tracetw.kernel.plan import EVENTS, HEADERS, Plan, Sizes, make_plan
 from tracetw.kernel.unit import join, source_dir
 
@@ -117,20 +117,14 @@ def test_an_optional_fact_that_is_missing_is_zero(
 
 
 def test_a_fact_that_is_missing_cannot_be_traced(btf: Btf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(layout.OFFSETS, "OFF_SK_ERR", ("sock.old_name", "sock.older_name"))
-    with pytest.raises(CannotTrace, match=r"sock\.old_name"):
+    monkeypatch.setitem(layout.OFFSETS, "OFF_SK_ERR", "sock.no_such_name")
+    with pytest.raises(CannotTrace, match=r"sock\.no_such_name"):
         make_plan(btf, 250)
-
-
-def test_the_newest_name_of_a_field_is_taken(btf: Btf, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(layout.OFFSETS, "OFF_SK_ERR", ("sock.no_such_name", "sock.sk_err"))
-    assert layout.constants(btf)["OFF_SK_ERR"] == btf.field("sock.sk_err").offset
 
 
 def test_offsets_are_the_kernels(btf: Btf, plan: Plan) -> None:
     for macro, path in layout.OFFSETS.items():
-        if isinstance(path, str):
-            assert plan.macros[macro] == str(btf.field(path).offset), macro
+        assert plan.macros[macro] == str(btf.field(path).offset), macro
 
 
 def test_states_and_flags_are_the_kernels(btf: Btf, plan: Plan) -> None:
@@ -169,11 +163,12 @@ def test_a_hook_left_out_is_absent(btf: Btf, program: str) -> None:
     assert f"int {program}(" not in join(plan)
 
 
-@pytest.mark.parametrize("want", WANTS, ids=lambda want: want.slug)
-def test_a_fact_left_out_is_not_compiled_in(btf: Btf, want: object) -> None:
-    row = next(one for one in WANTS if one is want)
-    assert row.macro not in make_plan(btf, 250, without=frozenset({row.slug})).macros
-    assert (row.macro in make_plan(btf, 250).macros) == row.present(btf)
+@pytest.mark.parametrize("fact", KERNEL_FACTS, ids=lambda fact: fact.slug)
+def test_a_fact_left_out_is_not_compiled_in(btf: Btf, fact: KernelFact) -> None:
+    assert fact.macro not in make_plan(btf, 250, without=frozenset({fact.slug})).macros
+    answers = Answers(cmpxchg=True)
+    have = make_plan(btf, 250, answers=answers).macros
+    assert (fact.macro in have) == fact.present(btf, answers)
 
 
 def test_without_direct_loads_there_is_no_cast(btf: Btf) -> None:
@@ -200,11 +195,11 @@ def test_what_a_kernel_does_not_show_cannot_add_up(btf: Btf) -> None:
 
 
 def test_the_survey_lists_each_hook_and_fact_once(btf: Btf) -> None:
-    rows = survey(btf)
+    rows = survey(btf, Answers())
     slugs = [row.slug for row in rows]
     assert len(slugs) == len(set(slugs))
     assert set(NEEDED) < set(slugs)
-    assert {want.slug for want in WANTS} < set(slugs)
+    assert {fact.slug for fact in KERNEL_FACTS} < set(slugs)
     assert all(row.gives and row.lost_without for row in rows)
 
 

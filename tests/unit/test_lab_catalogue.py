@@ -11,8 +11,8 @@ import pytest
 
 from tracetw.errors import BadInput
 from tracetw.event.record import Drop, EventKind, Timewait
-from tracetw.kernel.capability import HOOKS, WANTS
-from tracetw.kernel.enrichment import ENRICHMENTS
+from tracetw.kernel.capability import HOOKS, KERNEL_FACTS
+from tracetw.kernel.function_probe import FUNCTION_PROBES
 from tracetw.kernel.plan import DROP_MACROS
 from tracetw.lab.catalogue import SCENARIOS
 from tracetw.lab.expect.kernel import BEHAVIOURS
@@ -86,8 +86,10 @@ def dependences(value: object) -> Iterator[str]:
 
 
 def test_depends_on_facts_that_can_be_looked_at() -> None:
-    facts = {hook.program for hook in HOOKS} | {want.slug for want in WANTS} | set(BEHAVIOURS)
-    facts |= {row.program for row in ENRICHMENTS}
+    facts = (
+        {hook.program for hook in HOOKS} | {want.slug for want in KERNEL_FACTS} | set(BEHAVIOURS)
+    )
+    facts |= {row.program for row in FUNCTION_PROBES}
     counters = {name for names in WITH_EVENTS.values() for name in names}
     known = facts | counters | OTHER_SYSCTLS | set(DROP_MACROS.values())
     for scenario in SCENARIOS:

@@ -97,7 +97,7 @@ def test_replay_and_report_say_what_trace_said(tmp_path: Path, steps: tuple[int,
 
 def test_compaction_and_durations_do_not_mind(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path)
-    clock = Clock.now()
+    clock = recorded.recorder._clock
     rows = everything(golden())
     rows["at"][0] = 0
     for step in (0, -HOUR):

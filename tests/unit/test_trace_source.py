@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from tests.unit.sink_rows import NAMES
 from tracetw.event.record import CLOSE, F_CLOSED, F_DEAD, End, Owner, Stat
+from tracetw.kernel.load.session import _CPUS, Session
 from tracetw.kernel.plan import Plan, Sizes
-from tracetw.kernel.session import _CPUS, Session
 from tracetw.live.source import Lost, Source
 
 PAGE = mmap.PAGESIZE

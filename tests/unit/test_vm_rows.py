@@ -17,7 +17,9 @@ from scripts.guests.errors import BadInput
 from scripts.guests.rows import Row, chosen, rows
 from scripts.guests.rows import parse as parse_rows
 from scripts.guests.survey import complaints, document
+from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import survey
+from tracetw.kernel.load.probe import ask
 
 ROOT = Path(__file__).parents[2]
 KERNELS = ROOT / "tests" / "data" / "kernels"
@@ -117,7 +119,8 @@ def test_every_capability_was_asked_for_under_every_kernel() -> None:
     documents = [json.loads(path.read_text()) for path in KERNELS.glob("*.json")]
     assert {each["row"] for each in documents} == {row.name for row in rows()}
     asked = {each["slug"] for found in documents for each in found["capabilities"]}
-    missing = {capability.slug for capability in survey()} - asked
+    btf = Btf.read()
+    missing = {capability.slug for capability in survey(btf, ask(btf))} - asked
     assert not missing, "run sudo scripts/vm survey, then scripts/gen-kernels"
 
 

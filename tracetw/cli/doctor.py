@@ -47,11 +47,13 @@ def command(output: str) -> None:
       sudo tracetw doctor -o json   the same for a program
     """
     from tracetw.host import sysctl  # noqa: PLC0415 (loaded when the command runs)
-    from tracetw.kernel.btf import BtfError  # noqa: PLC0415
+    from tracetw.kernel.btf import Btf, BtfError  # noqa: PLC0415
     from tracetw.kernel.capability import survey  # noqa: PLC0415
+    from tracetw.kernel.load.probe import ask  # noqa: PLC0415
 
     try:
-        capabilities = survey()
+        btf = Btf.read()
+        capabilities = survey(btf, ask(btf))
     except (OSError, BtfError) as error:
         raise CannotTrace(
             f"this kernel does not describe itself: {error}",

@@ -1,19 +1,50 @@
 # SPDX-License-Identifier: Apache-2.0
 """What tracetw wants of a kernel, one row a hook or fact, and what is lost without it.
 
-These are the floor, tracepoints and what they tell; ``enrichment`` has what functions tell beyond it.
+These are the tracepoints and every optional fact of a kernel; ``function_probe`` has what functions
+show beyond them. Nothing here asks the kernel: that is ``load.probe``, whose answers come in.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from tracetw.kernel.attach_point import FAMILIES, AttachType
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES, refusals, seats
-from tracetw.kernel.load.attachment import Kind
+from tracetw.kernel.function_probe import FUNCTION_PROBES, place
 
-__all__ = ["HOOKS", "Capability", "Hook", "Want", "choose", "survey"]
+__all__ = [
+    "HOOKS",
+    "KERNEL_FACTS",
+    "Answers",
+    "Capability",
+    "Hook",
+    "KernelFact",
+    "choose",
+    "survey",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the kernel said when it was asked (``load.probe``). The default: nothing works.
+
+    Attributes:
+        refused: its error for each family of attach types; empty where it takes them.
+        cmpxchg: BPF programs can compare and exchange atomically.
+    """
+
+    refused: Mapping[AttachType, str] = field(
+        default_factory=lambda: dict.fromkeys(FAMILIES, "not asked")
+    )
+    cmpxchg: bool = False
+
+    @property
+    def types(self) -> frozenset[AttachType]:
+        """The attach types that the kernel takes."""
+        taken = [FAMILIES[family] for family, error in self.refused.items() if not error]
+        return frozenset().union(*taken)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +61,10 @@ class Hook:
         lost: what is not known without it.
         needed: tracing makes no sense without it.
         stands_in_for: the better program that makes this one superfluous.
-        interrupted: its softirqs interrupt it, so a second program stands behind it (``bpf/hook.c``)
-            where the kernel guards against recursion. That costs a run for every event: the others,
-            which are as good as never left out (``tests/kernel/test_interrupted.py`` tells), have
-            none, and what they miss is counted as lost.
+        interrupted: softirqs can interrupt the program, and the kernel's recursion guard then skips
+            the nested run: attach a second copy (``bpf/hook.c``). That costs a run for every event.
+            Other programs are almost never skipped (``tests/kernel/test_interrupted.py`` counts);
+            their misses are counted as loss.
     """
 
     program: str
@@ -128,65 +159,111 @@ HOOKS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Want:
-    """A fact below the level of a hook: macro, test on the BTF, meaning."""
+class KernelFact:
+    """An optional fact of a kernel.
+
+    Attributes:
+        macro: defined for the BPF programs where the kernel has it.
+        present: does it? From its BTF and its answers.
+        slug: its name in ``tracetw doctor`` and in the argument ``without`` of the planner.
+        gives: what is known by it.
+        lost: what is not known without it.
+        source: where it is looked up.
+    """
 
     macro: str
-    present: Callable[[Btf], bool]
+    present: Callable[[Btf, Answers], bool]
     slug: str
     gives: str
     lost: str
+    source: str = "BTF"
 
 
 def _has_third_argument(btf: Btf, event: str) -> bool:
     return (btf.tracepoint_args(event) or 0) > len(("sk", "skb"))
 
 
-WANTS = (
-    Want(
+KERNEL_FACTS = (
+    KernelFact(
         "HAVE_CAST",
-        lambda btf: btf.function("bpf_rdonly_cast") is not None,
+        lambda btf, _: btf.function("bpf_rdonly_cast") is not None,
         "direct-loads",
         "fields are loaded, not copied by a helper: half the cost",
         "speed only",
     ),
-    Want(
+    KernelFact(
         "HAVE_DROP_REASON",
         # Linux kernel commit c504e5c2f964 ("net: skb: introduce kfree_skb_reason()") (in v5.17)
-        lambda btf: (btf.tracepoint_args("kfree_skb") or 0) > len(("skb", "location")),
+        lambda btf, _: (btf.tracepoint_args("kfree_skb") or 0) > len(("skb", "location")),
         "drop-reason",
         "why the kernel dropped a packet",
         "no drop events; late data after close() and a RST on FIN_WAIT2 are inferred",
     ),
-    Want(
+    KernelFact(
         "HAVE_RX_SK",
-        lambda btf: (btf.tracepoint_args("kfree_skb") or 0) > len(("skb", "location", "reason")),
+        lambda btf, _: (btf.tracepoint_args("kfree_skb") or 0) > len(("skb", "location", "reason")),
         "drop-socket",
         "the socket that a dropped packet met",
         "its tuple is read from the packet: drop events without owner, no stale-syn-reset",
     ),
-    Want(
+    KernelFact(
         "HAVE_RESET_REASON",
         # Linux kernel commits of the series "Implement reset reason mechanism" (in v6.10)
-        lambda btf: _has_third_argument(btf, "tcp_send_reset"),
+        lambda btf, _: _has_third_argument(btf, "tcp_send_reset"),
         "reset-reason",
         "the kernel's own reason for a RST, resets without a socket",
-        "reasons are inferred; late data on a mini-socket is not seen; OutRsts does not add up",
+        "reasons are inferred; late data on a timewait socket is not seen; OutRsts does not add up",
     ),
-    Want(
+    KernelFact(
         "HAVE_RETRANSMIT_ERR",
         # third argument since v6.17: fires for failed repetitions as well
-        lambda btf: _has_third_argument(btf, "tcp_retransmit_skb"),
+        lambda btf, _: _has_third_argument(btf, "tcp_retransmit_skb"),
         "retransmit-error",
-        "repetitions that could not be sent are told apart",
+        "retransmissions that could not be sent are told apart",
         "nothing: there the hook fires for those that were sent only",
+    ),
+    KernelFact(
+        "HAVE_GUARD",
+        # Linux kernel commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw tracepoint
+        # probes") (in v6.1) skips a program that already runs on that CPU. The function that counts
+        # these misses came with it.
+        lambda btf, _: btf.function("bpf_prog_inc_misses_counter") is not None,
+        "recursion-guard",
+        "the kernel skips a program that interrupts itself, and counts it: a second program catches up",
+        "nothing: there the interrupting run is not skipped",
+    ),
+    KernelFact(
+        "HAVE_CMPXCHG",
+        lambda _, answers: answers.cmpxchg,
+        "cmpxchg",
+        "two CPUs never take the same slot of a table",
+        "a race for a slot is possible: one record may be lost, and is counted",
+        source="BPF_CMPXCHG",
+    ),
+    KernelFact(
+        "DEATH_ROW_IS_POINTER",
+        # Linux kernel commit fbb8295248e1 ("tcp: allocate tcp_death_row outside of struct netns_ipv4")
+        # (in v5.18); v6.1 moved it back into the structure.
+        lambda btf, _: btf.field("netns_ipv4.tcp_death_row").pointer,
+        "death-row-pointer",
+        "the table of timewait sockets is found through a pointer",
+        "nothing: it is a member of struct netns_ipv4 there",
+    ),
+    KernelFact(
+        "TW_COUNTED_AT_BIRTH",
+        # inet_timewait_sock.tw_kill tells the timer to count TW or TWKilled when it expires; v6.0
+        # counts in inet_twsk_hashdance() and inet_twsk_alloc() instead and has no such field.
+        lambda btf, _: not btf.has_field("inet_timewait_sock.tw_kill"),
+        "timewait-counted-early",
+        "the counter TW rises when TIME_WAIT begins",
+        "TW rises when TIME_WAIT expires: TIME_WAIT that outlasts the trace is a stated difference",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Capability:
-    """One line of ``tracetw doctor``; ``refusal`` is what the kernel said when it was asked."""
+    """One line of ``tracetw doctor``; ``refusal`` is the kernel's error when it was asked."""
 
     slug: str
     hook: str
@@ -197,15 +274,20 @@ class Capability:
 
 
 def choose(
-    btf: Btf, without: frozenset[str] = frozenset()
+    btf: Btf, answers: Answers, without: frozenset[str] = frozenset()
 ) -> tuple[tuple[Hook, ...], tuple[Hook, ...], frozenset[str]]:
     """Look at a kernel: (hooks to use, hooks it lacks, macros of the facts it has).
 
     Args:
         btf: of the kernel.
+        answers: of the kernel.
         without: slugs and programs to do without even if they are there, for tests.
     """
-    have = frozenset(w.macro for w in WANTS if w.slug not in without and w.present(btf))
+    have = frozenset(
+        fact.macro
+        for fact in KERNEL_FACTS
+        if fact.slug not in without and fact.present(btf, answers)
+    )
     there = [
         hook
         for hook in HOOKS
@@ -223,37 +305,29 @@ def choose(
     return used, absent, have
 
 
-def survey(btf: Btf | None = None, refused: Mapping[Kind, str] | None = None) -> list[Capability]:
-    """What this kernel lets us see. Raises OSError and BtfError when there is no usable BTF.
-
-    Args:
-        btf: of the kernel.
-        refused: what it says to each family of attachments (``enrichment.refusals``); None asks the
-            running kernel.
-    """
-    btf = btf or Btf.read()
-    refused = dict(refusals(btf)) if refused is None else refused
-    used, _, have = choose(btf)
-    richer = _enrichments(btf, refused, have)
+def survey(btf: Btf, answers: Answers) -> list[Capability]:
+    """What a kernel with this BTF and these answers lets us see."""
+    used, _, have = choose(btf, answers)
     rows = [
         Capability(hook.program, f"{hook.system}:{hook.event}", hook in used, hook.gives, hook.lost)
         for hook in HOOKS
         if hook in used or not hook.stands_in_for
     ]
     rows += [
-        Capability(want.slug, "BTF", want.macro in have, want.gives, want.lost) for want in WANTS
+        Capability(fact.slug, fact.source, fact.macro in have, fact.gives, fact.lost)
+        for fact in KERNEL_FACTS
     ]
-    return [*rows, *_families(refused), *richer]
+    return [*rows, *_families(answers), *_function_probes(btf, answers, have)]
 
 
 # The key of each family: what there is to look for, what it gives, what there is without it.
 _MEANS = {
-    Kind.FENTRY: (
+    AttachType.FENTRY: (
         "BPF_PROG_TYPE_TRACING",
         "programs at the entry and return of kernel functions",
         "kprobes stand in, at a higher price",
     ),
-    Kind.KPROBE: (
+    AttachType.KPROBE: (
         "kprobe PMU",
         "the same by breakpoints, where there is no fentry",
         "nothing if there is fentry; else tracepoints tell what they can",
@@ -261,25 +335,26 @@ _MEANS = {
 }
 
 
-def _families(refused: Mapping[Kind, str]) -> Iterator[Capability]:
-    """Whether programs can be attached to functions: asked, since BTF does not tell."""
-    for kind, words in refused.items():
-        hook, gives, lost = _MEANS[kind]
-        yield Capability(kind.value, hook, not words, gives, lost, words)
+def _families(answers: Answers) -> Iterator[Capability]:
+    """Whether programs can be attached to functions."""
+    for family, error in answers.refused.items():
+        hook, gives, lost = _MEANS[family]
+        yield Capability(family.value, hook, not error, gives, lost, error)
 
 
-def _enrichments(btf: Btf, refused: Mapping[Kind, str], have: frozenset[str]) -> list[Capability]:
+def _function_probes(btf: Btf, answers: Answers, have: frozenset[str]) -> list[Capability]:
     """Their rows, but of those that are not needed here."""
-    kinds = next((FAMILIES[kind] for kind, words in refused.items() if not words), frozenset())
-    events = frozenset(row.event for row in ENRICHMENTS if row.event)
-    found = {seat.enrichment.program: seat for seat in seats(btf, kinds, have, events=events)}
+    events = frozenset(row.event for row in FUNCTION_PROBES if row.event)
+    found = {each.probe.program: each for each in place(btf, answers.types, have, events=events)}
     rows = []
-    for row in ENRICHMENTS:
+    for row in FUNCTION_PROBES:
         if row.unless & have:
             continue
-        seat = found.get(row.program)
-        how = seat.kind.value if seat else "/".join(kind.value for kind in row.kinds)
+        placed = found.get(row.program)
+        how = placed.type.value if placed else "/".join(each.value for each in row.types)
         rows.append(
-            Capability(row.program, f"{how}:{row.function}", seat is not None, row.gives, row.lost)
+            Capability(
+                row.program, f"{how}:{row.function}", placed is not None, row.gives, row.lost
+            )
         )
     return rows

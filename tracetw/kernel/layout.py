@@ -27,8 +27,8 @@ class Missing(LookupError):
     """This kernel has no such field: what was asked for cannot be traced on it."""
 
 
-# Macro -> field; a tuple lists the names a field has had, newest first.
-OFFSETS: dict[str, str | tuple[str, ...]] = {
+# Macro -> field.
+OFFSETS = {
     "OFF_SKC_STATE": "sock_common.skc_state",
     "OFF_SKC_FAMILY": "sock_common.skc_family",
     "OFF_SKC_NUM": "sock_common.skc_num",
@@ -177,14 +177,11 @@ _SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 _WINDOW, _GAP = 96, 80
 
 
-def _field(btf: Btf, path: str | tuple[str, ...]) -> Field:
-    names = (path,) if isinstance(path, str) else path
-    for name in names:
-        try:
-            return btf.field(name)
-        except BtfError:
-            continue
-    raise Missing(names[0])
+def _field(btf: Btf, path: str) -> Field:
+    try:
+        return btf.field(path)
+    except BtfError as error:
+        raise Missing(path) from error
 
 
 def constants(btf: Btf) -> dict[str, int]:
@@ -213,10 +210,6 @@ def constants(btf: Btf) -> dict[str, int]:
     states = btf.enum_with("TCP_ESTABLISHED")
     values |= {name: number for name, number in states.items() if name != "TCP_MAX_STATES"}
     values |= {"AF_INET": 2, "AF_INET6": 10, "IPPROTO_TCP": 6}
-    if _field(btf, "netns_ipv4.tcp_death_row").pointer:
-        # Linux kernel commit fbb8295248e1 ("tcp: allocate tcp_death_row outside of struct
-        # netns_ipv4") (in v5.18), back in the structure since v6.1
-        values["DEATH_ROW_IS_POINTER"] = 1
     return values
 
 

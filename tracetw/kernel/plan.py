@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Decide what to load on this kernel: look at its BTF, choose, write the translation unit.
+"""Decide what to load on this kernel: from its BTF and its answers to programs, macros and C text.
 
-Pure: from facts to text. Nothing here talks to the kernel.
+Pure: nothing here makes a system call (tests/test_architecture.py holds that).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tracetw.errors import CannotTrace
 from tracetw.event.names import KernelNames
+from tracetw.kernel.attach_point import FAMILIES, AttachPoint, AttachType
 from tracetw.kernel.btf import Btf, BtfError
-from tracetw.kernel.capability import Hook, choose
-from tracetw.kernel.enrichment import Seat, seats
+from tracetw.kernel.capability import Answers, Hook, choose
+from tracetw.kernel.function_probe import PlacedProbe, place
 from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
-from tracetw.kernel.load.attachment import Attachment, Kind
 
 __all__ = ["AGAIN", "HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
 # In this order, before the probes.
 HEADERS = ("record.h", "prelude.h", "table.h", "sock.h", "event.h", "timewait.h")
-# After them, where there are enrichments.
+# After them, where there are function probes.
 CALL_HEADER = "call.h"
 AGAIN = "again_"
 """Before the name of a program's second one: see bpf/hook.c."""
@@ -58,8 +58,8 @@ class Plan:
         hooks: programs in the order to attach them: the one that opens records comes last, so that
             no record is opened that nobody would close.
         absent: hooks that this kernel lacks.
-        seats: enrichments, attached before the hooks.
-        refused: enrichments that were planned and that the kernel did not take, with its words.
+        probes: function probes, attached before the hooks.
+        refused: function probes that were planned and that the kernel refused, with its error.
         macros: name to value, put before the sources.
         cast_function: BTF id of ``bpf_rdonly_cast``; 0 without it.
         generated: C text made from BTF.
@@ -67,8 +67,7 @@ class Plan:
         names: enum names of this kernel.
         sizes: room in the kernel.
         events: single events wanted.
-        tw_at_birth: the counter TW goes up when TIME_WAIT begins, not when it expires; known by
-            ``inet_timewait_sock.tw_kill``, which only kernels have that count late (before v6.0).
+        tw_at_birth: the counter TW goes up when TIME_WAIT begins, not when it expires.
         hidden: counter of the kernel to what of it its tracepoints do not show.
     """
 
@@ -83,35 +82,18 @@ class Plan:
     events: frozenset[str]
     tw_at_birth: bool = True
     hidden: Mapping[str, str] = field(default_factory=dict)
-    seats: tuple[Seat, ...] = ()
+    probes: tuple[PlacedProbe, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def attachments(self) -> list[Attachment]:
-        """Every program and its place, in the order to attach them."""
-        found = [where for seat in self.seats for where in seat.where]
+    def attach_points(self) -> list[AttachPoint]:
+        """Every program and where it goes, in the order to attach them."""
+        found = [point for placed in self.probes for point in placed.points]
         for hook in self.hooks:
-            found.append(Attachment(hook.program, hook.event))
+            found.append(AttachPoint(hook.program, hook.event))
             if hook.interrupted and "HAVE_GUARD" in self.macros:
-                found.append(Attachment(f"{AGAIN}{hook.program}", hook.event))
+                found.append(AttachPoint(f"{AGAIN}{hook.program}", hook.event))
         return found
-
-    @property
-    def maps(self) -> list[str]:
-        """Names of the maps that the unit declares."""
-        names = ["conn_keys", "conns", "closing_keys", "closing", "mini_keys", "minis", "held"]
-        names += ["stats", "learned", "spare", "closes"]
-        if "HAVE_RX_SK" not in self.macros:
-            names.append("mini_tws")
-        if self.events:
-            names.append("events")
-        if "timewait" in self.events:
-            names.append("carriers")
-        if "CALLS" in self.macros:
-            names.append("calls")
-        if "HAVE_CHALLENGE_ACK" in self.macros:
-            names.append("challenged")
-        return names
 
 
 def kernel_names(btf: Btf, hz: int) -> KernelNames:
@@ -151,7 +133,7 @@ def make_plan(
     events: frozenset[str] = frozenset(),
     sizes: Sizes | None = None,
     without: frozenset[str] = frozenset(),
-    kinds: Collection[Kind] = (),
+    answers: Answers | None = None,
 ) -> Plan:
     """Choose hooks and write the macros.
 
@@ -162,13 +144,14 @@ def make_plan(
         events: single events wanted, keys of ``EVENTS``.
         sizes: room; None takes the defaults.
         without: capabilities to do without though the kernel has them.
-        kinds: of attachment, besides raw tracepoints, that this kernel lets us use.
+        answers: of the kernel; None plans with what needs none: no function probes, no cmpxchg.
 
     Raises:
         CannotTrace: the kernel lacks a hook or a field without which nothing can be told.
     """
     sizes = sizes or Sizes()
-    present, absent, have = choose(btf, without)
+    answers = answers or Answers()
+    present, absent, have = choose(btf, answers, without)
     for hook in absent:
         if hook.needed:
             raise CannotTrace(
@@ -176,15 +159,15 @@ def make_plan(
                 "tracetw needs Linux 5.10 or newer with CONFIG_TRACEPOINTS",
             )
     names = kernel_names(btf, hz)
-    enriched = seats(btf, kinds, have, without, events)
-    replaced = {name for seat in enriched for name in seat.replaces(events)}
+    probes = place(btf, answers.types, have, without, events)
+    replaced = {name for placed in probes for name in placed.replaces(events)}
     try:
         direct = casts(btf) if "HAVE_CAST" in have else {}
         values = constants(btf) | direct
         facts = load_facts(btf, direct=bool(direct))
-        if any(seat.kind in (Kind.KPROBE, Kind.KRETPROBE) for seat in enriched):
+        if any(placed.type in FAMILIES[AttachType.KPROBE] for placed in probes):
             values |= registers(btf)
-        if enriched:
+        if probes:
             values |= timewait_answers(btf)
     except Missing as missing:
         raise CannotTrace(
@@ -203,27 +186,25 @@ def make_plan(
     }
     for macro, reason in DROP_MACROS.items():
         macros[macro] = str(names.drop_reason(reason))
-    macros |= _calls(enriched)
+    macros |= _calls(probes)
     if events:
         macros["WANT_EVENTS"] = "1"
         macros |= {EVENTS[name]: "1" for name in sorted(events)}
     hooks = [hook for hook in present if hook.program not in replaced]
     hooks.sort(key=lambda hook: hook.program == "state_change")
-    if btf.function("bpf_prog_inc_misses_counter") is not None:
-        macros["HAVE_GUARD"] = "1"
     return Plan(
         hooks=tuple(hooks),
         absent=absent,
         macros=macros,
         cast_function=direct.get("CAST_FUNCTION", 0),
         generated=facts,
-        headers=(*HEADERS, CALL_HEADER) if enriched else HEADERS,
+        headers=(*HEADERS, CALL_HEADER) if probes else HEADERS,
         names=names,
         sizes=sizes,
         events=events,
-        tw_at_birth=not btf.has_field("inet_timewait_sock.tw_kill"),
+        tw_at_birth="TW_COUNTED_AT_BIRTH" in have,
         hidden=_hidden(have, names),
-        seats=tuple(enriched),
+        probes=tuple(probes),
     )
 
 
@@ -240,22 +221,22 @@ def _hidden(have: frozenset[str], names: KernelNames) -> dict[str, str]:
     return found
 
 
-def _calls(enriched: Collection[Seat]) -> dict[str, str]:
-    """Macros of the enrichments: that they are there, and where arguments and result are found."""
+def _calls(probes: Sequence[PlacedProbe]) -> dict[str, str]:
+    """Macros of the function probes: that they are there, and where arguments and result are found."""
     macros: dict[str, str] = {}
-    returning = [seat for seat in enriched if seat.kind is Kind.KRETPROBE]
+    returning = [placed for placed in probes if placed.type is AttachType.KRETPROBE]
     if returning:
         macros["CALLS"] = str(len(returning))
-    for seat in enriched:
-        name = seat.enrichment.program
-        if seat.kind is Kind.KRETPROBE:
-            number = returning.index(seat)
+    for placed in probes:
+        name = placed.probe.program
+        if placed.type is AttachType.KRETPROBE:
+            number = returning.index(placed)
             access = f"call_returned(call, ctx, {number})"
             macros[f"ENTER_{name}"] = str(number)
-        elif seat.kind is Kind.KPROBE:
+        elif placed.type is AttachType.KPROBE:
             access = "call_of_registers(call, ctx)"
         else:
-            access = f"call_of_trampoline(call, ctx, {seat.parameters})"
+            access = f"call_of_trampoline(call, ctx, {placed.parameters})"
         macros[f"HAVE_{name.upper()}"] = "1"
         macros[f"CALL_{name}(call, ctx)"] = access
     return macros

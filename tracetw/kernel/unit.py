@@ -33,7 +33,7 @@ def join(plan: Plan, folder: Path | None = None) -> str:
     folder = folder or source_dir()
     defines = "\n".join(f"#define {name} {value}" for name, value in plan.macros.items())
     parts = [f"{defines}\n"]
-    programs = [name for seat in plan.seats for name in seat.files]
+    programs = [name for placed in plan.probes for name in placed.files]
     for name in [*plan.headers, *(f"probes/{program}.c" for program in programs)]:
         if name == "sock.h":
             parts.append(f'#line 1 "generated/facts.h"\n{plan.generated}')

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from tracetw.errors import CannotTrace
 from tracetw.kernel import preflight
 from tracetw.kernel.btf import Btf, BtfError
-from tracetw.kernel.enrichment import attachable
 from tracetw.kernel.filter import passes
 from tracetw.kernel.load.loader import load_best
+from tracetw.kernel.load.probe import ask
+from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Plan, make_plan
-from tracetw.kernel.session import Session
 from tracetw.live.request import Request
 
 __all__ = ["attach"]
@@ -30,7 +30,7 @@ def attach(request: Request) -> Session:
     preflight.check()
     with _readable():
         btf = Btf.read()
-    kinds = attachable(btf)
+    answers = ask(btf)
 
     def planned(refused: frozenset[str]) -> Plan:
         with _readable():
@@ -40,7 +40,7 @@ def attach(request: Request) -> Session:
                 passes=passes(request.filter.kernel()),
                 events=request.events,
                 without=refused,
-                kinds=kinds,
+                answers=answers,
             )
 
     return load_best(planned)

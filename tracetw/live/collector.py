@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from tracetw.host import netns
 from tracetw.host.clock import Clock
 from tracetw.host.listeners import Listeners
+from tracetw.kernel.load.session import Session
 from tracetw.kernel.ring import Ring
-from tracetw.kernel.session import Session
 from tracetw.live.backlog import Backlog
 from tracetw.live.owners import named, resolve
 from tracetw.live.source import Source

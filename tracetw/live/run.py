@@ -13,7 +13,7 @@ from contextlib import ExitStack, suppress
 from tracetw.host import counters, netns, privileges
 from tracetw.host.cgroup import Cgroups
 from tracetw.host.clock import Clock
-from tracetw.kernel.session import Session
+from tracetw.kernel.load.session import Session
 from tracetw.live.attach import attach
 from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector

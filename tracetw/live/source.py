@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tracetw.event.fields import end_ns
 from tracetw.event.record import F_DEAD, End, Owner, Stat
-from tracetw.kernel.session import Session
+from tracetw.kernel.load.session import Session
 
 __all__ = ["Lost", "Source"]
 

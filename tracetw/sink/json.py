@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON lines: one object per line, as the contract says.
 
-Most rows of a batch have one of a few shapes: same path, same verdict, same facts. The text of a
-shape is rendered once and kept; a row then costs one lookup and one ``%``.
+Most rows of a batch have one of a few shapes: same path, same verdict, same facts. The constant text of
+a shape is rendered once and kept (``template``).
 """
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
-from itertools import islice
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -23,44 +22,33 @@ from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
 from tracetw.sink.output import Output, missing
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, Template, filled
+from tracetw.sink.template import Slot, Template, filled, render
 from tracetw.sink.text import Remembered, comm_text
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.verdict import explain
 
 __all__ = ["JsonSink", "close_objects"]
 
-# Rows rendered at a time. Their Python objects live together, so this bounds the memory.
-_CHUNK = 512
-_AT_ONCE = 64
+# Rows rendered at a time. Their Python objects live together, so this bounds the memory; more do not
+# stay in the cache.
+_CHUNK = 2048
 # Templates kept. A host has some dozens of shapes; a template has about 2 KB.
 _TEMPLATES = 4096
 
 
-class _Kind:
-    """The templates of one kind of object, and where their columns are in the row tuples.
-
-    A batch may lack columns that no row of it needs, so places are given once and kept.
-    """
+class _Templates:
+    """The templates of one kind of object, made when a shape is first seen."""
 
     def __init__(self, document: Callable[[bytes], Mapping[str, Any]]) -> None:
-        self._document = document
-        self._places: dict[str, int] = {}
-        self._templates: dict[bytes, Template] = {}
+        self._made: Remembered[bytes, Template] = Remembered(
+            lambda key: Template(document(key)), _TEMPLATES
+        )
 
-    def templates_for(self, keys: list[bytes], values: Mapping[str, Any]) -> dict[bytes, Template]:
-        """Templates of all shapes of a batch."""
-        for name in values:
-            self._places.setdefault(name, len(self._places))
-        if len(self._templates) > _TEMPLATES:
-            self._templates.clear()
-        for key in set(keys).difference(self._templates):
-            self._templates[key] = Template(self._document(key), self._places)
-        return self._templates
-
-    def tuples(self, values: Mapping[str, Any], count: int) -> Iterator[tuple[Any, ...]]:
-        """The rows of a batch, with every column that was ever seen."""
-        return zip(*(_listed(values.get(name), count) for name in self._places), strict=True)
+    def of(self, keys: list[bytes]) -> tuple[list[Template], NDArray[np.intp]]:
+        """The templates of a batch, and for each row the index of its own."""
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        which = np.fromiter(map(numbers.__getitem__, keys), np.intp, len(keys))
+        return [self._made[key] for key in numbers], which
 
 
 class _Values:
@@ -68,7 +56,9 @@ class _Values:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._comms: Remembered[bytes, str] = Remembered(lambda comm: _json(comm_text(comm)))
+        self._comms: Remembered[bytes, bytes] = Remembered(
+            lambda comm: _json(comm_text(comm)).encode()
+        )
 
     def closes(self, part: Closes) -> tuple[dict[str, Any], list[bytes]]:
         """Of finished connections."""
@@ -102,12 +92,12 @@ class _Values:
         values["container"] = [texts[group][1] for group in groups]
         return values
 
-    def _cgroup(self, group: int) -> tuple[str, str]:
+    def _cgroup(self, group: int) -> tuple[bytes, bytes]:
         """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
         path = self._context.cgroup_path(group) if group else None
         if path is not None:  # bytes that are no UTF-8 as backslash escapes
             path = os.fsencode(path).decode(errors="backslashreplace")
-        return _json(path), _json(container(path))
+        return _json(path).encode(), _json(container(path)).encode()
 
 
 class JsonSink:
@@ -122,8 +112,8 @@ class JsonSink:
         self._out = Output(out, context.stop)
         self._context = context
         self._values = _Values(context)
-        self._closes = _Kind(self._values.close_document)
-        self._events = _Kind(self._values.event_document)
+        self._closes = _Templates(self._values.close_document)
+        self._events = _Templates(self._values.event_document)
 
     def head(self) -> None:
         """Nothing comes before the lines."""
@@ -171,17 +161,10 @@ class JsonSink:
             },
         )
 
-    def _write(self, values: dict[str, Any], keys: list[bytes], kind: _Kind) -> None:
-        """Fill in the template of every row and write all lines at once."""
-        templates = kind.templates_for(keys, values)
-        filled_in = zip(keys, kind.tuples(values, len(keys)), strict=True)
-        lines = bytearray()
-        # Some lines at a time: their memory is used again at once and stays in the cache, where
-        # one large string would cost more in page faults than all formatting.
-        while some := [templates[key].fill(row) for key, row in islice(filled_in, _AT_ONCE)]:
-            lines += "".join(some).encode()
-        if lines:
-            self._out.write(lines)
+    def _write(self, values: dict[str, Any], keys: list[bytes], made: _Templates) -> None:
+        """Render the lines of some rows and write them at once."""
+        if keys:
+            self._out.write(render(*made.of(keys), values))
 
     def _write_object(self, kind: str, time_ns: int, own: Mapping[str, Any]) -> None:
         common = {
@@ -198,17 +181,10 @@ def close_objects(batch: Closes, context: Context) -> list[Mapping[str, Any]]:
     """The objects of finished connections, for those who do not write lines."""
     described = _Values(context)
     values, keys = described.closes(batch)
-    columns_ = {name: _listed(column, len(keys)) for name, column in values.items()}
-    rows = ({name: column[at] for name, column in columns_.items()} for at in range(len(keys)))
+    listed = {name: list(column) for name, column in values.items()}
+    rows = ({name: column[at] for name, column in listed.items()} for at in range(len(keys)))
     return [filled(described.close_document(key), row) for key, row in zip(keys, rows, strict=True)]
 
 
 def _json(value: object) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
-
-
-def _listed(column: Any, count: int) -> list[Any]:  # noqa: ANN401 (array, list or nothing)
-    if column is None:
-        return [None] * count
-    listed: list[Any] = column.tolist() if isinstance(column, np.ndarray) else list(column)
-    return listed

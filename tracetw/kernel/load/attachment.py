@@ -1,92 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a program gets to where it runs, and whether this kernel lets it.
+"""Loads a program for its attach point, and attaches it.
 
-Whatever the kind, one descriptor holds the attachment, and closing it (or dying) ends it.
+Whatever the type, one descriptor holds the attachment, and closing it (or dying) ends it.
 """
 
 from __future__ import annotations
 
 import os
-import struct
-from dataclasses import dataclass
-from enum import Enum
 
+from tracetw.kernel.attach_point import AttachPoint, AttachType
 from tracetw.kernel.load import bpf, perf
 
-__all__ = ["Attachment", "Kind", "attach", "load", "refusal"]
+__all__ = ["attach", "load"]
 
 
-class Kind(Enum):
-    """What a program is attached to."""
-
-    RAW_TRACEPOINT = "raw tracepoint"
-    FENTRY = "fentry"
-    FEXIT = "fexit"
-    KPROBE = "kprobe"
-    KRETPROBE = "kretprobe"
+_TRACING = {AttachType.FENTRY: bpf.TRACE_FENTRY, AttachType.FEXIT: bpf.TRACE_FEXIT}
+_PROBES = {AttachType.KPROBE: False, AttachType.KRETPROBE: True}
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """One program and its place.
-
-    Attributes:
-        program: its name.
-        target: raw tracepoint or function.
-        kind: how.
-        function: BTF id of the function; 0 for a raw tracepoint.
-    """
-
-    program: str
-    target: str
-    kind: Kind = Kind.RAW_TRACEPOINT
-    function: int = 0
-
-
-_TRACING = {Kind.FENTRY: bpf.TRACE_FENTRY, Kind.FEXIT: bpf.TRACE_FEXIT}
-_PROBES = {Kind.KPROBE: False, Kind.KRETPROBE: True}
-# r0 = 0; exit
-_NOTHING = struct.pack("=BBhiBBhi", 0xB7, 0, 0, 0, 0x95, 0, 0, 0)
-
-
-def load(where: Attachment, code: bytes) -> int:
-    """Load a program for its place; its descriptor. Raises OSError with the verifier's words."""
-    if where.kind in _TRACING:
-        kind = bpf.ProgramType(bpf.TRACING, _TRACING[where.kind], where.function)
-    elif where.kind in _PROBES:
-        kind = bpf.ProgramType(bpf.KPROBE)
+def load(point: AttachPoint, code: bytes) -> int:
+    """Load a program for its attach point; its descriptor. Raises OSError with the verifier's words."""
+    if point.type in _TRACING:
+        program_type = bpf.ProgramType(bpf.TRACING, _TRACING[point.type], point.function)
+    elif point.type in _PROBES:
+        program_type = bpf.ProgramType(bpf.KPROBE)
     else:
-        kind = bpf.ProgramType(bpf.RAW_TRACEPOINT)
-    return bpf.load(where.program, code, kind)
+        program_type = bpf.ProgramType(bpf.RAW_TRACEPOINT)
+    return bpf.load(point.program, code, program_type)
 
 
-def attach(where: Attachment, program: int) -> int:
+def attach(point: AttachPoint, program: int) -> int:
     """Attach a loaded program; the descriptor that holds it. Raises OSError."""
-    if where.kind is Kind.RAW_TRACEPOINT:
-        return bpf.open_raw_tracepoint(program, where.target)
-    if where.kind in _TRACING:
+    if point.type is AttachType.RAW_TRACEPOINT:
+        return bpf.open_raw_tracepoint(program, point.target)
+    if point.type in _TRACING:
         return bpf.open_raw_tracepoint(program, None)
-    event = perf.open_kprobe(where.target, at_return=_PROBES[where.kind])
+    event = perf.open_kprobe(point.target, at_return=_PROBES[point.type])
     try:
         perf.attach_program(event, program)
     except BaseException:
         os.close(event)
         raise
     return event
-
-
-def refusal(where: Attachment) -> str:
-    """What the kernel says to an attachment at this place; empty when it takes it.
-
-    That BTF lists a function does not tell whether the kernel has trampolines (fentry) or kprobes,
-    nor whether we may use them. So a program that does nothing is attached for a moment.
-    """
-    try:
-        program = load(where, _NOTHING)
-        try:
-            os.close(attach(where, program))
-        finally:
-            os.close(program)
-    except OSError as error:
-        return os.strerror(error.errno or 0)
-    return ""

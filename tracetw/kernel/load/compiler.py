@@ -8,6 +8,7 @@ words on stderr.
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import sys
@@ -26,16 +27,15 @@ __all__ = ["main"]
 def compile_image(bcc: ModuleType, request: Mapping[str, Any]) -> Image:
     """One translation unit to byte code. Raises whatever BCC raises."""
     module = bcc.BPF(text=request["source"], cflags=request["cflags"])
+    # The Python classes of tables differ from release to release; the library does not.
+    library, handle = bcc.lib, module.module
+    library.bpf_table_name.restype = ctypes.c_char_p
     maps, places = [], {}
-    for place, name in enumerate(sorted(request["maps"])):
-        table = module[name]
-        places[table.map_fd] = place
-        # The Python classes of tables differ from release to release; the library does not.
-        library, handle = bcc.lib, module.module
-        number = library.bpf_table_id(handle, name.encode())
+    for number in range(library.bpf_num_tables(handle)):
+        places[library.bpf_table_fd_id(handle, number)] = number
         maps.append(
             MapSpec(
-                name=name,
+                name=library.bpf_table_name(handle, ctypes.c_size_t(number)).decode(),
                 type=library.bpf_table_type_id(handle, number),
                 key_size=library.bpf_table_key_size_id(handle, number),
                 value_size=library.bpf_table_leaf_size_id(handle, number),

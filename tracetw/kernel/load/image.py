@@ -17,8 +17,8 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 
+from tracetw.kernel.attach_point import AttachPoint, AttachType
 from tracetw.kernel.load import attachment, bpf
-from tracetw.kernel.load.attachment import Attachment, Kind
 
 __all__ = ["Image", "MapSpec", "Refused", "instantiate"]
 
@@ -102,13 +102,13 @@ class Refused(OSError):
 
 
 def instantiate(
-    image: Image, places: Iterable[Attachment], *, call: int, function: int
+    image: Image, points: Iterable[AttachPoint], *, call: int, function: int
 ) -> dict[str, int]:
     """Create the maps, load and attach the programs, in this order.
 
     Args:
         image: what was compiled.
-        places: the programs, and where each goes.
+        points: the programs, and where each goes.
         call: helper number that stands for the kfunc.
         function: BTF id of the kfunc; 0 when the image has no such call.
 
@@ -129,16 +129,17 @@ def instantiate(
                 (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags),
             )
         numbers = dict(enumerate(held.values()))
-        places = list(places)
-        # The floor first: what the verifier has against all of them is said of one of these.
-        for where in sorted(places, key=lambda where: where.kind is not Kind.RAW_TRACEPOINT):
-            code = _rewrite(image.programs[where.program], numbers, call=call, function=function)
-            with _naming(where.program):
-                held[f"program:{where.program}"] = attachment.load(where, code)
-        for where in places:
-            with _naming(where.program):
-                held[f"link:{where.program}"] = attachment.attach(
-                    where, held[f"program:{where.program}"]
+        points = list(points)
+        # Load tracepoint programs first, so that an error common to all is reported for a program that
+        # is required.
+        for point in sorted(points, key=lambda point: point.type is not AttachType.RAW_TRACEPOINT):
+            code = _rewrite(image.programs[point.program], numbers, call=call, function=function)
+            with _naming(point.program):
+                held[f"program:{point.program}"] = attachment.load(point, code)
+        for point in points:
+            with _naming(point.program):
+                held[f"link:{point.program}"] = attachment.attach(
+                    point, held[f"program:{point.program}"]
                 )
     except BaseException:
         for fd in held.values():

@@ -13,29 +13,28 @@ from pathlib import Path
 
 from tracetw.errors import CannotTrace
 from tracetw.kernel.layout import CAST_CALL
-from tracetw.kernel.load.atomics import has_cmpxchg
 from tracetw.kernel.load.cache import Cache
 from tracetw.kernel.load.image import Image, Refused, instantiate
+from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Plan
-from tracetw.kernel.session import Session
 from tracetw.kernel.unit import join
 
-__all__ = ["Unwanted", "load", "load_best"]
+__all__ = ["ProbeRefused", "load", "load_best"]
 
-_FLAGS = ("-Wno-macro-redefined", "-Wno-unused-value")
+_FLAGS = ["-Wno-macro-redefined", "-Wno-unused-value"]
 
 
-class Unwanted(Exception):
-    """The kernel does not take an enrichment; tracing is possible without it."""
+class ProbeRefused(Exception):
+    """The kernel refused a function probe; tracing is possible without it."""
 
-    def __init__(self, program: str, words: str) -> None:
-        super().__init__(f"{program}: {words}")
+    def __init__(self, program: str, error: str) -> None:
+        super().__init__(f"{program}: {error}")
         self.program = program
-        self.words = words
+        self.error = error
 
 
 def load_best(make: Callable[[frozenset[str]], Plan], cache: Cache | None = None) -> Session:
-    """Load what ``make`` plans; enrichments that the kernel refuses are planned away.
+    """Load what ``make`` plans; function probes that the kernel refuses are planned away.
 
     ``make`` gets the names of those to do without. Raises as :func:`load`.
     """
@@ -44,38 +43,36 @@ def load_best(make: Callable[[frozenset[str]], Plan], cache: Cache | None = None
         plan = replace(make(frozenset(refused)), refused=dict(refused))
         try:
             return load(plan, cache)
-        except Unwanted as error:
-            refused[error.program] = error.words
+        except ProbeRefused as error:
+            refused[error.program] = error.error
 
 
 def load(plan: Plan, cache: Cache | None = None) -> Session:
     """Compile or take from the cache, load and attach.
 
-    Raises CannotTrace with what the compiler or the verifier said, Unwanted of an enrichment.
+    Raises CannotTrace with what the compiler or the verifier said, ProbeRefused of a function probe.
     """
     cache = cache or Cache()
     source = join(plan)
-    extras = {where.program: seat.enrichment.program for seat in plan.seats for where in seat.where}
-    flags = [*_FLAGS, "-DHAVE_CMPXCHG"] if has_cmpxchg() else [*_FLAGS]
-    image = cache.get(source, flags)
+    optional = {point.program: each.probe.program for each in plan.probes for point in each.points}
+    image = cache.get(source, _FLAGS)
     if image is None:
-        image = _compile(source, flags, plan)
-        cache.put(source, flags, image)
+        image = _compile(source, plan)
+        cache.put(source, _FLAGS, image)
     try:
-        held = instantiate(image, plan.attachments, call=CAST_CALL, function=plan.cast_function)
+        held = instantiate(image, plan.attach_points, call=CAST_CALL, function=plan.cast_function)
     except OSError as error:
-        if isinstance(error, Refused) and error.program in extras:
-            raise Unwanted(extras[error.program], str(error.strerror)) from error
+        if isinstance(error, Refused) and error.program in optional:
+            raise ProbeRefused(optional[error.program], str(error.strerror)) from error
         raise CannotTrace(f"the kernel refused the BPF programs: {error.strerror}") from error
     return Session(plan, held)
 
 
-def _compile(source: str, flags: list[str], plan: Plan) -> Image:
+def _compile(source: str, plan: Plan) -> Image:
     request = {
         "source": source,
-        "cflags": flags,
-        "maps": plan.maps,
-        "programs": [where.program for where in plan.attachments],
+        "cflags": _FLAGS,
+        "programs": [point.program for point in plan.attach_points],
     }
     # -m puts the current folder first on the path: it must not be the user's.
     package = Path(__file__).resolve().parents[2]

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import survey
+from tracetw.kernel.load.probe import ask
 from tracetw.kernel.plan import kernel_names
 
 __all__ = ["BEHAVIOURS", "TW_AT_BIRTH", "shown"]
 
 TW_AT_BIRTH = "tw-at-birth"
 BEHAVIOURS = {
-    TW_AT_BIRTH: "TW and TWKilled are counted when the mini-socket begins, not when its timer ends it"
+    TW_AT_BIRTH: "TW and TWKilled are counted when the timewait socket begins, not when its timer ends it"
     " (Linux 6.0; before, struct inet_timewait_sock has a member tw_kill)",
 }
 """What no tracer changes: name to meaning."""
@@ -28,7 +29,7 @@ BEHAVIOURS = {
 def shown() -> frozenset[str]:
     """Names of all that this kernel shows."""
     btf = Btf.read()
-    found = {row.slug for row in survey(btf) if row.present}
+    found = {row.slug for row in survey(btf, ask(btf)) if row.present}
     found |= set(kernel_names(btf, 1).drop_reasons.values())
     for file in ("snmp", "netstat"):
         lines = Path("/proc/net", file).read_text(encoding="ascii").splitlines()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same connections with and without enrichments: the same reports, or better ones.
+"""The same connections with and without function probes: the same reports, or better ones.
 
 All tracers are attached at once and see the same connections, each played once. What "better" may
 be is in ``no_worse``; what must be better is in ``BETTER``.
@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -23,13 +23,15 @@ import pytest
 from tracetw.event.record import End
 from tracetw.host.clock import Clock
 from tracetw.kernel import unit
+from tracetw.kernel.attach_point import FAMILIES, AttachType
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.enrichment import ENRICHMENTS, FAMILIES, refusals
-from tracetw.kernel.load.attachment import Kind
+from tracetw.kernel.capability import Answers
+from tracetw.kernel.function_probe import FUNCTION_PROBES
 from tracetw.kernel.load.cache import Cache
 from tracetw.kernel.load.loader import load, load_best
+from tracetw.kernel.load.probe import ask
+from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Sizes, make_plan
-from tracetw.kernel.session import Session
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import NotPlayed, require
@@ -58,7 +60,7 @@ SIZES = Sizes(
     carriers=1 << 10,
 )
 EVENTS = frozenset({"timewait", "drop"})
-# What the kernels of the older rows have no tracepoint for: so every enrichment has something to do.
+# What the kernels of the older rows have no tracepoint for: so every probe has something to do.
 OLD = frozenset({"packet_drop", "drop-socket", "reset-reason"})
 HOW = ("here", "as on older kernels")
 UNTIMED = " without timestamps"
@@ -194,23 +196,30 @@ def told(session: Session, homes: Mapping[int, Place]) -> Told:
     return found
 
 
-def variants() -> dict[str, frozenset[Kind]]:
+def only(types: frozenset[AttachType]) -> Answers:
+    """As if the kernel took these attach types alone."""
+    refused = {family: "" if FAMILIES[family] <= types else "refused" for family in FAMILIES}
+    return replace(ask(Btf.read()), refused=refused)
+
+
+def variants() -> dict[str, frozenset[AttachType]]:
     """Kinds of attachment that work here, by name of the best one of them."""
-    return {kind.value: FAMILIES[kind] for kind, words in refusals(Btf.read()) if not words}
+    refused = ask(Btf.read()).refused
+    return {family.value: FAMILIES[family] for family, error in refused.items() if not error}
 
 
 def test_where_nothing_can_be_attached_the_kernel_says_so() -> None:
     """What BTF lists is not enough: the kernel is asked, and what it says is its own words."""
-    said = dict(refusals(Btf.read()))
+    said = ask(Btf.read()).refused
     assert set(said) == set(FAMILIES)
     if all(said.values()):
         refused = ("Operation not permitted", "No such file or directory")
         assert set(said.values()) <= {*refused, "Operation not supported", "Unknown error 524"}
-        pytest.skip(f"no enrichment here: {said}")
+        pytest.skip(f"no function probes here: {said}")
 
 
 @pytest.fixture(scope="module")
-def kinds() -> dict[str, frozenset[Kind]]:
+def kinds() -> dict[str, frozenset[AttachType]]:
     found = variants()
     if not found:
         pytest.skip("neither fentry nor kprobes here")
@@ -218,17 +227,17 @@ def kinds() -> dict[str, frozenset[Kind]]:
 
 
 @pytest.fixture(scope="module")
-def sessions(kinds: dict[str, frozenset[Kind]]) -> Iterator[dict[str, Session]]:
+def sessions(kinds: dict[str, frozenset[AttachType]]) -> Iterator[dict[str, Session]]:
     btf, hz = Btf.read(), round(1 / time.clock_getres(6))
     make = partial(make_plan, btf, hz, events=EVENTS, sizes=SIZES)
     older = make(without=OLD).macros != make().macros
     with ExitStack() as stack:
         found: dict[str, Session] = {}
-        for name, usable in {"floor": frozenset[Kind](), **kinds}.items():
-            here = stack.enter_context(load(make(kinds=usable)))
+        for name, usable in {"floor": frozenset[AttachType](), **kinds}.items():
+            here = stack.enter_context(load(make(answers=only(usable))))
             found[f"{name} {HOW[0]}"] = found[f"{name} {HOW[1]}"] = here
             if older:
-                plan = make(kinds=usable, without=OLD)
+                plan = make(answers=only(usable), without=OLD)
                 found[f"{name} {HOW[1]}"] = stack.enter_context(load(plan))
         yield found
 
@@ -308,8 +317,8 @@ def test_gain(
     sessions: dict[str, Session], reports: dict[str, Told], kind: str, gain: Gain
 ) -> None:
     rich = rich_of(reports, kind, HOW[1])
-    seats = sessions[f"{kind} {HOW[1]}"].plan.seats
-    if gain.program not in {seat.enrichment.program for seat in seats}:
+    probes = sessions[f"{kind} {HOW[1]}"].plan.probes
+    if gain.program not in {placed.probe.program for placed in probes}:
         pytest.skip(f"this kernel has nothing for {gain.program}")
     floor = reports[f"floor {HOW[1]}"]
     if gain.field == "event":
@@ -353,7 +362,7 @@ def test_reuse_of_what_was_there_before(sessions: dict[str, Session], name: str)
 
 
 def test_one_that_the_verifier_refuses_is_left_out(
-    kinds: dict[str, frozenset[Kind]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kinds: dict[str, frozenset[AttachType]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its program cannot be loaded: the rest is, and says so."""
     folder = tmp_path / "bpf"
@@ -362,14 +371,14 @@ def test_one_that_the_verifier_refuses_is_left_out(
     (folder / "probes" / "timewait_refused.c").write_text(bad)
     monkeypatch.setattr(unit, "source_dir", lambda: folder)
     usable = next(iter(kinds.values()))
-    make = partial(make_plan, Btf.read(), 250, sizes=SIZES, kinds=usable)
+    make = partial(make_plan, Btf.read(), 250, sizes=SIZES, answers=only(usable))
     with load_best(lambda refused: make(without=refused), Cache(tmp_path / "cache")) as session:
         assert set(session.plan.refused) == {"timewait_refused"}
         assert "timewait_refused" not in session.programs()
         assert "state_change" in session.programs()
 
 
-def test_every_enrichment_has_a_gain_here() -> None:
+def test_every_function_probe_has_a_gain_here() -> None:
     shown = {gain.program for gain in BETTER}
     # And test_reuse_of_what_was_there_before.
-    assert shown | {"timewait_reused"} == {row.program for row in ENRICHMENTS}
+    assert shown | {"timewait_reused"} == {row.program for row in FUNCTION_PROBES}

@@ -1,25 +1,25 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel's functions tell beyond its tracepoints, where it lets us look into them.
+"""Function probes: what the kernel's functions show beyond its tracepoints. All are optional.
 
-Tracepoints are the floor: every verdict is possible without these rows. A row is used where the
-function exists as it is expected, by the first kind of attachment that works; one that fails is left
-out, and the floor tells what it can.
+The required tracepoints make every verdict possible. A row is used where the function exists with the
+parameters that it expects, through the first attach type that works. If the kernel refuses one, the
+tracepoints remain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+from tracetw.kernel.attach_point import AttachPoint, AttachType
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.load.attachment import Attachment, Kind, refusal
 
-__all__ = ["ENRICHMENTS", "FAMILIES", "Enrichment", "Seat", "attachable", "refusals", "seats"]
+__all__ = ["FUNCTION_PROBES", "FunctionProbe", "PlacedProbe", "candidates", "place"]
 
 
 @dataclass(frozen=True, slots=True)
-class Enrichment:
-    """One fact that a function tells.
+class FunctionProbe:
+    """One program on a kernel function, for one fact.
 
     Attributes:
         program: name of the program and of its file ``bpf/probes/<program>.c``.
@@ -28,9 +28,9 @@ class Enrichment:
         gives: what is better with it.
         lost: what is known without it.
         result: what it returns is needed too.
-        unless: macros of the facts (``capability.WANTS``) that make it superfluous.
+        unless: macros of the facts (``capability.KERNEL_FACTS``) that make it superfluous.
         event: of use only for these single events; empty for the close records.
-        replaces: hook of the floor that has nothing to add, but for the single events named.
+        replaces: required tracepoint that has nothing to add, but for the single events named.
         partner: program on a raw tracepoint that completes it, the tracepoint, its fewest arguments.
     """
 
@@ -46,31 +46,35 @@ class Enrichment:
     partner: tuple[str, str, int] | None = None
 
     @property
-    def kinds(self) -> tuple[Kind, ...]:
-        """Kinds of attachment, best first."""
-        return (Kind.FEXIT, Kind.KRETPROBE) if self.result else (Kind.FENTRY, Kind.KPROBE)
+    def types(self) -> tuple[AttachType, ...]:
+        """Attach types, best first."""
+        return (
+            (AttachType.FEXIT, AttachType.KRETPROBE)
+            if self.result
+            else (AttachType.FENTRY, AttachType.KPROBE)
+        )
 
 
-ENRICHMENTS = (
-    Enrichment(
+FUNCTION_PROBES = (
+    FunctionProbe(
         "reset_flags",
         "tcp_reset",
         ("sock", "sk_buff"),
         "the flags of a RST received: of a peer that held the connection, or a stateless answer",
         "peer-reset or peer-lost-state follows from timestamps; undetermined if there are none",
     ),
-    Enrichment(
+    FunctionProbe(
         "timewait_packet",
         "tcp_timewait_state_process",
         ("inet_timewait_sock", "sk_buff", "tcphdr"),
-        "what a mini-socket makes of each segment: late data, FIN and RST, without kfree_skb",
-        "that a mini-socket answered late data is inferred from its end, and only its packets tell",
+        "what a timewait socket makes of each segment: late data, FIN and RST, without kfree_skb",
+        "that a timewait socket answered late data is inferred from its end, and only its packets tell",
         result=True,
-        # With the socket in kfree_skb, and resets of mini-sockets, the tracepoints tell all of it.
+        # With the socket in kfree_skb, and resets of timewait sockets, the tracepoints tell all of it.
         unless=frozenset({"HAVE_RX_SK"}),
         replaces=("packet_drop_skb", "drop"),
     ),
-    Enrichment(
+    FunctionProbe(
         "timewait_refused",
         "inet_twsk_alloc",
         ("sock",),
@@ -78,7 +82,7 @@ ENRICHMENTS = (
         "it follows from there being none and no other reason for that",
         result=True,
     ),
-    Enrichment(
+    FunctionProbe(
         "timewait_reused",
         "tcp_twsk_unique",
         ("sock", "sock"),
@@ -87,7 +91,7 @@ ENRICHMENTS = (
         result=True,
         event="timewait",
     ),
-    Enrichment(
+    FunctionProbe(
         "challenge_ack",
         "tcp_send_challenge_ack",
         ("sock",),
@@ -100,100 +104,74 @@ ENRICHMENTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """An enrichment on this kernel: where it is attached, and what its program is compiled with.
+class PlacedProbe:
+    """A function probe on this kernel: where it is attached, and what its program is compiled with.
 
     Attributes:
-        enrichment: the row.
-        where: attachments: one, or for a return probe the entry of the function as well.
+        probe: the row.
+        points: one, or for a return probe the entry of the function as well.
         parameters: how many the function has here.
     """
 
-    enrichment: Enrichment
-    where: tuple[Attachment, ...]
+    probe: FunctionProbe
+    points: tuple[AttachPoint, ...]
     parameters: int
 
     def replaces(self, events: frozenset[str]) -> frozenset[str]:
-        """Hooks of the floor that have nothing to add, with these single events."""
-        hook, needed_for = self.enrichment.replaces or ("", "")
+        """Required tracepoints that have nothing to add, with these single events."""
+        hook, needed_for = self.probe.replaces or ("", "")
         return frozenset({hook} if hook and needed_for not in events else ())
 
     @property
-    def kind(self) -> Kind:
+    def type(self) -> AttachType:
         """How it is attached."""
-        return self.where[-1].kind
+        return self.points[-1].type
 
     @property
     def files(self) -> tuple[str, ...]:
         """Names of its sources in ``bpf/probes/``, without ``.c``."""
-        partner = self.enrichment.partner
-        return (self.enrichment.program, *((partner[0],) if partner else ()))
+        partner = self.probe.partner
+        return (self.probe.program, *((partner[0],) if partner else ()))
 
 
-# Kinds that work or do not work together: by trampoline, best first, and by breakpoint.
-FAMILIES = {
-    Kind.FENTRY: frozenset({Kind.FENTRY, Kind.FEXIT}),
-    Kind.KPROBE: frozenset({Kind.KPROBE, Kind.KRETPROBE}),
-}
-
-
-def refusals(btf: Btf) -> Iterator[tuple[Kind, str]]:
-    """Key of each family, and what the kernel says to it: empty when it works."""
-    there = _there(btf)
-    for kind in FAMILIES:
-        if not there:
-            yield kind, "no function that is looked for"
-            continue
-        row, function, _ = there[0]
-        yield kind, refusal(Attachment("trial", row.function, kind, function))
-
-
-def attachable(btf: Btf) -> frozenset[Kind]:
-    """The best kinds of attachment that this kernel lets us use."""
-    for kind, words in refusals(btf):
-        if not words:
-            return FAMILIES[kind]
-    return frozenset()
-
-
-def seats(
+def place(
     btf: Btf,
-    kinds: Iterable[Kind],
+    types: Iterable[AttachType],
     have: frozenset[str],
     without: frozenset[str] = frozenset(),
     events: frozenset[str] = frozenset(),
-) -> list[Seat]:
-    """The rows to use.
+) -> list[PlacedProbe]:
+    """The rows to use on this kernel, with their attach points.
 
     Args:
         btf: of the kernel.
-        kinds: of attachment that work.
+        types: attach types that work.
         have: macros of the facts that the kernel's tracepoints give.
-        without: programs, and values of :class:`Kind`, to do without.
+        without: programs, and values of :class:`AttachType`, to do without.
         events: single events wanted.
     """
-    usable = {kind for kind in kinds if kind.value not in without}
+    usable = {each for each in types if each.value not in without}
     found = []
-    for row, function, parameters in _there(btf) if usable else ():
-        kind = next((kind for kind in row.kinds if kind in usable), None)
+    for row, function, parameters in candidates(btf) if usable else ():
+        attach_type = next((each for each in row.types if each in usable), None)
         wanted = not row.unless & have and (not row.event or row.event in events)
-        if kind is None or not wanted or row.program in without:
+        if attach_type is None or not wanted or row.program in without:
             continue
-        where = [Attachment(row.program, row.function, kind, function)]
-        if kind is Kind.KRETPROBE:
-            entry = Attachment(f"{row.program}_enter", row.function, Kind.KPROBE, function)
-            where.insert(0, entry)
+        points = [AttachPoint(row.program, row.function, attach_type, function)]
+        if attach_type is AttachType.KRETPROBE:
+            entry = f"{row.program}_enter"
+            points.insert(0, AttachPoint(entry, row.function, AttachType.KPROBE, function))
         if row.partner:
-            where.insert(0, Attachment(*row.partner[:2]))
-        found.append(Seat(row, tuple(where), parameters))
+            points.insert(0, AttachPoint(*row.partner[:2]))
+        found.append(PlacedProbe(row, tuple(points), parameters))
     return found
 
 
-def _there(btf: Btf) -> list[tuple[Enrichment, int, int]]:
+def candidates(btf: Btf) -> list[tuple[FunctionProbe, int, int]]:
     """Rows whose function this kernel has, the function's BTF id, the number of its parameters."""
-    numbers = btf.functions(row.function for row in ENRICHMENTS)
+    numbers = btf.functions(row.function for row in FUNCTION_PROBES)
     found = []
-    for row in ENRICHMENTS:
+    for row in FUNCTION_PROBES:
         number = numbers.get(row.function)
         if number is None:
             continue
