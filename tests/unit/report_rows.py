@@ -185,6 +185,11 @@ class Memory(Recording):
         for first in range(0, len(self._all), batch):
             yield self._all[first : first + batch]
 
+    def closes_at(
+        self, places: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        yield places, self._all[places]
+
     def events(self, batch: int = 1 << 16) -> Iterator[NDArray[Any]]:
         for first in range(0, len(self._events), batch):
             yield self._events[first : first + batch]

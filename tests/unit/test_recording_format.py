@@ -141,3 +141,14 @@ def test_reads_segments_without_pyarrow_bcc_or_kernel_modules() -> None:
         "150",
         f"compacted recordings need pyarrow, which is not installed; {INSTALL}",
     ]
+
+
+@pytest.mark.parametrize("which", ["raw", "compacted"])
+def test_rows_are_found_by_their_places(which: str) -> None:
+    recording = golden(which)
+    rows = everything(recording)
+    places = np.array([0, 1, 5, 149])
+    found = [*recording.closes_at(places)]
+    assert np.concatenate([some for some, _ in found]).tolist() == places.tolist()
+    assert np.concatenate([some for _, some in found]).tobytes() == rows[places].tobytes()
+    assert [*recording.closes_at(np.zeros(0, np.int64))] == []

@@ -73,6 +73,19 @@ class Recording:
         """
         return rebatch(self._rows("closes"), batch)
 
+    def closes_at(self, places: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+        """Some connection ends, by their places in the order of recording, and these places.
+
+        ``places`` are sorted. Only the segments that hold them are read.
+        """
+        first = 0
+        for segment in self.segments:
+            count = segment.rows["closes"]
+            low, high = np.searchsorted(places, (first, first + count))
+            if low < high:
+                yield from _picked(self._rows("closes", (segment,)), places[low:high], first)
+            first += count
+
     def events(self, batch: int = 1 << 16) -> Iterator[Rows]:
         """Single events, dtype ``EVENT``; otherwise as :meth:`closes`."""
         return rebatch(self._rows("events"), batch)
@@ -118,8 +131,8 @@ class Recording:
                         known.update(numbered(values.get(name, {})))
         return self._names[what]
 
-    def _rows(self, kind: str) -> Iterator[Rows]:
-        for segment in self.segments:
+    def _rows(self, kind: str, segments: Iterable[Segment] | None = None) -> Iterator[Rows]:
+        for segment in self.segments if segments is None else segments:
             try:
                 for rows in segment.batches(kind):
                     yield _moved(rows, segment.header.clock, self.clock)
@@ -215,6 +228,17 @@ def rebatch(pieces: Iterator[Rows], batch: int) -> Iterator[Rows]:
         held, count = ([rows[whole:]] if count > whole else []), count - whole
     if count:
         yield held[0] if len(held) == 1 else np.concatenate(held)
+
+
+def _picked(
+    pieces: Iterable[Rows], places: NDArray[np.int64], first: int
+) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+    """Of rows that begin at place ``first``, those at sorted ``places``."""
+    for rows in pieces:
+        low, high = np.searchsorted(places, (first, first + len(rows)))
+        if low < high:
+            yield places[low:high], rows[places[low:high] - first]
+        first += len(rows)
 
 
 def _earliest(segments: Iterable[Segment]) -> Clock:
