@@ -136,6 +136,19 @@ def test_a_signal_ends_a_trace_that_nobody_reads(
     assert closes + int(match[1].replace(",", "")) == 2 * MANY
 
 
+def test_a_signal_ends_a_trace_on_a_terminal_that_takes_nothing(
+    storm: Storm, namespace: Namespace, tmp_path: Path
+) -> None:
+    """It may have taken half a line: a write to a terminal does not return then."""
+    master, slave = os.openpty()
+    tracer = Stalled(tmp_path / "said", slave, namespace)
+    storm.run(namespace, MANY, "rst")
+    eventually(filled(master))
+    assert tracer.stop(signal.SIGTERM) < patient(ENDED_S)
+    os.close(master)
+    assert "its reader stands still" in tracer.said()
+
+
 def test_a_reader_that_goes_on_gets_everything(
     storm: Storm, namespace: Namespace, tmp_path: Path
 ) -> None:

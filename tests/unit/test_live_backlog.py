@@ -95,3 +95,13 @@ def test_who_waits_is_woken() -> None:
 
 def test_the_default_suits_the_machine() -> None:
     assert 1 << 20 < default_bytes() <= 512 << 20
+
+
+def test_what_is_dropped_is_counted() -> None:
+    backlog = Backlog(1 << 20)
+    backlog.put(ends(1, 2))
+    backlog.put(Loss(1, "ring", 1, 2))
+    backlog.close()
+    assert backlog.drop() == 2
+    assert backlog.records == 0
+    assert backlog.pop() is None

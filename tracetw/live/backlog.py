@@ -68,6 +68,14 @@ class Backlog:
             self._closed = True
             self._changed.notify()
 
+    def drop(self) -> int:
+        """Forget what waits; how many records."""
+        with self._changed:
+            dropped = self.records
+            self._batches.clear()
+            self._bytes = self.records = 0
+        return dropped
+
     def pop(self) -> Batch | None:
         """The next batch, when there is one; None when there will be none.
 

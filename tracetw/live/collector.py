@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 import time
 
 import numpy as np
@@ -23,10 +24,11 @@ __all__ = ["Collector"]
 
 Rows = NDArray[np.void]
 
-# Seconds between looks into the ring, which wakes nobody: it holds ten times as much.
+# Seconds. The ring wakes us; then it may fill for so long: it holds ten times as much.
 _PAUSE = 0.025
 _STORM_PAUSE = 0.005
 _STORM = 16
+# Records that wait in tables wake nobody.
 _SWEEP = 0.1
 _SWEEP_LATEST = 2.0
 _AUDIT = 1.0
@@ -47,12 +49,17 @@ class Collector:
         self._clock = clock
         self._checked_ns = time.monotonic_ns()
         self._next_sweep = self._next_audit = 0.0
-        self._pause = _PAUSE
+        self._pause = 0.0
         self._said = False
+        self._poll = select.poll()
+        for ring in session.rings():
+            self._poll.register(ring, select.POLLIN)
 
     def wait(self) -> None:
-        """Until it is time for the next round."""
-        time.sleep(self._pause)
+        """Until something came, or it is time to look."""
+        if self._pause:
+            time.sleep(self._pause)
+        self._poll.poll(_SWEEP * 1000)
 
     def drained(self) -> bool:
         """Nothing is in the rings, waits for an application or for the other side."""
@@ -65,29 +72,33 @@ class Collector:
     def round(self) -> None:
         """Everything that is there and has room."""
         now = time.monotonic()
-        sweep = now >= self._next_sweep
-        # The losses alone take a system call a program: not for nothing.
-        if not sweep and not self._source.pending():
-            self._pause = _PAUSE
-            return
+        audit = now >= self._next_audit
         batches: list[Ends | Events] = []
         if self._backlog.full():
+            self._pause = _PAUSE
             self._say_that_it_is_full()
         else:
-            batches += self._rings()
+            if self._source.pending():
+                batches += self._rings()
             count = sum(len(batch.rows) for batch in batches)
             storm = count > self._session.closes.capacity // _STORM
-            self._pause = _STORM_PAUSE if storm else _PAUSE
-            if sweep:
-                batches += self._tables(now, everything=False)
-        self._give(batches)
+            self._pause = (_STORM_PAUSE if storm else _PAUSE) if count else 0.0
+            if now >= self._next_sweep and self._session.any_waiting():
+                batches += self._late(now, everything=False)
+            if audit:
+                batches += self._stale()
+        # The losses alone take a system call a program: not for nothing.
+        if batches or audit:
+            self._give(batches)
+        if audit:
+            self._next_audit = now + _AUDIT
 
     def rest(self) -> None:
         """Everything, once tracing is over, even if it is too much."""
         batches: list[Ends | Events] = []
         while self._source.pending():
             batches += self._rings()
-        batches += self._tables(time.monotonic(), everything=True)
+        batches += self._late(time.monotonic(), everything=True)
         self._give(batches)
 
     def _give(self, batches: list[Ends | Events]) -> None:
@@ -118,28 +129,27 @@ class Collector:
                 batches.append(Events(named(rows), self._clock))
         return batches
 
-    def _tables(self, now: float, *, everything: bool) -> list[Ends | Events]:
-        """What waits for too long."""
+    def _late(self, now: float, *, everything: bool) -> list[Ends | Events]:
+        """What waits for its application for too long."""
         source = self._source
-        batches: list[Ends | Events] = []
         late = source.overdue(everything=everything)
         if len(late):
             late = source.confirmed(resolve(late, self._listeners), everything=everything)
-        if len(late):
-            batches.append(Ends(late, self._clock))
-        if now >= self._next_audit and not everything:
-            self._next_audit = now + _AUDIT
-            stale = source.stale()
-            if len(stale):
-                gone = ~np.isin(stale["netns"], list(netns.find()))
-                batches.append(Ends(resolve(stale, self._listeners), self._clock, gone))
-            source.forget()
-            self._look_at_the_clock()
         # It may have to look through the descriptors of every process: a twentieth of the time at
         # most, and still often enough for the slots in the kernel.
         spent = time.monotonic() - now
         self._next_sweep = now + min(max(_SWEEP, 20 * spent), _SWEEP_LATEST)
-        return batches
+        return [Ends(late, self._clock)] if len(late) else []
+
+    def _stale(self) -> list[Ends | Events]:
+        """What must be gone, though nobody saw how."""
+        self._look_at_the_clock()
+        stale = self._source.stale()
+        self._source.forget()
+        if not len(stale):
+            return []
+        gone = ~np.isin(stale["netns"], list(netns.find()))
+        return [Ends(resolve(stale, self._listeners), self._clock, gone)]
 
     def _say_that_it_is_full(self) -> None:
         if not self._said:

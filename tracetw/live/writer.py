@@ -18,6 +18,8 @@ __all__ = ["Writer"]
 _TICK_S = 0.05
 # After a reader was given up, what is left is judged for the summary, but not for long.
 _LAST_S = 0.25
+# Longer than giving a reader up takes: it is a write that does not return.
+_STUCK_S = 0.3
 
 
 class Writer:
@@ -63,10 +65,10 @@ class Writer:
             show(self._backlog.records)
             since_s = self._stop.waits_since_s
             # A terminal may have room for half a line: its thread ends with the process.
-            stuck = since_s is not None and self._stop.gives_up(since_s + 2 * _LAST_S)
+            stuck = since_s is not None and self._stop.gives_up(since_s, _STUCK_S)
             if stuck and not self.over():
                 self.failed = OutputStalled(0)
-                self.unjudged += self._backlog.records
+                self.unjudged += self._backlog.drop()
                 self._stages.sink = None
                 return
         self.over()

@@ -35,12 +35,12 @@ class Stop:
         self.signal = signum
         self.times += 1
 
-    def gives_up(self, progress_s: float) -> bool:
+    def gives_up(self, progress_s: float, more_s: float = 0.0) -> bool:
         """Is it over for a reader that took something at this time (``time.monotonic``) last?
 
-        Never before a signal. The second one ends all waiting at once.
+        Never before a signal, and ``more_s`` later than usual. The second signal ends all waiting.
         """
         if self.times > 1:
             return True
         since = max(progress_s, self._first_s)
-        return self.times > 0 and time.monotonic() >= since + _PATIENCE_S
+        return self.times > 0 and time.monotonic() >= since + _PATIENCE_S + more_s
