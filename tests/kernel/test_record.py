@@ -152,7 +152,10 @@ def test_records_facts_that_reconcile(pair: Net, tmp_path: Path) -> None:
     stages = Stages(context_of(recording), Filter())
     assert sum(len(part.rows) for part in judged(recording, stages)) == 6
     found, why = reconciled(recording, stages)
-    assert (why, recording.header.netns_traced) == (None, tuple({pair.a.netns, pair.b.netns}))
+    assert (why, recording.header.netns_traced) == (
+        None,
+        tuple(sorted({pair.a.netns, pair.b.netns})),
+    )
     by_name = {row["counter"]: row for row in found or ()}
     assert by_name["TCPAbortOnData"]["kernel"] == 3
     assert [row for row in by_name.values() if row["difference"]] == []

@@ -166,7 +166,7 @@ def test_a_kernel_that_lacks_a_counter() -> None:
 
 
 def test_kernels_that_count_time_wait_at_its_end() -> None:
-    rows = run({A: counters()}, {A: counters(TW=1)}, {A: {"TW": 7}}, tw_at_birth=False)
+    rows = run({A: counters()}, {A: counters(TW=1)}, {A: {"TW": 7}}, scope=Scope(tw_at_birth=False))
     assert rows["TW"]["difference"] == -6
     assert "expires" in (rows["TW"]["reason"] or "")
 
@@ -193,11 +193,21 @@ def test_events_bring_their_counters() -> None:
 
 def test_what_the_kernel_does_not_show_may_be_more_not_less() -> None:
     hidden = {"OutRsts": "resets without a full socket"}
-    more = run({A: counters()}, {A: counters(OutRsts=3)}, {HOST: {"OutRsts": 1}}, hidden=hidden)
+    more = run(
+        {A: counters()},
+        {A: counters(OutRsts=3)},
+        {HOST: {"OutRsts": 1}},
+        scope=Scope(hidden=hidden),
+    )
     assert more["OutRsts"]["reason"] == (
         "not shown by this kernel (resets without a full socket): 2"
     )
-    less = run({A: counters()}, {A: counters(OutRsts=1)}, {HOST: {"OutRsts": 3}}, hidden=hidden)
+    less = run(
+        {A: counters()},
+        {A: counters(OutRsts=1)},
+        {HOST: {"OutRsts": 3}},
+        scope=Scope(hidden=hidden),
+    )
     assert less["OutRsts"]["reason"] is None
 
 

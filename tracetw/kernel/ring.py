@@ -32,7 +32,7 @@ class Ring:
     Raises OSError when the map cannot be mapped.
     """
 
-    AT_ONCE: ClassVar[int] = 1 << 14
+    AT_ONCE: ClassVar[int] = 1 << 12
     """Records that :meth:`peek` gives at most."""
 
     def __init__(self, fd: int, record: np.dtype[np.void], pages: int) -> None:

@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 
 from tracetw.host import counters, netns, privileges
 from tracetw.host.cgroup import Cgroups
@@ -18,6 +19,7 @@ from tracetw.live.attach import attach
 from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector
 from tracetw.live.command import Command
+from tracetw.live.memory import give_memory_back
 from tracetw.live.request import Request
 from tracetw.live.waiting import Waiting
 from tracetw.live.writer import Writer
@@ -76,7 +78,11 @@ def _context(
         started_ns=clock.to_wall_ns(time.monotonic_ns()),
         before=before,
         attached=attached,
-        scope=request.filter.scope(),
+        scope=replace(
+            request.filter.scope(),
+            tw_at_birth=session.plan.tw_at_birth,
+            hidden=session.plan.hidden,
+        ),
         hooks=tuple(hook.program for hook in session.plan.hooks),
         absent=tuple(hook.program for hook in session.plan.absent),
         stats=session.stats,
@@ -105,6 +111,7 @@ class _Trace:
         self._announce()
         command = Command(self._request.command) if self._request.command else None
         _raise_priority()
+        give_memory_back()
         privileges.drop(_KEEP)
         self._writer.start()
         over = self._over(command)
@@ -176,12 +183,9 @@ class _Trace:
             self._context.attached,
             ended,
             after,
-            scope=self._context.scope,
             events=self._request.events,
             pending=unfinished,
             unjudged=self._writer.unjudged,
-            tw_at_birth=self._session.plan.tw_at_birth,
-            hidden=self._session.plan.hidden,
         )
         summary = Summary(
             time_ns=now_ns,

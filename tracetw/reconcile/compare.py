@@ -80,8 +80,7 @@ class _Case:
     explained: _Counts
     edges: _Counts
     missing: Missing
-    tw_at_birth: bool
-    hidden: Mapping[str, str]
+    scope: Scope
 
     def counted(self, counter: str) -> int:
         return sum(_increase(self.attached, self.end, counter).values())
@@ -141,8 +140,6 @@ def reconcile(
     *,
     scope: Scope = EVERYTHING,
     events: Collection[str] = (),
-    tw_at_birth: bool = True,
-    hidden: Mapping[str, str] | None = None,
 ) -> list[Reconciled]:
     """Compares the kernel's counters with the tally.
 
@@ -155,15 +152,12 @@ def reconcile(
         missing: what the tally lacks.
         scope: what can be compared.
         events: kinds of single events that were asked for; they explain further counters.
-        tw_at_birth: False where the kernel counts TIME_WAIT when it expires (before 6.0: its
-            ``struct inet_timewait_sock`` has a member ``tw_kill``).
-        hidden: counter to what of it this kernel does not let a tracer see.
 
     Returns:
         One row for each counter. ``difference`` is ``kernel - explained``; ``reason`` is None when
         it is 0, and when nothing known accounts for all of it. OutRsts is of the whole host always.
     """
-    host = _Case(attached, end, explained, edges, missing, tw_at_birth, hidden or {})
+    host = _Case(attached, end, explained, edges, missing, scope)
     chosen = replace(host, attached=scope.of(attached), end=scope.of(end))
     names = [
         *ALWAYS,
@@ -231,7 +225,7 @@ def _reason(
 ) -> str | None:
     """What accounts for a difference, or None when nothing does for all of it."""
     name = parts[0]
-    if name in _TIME_WAITS and not case.tw_at_birth:
+    if name in _TIME_WAITS and not case.scope.tw_at_birth:
         return "this kernel counts it when TIME_WAIT expires, not when it begins"
     account = _Account(difference)
     gone = case.gone()
@@ -251,8 +245,8 @@ def _reason(
         )
     for cause, most in case.unseen(name).items():
         account.lack(cause, most)
-    if name in case.hidden:
-        account.lack(f"not shown by this kernel ({case.hidden[name]})", account.difference)
+    if name in case.scope.hidden:
+        account.lack(f"not shown by this kernel ({case.scope.hidden[name]})", account.difference)
     return ", ".join(account.causes) if account.difference == 0 else None
 
 

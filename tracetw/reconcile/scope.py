@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What of the kernel's counters can be compared, since a filter lets only some connections through."""
+"""What of the kernel's counters can be compared, for the filter and for the kernel."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from tracetw.host.counters import Snapshot
 
@@ -17,10 +18,15 @@ class Scope:
     Attributes:
         comparable: False when a filter of the kernel side is finer than that.
         netns: inodes of the namespaces that are traced; None for all.
+        tw_at_birth: False where the kernel counts TIME_WAIT when it expires (before 6.0: its
+            ``struct inet_timewait_sock`` has a member ``tw_kill``).
+        hidden: counter to what of it this kernel does not let a tracer see.
     """
 
     comparable: bool = True
     netns: frozenset[int] | None = None
+    tw_at_birth: bool = True
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, snapshot: Snapshot) -> Snapshot:
         """The part of a snapshot."""

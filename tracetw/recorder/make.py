@@ -56,8 +56,7 @@ def records_to(
             events=frozenset(events),
             command=("tracetw", *sys.argv[1:]),
             filters=tuple(filters),
-            comparable=context.scope.comparable,
-            netns_traced=None if context.scope.netns is None else tuple(context.scope.netns),
+            scope=context.scope,
             clock=context.clock,
             started_ns=context.started_ns,
         )

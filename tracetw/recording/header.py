@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tracetw.event.names import KernelNames
@@ -45,6 +45,8 @@ class Header:
         filters: the options of it that chose connections; empty when all were recorded.
         comparable: no filter was finer than the kernel's counters, which are of a namespace.
         netns_traced: inodes of the network namespaces that were traced; None for all.
+        tw_at_birth: that kernel counts TIME_WAIT when it begins, not when it expires.
+        hidden: counter to what of it that kernel does not let a tracer see.
         tracetw: version of the program.
         signals: number to name.
         errors: errno to name.
@@ -77,6 +79,8 @@ class Header:
     errors: Mapping[int, str]
     comparable: bool = True
     netns_traced: tuple[int, ...] | None = None
+    tw_at_birth: bool = True
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def clock_offset_ns(self) -> int:
@@ -113,6 +117,8 @@ class Header:
             "filters": self.filters,
             "comparable": self.comparable,
             "netns_traced": self.netns_traced,
+            "tw_at_birth": self.tw_at_birth,
+            "hidden": self.hidden,
             "tracetw": self.tracetw,
             "signals": self.signals,
             "errors": self.errors,
@@ -155,6 +161,8 @@ class Header:
             errors=numbered(values["errors"]),
             comparable=values.get("comparable", True),
             netns_traced=_numbers(values.get("netns_traced")),
+            tw_at_birth=values.get("tw_at_birth", True),
+            hidden=values.get("hidden", {}),
         )
 
 

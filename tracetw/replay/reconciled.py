@@ -37,7 +37,6 @@ def reconciled(
         attached,
         ended,
         reading(recording, "stopped") or ended,
-        scope=stages.context.scope,
         events=recording.header.events,
         pending=next(unfinished, 0),
     )

@@ -36,7 +36,7 @@ def context_of(recording: Recording) -> Context:
         clock=recording.clock,
         started_ns=header.run_started_ns,
         attached=reading(recording, "attached") or Reading(),
-        scope=Scope(header.comparable, netns),
+        scope=Scope(header.comparable, netns, header.tw_at_birth, header.hidden),
         hooks=header.hooks,
         absent=header.absent,
     )

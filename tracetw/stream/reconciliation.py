@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 
 from tracetw.event.record import Stat
 from tracetw.reconcile.compare import Missing, Reconciled, reconcile
 from tracetw.reconcile.reading import Reading
-from tracetw.reconcile.scope import Scope
 from tracetw.stream.stages import Stages
 
 __all__ = ["NOT_COMPARABLE", "reconciled"]
@@ -25,24 +24,20 @@ def reconciled(
     ended: Reading,
     stopped: Reading,
     *,
-    scope: Scope,
     events: Collection[str],
     pending: int,
     unjudged: int = 0,
-    tw_at_birth: bool = True,
-    hidden: Mapping[str, str] | None = None,
 ) -> tuple[list[Reconciled], str | None]:
     """One row for each counter that can be compared, and why that are not all, if it is so.
 
     Args:
         stages: everything went through them.
         attached, ended, stopped: after the last hook was attached, before they were detached, after.
-        scope: what can be compared.
         events: kinds of single events that were traced.
         pending: connections in FIN_WAIT2 that were not reported.
         unjudged: records that did not go through the stages.
-        tw_at_birth, hidden: as :func:`tracetw.reconcile.compare.reconcile` has them.
     """
+    scope = stages.context.scope
     lost_events = min(stopped.stats.get(Stat.LOST_EVENTS, 0), stages.lost)
     rows = reconcile(
         attached.counters,
@@ -52,7 +47,5 @@ def reconciled(
         Missing(stages.lost - lost_events, lost_events, unjudged, pending),
         scope=scope,
         events=events,
-        tw_at_birth=tw_at_birth,
-        hidden=hidden,
     )
     return rows, None if scope.comparable else NOT_COMPARABLE
