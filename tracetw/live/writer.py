@@ -81,8 +81,6 @@ class Writer:
             self._bug = error
 
     def _feed(self, batch: Batch) -> None:
-        if self._stop.times > 1 and not self.over():
-            self._give_up(OutputStalled(0))
         if self._until_s is not None and time.monotonic() > self._until_s:
             self.unjudged += 0 if isinstance(batch, Loss) else len(batch.rows)
             return

@@ -38,7 +38,7 @@ class Stop:
     def gives_up(self, progress_s: float, more_s: float = 0.0) -> bool:
         """Is it over for a reader that took something at this time (``time.monotonic``) last?
 
-        Never before a signal, and ``more_s`` later than usual. The second signal ends all waiting.
+        Never before a signal, and ``more_s`` later than usual. After a second signal at once.
         """
         if self.times > 1:
             return True
