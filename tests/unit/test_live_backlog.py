@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tests.unit.sink_rows import CLOCK, closes
 from tracetw.host.clock import Clock
-from tracetw.live.backlog import Backlog, default_bytes
+from tracetw.live.backlog import Backlog, Taken, default_bytes
 from tracetw.stream.batch import Ends, Loss, ended_ns
 
 SIZE = 248
@@ -62,6 +62,17 @@ def test_what_has_another_clock_or_is_known_to_be_gone_stands_alone() -> None:
         backlog.put(batch)
         backlog.put(Ends(batch.rows, CLOCK, np.array([True])))
     assert [times(backlog) for _ in range(6)] == [[1]] * 6
+
+
+def test_what_came_out_of_the_ring_stays_apart_from_what_was_looked_up() -> None:
+    backlog = Backlog(1 << 20)
+    for batch in (ends(2), ends(1)):
+        backlog.put(Taken(batch.rows, CLOCK))
+    backlog.put(ends(3))
+    first, second = backlog.pop(), backlog.pop()
+    assert (type(first), type(second)) == (Taken, Ends)
+    assert isinstance(first, Ends)
+    assert ended_ns(first.rows).tolist() == [1, 2]
 
 
 def test_large_batches_are_not_made_larger() -> None:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
 
-__all__ = ["Backlog", "default_bytes"]
+__all__ = ["Backlog", "Taken", "default_bytes"]
 
 Rows = NDArray[np.void]
 
@@ -20,6 +21,11 @@ Rows = NDArray[np.void]
 _AT_ONCE = 4096
 _MOST_BYTES = 512 << 20
 _PART = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Ends):
+    """Ends as they came out of the ring: nobody has looked for their owners yet."""
 
 
 def default_bytes() -> int:
@@ -92,9 +98,10 @@ class Backlog:
             self._count(batch.rows, -1)
             if not isinstance(batch, Ends):
                 return batch
+            kind = type(batch)
             parts = [batch.rows, *self._more(batch)]
         rows = parts[0] if len(parts) == 1 else np.concatenate([_opaque(part) for part in parts])
-        return Ends(_in_order(rows.view(batch.rows.dtype)), batch.clock, batch.gone)
+        return kind(_in_order(rows.view(batch.rows.dtype)), batch.clock, batch.gone)
 
     def _more(self, first: Ends) -> list[Rows]:
         """The rows of ends that can be in one batch with the first."""
@@ -102,7 +109,9 @@ class Backlog:
         count = len(first.rows)
         while first.gone is None and self._batches:
             batch = self._batches[0]
-            if not isinstance(batch, Ends) or batch.gone is not None or batch.clock != first.clock:
+            if type(batch) is not type(first) or not isinstance(batch, Ends):
+                break
+            if batch.gone is not None or batch.clock != first.clock:
                 break
             count += len(batch.rows)
             if count > _AT_ONCE:

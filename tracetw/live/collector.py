@@ -14,7 +14,7 @@ from tracetw.host.clock import Clock
 from tracetw.host.listeners import Listeners
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.ring import Ring
-from tracetw.live.backlog import Backlog
+from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.owners import named, resolve
 from tracetw.live.source import Source
 from tracetw.messages import say
@@ -121,7 +121,7 @@ class Collector:
             source.release()
             if not len(rows):
                 break
-            batches.append(Ends(resolve(rows, self._listeners), self._clock))
+            batches.append(Taken(rows, self._clock))
         if session.events is not None:
             rows = _copied(session.events.peek())
             session.events.release()

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The thread that judges and writes, so that the ring is emptied on time whatever the output does."""
+"""The thread that judges and writes, so that the ring is emptied on time whatever the output does.
+
+Here, too, owners are looked for of what came out of the ring: that may take long.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ import threading
 import time
 from collections.abc import Callable
 
-from tracetw.live.backlog import Backlog
+from tracetw.host.listeners import Listeners
+from tracetw.live.backlog import Backlog, Taken
+from tracetw.live.owners import resolve
 from tracetw.sink.output import OutputClosed, OutputFailed, OutputStalled
-from tracetw.stream.batch import Batch, Loss
+from tracetw.stream.batch import Batch, Ends, Loss
 from tracetw.stream.stages import Stages
 from tracetw.stream.stop import Stop
 
@@ -39,6 +44,7 @@ class Writer:
         self._stop = stop
         self._bug: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
+        self._listeners = Listeners()
         self._until_s: float | None = None
         self.closed = False
         self.failed: OutputFailed | None = None
@@ -84,6 +90,8 @@ class Writer:
         if self._until_s is not None and time.monotonic() > self._until_s:
             self.unjudged += 0 if isinstance(batch, Loss) else len(batch.rows)
             return
+        if isinstance(batch, Taken):
+            batch = Ends(resolve(batch.rows, self._listeners), batch.clock)
         try:
             self._stages.feed(batch)
         except OutputClosed:
