@@ -6,7 +6,7 @@ static __always_inline void event_send(struct event_record *e)
 {
 	if (!PASSES(e))
 		return;
-	if (events.ringbuf_output(e, sizeof(*e), BPF_RB_NO_WAKEUP))
+	if (events.ringbuf_output(e, sizeof(*e), 0))
 		count(STAT_LOST_EVENTS);
 }
 

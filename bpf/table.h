@@ -255,10 +255,11 @@ static __always_inline void slot_free(struct slot slot, struct close_record *r)
 	*slot.key = 0;
 }
 
+/* Without a flag the kernel wakes the reader only if it had read everything before: never in a storm. */
 static __always_inline void send(struct close_record *r, u8 end)
 {
 	r->end = end;
-	if (closes.ringbuf_output(r, sizeof(*r), BPF_RB_NO_WAKEUP))
+	if (closes.ringbuf_output(r, sizeof(*r), 0))
 		count(STAT_LOST_CLOSES);
 }
 

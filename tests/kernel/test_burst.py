@@ -8,6 +8,7 @@ explain can be held against what the kernel counted.
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
@@ -33,6 +34,7 @@ pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 COMMAND = (sys.executable, "-m", "tracetw", "trace", "-o", "json")
 # As many as are made in the same time: fewer where everything takes longer.
 BURST = 200_000 // round(patient(1))
+LARGE = 600_000 // round(patient(1))
 PART = BURST // 4
 SMALL = 5_000 // round(patient(1))
 TRACERS = 10
@@ -47,14 +49,14 @@ class FileTracer:
     the storm. Starting and being ready are apart, so that many can start at once.
     """
 
-    def __init__(self, output: Path) -> None:
+    def __init__(self, output: Path, *arguments: str) -> None:
         self.output = output
         self._errors = output.with_suffix(".err")
         self._ready, told = os.pipe()
         try:
             with output.open("wb") as out, self._errors.open("wb") as errors:
                 self.process = subprocess.Popen(
-                    [*COMMAND, "--ready-fd", str(told)],
+                    [*COMMAND, "--ready-fd", str(told), *arguments],
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=errors,
@@ -69,11 +71,17 @@ class FileTracer:
         assert readable, "not ready in time"
         assert os.read(self._ready, 1), self._errors.read_text()
 
-    def stop(self, namespace: Namespace, lost: int = 0) -> Closes:
-        """End it as Ctrl-C would; what it reported of the namespace. No more than ``lost`` may be."""
+    def end(self) -> str:
+        """End it as Ctrl-C would; what it said."""
         self.process.send_signal(signal.SIGINT)
         status = self.process.wait(patient(STOP_DEADLINE_S))
-        assert status == 0, f"exit {status}: {self._errors.read_text()}"
+        said = self._errors.read_text()
+        assert status == 0, f"exit {status}: {said}"
+        return said
+
+    def stop(self, namespace: Namespace, lost: int = 0) -> Closes:
+        """End it as Ctrl-C would; what it reported of the namespace. No more than ``lost`` may be."""
+        self.end()
         found = read_closes(self.output, namespace.inode)
         assert found.summary is not None, "no summary at the end"
         assert found.summary["lost"] <= lost
@@ -140,6 +148,21 @@ def test_every_end_of_a_burst_of_resets_once(
     assert_complete(found, BURST, {"abort-linger": BURST, "peer-reset": BURST})
 
 
+@pytest.mark.parametrize("output", ["json", "table", "wide"])
+def test_nothing_is_lost_while_the_output_is_slow(
+    storm: Storm, namespace: Namespace, tmp_path: Path, output: str
+) -> None:
+    """With default settings: more ends than the ring holds wait in memory."""
+    arguments = ("--netns", str(namespace.inode), "-o", output)
+    with FileTracer(tmp_path / "out", *arguments) as tracer:
+        tracer.wait_ready()
+        storm.run(namespace, LARGE, "rst")
+        said = tracer.end()
+    assert "lost: nothing" in said
+    with (tmp_path / "out").open("rb") as lines:
+        assert sum(1 for _ in lines) == 2 * LARGE + 1  # the heading, or the summary
+
+
 def test_every_end_of_a_burst_into_time_wait_once(
     storm: Storm, namespace: Namespace, tmp_path: Path
 ) -> None:
@@ -172,6 +195,10 @@ def test_a_tracer_that_starts_during_a_storm_misses_nothing_from_then_on(
         found = tracer.stop(namespace)
     # Each end counts one. A connection that was half-way when a counter was read may be on either side.
     assert after - ready <= found.total() <= after - before
+    assert found.summary is not None
+    for row in found.summary["reconciliation"]:
+        if row["difference"]:  # ends that were seen while hooks were attached, each counted
+            assert re.search(r"attached or detached: \d+", row["reason"] or ""), row
     assert set(found.verdicts) <= {"abort-linger", "peer-reset", "undetermined"}
 
 

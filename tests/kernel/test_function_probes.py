@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from tracetw.event.record import End
+from tracetw.host.clock import Clock
 from tracetw.kernel import unit
 from tracetw.kernel.attach_point import FAMILIES, AttachType
 from tracetw.kernel.btf import Btf
@@ -36,11 +37,11 @@ from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import NotPlayed, require
 from tracetw.lab.scenarios.moves import close_in_turn
 from tracetw.lab.scenarios.reuse import dial, leave_time_wait
-from tracetw.live.pipeline import Pipeline
 from tracetw.live.source import Source
 from tracetw.sink.json import JsonSink
-from tracetw.stream.batch import Scene
+from tracetw.stream.batch import Context, Ends, Events
 from tracetw.stream.filter import Filter
+from tracetw.stream.stages import Stages
 
 pytestmark = pytest.mark.timeout(1800)
 
@@ -163,20 +164,20 @@ def play(net: Net, name: str) -> None:
 def told(session: Session, homes: Mapping[int, Place]) -> Told:
     """Everything that a tracer has to report, as it would."""
     out = io.BytesIO()
-    scene = Scene("test", 0, session.plan.names, lambda _: None)
-    sink = JsonSink(out, scene)
-    pipeline = Pipeline(scene, Filter(), sink)
+    context = Context("test", 0, session.plan.names, lambda _: None)
+    stages = Stages(context, Filter(), JsonSink(out, context))
+    clock = Clock.now()
     source = Source(session)
     while session.closes.pending():
-        pipeline.closes(source.take())
+        stages.feed(Ends(source.take(), clock))
         source.release()
-    pipeline.closes(source.overdue(everything=True))
+    stages.feed(Ends(source.overdue(everything=True), clock))
     waiting = session.minis()
     waiting["end"] = End.STALE
-    pipeline.closes(waiting)
+    stages.feed(Ends(waiting, clock))
     assert session.events is not None
     while session.events.pending():
-        pipeline.events(session.events.peek())
+        stages.feed(Events(session.events.peek(), clock))
         session.events.release()
     found: Told = {place: ([], []) for place in homes.values()}
     for text in out.getvalue().splitlines():

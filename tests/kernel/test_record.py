@@ -23,15 +23,15 @@ import numpy as np
 import pytest
 
 from tracetw.errors import BadInput
-from tracetw.event.record import Stat
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import COMMAND, environment
 from tracetw.lab.polling import eventually, patient
-from tracetw.reconcile.compare import reconcile
-from tracetw.reconcile.tally import Tally
 from tracetw.recording.facts import Harm
 from tracetw.recording.reader import Recording, open_recordings
-from tracetw.verdict.judge import judge
+from tracetw.replay.reconciled import reconciled
+from tracetw.replay.source import context_of, judged
+from tracetw.stream.filter import Filter
+from tracetw.stream.stages import Stages
 from tracetw.verdict.taxonomy import VERDICTS
 
 LINGER_0 = struct.pack("ii", 1, 0)
@@ -97,11 +97,12 @@ def recorded(folder: Path) -> int:
 
 
 def verdicts(recording: Recording) -> list[str]:
-    found = []
-    for rows in recording.closes():
-        judged = judge(rows, recording.header.names, lossy=recording.lossy(rows))
-        found += [VERDICTS[index].code for index in judged.verdict]
-    return sorted(found)
+    stages = Stages(context_of(recording), Filter())
+    return sorted(
+        VERDICTS[index].code
+        for part in judged(recording, stages)
+        for index in part.findings.verdict
+    )
 
 
 @pytest.fixture
@@ -146,24 +147,20 @@ def test_records_facts_that_reconcile(pair: Net, tmp_path: Path) -> None:
     assert header.filters == (f"--netns {pair.a.name}", f"--netns {pair.b.name}")
     assert header.netns_names[pair.a.netns] == pair.a.name
     assert abs(header.started_ns - time.time_ns()) < 60e9
-    before, attached, ended, stopped = recording.samples()
+    before, attached, ended, _ = recording.samples()
     assert attached.sysctls[pair.a.netns]["net.ipv4.tcp_fin_timeout"] == 60
     assert before.moment == "before"
     assert ended.counters[pair.a.netns]["TCPAbortOnData"] == 3
-    tally = Tally(header.names)
-    tally.add(rows, judge(rows, header.names, lossy=False))
-    stats = [stopped.stats[stat.name] for stat in Stat if stat is not Stat.MAX]
-    mine = {pair.a.netns, pair.b.netns}
-    first, second, third, last = (
-        {inode: dict(values) for inode, values in sample.counters.items() if inode in mine}
-        for sample in (before, attached, ended, stopped)
+    stages = Stages(context_of(recording), Filter())
+    assert sum(len(part.rows) for part in judged(recording, stages)) == 6
+    found, why = reconciled(recording, stages)
+    assert (why, recording.header.netns_traced) == (
+        None,
+        tuple(sorted({pair.a.netns, pair.b.netns})),
     )
-    explained = tally.result(stats)
-    for row in reconcile(
-        first, second, third, explained, stats, stopped=last, pending=0, events=frozenset()
-    ):
-        if row["counter"] != "OutRsts":  # counted for the whole host
-            assert row["difference"] == 0, row
+    by_name = {row["counter"]: row for row in found or ()}
+    assert by_name["TCPAbortOnData"]["kernel"] == 3
+    assert [row for row in by_name.values() if row["difference"]] == []
 
 
 def test_a_command_is_recorded_and_its_status_returned(tmp_path: Path) -> None:

@@ -281,6 +281,29 @@ def test_summary_reconciles(pair: Net) -> None:
     assert {name: by_name[name]["explained"] for name in expected} == expected
 
 
+def test_only_the_namespaces_that_are_traced_are_compared(pair: Net) -> None:
+    """What ends elsewhere meanwhile is no difference, and no excuse for one."""
+    with Tracer("--netns", pair.a.name) as tracer:
+        for _ in range(3):
+            reset_once(pair)
+        entries = tracer.stop()["reconciliation"]
+    by_name = {entry["counter"]: entry for entry in entries}
+    assert by_name["TCPAbortOnData"]["kernel"] == 3
+    assert by_name["EstabResets"]["kernel"] == 3  # of six on the host
+    assert by_name["OutRsts"]["kernel"] >= 3
+    assert [entry for entry in entries if entry["difference"]] == []
+
+
+def test_a_finer_filter_is_not_compared_and_that_is_said_once(pair: Net) -> None:
+    with Tracer(*only(pair), "--port", "7000") as tracer:
+        reset_once(pair)
+        summary = tracer.stop()
+        said = tracer.stderr()
+    assert [entry["counter"] for entry in summary["reconciliation"]] == ["OutRsts"]
+    assert "filter is finer" in summary["not_reconciled"]
+    assert said.count("not compared") == 1
+
+
 # --- what it refuses
 
 

@@ -185,6 +185,11 @@ class Memory(Recording):
         for first in range(0, len(self._all), batch):
             yield self._all[first : first + batch]
 
+    def closes_at(
+        self, places: NDArray[np.int64]
+    ) -> Iterator[tuple[NDArray[np.int64], NDArray[Any]]]:
+        yield places, self._all[places]
+
     def events(self, batch: int = 1 << 16) -> Iterator[NDArray[Any]]:
         for first in range(0, len(self._events), batch):
             yield self._events[first : first + batch]
@@ -194,9 +199,6 @@ class Memory(Recording):
 
     def losses(self) -> list[Lost]:
         return self._losses
-
-    def lossy(self, rows: NDArray[Any]) -> bool:
-        return bool(self._losses) and bool(len(rows))
 
     def cgroup_path(self, identity: int) -> str | None:
         return GROUPS.get(identity)

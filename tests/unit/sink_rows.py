@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracetw.event import record
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
-from tracetw.stream.batch import Closes, Events, Scene
+from tracetw.stream.batch import Closes, Context, Events, ended_ns
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.findings import UNKNOWN, Findings
 from tracetw.verdict.taxonomy import (
@@ -48,7 +48,7 @@ NAMES = KernelNames(
 )
 CONTAINER = "0123456789abcdef" * 4
 GROUPS = {7: "/system.slice/nginx.service", 8: f"/system.slice/docker-{CONTAINER}.scope"}
-SCENE = Scene("box", 4026531840, NAMES, GROUPS.get)
+CONTEXT = Context("box", 4026531840, NAMES, GROUPS.get)
 # 2026-01-02T03:04:05Z at monotonic 0.
 CLOCK = Clock(1767323045_000000000, 0)
 
@@ -131,7 +131,7 @@ def closes(*rows: dict[str, Any], bare: bool = False) -> Closes:
                 [verdict.code for verdict in VERDICTS].index(value) if name == "verdict" else value
             )
             getattr(findings, name)[at] = number
-    return Closes(table, findings, CLOCK)
+    return Closes(table, findings, CLOCK, CLOCK.to_wall_ns(ended_ns(table)))
 
 
 def events(*rows: dict[str, Any]) -> Events:

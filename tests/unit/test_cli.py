@@ -13,10 +13,12 @@ from types import SimpleNamespace
 import pytest
 from click.testing import CliRunner, Result
 
+from tests.unit.sink_rows import CONTEXT
 from tracetw import __version__
 from tracetw.cli import main
 from tracetw.errors import CannotTrace, Failed
-from tracetw.live.options import TraceOptions
+from tracetw.live.request import Request
+from tracetw.stream.batch import Loss, MakeSink
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,12 +28,15 @@ def run(*arguments: str) -> Result:
 
 
 @pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> list[TraceOptions]:
-    """What the tracing loop is called with; it does nothing and returns 7."""
-    calls: list[TraceOptions] = []
+def traced(monkeypatch: pytest.MonkeyPatch) -> list[Request]:
+    """What the tracing loop is called with; it says hello to its sink and returns 7."""
+    calls: list[Request] = []
 
-    def loop(options: TraceOptions) -> int:
-        calls.append(options)
+    def loop(request: Request, make_sink: MakeSink) -> int:
+        calls.append(request)
+        sink = make_sink(CONTEXT)
+        sink.head()
+        sink.loss(Loss(1, "here", 0, 0))
         return 7
 
     monkeypatch.setitem(sys.modules, "tracetw.live.run", SimpleNamespace(run=loop))
@@ -39,7 +44,7 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> list[TraceOptions]:
 
 
 def fails_with(monkeypatch: pytest.MonkeyPatch, error: Callable[[], BaseException]) -> Result:
-    def loop(_: TraceOptions) -> int:
+    def loop(_: Request, __: MakeSink) -> int:
         raise error()
 
     monkeypatch.setitem(sys.modules, "tracetw.live.run", SimpleNamespace(run=loop))
@@ -52,28 +57,32 @@ def test_version(option: str) -> None:
     assert (result.exit_code, result.output) == (0, f"tracetw {__version__}\n")
 
 
-def test_defaults(traced: list[TraceOptions]) -> None:
-    assert run("trace").exit_code == 7
-    (options,) = traced
-    assert (options.output, options.events, options.duration) == ("table", frozenset(), None)
-    assert (options.ready_fd, options.command, options.utc) == (None, (), False)
-    assert not options.color
-    assert not options.transitions
+def test_defaults(traced: list[Request]) -> None:
+    result = run("trace")
+    assert result.exit_code == 7
+    assert result.stdout.startswith("TIME     LOCAL")
+    assert traced == [Request()]
 
 
-def test_everything(traced: list[TraceOptions]) -> None:
+def test_everything(traced: list[Request]) -> None:
     words = "--port 80 --abnormal -o json --transitions --events drop,timewait --events retransmit"
     words += " --duration 1m --ready-fd 1 --color --utc -- sh -c exit"
     result = run("trace", *words.split())
     assert result.exit_code == 7, result.output
-    (options,) = traced
-    assert options.filter.ports == ((80, 80),)
-    assert options.filter.abnormal
-    assert options.events == {"drop", "timewait", "retransmit", "transition"}
-    assert options.transitions
-    assert (options.output, options.duration, options.ready_fd) == ("json", 60.0, 1)
-    assert (options.color, options.utc) == (True, True)
-    assert options.command == ("sh", "-c", "exit")
+    assert json.loads(result.stdout)["kind"] == "loss"
+    (request,) = traced
+    assert request.filter.ports == ((80, 80),)
+    assert request.filter.abnormal
+    assert request.events == {"drop", "timewait", "retransmit", "transition"}
+    assert (request.duration, request.ready_fd) == (60.0, 1)
+    assert request.command == ("sh", "-c", "exit")
+
+
+def test_the_table_as_asked(traced: list[Request]) -> None:
+    text = run("trace", "-o", "wide", "--color", "--utc").stdout
+    assert text.startswith("\x1b[1mTIME         NETNS      LOCAL")
+    assert "between 00:00:00 and" in text
+    assert traced == [Request()]
 
 
 @pytest.mark.parametrize(
@@ -134,7 +143,7 @@ def test_errors_become_text_and_exit_codes(
     assert (result.exit_code, result.stderr.lstrip()) == (code, text)
 
 
-def test_habits_of_other_tools(traced: list[TraceOptions]) -> None:
+def test_habits_of_other_tools(traced: list[Request]) -> None:
     """``tcplife -p PID -4``, ``tcptop -P PORT``, ``tcpstates -L -D``, ``ss -n``."""
     words = ["-p", "12", "-P", "443", "-L", "443", "-D", "1024-65535", "-4", "-n"]
     assert run("trace", *words).exit_code == 7
@@ -146,7 +155,7 @@ def test_habits_of_other_tools(traced: list[TraceOptions]) -> None:
     assert wanted.families == {4}
 
 
-def test_a_name_that_the_kernel_cuts_is_cut_with_a_word(traced: list[TraceOptions]) -> None:
+def test_a_name_that_the_kernel_cuts_is_cut_with_a_word(traced: list[Request]) -> None:
     result = run("trace", "--comm", "prometheus-node-exporter")
     assert result.exit_code == 7
     assert traced[0].filter.comms == ("prometheus-node",)
@@ -168,7 +177,7 @@ def test_every_command_has_help(command: tuple[str, ...]) -> None:
 
 
 @pytest.mark.parametrize("command", [(), ("trace",)])
-def test_help_has_examples_that_run(command: tuple[str, ...], traced: list[TraceOptions]) -> None:
+def test_help_has_examples_that_run(command: tuple[str, ...], traced: list[Request]) -> None:
     lines = run(*command, "--help").output.splitlines()
     examples = [line.strip().split("   ")[0] for line in lines if line.startswith("    tracetw t")]
     for example in examples:

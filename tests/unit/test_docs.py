@@ -18,7 +18,7 @@ import pytest
 
 from scripts.pages.passages import PAGES as FILLED
 from scripts.pages.texts import PASSAGES
-from tests.unit.sink_rows import SCENE, closes, events
+from tests.unit.sink_rows import CONTEXT, closes, events
 from tracetw.cli import main
 from tracetw.event import record
 from tracetw.event.record import Drop, EventKind, Timewait
@@ -254,7 +254,7 @@ def reference() -> dict[str, list[str]]:
 
 def rendered(batch: Closes | Events | Loss | Summary) -> list[dict[str, Any]]:
     out = io.BytesIO()
-    sink = JsonSink(out, SCENE)
+    sink = JsonSink(out, CONTEXT)
     if isinstance(batch, Closes):
         sink.closes(batch)
     elif isinstance(batch, Events):

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from tracetw.event.record import Stat
 from tracetw.host.counters import COUNTERS, Snapshot
-from tracetw.reconcile.compare import Reconciled, reconcile
+from tracetw.reconcile.compare import Missing, Reconciled, reconcile
+from tracetw.reconcile.scope import NOTHING, Scope
 from tracetw.reconcile.tally import HOST, UNCLEAR
 
 A, B = 4026531840, 4026532100
@@ -17,20 +17,15 @@ def counters(**values: int) -> dict[str, int]:
     return {**dict.fromkeys(COUNTERS, 0), **values}
 
 
-def stats(**values: int) -> list[int]:
-    return [values.get(stat.name, 0) for stat in Stat if stat is not Stat.MAX]
-
-
 def run(
     attached: Snapshot,
     end: Snapshot,
     explained: dict[int, dict[str, int]],
-    *,
-    before: Snapshot | None = None,
-    seen: list[int] | None = None,
+    edges: dict[int, dict[str, int]] | None = None,
+    missing: Missing = Missing(),  # noqa: B008 (frozen)
     **more: Any,
 ) -> dict[str, Reconciled]:
-    rows = reconcile(before or attached, attached, end, explained, seen or stats(), **more)
+    rows = reconcile(attached, end, explained, edges or {}, missing, **more)
     return {row["counter"]: row for row in rows}
 
 
@@ -65,22 +60,33 @@ def test_a_new_namespace_counts_from_zero() -> None:
 
 
 def test_traffic_while_attaching_and_detaching() -> None:
-    rows = run(
-        {A: counters(EstabResets=4)},
-        {A: counters(EstabResets=10)},
-        {A: {"EstabResets": 9}},
-        before={A: counters(EstabResets=2)},
-        stopped={A: counters(EstabResets=11)},
-    )
+    """What excuses a difference are ends that were seen then, each of them counted."""
+    counted = {A: counters(EstabResets=4)}, {A: counters(EstabResets=10)}
+    rows = run(*counted, {A: {"EstabResets": 9}}, {A: {"EstabResets": 3, "TW": 1}})
     assert rows["EstabResets"]["difference"] == -3
-    assert rows["EstabResets"]["reason"] == "counted while attaching or detaching: 3"
-    more = run(
-        {A: counters(EstabResets=4)},
-        {A: counters(EstabResets=10)},
-        {A: {"EstabResets": 9}},
-        before={A: counters(EstabResets=2)},
-    )
+    assert rows["EstabResets"]["reason"] == "seen while hooks were attached or detached: 3"
+    more = run(*counted, {A: {"EstabResets": 9}}, {A: {"EstabResets": 2, "TW": 9}})
     assert more["EstabResets"]["reason"] is None  # 2 cannot account for 3
+
+
+def test_only_the_namespaces_that_are_traced_are_compared() -> None:
+    """But for resets, which are known of the host."""
+    attached = {A: counters(), B: counters()}
+    end = {A: counters(TW=1, OutRsts=1), B: counters(TW=500, EstabResets=9, OutRsts=2)}
+    explained = {A: {"TW": 1}, HOST: {"OutRsts": 3}}
+    rows = run(attached, end, explained, scope=Scope(netns=frozenset({A})))
+    assert (rows["TW"]["kernel"], rows["TW"]["difference"]) == (1, 0)
+    assert (rows["EstabResets"]["kernel"], rows["EstabResets"]["difference"]) == (0, 0)
+    assert (rows["OutRsts"]["kernel"], rows["OutRsts"]["difference"]) == (3, 0)
+    short = run(attached, end, {}, scope=Scope(netns=frozenset({A})))
+    assert (short["TW"]["difference"], short["TW"]["reason"]) == (1, None)
+
+
+def test_a_finer_filter_leaves_only_what_is_known_of_the_host() -> None:
+    end = {A: counters(TW=500, OutRsts=2)}
+    rows = run({A: counters()}, end, {HOST: {"OutRsts": 2}}, scope=NOTHING)
+    assert [*rows] == ["OutRsts"]
+    assert rows["OutRsts"]["difference"] == 0
 
 
 def test_a_namespace_that_is_gone() -> None:
@@ -119,18 +125,27 @@ def test_a_new_namespace_excuses_no_other() -> None:
 
 
 def test_what_was_not_seen() -> None:
-    seen = stats(FILTERED=2, LOST_CLOSES=1)
-    end = {A: counters(TW=9, TCPAbortOnTimeout=8, OutRsts=3, TCPAbortFailed=1)}
+    missing = Missing(closes=1, events=7, unjudged=2, pending=2)
+    end = {A: counters(TW=9, TCPAbortOnTimeout=8, EstabResets=4, OutRsts=3, TCPAbortFailed=1)}
     explained = {A: {"TW": 4, "TCPAbortOnTimeout": 4, UNCLEAR: 1}, HOST: {"OutRsts": 2}}
-    rows = run({A: counters()}, end, explained, seen=seen, pending=2)
+    rows = run({A: counters()}, end, explained, missing=missing)
     assert rows["TW"]["reason"] == (
-        "connections left out by filters: 2, records lost: 1, connections not finished: 2"
+        "records lost: 1, records not judged: 2, connections not finished: 2"
     )
-    assert rows["TCPAbortOnTimeout"]["reason"] is not None
-    assert rows["OutRsts"]["reason"] == "connections left out by filters: 2"
+    assert rows["TCPAbortOnTimeout"]["reason"] == (
+        "records lost: 1, records not judged: 2, connections undetermined: 1"
+    )
+    assert rows["EstabResets"]["reason"] is None  # nothing of it waits in FIN_WAIT2
+    assert rows["OutRsts"]["reason"] == "resets counted but not sent for want of memory: 1"
     bare = run({A: counters()}, end, explained)
     assert bare["TW"]["reason"] is None
-    assert bare["OutRsts"]["reason"] == ("resets counted but not sent for want of memory: 1")
+
+
+def test_a_loss_of_events_excuses_counters_of_events_only() -> None:
+    end = {A: counters(TWRecycled=1, TW=1)}
+    rows = run({A: counters()}, end, {}, missing=Missing(events=1), events=("timewait",))
+    assert rows["TWRecycled"]["reason"] == "records lost: 1"
+    assert rows["TW"]["reason"] is None
 
 
 def test_undetermined_connections_excuse_counters_of_verdicts_only() -> None:
@@ -151,7 +166,7 @@ def test_a_kernel_that_lacks_a_counter() -> None:
 
 
 def test_kernels_that_count_time_wait_at_its_end() -> None:
-    rows = run({A: counters()}, {A: counters(TW=1)}, {A: {"TW": 7}}, tw_at_birth=False)
+    rows = run({A: counters()}, {A: counters(TW=1)}, {A: {"TW": 7}}, scope=Scope(tw_at_birth=False))
     assert rows["TW"]["difference"] == -6
     assert "expires" in (rows["TW"]["reason"] or "")
 
@@ -178,11 +193,21 @@ def test_events_bring_their_counters() -> None:
 
 def test_what_the_kernel_does_not_show_may_be_more_not_less() -> None:
     hidden = {"OutRsts": "resets without a full socket"}
-    more = run({A: counters()}, {A: counters(OutRsts=3)}, {HOST: {"OutRsts": 1}}, hidden=hidden)
+    more = run(
+        {A: counters()},
+        {A: counters(OutRsts=3)},
+        {HOST: {"OutRsts": 1}},
+        scope=Scope(hidden=hidden),
+    )
     assert more["OutRsts"]["reason"] == (
         "not shown by this kernel (resets without a full socket): 2"
     )
-    less = run({A: counters()}, {A: counters(OutRsts=1)}, {HOST: {"OutRsts": 3}}, hidden=hidden)
+    less = run(
+        {A: counters()},
+        {A: counters(OutRsts=1)},
+        {HOST: {"OutRsts": 3}},
+        scope=Scope(hidden=hidden),
+    )
     assert less["OutRsts"]["reason"] is None
 
 

@@ -13,14 +13,14 @@ from tracetw.event import record
 from tracetw.event.fields import State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import CLOSE, EVENT, Drop, End, EventKind, Stat, Timewait
-from tracetw.reconcile.tally import HOST, UNCLEAR, Tally, explain_counts
+from tracetw.reconcile.tally import HOST, UNCLEAR, Explained, Tally
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import TIME_WAIT, VERDICT_INDEX
 
 HZ = 250
 NETNS = 4026531840
 NAMES = KernelNames({}, {}, {46: "TCP_INVALID_SYN", 45: "TCP_RESET"}, HZ)
-NO_STATS = [0] * Stat.MAX
+NO_STATS: dict[Stat, int] = {}
 
 
 def row(**fields: Any) -> NDArray[np.void]:
@@ -94,9 +94,16 @@ CASES = [
 ]  # fmt: skip
 
 
+def explained(rows: NDArray[Any], found: Findings) -> Explained:
+    """A tally of one batch."""
+    tally = Tally(NAMES)
+    tally.add(rows, found)
+    return tally.result(NO_STATS)
+
+
 @pytest.mark.parametrize(("verdict", "fields", "expected"), CASES)
 def test_one_record(verdict: str, fields: dict[str, Any], expected: dict[str, int]) -> None:
-    told = explain_counts(row(**fields), findings(verdict), NO_STATS, NAMES)
+    told = explained(row(**fields), findings(verdict))
     assert told == {NETNS: expected, HOST: {"OutRsts": 0}}
 
 
@@ -117,12 +124,12 @@ def test_one_record(verdict: str, fields: dict[str, Any], expected: dict[str, in
 )
 def test_a_short_lived_mini_socket_is_counted_apart(fields: dict[str, Any], counter: str) -> None:
     rows = row(**{"old_state": State.FIN_WAIT2, "flags": MINI, **fields})
-    assert explain_counts(rows, findings("orderly"), NO_STATS, NAMES)[NETNS] == {counter: 1}
+    assert explained(rows, findings("orderly"))[NETNS] == {counter: 1}
 
 
 def test_skipped_time_wait() -> None:
     rows = row(old_state=State.CLOSING)
-    told = explain_counts(rows, findings("orderly", time_wait="skipped"), NO_STATS, NAMES)
+    told = explained(rows, findings("orderly", time_wait="skipped"))
     assert told[NETNS] == {"TCPTimeWaitOverflow": 1}
 
 
@@ -146,8 +153,7 @@ def test_batches_and_namespaces_add_up() -> None:
 
 
 def test_resets_come_from_the_tracer_itself() -> None:
-    stats = list(NO_STATS)
-    stats[Stat.RST_NO_SOCKET], stats[Stat.RST_TIMEWAIT], stats[Stat.RST_SOCKET] = 1, 20, 300
+    stats = {Stat.RST_NO_SOCKET: 1, Stat.RST_TIMEWAIT: 20, Stat.RST_SOCKET: 300}
     assert Tally(NAMES).result(stats) == {HOST: {"OutRsts": 321}}
 
 
@@ -185,4 +191,36 @@ def test_events() -> None:
         },
         NETNS + 1: {"TCPChallengeACK": 1, "TCPSYNChallenge": 1},
         HOST: {"OutRsts": 0},
+    }
+
+
+def test_what_ended_before_or_after_the_counters_were_read_is_counted_apart() -> None:
+    """By the time at which the kernel counted it: a timewait socket when it was made."""
+    tally = Tally(NAMES, since_ns=100)
+    tally.until_ns = 200
+    fin_wait2 = {"old_state": State.FIN_WAIT2, "flags": MINI}
+    rows = np.concatenate(
+        [
+            row(old_state=State.ESTABLISHED, path=0x17, at=[10, 99, 0, 0, 0, 0, 0]),
+            row(old_state=State.ESTABLISHED, path=0x17, at=[10, 100, 0, 0, 0, 0, 0]),
+            row(old_state=State.ESTABLISHED, path=0x17, at=[10, 201, 0, 0, 0, 0, 0]),
+            row(**fin_wait2, path=0x1456, at=[10, 20, 99, 150, 0, 0, 0]),
+            row(**fin_wait2, path=0x1456, at=[10, 20, 150, 250, 0, 0, 0]),
+        ]
+    )
+    tally.add(rows, findings("peer-reset", "peer-reset", "peer-reset", "orderly", "orderly"))
+    events = np.zeros(2, EVENT)
+    events["netns"], events["kind"], events["code"] = (
+        NETNS,
+        EventKind.TIMEWAIT,
+        Timewait.REUSED_BY_CONNECT,
+    )
+    events["at"] = 150, 300
+    tally.add_events(events)
+    attached, ended, stopped = ({Stat.RST_SOCKET: count} for count in (3, 10, 14))
+    assert tally.result(stopped)[NETNS] == {"EstabResets": 3, "TW": 2, "TWRecycled": 2}
+    edges = tally.edges(attached, ended, stopped)
+    assert edges == {
+        NETNS: {"EstabResets": 2, "TW": 1, "TWRecycled": 1},
+        HOST: {"OutRsts": 7},
     }

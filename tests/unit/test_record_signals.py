@@ -10,8 +10,8 @@ from typing import Any, cast
 
 import pytest
 
-from tracetw.cli import record
 from tracetw.live import run
+from tracetw.recorder import make
 
 HANDLED = (signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGINT, signal.SIGTERM)
 
@@ -46,10 +46,10 @@ def test_those_of_a_terminal_stay_ignored() -> None:
 
 
 def test_sigusr1_never_ends_a_recorder(capfd: pytest.CaptureFixture[str]) -> None:
-    keep = record._Keep()
-    signal.signal(record._SIGNAL, keep)
+    keep = make._Keep()
+    signal.signal(make.KEEP_SIGNAL, keep)
     os.kill(os.getpid(), signal.SIGUSR1)
-    assert capfd.readouterr().err == record._NOTHING_KEPT.decode()
+    assert capfd.readouterr().err == make._NOTHING_KEPT.decode()
     told = Told()
     keep.recorder = cast("Any", told)
     os.kill(os.getpid(), signal.SIGUSR1)

@@ -7,28 +7,30 @@ import json
 import time
 from io import BytesIO
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.unit.recording_files import Rows, everything, golden
-from tests.unit.test_recording_recorder import Recorded, await_, sample
-from tracetw.event.record import EVENT
+from tests.unit.test_recording_recorder import Recorded, await_
+from tests.unit.test_trace_source import Kernel
+from tracetw.event.record import EVENT, Stat
 from tracetw.host.clock import Clock
-from tracetw.live.pipeline import Pipeline
-from tracetw.live.source import Lost
+from tracetw.live.backlog import Backlog
+from tracetw.live.collector import Collector
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.trigger import Triggers
 from tracetw.recording.reader import Recording, open_recordings
+from tracetw.replay.pace import Pace
+from tracetw.replay.replay import replay
+from tracetw.replay.source import context_of
 from tracetw.replay.window import Window
 from tracetw.report.build import build
-from tracetw.report.ends.stories import scene_of
-from tracetw.report.replay import Pace, replay
 from tracetw.sink.json import JsonSink
-from tracetw.stream.batch import Closes, Events, Loss, Scene
+from tracetw.stream.batch import Context, Ends, Events, Loss
 from tracetw.stream.filter import Filter
-from tracetw.verdict.judge import judge
+from tracetw.stream.stages import Stages
 
 HOUR = 3_600_000_000_000
 TOLD = ("close", "timewait", "drop", "retransmit", "transition")
@@ -39,16 +41,16 @@ class Both:
 
     def __init__(self, folder: Path) -> None:
         self.recorded = Recorded(folder)
-        self.sink = RecorderSink(
-            self.recorded.recorder, Triggers([], 1.0), sample("before"), dict, lambda _: None
-        )
+        context = context_of(golden())
+        self.sink = RecorderSink(self.recorded.recorder, Triggers([], 1.0), context, lambda _: None)
         self.out = BytesIO()
-        self.live = JsonSink(self.out, scene_of(golden()))
+        self.live = JsonSink(self.out, context)
+        self.stages = Stages(context, Filter())
 
     def closes(self, rows: Rows, clock: Clock) -> None:
-        findings = judge(rows, golden().header.names, lossy=False)
+        closes = self.stages.judge(Ends(rows, clock))
         for sink in (self.live, self.sink):
-            sink.closes(Closes(rows, findings, clock))
+            sink.closes(closes)
 
     def events(self, rows: Rows, clock: Clock) -> None:
         for sink in (self.live, self.sink):
@@ -85,7 +87,7 @@ def test_replay_and_report_say_what_trace_said(
     assert recording.damage == []
     out = BytesIO()
     kinds = frozenset({"timewait", "drop", "retransmit", "transition"})
-    replay(recording, Filter(), kinds, lambda scene: JsonSink(out, scene), Pace(None))
+    replay(recording, Filter(), kinds, lambda context: JsonSink(out, context), Pace(None))
     replayed = [json.loads(line) for line in out.getvalue().splitlines()]
     # Seconds traced, however the clock was set: the rows were recorded at once.
     assert replayed[-1]["duration_ms"] < 60_000
@@ -141,8 +143,8 @@ def test_a_window_lasts_as_long_as_was_traced_in_it(
 
 
 def duration_s(recording: Recording, window: Window) -> float:
-    def make_sink(scene: Scene) -> JsonSink:
-        return JsonSink(BytesIO(), scene)
+    def make_sink(context: Context) -> JsonSink:
+        return JsonSink(BytesIO(), context)
 
     return replay(recording, Filter(), frozenset(), make_sink, Pace(None), window=window).duration_s
 
@@ -155,28 +157,19 @@ def test_readings_that_may_be_the_same_are(tmp_path: Path) -> None:
     assert recorded.finish().segments == 1
 
 
-class Told:
-    """A sink that keeps losses and clocks."""
-
-    def __init__(self) -> None:
-        self.losses: list[Loss] = []
-
-    def loss(self, loss: Loss) -> None:
-        self.losses.append(loss)
-
-
 def test_live_a_loss_has_a_beginning_and_an_end_when_the_clock_goes_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    sink = Told()
-    pipeline = Pipeline(scene_of(golden()), Filter(), cast("Any", sink))
+    kernel, backlog = Kernel(), Backlog(1 << 20)
     real = Clock.now()
     back = Clock(real.offset_ns - HOUR, real.error_ns)
-    monkeypatch.setattr(Clock, "now", classmethod(lambda *_: back))
-    monkeypatch.setattr(time, "time_ns", lambda: back.to_wall_ns(time.monotonic_ns()))
-    pipeline.losses([Lost(3, "ring buffer of closes")])
-    assert pipeline._clock == back
-    (loss,) = sink.losses
+    with kernel.session() as session:
+        collector = Collector(session, backlog, real)
+        monkeypatch.setattr(Clock, "now", classmethod(lambda *_: back))
+        kernel.stats[0, Stat.LOST_CLOSES] = 3
+        collector.round()
+    loss = backlog.pop()
+    assert isinstance(loss, Loss)
     assert loss.since_ns <= loss.until_ns
     assert abs(loss.until_ns - back.to_wall_ns(time.monotonic_ns())) < 60 * 10**9
 
@@ -195,13 +188,16 @@ def test_a_row_of_an_event_is_moved_with_its_birth() -> None:
 def test_live_a_clock_that_goes_back_is_seen_within_a_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    pipeline = Pipeline(scene_of(golden()), Filter(), cast("Any", Told()))
-    back = Clock(Clock.now().offset_ns - HOUR, 0)
-    monkeypatch.setattr(Clock, "now", classmethod(lambda *_: back))
-    monkeypatch.setattr(time, "time_ns", lambda: back.to_wall_ns(time.monotonic_ns()))
-    monkeypatch.setattr("tracetw.live.pipeline._AFTERMATH_NS", 0)
-    pipeline.losses([])
-    assert pipeline._clock == back
+    real = Clock.now()
+    back = Clock(real.offset_ns - HOUR, 0)
+    with Kernel().session() as session:
+        collector = Collector(session, Backlog(1 << 20), real)
+        collector.round()
+        monkeypatch.setattr(Clock, "now", classmethod(lambda *_: back))
+        monkeypatch.setattr("tracetw.live.collector._AUDIT", 0.0)
+        collector._next_audit = 0.0
+        collector.round()
+    assert collector.clock == back
 
 
 @pytest.mark.parametrize("days", [-30_000, 2, 20_000])

@@ -107,7 +107,7 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     assert recorded.said == []
     assert everything(recording).tobytes() == given.tobytes()
     assert everything(recording, "events").tobytes() == events.tobytes()
-    assert recording.losses() == [Lost(7, "ring buffer of closes", 1, 2)]
+    assert recording.losses() == [Lost(7, "ring buffer of closes", 1, 2, closes=5000)]
     assert [one.moment for one in recording.samples()] == ["before", "attached", "stopped"]
     assert [*recording.samples()][-1].counters == sample().counters
     assert recording.user(0) == "root"

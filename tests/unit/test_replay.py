@@ -18,7 +18,8 @@ from tests.unit.report_rows import BOOT, SECOND, WALL, Memory, connections, outa
 from tracetw.cli import main
 from tracetw.event.record import EventKind, Timewait
 from tracetw.recording.facts import Lost
-from tracetw.report.replay import Pace, replay
+from tracetw.replay.pace import Pace
+from tracetw.replay.replay import replay
 from tracetw.sink.json import JsonSink
 from tracetw.stream.filter import Filter
 
@@ -39,7 +40,7 @@ def lines(recording: Memory, wanted: Filter = Filter(), **more: Any) -> list[dic
         recording,
         wanted,
         more.pop("kinds", ALL),
-        lambda scene: JsonSink(out, scene),
+        lambda context: JsonSink(out, context),
         more.pop("pace", Pace(None)),
     )
     return [json.loads(line) for line in out.getvalue().splitlines()]

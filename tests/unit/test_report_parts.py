@@ -22,6 +22,7 @@ from tracetw.replay.window import Window
 from tracetw.report.causes.onset import Burst, burst
 from tracetw.report.count import cube as group_module
 from tracetw.report.count.cube import Cube, group
+from tracetw.report.count.scan import source_of
 from tracetw.report.count.slots import Slots
 from tracetw.report.ends.ladder import steps
 from tracetw.report.ends.stories import documents
@@ -152,7 +153,7 @@ def test_words() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_ladder_ends_with_the_verdict(shape: str) -> None:
     rows = connections(shape, [100.0])
-    (close,) = documents(Memory(rows), rows)
+    (close,) = documents(source_of(Memory(rows)), rows)
     ladder = steps(close)
     assert ladder[-1]["label"].startswith(close["verdict"])
     assert {step["kind"] for step in ladder} <= {
@@ -162,7 +163,7 @@ def test_every_ladder_ends_with_the_verdict(shape: str) -> None:
 
 def test_the_ladder_of_an_active_close() -> None:
     rows = connections("orderly-active", [100.0])
-    (close,) = documents(Memory(rows), rows)
+    (close,) = documents(source_of(Memory(rows)), rows)
     told = [(step["from"], step["label"]) for step in steps(close)]
     assert told == [
         ("local", "SYN"),
@@ -209,6 +210,6 @@ def test_no_command_but_query_needs_duckdb() -> None:
         "import sys\n"
         "for name in ('bcc', 'duckdb', 'pyarrow', 'pyroute2'): sys.modules[name] = None\n"
         "import tracetw.cli.report, tracetw.cli.replay, tracetw.cli.query, tracetw.report.build\n"
-        "import tracetw.report.render.html, tracetw.report.render.text, tracetw.report.replay\n"
+        "import tracetw.report.render.html, tracetw.report.render.text, tracetw.replay.replay\n"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)

@@ -9,10 +9,10 @@ import pytest
 
 from tests.unit.sink_rows import (
     CONTAINER,
+    CONTEXT,
     GROUPS,
     NAMES,
     ORDINARY,
-    SCENE,
     START,
     closes,
     events,
@@ -40,7 +40,7 @@ EVENT_COMMON = (
 
 def written(batch: Closes | Events, sink_runs: int = 1) -> list[dict[str, Any]]:
     out = io.BytesIO()
-    sink = JsonSink(out, SCENE)
+    sink = JsonSink(out, CONTEXT)
     for _ in range(sink_runs):
         if isinstance(batch, Closes):
             sink.closes(batch)
@@ -169,7 +169,7 @@ def test_container_and_unknown_group() -> None:
 def test_a_group_that_becomes_known_later_is_shown_then() -> None:
     out = io.BytesIO()
     paths: dict[int, str] = {}
-    sink = JsonSink(out, type(SCENE)("box", 1, NAMES, paths.get))
+    sink = JsonSink(out, type(CONTEXT)("box", 1, NAMES, paths.get))
     sink.closes(closes({"cgroup": 5}))
     paths[5] = "/user.slice"
     sink.closes(closes({"cgroup": 5}))
@@ -266,7 +266,7 @@ def test_events() -> None:
 
 def test_loss_and_summary() -> None:
     out = io.BytesIO()
-    sink = JsonSink(out, SCENE)
+    sink = JsonSink(out, CONTEXT)
     sink.loss(Loss(3, "ring buffer full", 10**18, 10**18 + 1))
     row = {"counter": "TW", "kernel": 2, "explained": 2, "difference": 0, "reason": None}
     sink.summary(Summary(10**18, 1.5, {"orderly": 2}, 3, [row]))  # type: ignore[list-item]
@@ -275,6 +275,6 @@ def test_loss_and_summary() -> None:
     assert (loss["kind"], loss["records"], loss["where"]) == ("loss", 3, "ring buffer full")
     assert loss["since"] == "2001-09-09T01:46:40.000000000Z"
     assert summary["kind"] == "summary"
-    assert summary["netns"] == SCENE.netns
+    assert summary["netns"] == CONTEXT.netns
     assert (summary["closes"], summary["lost"]) == ({"orderly": 2}, 3)
     assert summary["reconciliation"] == [row]

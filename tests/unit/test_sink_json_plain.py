@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
-from tests.unit.sink_rows import CLOCK, GROUPS, NAMES, SCENE, varied
+from tests.unit.sink_rows import CLOCK, CONTEXT, GROUPS, NAMES, varied
 from tracetw.event import fields, record
 from tracetw.host import cgroup
 from tracetw.sink.json import JsonSink
@@ -179,7 +179,7 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
 
 def test_templates_give_what_plain_rendering_gives() -> None:
     out = io.BytesIO()
-    sink = JsonSink(out, SCENE)
+    sink = JsonSink(out, CONTEXT)
     expected = []
     # Several batches: templates and columns of the first ones meet the shapes of the later ones.
     for seed in range(4):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.unit.sink_rows import NAMES, ORDINARY, SCENE, START, closes, events, varied
+from tests.unit.sink_rows import CONTEXT, NAMES, ORDINARY, START, closes, events, varied
 from tracetw.event import record
 from tracetw.sink.human import amount, endpoint, share, size, span
 from tracetw.sink.summary import summary_text
@@ -29,7 +29,7 @@ def lines(
     *batches: Closes | Events, wide: bool = False, color: bool = False, utc: bool = True
 ) -> list[str]:
     out = io.BytesIO()
-    sink = TableSink(out, SCENE, wide=wide, color=color, utc=utc)
+    sink = TableSink(out, CONTEXT, wide=wide, color=color, utc=utc)
     for batch in batches:
         if isinstance(batch, Closes):
             sink.closes(batch)
@@ -122,7 +122,7 @@ def test_events_are_named_as_in_the_contract() -> None:
 
 def test_loss_is_a_line_of_its_own() -> None:
     out = io.BytesIO()
-    sink = TableSink(out, SCENE, wide=False, color=False, utc=True)
+    sink = TableSink(out, CONTEXT, wide=False, color=False, utc=True)
     sink.loss(Loss(3, "ring buffer full", 10**18, 10**18 + 10**9))
     expected = "-- 3 records lost between 01:46:40 and 01:46:41: ring buffer full"
     assert out.getvalue().decode().splitlines()[1] == expected

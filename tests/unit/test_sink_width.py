@@ -18,12 +18,12 @@ import pytest
 from tests.unit.sink_rows import GROUPS, NAMES, closes, varied
 from tracetw.sink.layout import narrow
 from tracetw.sink.table import TableSink
-from tracetw.stream.batch import Closes, Scene, Summary
+from tracetw.stream.batch import Closes, Context, Summary
 from tracetw.text import columns
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICTS
 
 HERE, BLUE, UNNAMED = 4026531840, 4026532001, 4026532002
-SCENE = Scene("box", HERE, NAMES, GROUPS.get, {HERE: "host", BLUE: "blue\x1b[0m"}.get)
+CONTEXT = Context("box", HERE, NAMES, GROUPS.get, {HERE: "host", BLUE: "blue\x1b[0m"}.get)
 FAR = {"family": 10, "local": "2001:db8:1111:2222:3333:4444:5555:6666", "lport": 65535}
 FAR |= {"remote": "fd00:1111:2222:3333:4444:5555:6666:7777", "rport": 51234}
 FAR |= {"comm": b"fifteen-letters", "pid": 4194304, "exit_code": 26}
@@ -68,12 +68,12 @@ def terminal() -> Iterator[Terminal]:
 
 
 def sink(out: Terminal) -> TableSink:
-    return TableSink(out.out, SCENE, wide=False, color=False, utc=True)
+    return TableSink(out.out, CONTEXT, wide=False, color=False, utc=True)
 
 
 def written(*batches: Closes) -> list[str]:
     out = io.BytesIO()
-    one = TableSink(out, SCENE, wide=False, color=False, utc=True)
+    one = TableSink(out, CONTEXT, wide=False, color=False, utc=True)
     for batch in batches:
         one.closes(batch)
     return out.getvalue().decode().splitlines()
@@ -151,7 +151,7 @@ def test_elsewhere_the_heading_comes_once_and_columns_says_how_wide(
 
 def test_the_heading_of_a_file_waits_for_its_columns() -> None:
     out = io.BytesIO()
-    one = TableSink(out, SCENE, wide=False, color=False, utc=True)
+    one = TableSink(out, CONTEXT, wide=False, color=False, utc=True)
     one.head()
     assert not out.getvalue()
     one.closes(closes({"netns": HERE}, {"netns": BLUE}))
@@ -160,7 +160,7 @@ def test_the_heading_of_a_file_waits_for_its_columns() -> None:
     assert "NETNS" in head
     assert len(text) == 3
     out = io.BytesIO()
-    one = TableSink(out, SCENE, wide=False, color=False, utc=True)
+    one = TableSink(out, CONTEXT, wide=False, color=False, utc=True)
     one.head()
     one.summary(Summary(0, 1.0, {}, 0, []))
     assert len(out.getvalue().splitlines()) == 1
@@ -179,7 +179,7 @@ def test_namespaces_are_shown_from_the_second_on() -> None:
 
 def test_wide_names_namespaces() -> None:
     out = io.BytesIO()
-    one = TableSink(out, SCENE, wide=True, color=False, utc=True)
+    one = TableSink(out, CONTEXT, wide=True, color=False, utc=True)
     one.closes(closes({"netns": HERE}, {"netns": BLUE}, {"netns": UNNAMED}))
     text = out.getvalue().decode()
     assert [line.split()[1] for line in text.splitlines()[1:]] == [

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tests.unit.sink_rows import NAMES
 from tracetw.event.record import CLOSE, F_CLOSED, F_DEAD, End, Owner, Stat
+from tracetw.kernel.load import session
 from tracetw.kernel.load.session import _CPUS, Session
 from tracetw.kernel.plan import Plan, Sizes
 from tracetw.live.source import Lost, Source
@@ -99,7 +100,9 @@ def row(sk: int, born: int, ended: int, path: int, **more: int) -> NDArray[Any]:
 
 
 @pytest.fixture
-def kernel() -> Kernel:
+def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
+    """Of a machine with as many CPUs as can be."""
+    monkeypatch.setattr(session, "_possible_cpus", lambda: _CPUS)
     return Kernel()
 
 

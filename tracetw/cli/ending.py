@@ -15,8 +15,8 @@ from typing import IO, Any
 
 import click
 
-from tracetw.cli.message import say
 from tracetw.errors import BadInput, CannotTrace, Failed, UserError, shortage
+from tracetw.messages import say
 
 __all__ = ["interruptible", "named_output", "outcome"]
 

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import click
 
 from tracetw.cli import complete
-from tracetw.cli.message import say
 from tracetw.errors import BadInput
+from tracetw.messages import say
 from tracetw.stream.parse import COMM_BYTES, closest, seconds
 from tracetw.text import decoded
 

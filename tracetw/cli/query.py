@@ -9,10 +9,10 @@ from typing import BinaryIO
 
 import click
 
-from tracetw.cli.message import say
 from tracetw.cli.options import output_option
 from tracetw.cli.progress import progress
 from tracetw.errors import BadInput
+from tracetw.messages import say
 
 __all__ = ["command"]
 

@@ -4,13 +4,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import suppress
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tracetw.cli.message import say
 from tracetw.cli.options import (
     event_options,
     recorded_filter_options,
@@ -20,10 +17,10 @@ from tracetw.cli.options import (
 )
 from tracetw.cli.progress import progress
 from tracetw.errors import BadInput
+from tracetw.messages import say, show
 
 if TYPE_CHECKING:
     from tracetw.recording.reader import Recording
-    from tracetw.stream.batch import Scene, Sink
 
 __all__ = ["command"]
 
@@ -77,8 +74,10 @@ def command(
     pace = _speed(speed)
     from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
     from tracetw.replay.conditions import recorded_filter  # noqa: PLC0415
+    from tracetw.replay.pace import Pace  # noqa: PLC0415
+    from tracetw.replay.replay import replay  # noqa: PLC0415
     from tracetw.replay.window import Window  # noqa: PLC0415
-    from tracetw.report.replay import Pace, replay  # noqa: PLC0415
+    from tracetw.sink.factory import lines_to  # noqa: PLC0415
     from tracetw.sink.output import OutputClosed  # noqa: PLC0415
     from tracetw.sink.summary import summary_text  # noqa: PLC0415
 
@@ -87,7 +86,7 @@ def command(
         recordings = open_recordings(paths)
         wanted = recorded_filter(conditions, recordings)
         window = Window.of_recordings(since, until, recordings)
-        make_sink = _sinks(out, output, color=use_color(color, out.isatty()), utc=utc)
+        make_sink = lines_to(out, output, color=use_color(color, out.isatty()), utc=utc)
         for recording in recordings:
             _say_what_is_missing(recording, kinds)
             known = [*recording.damage]
@@ -100,8 +99,7 @@ def command(
             bar.pause()
             for damage in recording.damage[len(known) :]:  # found where it was read
                 say(str(damage))
-            with suppress(OSError):  # stderr may be gone
-                print(summary_text(summary), end="", file=sys.stderr, flush=True)
+            show(summary_text(summary))
 
 
 def _say_what_is_missing(recording: Recording, kinds: frozenset[str]) -> None:
@@ -111,13 +109,3 @@ def _say_what_is_missing(recording: Recording, kinds: frozenset[str]) -> None:
             f"single events ({', '.join(missing)}) were not recorded on"
             f" {recording.header.host!r}; record with --events {','.join(missing)}"
         )
-
-
-def _sinks(out: BinaryIO, output: str, *, color: bool, utc: bool) -> Callable[[Scene], Sink]:
-    if output == "json":
-        from tracetw.sink.json import JsonSink  # noqa: PLC0415 (only one of the sinks is needed)
-
-        return lambda scene: JsonSink(out, scene)
-    from tracetw.sink.table import TableSink  # noqa: PLC0415
-
-    return lambda scene: TableSink(out, scene, wide=output == "wide", color=color, utc=utc)

@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
-from tracetw.cli.message import say
 from tracetw.cli.options import numeric_option, recorded_filter_options, window_options
 from tracetw.cli.pager import pager_option, show
 from tracetw.cli.progress import progress
 from tracetw.errors import Failed
+from tracetw.messages import say
 from tracetw.text import json_line
 
 __all__ = ["command"]

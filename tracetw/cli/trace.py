@@ -18,6 +18,7 @@ from tracetw.cli.options import (
     table_options,
     use_color,
 )
+from tracetw.cli.size import buffer_option, parse_buffer
 
 if TYPE_CHECKING:
     from tracetw.stream.filter import Filter
@@ -33,6 +34,7 @@ __all__ = ["command"]
 @filter_options
 @table_options
 @event_options()
+@buffer_option
 @run_options
 def command(
     filter_: Filter,
@@ -40,6 +42,7 @@ def command(
     color: bool | None,
     utc: bool,
     kinds: frozenset[str],
+    buffer: str | None,
     duration: str | None,
     ready_fd: int | None,
     cmd: tuple[str, ...],
@@ -65,20 +68,19 @@ def command(
       tracetw trace -o json -- ./run-tests           trace while a command runs
       tracetw trace --events timewait,drop           TIME_WAIT and segments refused, too
     """
-    from tracetw.live.options import TraceOptions  # noqa: PLC0415 (loads NumPy)
+    from tracetw.live.backlog import default_bytes  # noqa: PLC0415 (loads NumPy)
+    from tracetw.live.request import Request  # noqa: PLC0415
+    from tracetw.sink.factory import lines_to  # noqa: PLC0415
 
     out = sys.stdout.buffer
-    options = TraceOptions(
+    request = Request(
         filter=filter_,
-        output=output,
         events=kinds,
         duration=parse_duration(duration),
         ready_fd=parse_ready_fd(ready_fd),
         command=runnable(cmd),
-        color=use_color(color, out.isatty()),
-        utc=utc,
-        out=out,
+        buffer_bytes=default_bytes() if buffer is None else parse_buffer(buffer),
     )
     from tracetw.live.run import run  # noqa: PLC0415 (only when every argument is good)
 
-    return run(options)
+    return run(request, lines_to(out, output, color=use_color(color, out.isatty()), utc=utc))

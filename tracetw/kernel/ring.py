@@ -9,6 +9,7 @@ and record together a power of two, the data is one plain array of rows and no r
 from __future__ import annotations
 
 import mmap
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +31,9 @@ class Ring:
 
     Raises OSError when the map cannot be mapped.
     """
+
+    AT_ONCE: ClassVar[int] = 1 << 12
+    """Records that :meth:`peek` gives at most."""
 
     def __init__(self, fd: int, record: np.dtype[np.void], pages: int) -> None:
         page = mmap.PAGESIZE
@@ -61,7 +65,7 @@ class Ring:
         """Records that wait to be read, at least."""
         return (int(self._producer[0]) - int(self._consumer[0])) // self._row
 
-    def peek(self, most: int = 1 << 14) -> NDArray[np.void]:
+    def peek(self, most: int = AT_ONCE) -> NDArray[np.void]:
         """What is ready, oldest first, in place: read-only, and valid until :meth:`release`.
 
         Up to ``most`` records, an empty array for none; fewer than are ready where the buffer

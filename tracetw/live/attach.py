@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From options to an attached session: preflight, plan, load."""
+"""From a request to an attached session: preflight, plan, load."""
 
 from __future__ import annotations
 
@@ -15,27 +15,27 @@ from tracetw.kernel.load.loader import load_best
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Plan, make_plan
-from tracetw.live.options import TraceOptions
+from tracetw.live.request import Request
 
 __all__ = ["attach"]
 
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h: its resolution is one jiffy
 
 
-def attach(options: TraceOptions) -> Session:
+def attach(request: Request) -> Session:
     """Check, compile and attach.
 
     Raises CannotTrace with what is missing and what to do.
     """
     try:
-        return _attach(options)
+        return _attach(request)
     except OSError as error:
         if (short := shortage(error)) is None:
             raise
         raise CannotTrace(*short) from error
 
 
-def _attach(options: TraceOptions) -> Session:
+def _attach(request: Request) -> Session:
     preflight.check()
     with _readable():
         btf = Btf.read()
@@ -46,8 +46,8 @@ def _attach(options: TraceOptions) -> Session:
             return make_plan(
                 btf,
                 round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE)),
-                passes=passes(options.filter.kernel()),
-                events=options.events,
+                passes=passes(request.filter.kernel()),
+                events=request.events,
                 without=refused,
                 answers=answers,
             )

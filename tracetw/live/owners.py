@@ -20,14 +20,15 @@ Rows = NDArray[np.void]
 _COMM = 15  # TASK_COMM_LEN without its final zero
 
 
-def resolve(rows: Rows, listeners: Listeners) -> Rows:
+def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
     """The rows with pid, comm and ``owner_from`` filled in where something can be known.
 
     A socket that its application still holds is looked for among the descriptors of all processes;
     one that nobody has accepted yet belongs to the listener. What connect() told needs only the
-    name. Anything else stays unknown: a guess would be worse.
+    name. Anything else stays unknown: a guess would be worse. Without ``listeners`` nothing is
+    looked up.
     """
-    if (rows["owner_from"] == Owner.CLOSE).all():
+    if listeners is None or (rows["owner_from"] == Owner.CLOSE).all():
         return rows
     rows = rows.copy()
     for index in np.flatnonzero(rows["owner_from"] == Owner.CONNECT):

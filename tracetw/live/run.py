@@ -6,38 +6,34 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import replace
-from types import FrameType
-from typing import TypeAlias
 
-from tracetw.errors import Failed
-from tracetw.event.record import Stat
 from tracetw.host import counters, netns, privileges
 from tracetw.host.cgroup import Cgroups
-from tracetw.host.counters import Snapshot
+from tracetw.host.clock import Clock
 from tracetw.host.pidns import numbered_as_the_kernel
 from tracetw.kernel.load.session import Session
 from tracetw.live.attach import attach
+from tracetw.live.backlog import Backlog
+from tracetw.live.collector import Collector
 from tracetw.live.command import Command
-from tracetw.live.options import TraceOptions
-from tracetw.live.pipeline import Pipeline
-from tracetw.live.source import Source
-from tracetw.reconcile.compare import Reconciled, reconcile
-from tracetw.sink.output import OutputClosed, OutputFailed
-from tracetw.stream.batch import Scene, Sink, Summary, Unwritten
-from tracetw.text import visible
+from tracetw.live.memory import give_memory_back
+from tracetw.live.request import Request
+from tracetw.live.waiting import Waiting
+from tracetw.live.writer import Writer
+from tracetw.messages import say, show
+from tracetw.reconcile.reading import Reading
+from tracetw.sink.output import OutputClosed
+from tracetw.stream.batch import Context, MakeSink, Summary, Unwritten
+from tracetw.stream.reconciliation import reconciled
+from tracetw.stream.stages import Stages
+from tracetw.stream.stop import Stop
 
 __all__ = ["run"]
 
-# Seconds between looks into the ring, which wakes nobody: it holds ten times as much.
-_PAUSE = 0.025
-_SWEEP = 0.1
-_SWEEP_LATEST = 2.0
-_AUDIT = 1.0
 # A command has ended: its last connections may still wait for the other side.
 _DRAIN = 3.0
 _INTERRUPTED = 130
@@ -45,226 +41,190 @@ _NICE = -10
 # Of what the verifier has to say.
 _WORDS = 200
 _OTHER_PIDS = (
-    "tracetw: /proc here is that of another PID namespace than the kernel's first one: pids, of --pid"
-    " too, are those of the first one, and owners that only /proc could tell stay unknown\n"
+    "/proc here is that of another PID namespace than the kernel's first one: pids, of --pid"
+    " too, are those of the first one, and owners that only /proc could tell stay unknown"
 )
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
 
 
-class _Stop:
-    """Set by a signal."""
-
-    def __init__(self) -> None:
-        self.signal = 0
-        self.times = 0
-
-    def __call__(self, signum: int, _frame: FrameType | None) -> None:
-        self.signal = signum
-        self.times += 1
-
-
-MakeSink: TypeAlias = Callable[[TraceOptions, Scene, Session], Sink]
-
-
-def run(options: TraceOptions, make_sink: MakeSink | None = None) -> int:
-    """Trace as asked; the exit code. ``make_sink`` takes the place of ``options.output``.
+def run(request: Request, make_sink: MakeSink) -> int:
+    """Trace as asked, into a sink; the exit code.
 
     Raises CannotTrace before tracing began, OutputFailed when the output cannot be written.
     """
-    began = counters.snapshot()
+    before = Reading(counters.snapshot(), {}, time.monotonic_ns())
     with ExitStack() as stack:
-        session = stack.enter_context(attach(options))
-        attached = counters.snapshot()
-        trace = _Trace(options, session, began, attached, make_sink or _sink)
-        stop = _Stop()
+        session = stack.enter_context(attach(request))
+        attached = _reading(session)
+        stop = Stop()
         for signum in _ending():
             stack.callback(signal.signal, signum, signal.signal(signum, stop))
-        return trace.run(stop)
+        context = _context(session, request, before, attached, stop)
+        return _Trace(request, session, context, make_sink).run()
+
+
+def _reading(session: Session) -> Reading:
+    """All counters; the tracer's own last, and the time."""
+    snapshot = counters.snapshot()
+    return Reading(snapshot, session.stats(), time.monotonic_ns())
+
+
+def _context(
+    session: Session, request: Request, before: Reading, attached: Reading, stop: Stop
+) -> Context:
+    cgroups = Cgroups()
+    names = netns.Names()
+    clock = Clock.now()
+    return Context(
+        host=socket.gethostname(),
+        netns=netns.current(),
+        names=session.plan.names,
+        cgroup_path=lambda identity: cgroups.path(identity, time.monotonic()),
+        netns_name=lambda inode: names.name(inode, time.monotonic()),
+        clock=clock,
+        started_ns=clock.to_wall_ns(time.monotonic_ns()),
+        before=before,
+        attached=attached,
+        scope=replace(
+            request.filter.scope(),
+            tw_at_birth=session.plan.tw_at_birth,
+            hidden=session.plan.hidden,
+        ),
+        hooks=tuple(hook.program for hook in session.plan.hooks),
+        absent=tuple(hook.program for hook in session.plan.absent),
+        stats=session.stats,
+        stop=stop,
+    )
 
 
 class _Trace:
-    """One attached trace."""
+    """One attached trace. This thread reads the kernel, another one writes the output."""
 
     def __init__(
-        self,
-        options: TraceOptions,
-        session: Session,
-        began: Snapshot,
-        attached: Snapshot,
-        make_sink: MakeSink,
+        self, request: Request, session: Session, context: Context, make_sink: MakeSink
     ) -> None:
-        self._options = options
+        self._request = request
         self._session = session
-        self._began = began
-        self._attached = attached
-        cgroups = Cgroups()
-        names = netns.Names()
-        scene = Scene(
-            host=socket.gethostname(),
-            netns=netns.current(),
-            names=session.plan.names,
-            cgroup_path=lambda identity: cgroups.path(identity, time.monotonic()),
-            netns_name=lambda inode: names.name(inode, time.monotonic()),
-        )
-        self._sink = make_sink(options, scene, session)
-        self._source = Source(session)
+        self._context = context
+        self._stop = context.stop
+        self._sink = make_sink(context)
+        self._stages = Stages(context, request.filter, self._sink)
+        self._backlog = Backlog(request.buffer_bytes)
         self._same_pids = numbered_as_the_kernel()
-        self._pipeline = Pipeline(scene, options.filter, self._sink, look_up=self._same_pids)
-        self._start = time.monotonic()
+        self._collector = Collector(session, self._backlog, context.clock, look_up=self._same_pids)
+        self._writer = Writer(self._stages, self._backlog, context.stop, look_up=self._same_pids)
 
-    def run(self, stop: _Stop) -> int:
+    def run(self) -> int:
         """Until a signal, the time, the command or the reader of the output ends it."""
         self._announce()
-        command = Command(self._options.command) if self._options.command else None
-        _hurry()
+        command = Command(self._request.command) if self._request.command else None
+        _raise_priority()
+        give_memory_back()
         privileges.drop(_KEEP)
-        self._start = time.monotonic()
-        failed: Failed | None = None
-        closed = False
-        try:
-            self._until(self._over(stop, command))
-        except OutputClosed:
-            closed = True
-        except OutputFailed as error:
-            failed = error
+        self._writer.start()
+        over = self._over(command)
+        waiting = Waiting()
+        while not over() and not self._writer.over():
+            self._collector.wait()
+            self._collector.round()
+            waiting.show(self._backlog.records)
         if command is not None and not command.ended():
             # Nobody reads any more; the command goes on to its own end.
             self._session.detach()
         status = command.status() if command is not None else 0
-        try:
-            self._finish(report=failed is None and not closed)
-        except OutputClosed:
-            closed = True
-        except (OutputFailed, Unwritten) as error:
-            failed = failed or error
+        self._finish()
+        failed = self._writer.failed
         if failed is not None:
+            failed.missing(self._unwritten())
             raise failed
-        if command is None and stop.signal == signal.SIGINT and not self._pipeline.traced:
-            return _INTERRUPTED
-        return status
+        nothing = not self._stages.judged
+        interrupted = command is None and self._stop.signal == signal.SIGINT and nothing
+        return _INTERRUPTED if interrupted else status
 
     def _announce(self) -> None:
         """Every hook is attached: for people and for programs."""
-        absent = [hook.program for hook in self._session.plan.absent]
-        without = f" (without {', '.join(absent)}: see tracetw doctor)" if absent else ""
-        for program, words in self._session.plan.refused.items():
-            said = visible(words[:_WORDS])
-            _say(f"tracetw: without {program}, which the kernel refused: {said}\n")
+        plan = self._session.plan
+        absent = ", ".join(self._context.absent)
+        without = f" (without {absent}: see tracetw doctor)" if absent else ""
+        for program, words in plan.refused.items():
+            say(f"without {program}, which the kernel refused: {words[:_WORDS]}")
         if not self._same_pids:
-            _say(_OTHER_PIDS)
-        _say(f"tracing TCP closes{without}, Ctrl-C ends\n")
-        if self._options.output != "json":
-            # Nobody reads: what is written next finds out again, where that is expected.
-            with suppress(OutputClosed):
-                self._sink.head()
-        if self._options.ready_fd is not None:
-            os.write(self._options.ready_fd, b"1")
+            say(_OTHER_PIDS)
+        show(f"tracing TCP closes{without}, Ctrl-C ends")
+        # Nobody reads: what is written next finds out again, where that is expected.
+        with suppress(OutputClosed):
+            self._sink.head()
+        if self._request.ready_fd is not None:
+            os.write(self._request.ready_fd, b"1")
 
-    def _over(self, stop: _Stop, command: Command | None) -> Callable[[], bool]:
+    def _over(self, command: Command | None) -> Callable[[], bool]:
         """Is it time to end?"""
-        end = None if self._options.duration is None else self._start + self._options.duration
+        duration = self._request.duration
+        end = None if duration is None else time.monotonic() + duration
         drained_by: float | None = None
 
         def over() -> bool:
             nonlocal drained_by
             now = time.monotonic()
-            asked = max(stop.times, int(end is not None and now >= end))
+            asked = max(self._stop.times, int(end is not None and now >= end))
             if command is None:
                 return asked > 0
             if not command.ended():
-                command.end(stop.signal or signal.SIGTERM, asked)
+                command.end(self._stop.signal or signal.SIGTERM, asked)
                 return False
             drained_by = drained_by or now + _DRAIN
-            drained = self._source.idle() and not self._source.unfinished()
-            return asked > 0 or drained or now >= drained_by
+            return asked > 0 or now >= drained_by or self._collector.drained()
 
         return over
 
-    def _until(self, over: Callable[[], bool]) -> None:
-        """Read, judge, report."""
-        next_sweep = next_audit = 0.0
-        source, pipeline, events = self._source, self._pipeline, self._session.events
-        while not over():
-            now = time.monotonic()
-            # The losses alone take a system call a program: not for nothing.
-            if now < next_sweep and not source.pending():
-                time.sleep(_PAUSE)
-                continue
-            # Before what is taken now: a full ring tells of loss around just these records.
-            pipeline.losses(source.losses())
-            if now >= next_audit:
-                pipeline.stale(source.stale())
-                source.forget()
-                next_audit = now + _AUDIT
-            pipeline.closes(source.take())
-            source.release()
-            if events is not None:
-                pipeline.events(events.peek())
-                events.release()
-            if now >= next_sweep:
-                pipeline.overdue(source)
-                # It may have to look through the descriptors of every process: a twentieth of
-                # the time at most, and still often enough for the slots in the kernel.
-                spent = time.monotonic() - now
-                next_sweep = now + min(max(_SWEEP, 20 * spent), _SWEEP_LATEST)
-            if self._session.closes.pending() < self._session.closes.capacity // 8:
-                time.sleep(_PAUSE)
-
-    def _finish(self, *, report: bool) -> None:
+    def _finish(self) -> None:
         """Everything that is still on its way, then the summary."""
-        ended = counters.snapshot()
+        at_ns, stats = time.monotonic_ns(), self._session.stats()
+        self._stages.tally.until_ns = at_ns
+        ended = Reading(counters.snapshot(), stats, at_ns)
         self._session.detach()
         stopped = counters.snapshot()
-        if report:
-            self._rest()
-        unfinished = self._source.unfinished()
-        summary = Summary(
-            time_ns=time.time_ns(),
-            duration_s=time.monotonic() - self._start,
-            closes=self._pipeline.by_verdict(),
-            lost=self._pipeline.lost,
-            reconciliation=self._reconcile(ended, stopped, unfinished),
-            ended=ended,
-            stopped=stopped,
-            unfinished=unfinished,
+        self._collector.rest()
+        self._writer.finish(Waiting().show)
+        at_ns = time.monotonic_ns()
+        after = Reading(stopped, self._session.stats(), at_ns)
+        unfinished = self._collector.unfinished()
+        rows, why = reconciled(
+            self._stages,
+            self._context.attached,
+            ended,
+            after,
+            events=self._request.events,
+            pending=unfinished,
+            unjudged=self._writer.unjudged,
         )
+        summary = Summary(
+            time_ns=self._collector.clock.to_wall_ns(at_ns),
+            duration_s=(self._context.clock.to_wall_ns(at_ns) - self._context.started_ns) / 1e9,
+            closes=self._stages.by_verdict(),
+            lost=self._stages.lost,
+            reconciliation=rows,
+            not_reconciled=why,
+            ended=ended,
+            stopped=after,
+            unfinished=unfinished,
+            waited=self._backlog.most,
+            unwritten=self._unwritten(),
+        )
+        if not self._writer.over():
+            try:
+                with suppress(OutputClosed):
+                    self._sink.summary(summary)
+            except Unwritten as error:
+                self._writer.failed = error
+                self._stages.unwritten += error.unwritten
+                summary = replace(summary, unwritten=self._unwritten())
         from tracetw.sink.summary import summary_text  # noqa: PLC0415  tabulate, once, at the end
 
-        if report:
-            try:
-                self._sink.summary(summary)
-            except Unwritten as error:
-                _say(summary_text(replace(summary, unwritten=error.records)))
-                raise
-        _say(summary_text(summary))
+        show(summary_text(summary))
 
-    def _rest(self) -> None:
-        events = self._session.events
-        self._pipeline.losses(self._source.losses())
-        while self._session.closes.pending():
-            self._pipeline.closes(self._source.take())
-            self._source.release()
-        while events is not None and events.pending():
-            self._pipeline.events(events.peek())
-            events.release()
-        self._pipeline.overdue(self._source, everything=True)
-
-    def _reconcile(self, ended: Snapshot, stopped: Snapshot, unfinished: int) -> list[Reconciled]:
-        """Against the kernel's counters."""
-        stats = self._session.stats()
-        totals = [stats[stat] for stat in Stat if stat is not Stat.MAX]
-        return reconcile(
-            self._began,
-            self._attached,
-            ended,
-            self._pipeline.tally.result(totals),
-            totals,
-            stopped=stopped,
-            pending=unfinished,
-            events=self._options.events,
-            tw_at_birth=self._session.plan.tw_at_birth,
-            hidden=self._session.plan.hidden,
-        )
+    def _unwritten(self) -> int:
+        return self._stages.unwritten + self._writer.unjudged
 
 
 def _ending() -> Iterator[signal.Signals]:
@@ -279,35 +239,7 @@ def _ending() -> Iterator[signal.Signals]:
             yield signum
 
 
-def _hurry() -> None:
-    """Records that nobody fetches are lost: on busy CPUs the reader goes before those it reports.
-
-    It takes no more than it needs, a few microseconds a connection.
-    """
+def _raise_priority() -> None:
+    """If the reader is starved, the ring overflows. It takes a few microseconds a connection."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, 0, _NICE)
-
-
-def _sink(options: TraceOptions, scene: Scene, _session: Session) -> Sink:
-    if options.output == "json":
-        from tracetw.sink.json import JsonSink  # noqa: PLC0415  only one of the sinks is needed
-
-        return JsonSink(options.out, scene)
-    from tracetw.sink.table import TableSink  # noqa: PLC0415
-
-    return TableSink(
-        options.out,
-        scene,
-        wide=options.output == "wide",
-        color=options.color,
-        utc=options.utc,
-    )
-
-
-def _say(text: str) -> None:
-    """To stderr, which may be gone."""
-    try:
-        sys.stderr.write(text)
-        sys.stderr.flush()
-    except OSError:
-        pass

@@ -19,8 +19,10 @@ from tracetw.event.record import CLOSE, EVENT
 from tracetw.query.columns import closes_table, events_table
 from tracetw.query.samples import counters_tables, sysctls_tables
 from tracetw.recording.reader import Recording
-from tracetw.replay.source import Judged, judge_recorded, judged
+from tracetw.replay.source import context_of, judged
+from tracetw.stream.batch import Ends
 from tracetw.stream.filter import Filter
+from tracetw.stream.stages import Stages
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -97,10 +99,9 @@ def _keep(whole: Path, kept: Path) -> None:
 
 
 def _closes(recording: Recording) -> Iterator[pa.Table]:
-    none = np.zeros(0, CLOSE)
-    at = np.zeros(0, np.int64)
-    yield closes_table(recording, Judged(none, judge_recorded(recording, none, at), at))
-    for part in judged(recording, Filter()):
+    stages = Stages(context_of(recording), Filter())
+    yield closes_table(recording, stages.judge(Ends(np.zeros(0, CLOSE), recording.clock)))
+    for part in judged(recording, stages):
         yield closes_table(recording, part)
 
 

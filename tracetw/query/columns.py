@@ -16,12 +16,12 @@ from tracetw.event import fields
 from tracetw.event.record import F_ADDR, F_EXITING, F_RST_REASON, EventKind
 from tracetw.host.cgroup import container
 from tracetw.recording.reader import Recording
-from tracetw.replay.source import Judged
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import address, addresses
 from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.close_document import OWNERS
 from tracetw.sink.event_document import event_name
+from tracetw.stream.batch import Closes
 from tracetw.text import decoded, well_formed
 from tracetw.verdict.evidence import evidence_names, missing_names
 from tracetw.verdict.findings import UNKNOWN
@@ -48,7 +48,7 @@ _MS = 1_000_000
 _SIGNAL_BITS = 127
 
 
-def closes_table(recording: Recording, part: Judged) -> pa.Table:
+def closes_table(recording: Recording, part: Closes) -> pa.Table:
     """One row for each connection."""
     import pyarrow as pa  # noqa: PLC0415 (optional)
 

@@ -1,22 +1,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every number against the kernel's own: what it counted, what tracetw explained, the difference.
 
-Pure: three snapshots and a tally in, rows out. The tally (:mod:`tracetw.reconcile.tally`) says what the
+Pure: two snapshots and a tally in, rows out. The tally (:mod:`tracetw.reconcile.tally`) says what the
 kernel should have counted; here the two are compared, and a difference is given its reason where
-one is known. A difference without a reason is a defect of the tracer or of a rule.
+one is known: ends or resets that were really counted, one by one, never a bound. A difference without a reason is a defect of the tracer or of a rule.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypedDict
 
-from tracetw.event.record import Stat
 from tracetw.host.counters import Snapshot
+from tracetw.reconcile.scope import EVERYTHING, Scope
 from tracetw.reconcile.tally import HOST, UNCLEAR
 
-__all__ = ["Reconciled", "reconcile"]
+__all__ = ["Missing", "Reconciled", "reconcile"]
 
 ALWAYS = (
     "TCPAbortOnData",
@@ -37,8 +37,9 @@ WITH_EVENTS = {
 """Kind of single events (``--events``) to the counters that they explain."""
 
 _BY_VERDICT = frozenset(ALWAYS[:5])
+_OF_EVENTS = frozenset(name for names in WITH_EVENTS.values() for name in names)
+_OF_HOST = "OutRsts"
 _TIME_WAITS = ("TW", "TWKilled")
-_LOSSES = (Stat.LOST_CLOSES, Stat.UNSEEN_ENDS, Stat.CONN_FULL, Stat.CLOSING_FULL)
 
 _Counts = Mapping[int, Mapping[str, int]]
 
@@ -54,27 +55,39 @@ class Reconciled(TypedDict):
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """What the tally lacks of what happened.
+
+    Attributes:
+        closes: records of connection ends that were lost.
+        events: records of single events that were lost.
+        unjudged: records that came, and were not judged for want of time.
+        pending: connections that closed, but whose record had not left the kernel side at the end.
+    """
+
+    closes: int = 0
+    events: int = 0
+    unjudged: int = 0
+    pending: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class _Case:
     """All that is known about the run."""
 
-    before: Snapshot
     attached: Snapshot
     end: Snapshot
-    stopped: Snapshot
     explained: _Counts
-    stats: Sequence[int]
-    pending: int
-    tw_at_birth: bool
-    hidden: Mapping[str, str]
+    edges: _Counts
+    missing: Missing
+    scope: Scope
 
     def counted(self, counter: str) -> int:
         return sum(_increase(self.attached, self.end, counter).values())
 
-    def on_the_edge(self, counter: str) -> int:
-        """Counted while hooks came or went, when only a part of it was seen."""
-        starting = _increase(self.before, self.attached, counter)
-        stopping = _increase(self.end, self.stopped, counter)
-        return sum(starting.values()) + sum(stopping.values())
+    def on_the_edge(self, parts: Collection[str]) -> int:
+        """Explained, and counted while the hooks or the counters came or went."""
+        return sum(values.get(part, 0) for values in self.edges.values() for part in parts)
 
     def gone(self) -> set[int]:
         """Namespaces that were there and cannot be read at the end."""
@@ -103,53 +116,49 @@ class _Case:
 
     def unseen(self, counter: str) -> dict[str, int]:
         """By how much the explained side may be short, and why."""
-        lost = sum(int(self.stats[stat]) for stat in _LOSSES)
         unclear = sum(values.get(UNCLEAR, 0) for values in self.explained.values())
+        missing = self.missing
+        of_host = counter == "OutRsts"  # known from the tracer's own counters, not from records
+        lost = missing.events if counter in _OF_EVENTS else missing.closes
         return {
-            "connections left out by filters": int(self.stats[Stat.FILTERED]),
-            "records lost": lost,
-            "connections not finished": self.pending,
+            "records lost": 0 if of_host else lost,
+            "records not judged": 0 if of_host else missing.unjudged,
+            "connections not finished": missing.pending if counter in _TIME_WAITS else 0,
             "connections undetermined": unclear if counter in _BY_VERDICT else 0,
             "resets counted but not sent for want of memory": (
-                self.counted("TCPAbortFailed") if counter == "OutRsts" else 0
+                self.counted("TCPAbortFailed") if of_host else 0
             ),
         }
 
 
 def reconcile(
-    before: Snapshot,
     attached: Snapshot,
     end: Snapshot,
     explained: _Counts,
-    stats: Sequence[int],
+    edges: _Counts,
+    missing: Missing,
     *,
-    stopped: Snapshot | None = None,
-    pending: int = 0,
+    scope: Scope = EVERYTHING,
     events: Collection[str] = (),
-    tw_at_birth: bool = True,
-    hidden: Mapping[str, str] | None = None,
 ) -> list[Reconciled]:
     """Compares the kernel's counters with the tally.
 
     Args:
-        before, attached: snapshots before the first hook was attached and after the last.
+        attached: snapshot after the last hook was attached.
         end: snapshot at the end of the trace, hooks still attached.
         explained: :meth:`tracetw.reconcile.tally.Tally.result`.
-        stats: the tracer's own counters, indexed by ``Stat``, all CPUs summed.
-        stopped: snapshot after the hooks were detached; None when nothing can have passed.
-        pending: connections that closed, but whose record had not left the kernel side at the end.
+        edges: :meth:`tracetw.reconcile.tally.Tally.edges`: part of it, that the kernel may have
+            counted before the first snapshot or after the last.
+        missing: what the tally lacks.
+        scope: what can be compared.
         events: kinds of single events that were asked for; they explain further counters.
-        tw_at_birth: False where the kernel counts TIME_WAIT when it expires (before 6.0: its
-            ``struct inet_timewait_sock`` has a member ``tw_kill``).
-        hidden: counter to what of it this kernel does not let a tracer see.
 
     Returns:
         One row for each counter. ``difference`` is ``kernel - explained``; ``reason`` is None when
-        it is 0, and when nothing known accounts for all of it.
+        it is 0, and when nothing known accounts for all of it. OutRsts is of the whole host always.
     """
-    case = _Case(
-        before, attached, end, stopped or end, explained, stats, pending, tw_at_birth, hidden or {}
-    )
+    host = _Case(attached, end, explained, edges, missing, scope)
+    chosen = replace(host, attached=scope.of(attached), end=scope.of(end))
     names = [
         *ALWAYS,
         *(name for kind in WITH_EVENTS if kind in events for name in WITH_EVENTS[kind]),
@@ -157,12 +166,13 @@ def reconcile(
     present = {name for values in end.values() for name in values}
     paws_apart = "PAWSTimewait" in present
     rows = []
-    for name in names:
+    for name in names if scope.comparable else [_OF_HOST]:
         if name == "PAWSTimewait" and not paws_apart:
             continue
         parts: tuple[str, ...] = (name,)
         if name == "PAWSEstab" and not paws_apart:
             parts = (name, "PAWSTimewait")  # one counter for both before 6.17
+        case = host if name == _OF_HOST else chosen
         rows.append(_row(case, name, parts, known=name in present))
     _settle_time_waits(rows)
     return rows
@@ -186,7 +196,7 @@ def _row(case: _Case, name: str, parts: tuple[str, ...], *, known: bool) -> Reco
         kernel=kernel,
         explained=explained,
         difference=difference,
-        reason=_reason(case, name, difference, by_netns) if difference else None,
+        reason=_reason(case, parts, difference, by_netns) if difference else None,
     )
 
 
@@ -210,9 +220,12 @@ class _Account:
             self.causes.append(f"{cause}: {most:,}")
 
 
-def _reason(case: _Case, name: str, difference: int, by_netns: Mapping[int, int]) -> str | None:
+def _reason(
+    case: _Case, parts: Sequence[str], difference: int, by_netns: Mapping[int, int]
+) -> str | None:
     """What accounts for a difference, or None when nothing does for all of it."""
-    if name in _TIME_WAITS and not case.tw_at_birth:
+    name = parts[0]
+    if name in _TIME_WAITS and not case.scope.tw_at_birth:
         return "this kernel counts it when TIME_WAIT expires, not when it begins"
     account = _Account(difference)
     gone = case.gone()
@@ -224,7 +237,7 @@ def _reason(case: _Case, name: str, difference: int, by_netns: Mapping[int, int]
         account.causes.append(f"in namespaces gone before they could be read: {unread:,}")
     surplus = case.surplus(name, by_netns)
     account.excess("in namespaces gone whose numbers others seem to have now", surplus)
-    account.excess("counted while attaching or detaching", case.on_the_edge(name))
+    account.excess("seen while hooks were attached or detached", case.on_the_edge(parts))
     if name == "TCPChallengeACK":
         account.excess(
             "held back by the rate limit (TCPACKSkippedChallenge)",
@@ -232,13 +245,16 @@ def _reason(case: _Case, name: str, difference: int, by_netns: Mapping[int, int]
         )
     for cause, most in case.unseen(name).items():
         account.lack(cause, most)
-    if name in case.hidden:
-        account.lack(f"not shown by this kernel ({case.hidden[name]})", account.difference)
+    if name in case.scope.hidden:
+        account.lack(f"not shown by this kernel ({case.scope.hidden[name]})", account.difference)
     return ", ".join(account.causes) if account.difference == 0 else None
 
 
 def _settle_time_waits(rows: Iterable[Reconciled]) -> None:
-    """TW and TWKilled are one thing in two drawers: opposite differences settle each other."""
+    """The kernel counts a timewait socket as TW or, if it is to live 4 s at most, as TWKilled.
+
+    Equal and opposite differences are the same sockets.
+    """
     pair = [row for row in rows if row["counter"] in _TIME_WAITS and row["reason"] is None]
     differences = [row["difference"] or 0 for row in pair]
     if len(pair) == len(_TIME_WAITS) and any(differences) and sum(differences) == 0:

@@ -32,13 +32,13 @@ end have no counter of their own (OutRsts and EstabResets aside).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event import record
+from tracetw.event import fields, record
 from tracetw.event.fields import State
 from tracetw.event.record import Drop, End, EventKind, Stat, Timewait
 from tracetw.verdict.taxonomy import TIME_WAIT, VERDICT_INDEX
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from tracetw.event.names import KernelNames
     from tracetw.verdict.findings import Findings
 
-__all__ = ["HOST", "UNCLEAR", "Explained", "Tally", "explain_counts"]
+__all__ = ["HOST", "UNCLEAR", "Explained", "Tally"]
 
 Explained = dict[int, dict[str, int]]
 """Namespace inode (or :data:`HOST`) to counter to expected value. No entry means 0."""
@@ -103,14 +103,26 @@ _SHUT_BOTH = record.SHUT_RECEIVE | record.SHUT_SEND
 _CONNECTING = (State.SYN_SENT, State.SYN_RECV)
 _SKIPPED = TIME_WAIT.index("skipped")
 
+# Longer than any timewait socket lives in FIN_WAIT2.
+_LONGEST_NS = 200_000_000_000
+_NEVER = np.iinfo(np.int64).max
+
+Stats: TypeAlias = Mapping[Stat, int]
 _U16 = NDArray[np.uint16]
 _Bool = NDArray[np.bool_]
 
 
 class Tally:
-    """Expected counters, added up batch by batch. Give it every record, before any filter."""
+    """Expected counters, added up batch by batch. Give it every record, before any filter.
 
-    def __init__(self, names: KernelNames) -> None:
+    Attributes:
+        since_ns, until_ns: monotonic times of the first snapshot of the kernel's counters (when it was
+            complete) and of the last (when it began). What ended before or after is explained as
+            well, and counted apart: see :meth:`edges`.
+    """
+
+    def __init__(self, names: KernelNames, since_ns: int = 0, until_ns: int = _NEVER) -> None:
+        self.since_ns, self.until_ns = since_ns, until_ns
         self._hz = names.hz
         self._syn_drop = names.drop_reason("TCP_INVALID_SYN")
         self._by_verdict = np.zeros(256, dtype=np.uint16)
@@ -121,7 +133,9 @@ class Tally:
         self._by_state = np.zeros(256, dtype=np.uint16)
         self._by_state[[State.ESTABLISHED, State.CLOSE_WAIT]] = _BIT["EstabResets"]
         self._closes: dict[int, NDArray[np.int64]] = {}
+        self._edge_closes: dict[int, NDArray[np.int64]] = {}
         self._events: Explained = {}
+        self._edge_events: Explained = {}
 
     def add(self, rows: NDArray[np.void], findings: Findings) -> None:
         """Counts a batch of close records and what was found of them."""
@@ -129,21 +143,29 @@ class Tally:
             return
         masks = self._masks(rows, findings)
         netns = np.ascontiguousarray(rows["netns"])
-        if (netns == netns[0]).all():
-            counts = np.bincount(masks)
-            present = np.flatnonzero(counts)
-            self._count(int(netns[0]), counts[present] @ _BITS[present])
-            return
-        inodes, which = np.unique(netns, return_inverse=True)
-        counts = np.bincount(which * _CODES + masks)
-        present = np.flatnonzero(counts)
-        sums = np.zeros((len(inodes), len(_COUNTERS)), dtype=np.int64)
-        np.add.at(sums, present // _CODES, counts[present, None] * _BITS[present % _CODES])
-        for inode, values in zip(inodes.tolist(), sums, strict=True):
-            self._count(inode, values)
+        _count(self._closes, netns, masks)
+        edge = self._edge(rows)
+        if edge.any():
+            _count(self._edge_closes, netns[edge], masks[edge])
+
+    def _edge(self, rows: NDArray[np.void]) -> _Bool:
+        """Which of them the kernel may have counted before or after the snapshots."""
+        counted = fields.end_ns(rows)
+        if counted.min() < self.since_ns + _LONGEST_NS or counted.max() > self.until_ns:
+            # TW is counted when the timewait socket is made, with FIN_WAIT2.
+            waited = np.flatnonzero(rows["flags"] & record.F_TW_FIN_WAIT2)
+            counted[waited] = fields.time_in(rows[waited], State.FIN_WAIT2)
+        edge: _Bool = (counted < self.since_ns) | (counted > self.until_ns)
+        return edge
 
     def add_events(self, events: NDArray[np.void]) -> None:
         """Counts a batch of single events (time-wait and drop events; others are passed over)."""
+        self._add_events(self._events, events)
+        edge = (events["at"] < self.since_ns) | (events["at"] > self.until_ns)
+        if edge.any():
+            self._add_events(self._edge_events, events[edge])
+
+    def _add_events(self, counts: Explained, events: NDArray[np.void]) -> None:
         kind, code = events["kind"], events["code"]
         drop = kind == EventKind.DROP
         paws = drop & (code == Drop.PAWS)
@@ -158,32 +180,29 @@ class Tally:
             ("TCPChallengeACK", challenge),
             ("TCPSYNChallenge", challenge & (events["reason"] == self._syn_drop)),
         ):
-            inodes, counts = np.unique(events["netns"][which], return_counts=True)
-            for inode, count in zip(inodes.tolist(), counts.tolist(), strict=True):
-                values = self._events.setdefault(inode, {})
+            inodes, numbers = np.unique(events["netns"][which], return_counts=True)
+            for inode, count in zip(inodes.tolist(), numbers.tolist(), strict=True):
+                values = counts.setdefault(inode, {})
                 values[counter] = values.get(counter, 0) + count
 
-    def result(self, stats: Sequence[int]) -> Explained:
-        """What was counted so far; ``stats`` (indexed by ``Stat``, all CPUs summed) adds OutRsts.
+    def result(self, stats: Stats) -> Explained:
+        """What was counted so far; ``stats`` (the tracer's own, all CPUs summed) adds OutRsts.
 
         Resets are counted where they are sent, with or without a connection, so that they are
         known for the whole host only (:data:`HOST`).
         """
-        explained: Explained = {
-            inode: {
-                name: count for name, count in zip(_COUNTERS, counts.tolist(), strict=True) if count
-            }
-            for inode, counts in self._closes.items()
-        }
-        for inode, values in self._events.items():
-            explained.setdefault(inode, {}).update(values)
-        sent = stats[Stat.RST_NO_SOCKET] + stats[Stat.RST_TIMEWAIT] + stats[Stat.RST_SOCKET]
-        explained[HOST] = {**explained.get(HOST, {}), "OutRsts": int(sent)}
-        return explained
+        return _result(self._closes, self._events, _resets(stats))
 
-    def _count(self, inode: int, values: NDArray[np.int64]) -> None:
-        known = self._closes.get(inode)
-        self._closes[inode] = values if known is None else known + values
+    def edges(self, attached: Stats, ended: Stats, stopped: Stats) -> Explained:
+        """The part of :meth:`result` that the kernel may have counted before or after its snapshots.
+
+        Args:
+            attached: the tracer's counters after the first snapshot was complete.
+            ended: before the last snapshot.
+            stopped: after the hooks were detached.
+        """
+        resets = _resets(attached) + _resets(stopped) - _resets(ended)
+        return _result(self._edge_closes, self._edge_events, resets)
 
     def _masks(self, rows: NDArray[np.void], findings: Findings) -> _U16:
         """One bit for each counter that the end of a connection must have bumped, shape (n,)."""
@@ -255,10 +274,41 @@ class Tally:
         return masks.astype(np.uint16)
 
 
-def explain_counts(
-    rows: NDArray[np.void], findings: Findings, stats: Sequence[int], names: KernelNames
-) -> Explained:
-    """A :class:`Tally` of a single batch."""
-    tally = Tally(names)
-    tally.add(rows, findings)
-    return tally.result(stats)
+def _count(known: dict[int, NDArray[np.int64]], netns: NDArray[np.uint32], masks: _U16) -> None:
+    """Add what the masks mean to the counts of each namespace."""
+    if (netns == netns[0]).all():
+        counts = np.bincount(masks)
+        present = np.flatnonzero(counts)
+        _add(known, int(netns[0]), counts[present] @ _BITS[present])
+        return
+    inodes, which = np.unique(netns, return_inverse=True)
+    counts = np.bincount(which * _CODES + masks)
+    present = np.flatnonzero(counts)
+    sums = np.zeros((len(inodes), len(_COUNTERS)), dtype=np.int64)
+    np.add.at(sums, present // _CODES, counts[present, None] * _BITS[present % _CODES])
+    for inode, values in zip(inodes.tolist(), sums, strict=True):
+        _add(known, inode, values)
+
+
+def _add(known: dict[int, NDArray[np.int64]], inode: int, values: NDArray[np.int64]) -> None:
+    before = known.get(inode)
+    known[inode] = values if before is None else before + values
+
+
+def _result(closes: Mapping[int, NDArray[np.int64]], events: Explained, resets: int) -> Explained:
+    explained: Explained = {
+        inode: {
+            name: count for name, count in zip(_COUNTERS, counts.tolist(), strict=True) if count
+        }
+        for inode, counts in closes.items()
+    }
+    for inode, values in events.items():
+        explained.setdefault(inode, {}).update(values)
+    explained[HOST] = {**explained.get(HOST, {}), "OutRsts": resets}
+    return explained
+
+
+def _resets(stats: Stats) -> int:
+    return sum(
+        stats.get(stat, 0) for stat in (Stat.RST_NO_SOCKET, Stat.RST_TIMEWAIT, Stat.RST_SOCKET)
+    )

@@ -15,6 +15,7 @@ from tracetw import __version__
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
 from tracetw.host.identity import boot_id, machine_id
+from tracetw.reconcile.scope import Scope
 from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.facts import Sample
 from tracetw.recording.header import Header
@@ -24,7 +25,10 @@ __all__ = ["Describe"]
 
 @dataclass(frozen=True, slots=True)
 class Describe:
-    """What all segments of a recording have in common; attributes as of ``Header``."""
+    """What all segments of a recording have in common; attributes as of ``Header``.
+
+    ``clock`` is the one by which the recording begins, ``scope`` what can be compared in it.
+    """
 
     names: KernelNames
     netns: int
@@ -33,6 +37,8 @@ class Describe:
     events: frozenset[str]
     command: tuple[str, ...]
     filters: tuple[str, ...]
+    scope: Scope = field(default_factory=Scope)
+    clock: Clock = field(default_factory=Clock.now)
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started_ns: int = field(default_factory=time.time_ns)
 
@@ -65,6 +71,10 @@ class Describe:
             events=self.events,
             command=self.command,
             filters=self.filters,
+            comparable=self.scope.comparable,
+            netns_traced=None if self.scope.netns is None else tuple(sorted(self.scope.netns)),
+            tw_at_birth=self.scope.tw_at_birth,
+            hidden=dict(self.scope.hidden),
             tracetw=__version__,
             signals={int(one): one.name for one in signal.Signals},
             errors=dict(errno.errorcode),

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The flight recorder: takes rows without delay, writes them in a thread of its own.
 
-The tracing thread only copies what it is given. A quarter of a second later at most the writing
+The tracing thread only hands over what it is given. A quarter of a second later at most the writing
 thread has it in a file, and a second after that on the disk. A disk that is full or too slow never
 stops the trace: what could not be written is counted, and the count is in the recording.
 """
@@ -13,7 +13,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import asdict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,7 +23,6 @@ from tracetw.host.clock import Clock
 from tracetw.recorder.describe import Describe
 from tracetw.recorder.store import Store
 from tracetw.recorder.tape import Item, Limits, Tape, Totals
-from tracetw.recorder.writer import to_json
 from tracetw.recording.facts import Lost, Sample
 from tracetw.recording.frame import Kind
 
@@ -63,7 +61,7 @@ class Recorder:
         sample: Callable[[str], Sample],
         say: Callable[[str], None],
     ) -> None:
-        self._clock = Clock.now()
+        self._clock = describe.clock
         # Of the writing thread alone.
         self._tape = Tape(store, limits, describe, self._clock, say)
         self._take_sample = sample
@@ -95,17 +93,16 @@ class Recorder:
             self._add(Item(Kind.HEADER, [], 0, 0, clock=clock))
 
     def closes(self, rows: Rows) -> None:
-        """Record connection ends; they may change after the call."""
+        """Record connection ends, which must not change any more."""
         self._add_rows(Kind.CLOSES, rows)
 
     def events(self, rows: Rows) -> None:
-        """Record single events; they may change after the call."""
+        """Record single events, which must not change any more."""
         self._add_rows(Kind.EVENTS, rows)
 
     def lost(self, lost: Lost) -> None:
         """Record that records were lost."""
-        text = to_json(asdict(lost))
-        self._add(Item(Kind.LOST, [text], lost.records, len(text)))
+        self._add(Item(Kind.LOST, [], lost.records, 0, lost=lost))
 
     def sample(self, sample: Sample) -> None:
         """Record a sample."""
@@ -131,7 +128,7 @@ class Recorder:
         if not len(rows):
             return
         # As opaque blocks: copying field by field takes ten times as long.
-        blocks = np.array(rows.view(f"V{rows.dtype.itemsize}"), order="C").view(np.uint8)
+        blocks = np.ascontiguousarray(rows.view(f"V{rows.dtype.itemsize}")).view(np.uint8)
         self._add(Item(kind, [blocks.data], len(rows), blocks.nbytes))
 
     def _add(self, item: Item) -> None:

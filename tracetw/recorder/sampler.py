@@ -26,8 +26,9 @@ def take(
     *,
     snapshot: Snapshot | None = None,
     unfinished: int = 0,
+    time_ns: int | None = None,
 ) -> Sample:
-    """Read everything now; ``snapshot`` are counters that were read at the moment that counts.
+    """Read everything now; ``snapshot`` and ``time_ns`` are of the moment that counts, if another.
 
     Takes some milliseconds, more with many namespaces. A namespace that cannot be read is absent.
     """
@@ -36,7 +37,7 @@ def take(
     seen = netns.visit(namespaces.values(), _inside)
     return Sample(
         moment=moment,
-        time_ns=time.time_ns(),
+        time_ns=time.time_ns() if time_ns is None else time_ns,
         clock=Clock.now(_CLOCK_READINGS),
         counters={
             inode: {**values, **seen.get(inode, ({}, {}))[0]} for inode, values in read.items()

@@ -4,14 +4,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from tracetw.event.record import Stat
+from tracetw.reconcile.reading import Reading
 from tracetw.recorder import sampler
 from tracetw.recorder.recorder import Recorder, Totals
 from tracetw.recorder.trigger import Triggers
 from tracetw.recording.facts import Lost, Sample
-from tracetw.stream.batch import Closes, Events, Loss, Summary, Unwritten
+from tracetw.sink.human import amount
+from tracetw.stream.batch import Closes, Context, Events, Loss, Summary, Unwritten
 
 __all__ = ["RecorderSink"]
 
@@ -22,8 +23,7 @@ class RecorderSink:
     Args:
         recorder: where rows go.
         triggers: asked after every batch.
-        before: sample from before the first hook was attached.
-        stats: the tracer's own counters.
+        context: with the kernel's counters when tracing began.
         said: called with the totals at the end.
         where: what to call the recording in messages.
     """
@@ -32,25 +32,31 @@ class RecorderSink:
         self,
         recorder: Recorder,
         triggers: Triggers,
-        before: Sample,
-        stats: Callable[[], Mapping[Stat, int]],
+        context: Context,
         said: Callable[[Totals], None],
         *,
         where: str = "the recording",
     ) -> None:
         self._recorder = recorder
         self._triggers = triggers
-        self._samples = [before, sampler.take("attached", stats())]
-        self._stats = stats
+        self._context = context
+        # The last one: by it the rows of the open segment are told.
+        self._clock = context.clock
         self._said = said
         self._where = where
 
     def head(self) -> None:
         """Begin to record."""
-        self._recorder.start(self._samples)
+        self._recorder.start(
+            [
+                self._sample("before", self._context.before),
+                self._sample("attached", self._context.attached),
+            ]
+        )
 
     def closes(self, batch: Closes) -> None:
         """Record finished connections."""
+        self._clock = batch.clock
         self._recorder.clock(batch.clock)
         self._recorder.closes(batch.rows)
         for reason in self._triggers.closes(batch.findings.verdict, time.monotonic()):
@@ -58,6 +64,7 @@ class RecorderSink:
 
     def events(self, batch: Events) -> None:
         """Record single events."""
+        self._clock = batch.clock
         self._recorder.clock(batch.clock)
         self._recorder.events(batch.rows)
 
@@ -70,19 +77,24 @@ class RecorderSink:
 
         Raises Unwritten when the disk did not take everything.
         """
-        stats = self._stats()
-        for moment, snapshot, unfinished in (
-            ("ended", summary.ended, 0),
-            ("stopped", summary.stopped, summary.unfinished),
-        ):
-            sample = sampler.take(moment, stats, snapshot=snapshot, unfinished=unfinished)
-            self._recorder.sample(sample)
+        self._recorder.sample(self._sample("ended", summary.ended))
+        self._recorder.sample(self._sample("stopped", summary.stopped, summary.unfinished))
         totals = self._recorder.finish()
         self._said(totals)
         if totals.unwritten or totals.error:
-            what = f"{totals.unwritten:,} records" if totals.unwritten else "a part of it"
+            what = amount(totals.unwritten, "record") if totals.unwritten else "a part of it"
             raise Unwritten(
                 f"{self._where} is not whole, {what} could not be written: {totals.error}",
                 "give -o a folder with room",
                 totals.unwritten,
             )
+
+    def _sample(self, moment: str, reading: Reading, unfinished: int = 0) -> Sample:
+        """Settings and gauges of now, counters and time of the moment that counts."""
+        return sampler.take(
+            moment,
+            reading.stats,
+            snapshot=reading.counters,
+            unfinished=unfinished,
+            time_ns=self._clock.to_wall_ns(reading.at_ns),
+        )

@@ -72,7 +72,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A frame to be: rows or a document in ``parts``, or a sample, which is written as changes.
+    """A frame to be: rows in ``parts``, a sample, which is written as changes, or a loss.
 
     With a ``clock`` it is the header of a new segment: the clock of the host was set.
     """
@@ -82,6 +82,7 @@ class Item:
     rows: int
     bytes: int
     sample: Sample | None = None
+    lost: Lost | None = None
     clock: Clock | None = None
 
 
@@ -218,6 +219,8 @@ class Tape:
     def _put(self, item: Item) -> None:
         if item.sample is not None:
             self._write_sample(item.sample)
+        elif item.lost is not None:
+            _write_lost(self._segment(0), item.lost)
         else:
             self._write(item)
 
@@ -318,8 +321,14 @@ class Tape:
         since, until = map(self._clock.to_wall_ns, (self._gap_since, time.monotonic_ns()))
         lost = Lost(self._gap, "the disk of the recorder", since, until)
         if self._gap:
-            file.add(Kind.LOST, [to_json(asdict(lost))], last=last)
+            _write_lost(file, lost, last=last)
         self._gap = self._gap_since = 0
+
+
+def _write_lost(file: SegmentWriter, lost: Lost, *, last: bool = False) -> None:
+    """With its place among the rows of the segment."""
+    document = {**asdict(lost), "closes": file.rows[Kind.CLOSES]}
+    file.add(Kind.LOST, [to_json(document)], last=last)
 
 
 def _changed(before: Mapping[int, Any], now: Mapping[int, Any]) -> dict[int, Any]:

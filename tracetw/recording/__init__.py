@@ -8,7 +8,7 @@ Reading needs Linux for nothing, BCC for nothing, and pyarrow only for segments 
     for recording in open_recordings(["/var/log/tracetw"]):     # folders, or single segments
         recording.header                    # tracetw.recording.header.Header
         for rows in recording.closes():     # NDArray[CLOSE], owners resolved, order of recording
-            judge(rows, recording.header.names, lossy=recording.lossy(rows))
+            ...                             # tracetw.replay.source judges them
         for rows in recording.events():     # NDArray[EVENT]
         for sample in recording.samples():  # tracetw.recording.facts.Sample: counters, sysctls
         recording.losses()                  # list[Lost]

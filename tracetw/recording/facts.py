@@ -56,12 +56,15 @@ class Lost:
         where: what was full, in words: a ring buffer, the disk.
         since_ns: wall time, nanoseconds since 1970: nothing was lost before.
         until_ns: nor after.
+        closes: connection ends of the recording that were written before this was known: where it
+            stands among them. None in recordings that do not say.
     """
 
     records: int
     where: str
     since_ns: int
     until_ns: int
+    closes: int | None = None
 
 
 class Harm(str, Enum):

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tracetw.event.names import KernelNames
@@ -44,6 +44,10 @@ class Header:
         events: kinds of single events that were recorded.
         command: command line.
         filters: the options of it that chose connections; empty when all were recorded.
+        comparable: no filter was finer than the kernel's counters, which are of a namespace.
+        netns_traced: inodes of the network namespaces that were traced; None for all.
+        tw_at_birth: that kernel counts TIME_WAIT when it begins, not when it expires.
+        hidden: counter to what of it that kernel does not let a tracer see.
         tracetw: version of the program.
         signals: number to name.
         errors: errno to name.
@@ -74,6 +78,10 @@ class Header:
     tracetw: str
     signals: Mapping[int, str]
     errors: Mapping[int, str]
+    comparable: bool = True
+    netns_traced: tuple[int, ...] | None = None
+    tw_at_birth: bool = True
+    hidden: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def clock_offset_ns(self) -> int:
@@ -108,6 +116,10 @@ class Header:
             "events": sorted(self.events),
             "command": self.command,
             "filters": self.filters,
+            "comparable": self.comparable,
+            "netns_traced": self.netns_traced,
+            "tw_at_birth": self.tw_at_birth,
+            "hidden": self.hidden,
             "tracetw": self.tracetw,
             "signals": self.signals,
             "errors": self.errors,
@@ -148,4 +160,8 @@ class Header:
             tracetw=document.tracetw,
             signals=document.signals,
             errors=document.errors,
+            comparable=document.comparable,
+            netns_traced=None if document.netns_traced is None else tuple(document.netns_traced),
+            tw_at_birth=document.tw_at_birth,
+            hidden=document.hidden,
         )

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.errors import BadInput
-from tracetw.event.fields import end_ns
 from tracetw.host.clock import Clock
 from tracetw.recording.facts import Damage, Harm, Lost, Sample
 from tracetw.recording.files import TooMany, below
@@ -28,8 +27,6 @@ __all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
 Rows = NDArray[np.void]
 
 SUFFIX = ".tws"
-# Rows are written this long after they happened, at most; what was lost then may be theirs.
-_AROUND_NS = 1_000_000_000
 # CLOCK_MONOTONIC in rows.
 _TIMES = frozenset({"at", "born"})
 _MOST_RECORDINGS = 1000
@@ -92,6 +89,19 @@ class Recording:
         """
         return rebatch(self._rows("closes"), batch)
 
+    def closes_at(self, places: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+        """Some connection ends, by their places in the order of recording, and these places.
+
+        ``places`` are sorted. Only the segments that hold them are read.
+        """
+        first = 0
+        for segment in self.segments:
+            count = segment.rows["closes"]
+            low, high = np.searchsorted(places, (first, first + count))
+            if low < high:
+                yield from _picked(self._rows("closes", (segment,)), places[low:high], first)
+            first += count
+
     def events(self, batch: int = 1 << 16) -> Iterator[Rows]:
         """Single events, dtype ``EVENT``; otherwise as :meth:`closes`."""
         return rebatch(self._rows("events"), batch)
@@ -110,26 +120,16 @@ class Recording:
     def losses(self) -> list[Lost]:
         """Records that happened and are not there, as far as the recorder knew."""
         if self._lost is None:
-            self._lost = [
-                Lost(one.records, one.where, one.since_ns, one.until_ns)
-                for segment in self.segments
-                for one in segment.documents(LostDocument)
-            ]
+            self._lost = []
+            before = 0
+            for segment in self.segments:
+                for one in segment.documents(LostDocument):
+                    place = None if one.closes is None else before + one.closes
+                    self._lost.append(
+                        Lost(one.records, one.where, one.since_ns, one.until_ns, place)
+                    )
+                before += segment.rows["closes"]
         return self._lost
-
-    def lossy(self, rows: Rows) -> bool:
-        """Were records lost around the time of these rows of ``CLOSE``?"""
-        if not self.losses() or not len(rows):
-            return False
-        ends = end_ns(rows)
-        ends = ends[ends >= 0]
-        if not len(ends):
-            return True
-        first, last = self.clock.to_wall_ns(int(ends.min())), self.clock.to_wall_ns(int(ends.max()))
-        return any(
-            lost.since_ns <= last + _AROUND_NS and first - _AROUND_NS <= lost.until_ns
-            for lost in self.losses()
-        )
 
     def cgroup_path(self, identity: int) -> str | None:
         """Path of a control group as it was on the recorded host; None unknown."""
@@ -160,8 +160,8 @@ class Recording:
             for document in segment.documents(NamesDocument):
                 yield segment, document
 
-    def _rows(self, kind: str) -> Iterator[Rows]:
-        for segment in self.segments:
+    def _rows(self, kind: str, segments: Iterable[Segment] | None = None) -> Iterator[Rows]:
+        for segment in self.segments if segments is None else segments:
             try:
                 for rows in segment.batches(kind):
                     observer().read(rows.nbytes)
@@ -337,6 +337,17 @@ def rebatch(pieces: Iterator[Rows], batch: int) -> Iterator[Rows]:
         held, count = ([rows[whole:]] if count > whole else []), count - whole
     if count:
         yield held[0] if len(held) == 1 else np.concatenate(held)
+
+
+def _picked(
+    pieces: Iterable[Rows], places: NDArray[np.int64], first: int
+) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+    """Of rows that begin at place ``first``, those at sorted ``places``."""
+    for rows in pieces:
+        low, high = np.searchsorted(places, (first, first + len(rows)))
+        if low < high:
+            yield places[low:high], rows[places[low:high] - first]
+        first += len(rows)
 
 
 def _earliest(segments: Iterable[Segment]) -> Clock:

@@ -123,6 +123,10 @@ class HeaderDocument(Struct, frozen=True):
     signals: Numbered
     errors: Numbered
     dtypes: LayoutDocument
+    comparable: bool = True
+    netns_traced: list[Inode] | None = None
+    tw_at_birth: bool = True
+    hidden: Annotated[dict[Word, Text], Meta(max_length=1024)] = msgspec.field(default_factory=dict)
 
 
 class SampleDocument(Struct, frozen=True):
@@ -146,6 +150,7 @@ class LostDocument(Struct, frozen=True):
     where: Text
     since_ns: Time
     until_ns: Time
+    closes: Count | None = None
 
 
 class NamesDocument(Struct, frozen=True):

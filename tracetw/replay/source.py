@@ -1,113 +1,134 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recordings as judged batches: the one way in which replay, report and query see them."""
+"""A recording as the batches that the live trace gave to its sink, in the same order."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event import fields
+from tracetw.event.fields import Rows
+from tracetw.reconcile.reading import Reading
+from tracetw.reconcile.scope import Scope
+from tracetw.recording.facts import Lost
 from tracetw.recording.reader import Recording
+from tracetw.replay.reconciled import reading
 from tracetw.replay.window import ALWAYS, Window
-from tracetw.stream.filter import Filter
-from tracetw.verdict.findings import Findings
-from tracetw.verdict.judge import judge
-from tracetw.verdict.taxonomy import CONFIDENCE
+from tracetw.stream.batch import Closes, Context, Ends, Loss, ended_ns
+from tracetw.stream.stages import Stages
 
-__all__ = ["BATCH", "Judged", "end_wall_ns", "judge_recorded", "judged"]
+__all__ = ["BATCH", "context_of", "end_of_trace", "ends", "judged"]
 
 BATCH = 1 << 17
 """Rows at a time: large enough for arrays, small enough for the cache and for memory."""
 
-_WEAKENED = CONFIDENCE.index("weakened")
 
-Rows = NDArray[Any]
-Seen = Callable[[Rows, Findings], None]
+def context_of(recording: Recording) -> Context:
+    """What stays the same in it."""
+    header = recording.header
+    netns = None if header.netns_traced is None else frozenset(header.netns_traced)
+    return Context(
+        host=header.host,
+        netns=header.netns,
+        names=header.names,
+        cgroup_path=recording.cgroup_path,
+        netns_name=_netns_name(recording),
+        clock=recording.clock,
+        started_ns=header.run_started_ns,
+        attached=reading(recording, "attached") or Reading(),
+        scope=Scope(header.comparable, netns, header.tw_at_birth, header.hidden),
+        hooks=header.hooks,
+        absent=header.absent,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """Some connections of one recording.
+def _netns_name(recording: Recording) -> Callable[[int], str | None]:
+    names: dict[int, str] | None = None
 
-    Attributes:
-        rows: dtype ``CLOSE``.
-        findings: of the same rows.
-        at: wall time of each end, nanoseconds since 1970.
+    def name(inode: int) -> str | None:
+        nonlocal names
+        if names is None:  # not every sink asks
+            names = _netns_names(recording)
+        return names.get(inode)
+
+    return name
+
+
+def _netns_names(recording: Recording) -> dict[int, str]:
+    """Namespaces that kept one name; the kernel uses their inodes again."""
+    seen = [segment.header.netns_names for segment in recording.segments]
+    seen += [sample.netns_names for sample in recording.samples()]
+    names: dict[int, set[str]] = {}
+    for each in seen:
+        for inode, name in each.items():
+            names.setdefault(inode, set()).add(name)
+    return {inode: name for inode, (name, *others) in names.items() if not others}
+
+
+def ends(recording: Recording, batch: int = BATCH) -> Iterator[Ends | Loss]:
+    """Its connection ends in the order of recording, and each loss where it stood among them."""
+    losses = deque(sorted(recording.losses(), key=lambda one: one.since_ns))
+    passed = 0
+    for rows in recording.closes(batch):
+        at = recording.clock.to_wall_ns(ended_ns(rows))
+        done = 0
+        while losses and (place := _place(losses[0], at, passed)) is not None:
+            yield from _ends(recording, rows[done:place])
+            yield _loss(losses.popleft())
+            done = max(done, place)
+        yield from _ends(recording, rows[done:])
+        passed += len(rows)
+    yield from map(_loss, losses)
+
+
+def _place(lost: Lost, at: NDArray[np.int64], passed: int) -> int | None:
+    """Before which of the ends it stands, if before any of these.
+
+    An older recording does not say where: before the first one that it weakens, then.
     """
-
-    rows: Rows
-    findings: Findings
-    at: NDArray[np.int64]
-
-    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Judged:
-        """Some of them, by index or mask."""
-        return Judged(self.rows[which], self.findings.take(which), self.at[which])
+    if lost.closes is not None:
+        place = max(lost.closes - passed, 0)
+        return place if place < len(at) else None
+    later = np.flatnonzero(at > lost.since_ns)
+    return int(later[0]) if len(later) else None
 
 
-def end_wall_ns(recording: Recording, rows: Rows) -> NDArray[np.int64]:
-    """Wall time of the end of each row; the start of the recording where no time is known."""
-    end = fields.end_ns(rows)
-    unknown = np.flatnonzero(end < 0)
-    if len(unknown):
-        end[unknown] = rows["at"][unknown].max(axis=1)
-    wall = recording.clock.to_wall_ns(end)
-    return np.where(end > 0, wall, recording.header.run_started_ns)
+def _loss(lost: Lost) -> Loss:
+    return Loss(lost.records, lost.where, lost.since_ns, lost.until_ns)
 
 
-def judge_recorded(recording: Recording, rows: Rows, at: NDArray[np.int64]) -> Findings:
-    """Findings by the rules of today; weakened where records were lost at that time."""
-    findings = judge(rows, recording.header.names, lossy=False)
-    weak = _lossy(recording, at)
-    if not weak.any():
-        return findings
-    confidence = np.where(weak, np.uint8(_WEAKENED), findings.confidence)
-    return replace(findings, confidence=confidence)
+def _ends(recording: Recording, rows: Rows) -> Iterator[Ends]:
+    if len(rows):
+        yield Ends(rows, recording.clock)
 
 
-def _lossy(recording: Recording, at: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Which times are within one of the losses, of which there may be thousands."""
-    losses = sorted((lost.since_ns, lost.until_ns) for lost in recording.losses())
-    if not losses:
-        return np.zeros(len(at), np.bool_)
-    since, until = np.array(losses, np.int64).T
-    latest = np.maximum.accumulate(until)  # of all that began before
-    begun = np.searchsorted(since, at, side="right") - 1
-    within: NDArray[np.bool_] = (begun >= 0) & (at <= latest[np.maximum(begun, 0)])
-    return within
+def end_of_trace(recording: Recording, stages: Stages) -> None:
+    """When the hooks were about to be detached, for the tally."""
+    ended = reading(recording, "ended")
+    if ended is not None:
+        stages.tally.until_ns = ended.at_ns
 
 
 def judged(
-    recording: Recording,
-    wanted: Filter,
-    window: Window = ALWAYS,
-    seen: Seen | None = None,
-    batch: int = BATCH,
-) -> Iterator[Judged]:
-    """The connections of a recording, in the order of recording.
+    recording: Recording, stages: Stages, window: Window = ALWAYS, batch: int = BATCH
+) -> Iterator[Closes]:
+    """The connections of a recording that its stages want.
 
     Args:
         recording: where from.
-        wanted: which to give.
+        stages: of this recording.
         window: the time in which they ended.
-        seen: called with every batch before anything is left out.
         batch: rows at a time, at most.
     """
-    every = wanted == Filter()
-    for rows in recording.closes(batch):
-        if not len(rows):
+    end_of_trace(recording, stages)
+    for one in ends(recording, batch):
+        if isinstance(one, Loss):
+            stages.loss(one)
             continue
-        at = end_wall_ns(recording, rows)
-        part = Judged(rows, judge_recorded(recording, rows, at), at)
-        if seen is not None:
-            seen(part.rows, part.findings)
-        keep = window.mask(at)
-        if not every:
-            keep &= wanted.mask(rows, part.findings, recording.cgroup_path)
-        if not keep.all():
-            part = part.take(keep)
-        if len(part.rows):
-            yield part
+        closes = stages.judge(one)
+        inside = window.mask(closes.at)
+        closes = stages.wanted(closes if inside.all() else closes.take(inside))
+        if len(closes.rows):
+            yield closes

@@ -47,7 +47,7 @@ def build(
     found = suspects(counts, begin, end)
     told = found[:_CAUSES]
     kept = counts.kept.all()
-    alone = stories(recordings, kept, choose(kept, told))
+    alone = stories(counts.sources, kept, choose(kept, told))
     joined = join(counts, window)
     both, paired = both_ends(counts, joined, len(alone) + 1) if joined else ((), ())
     happened = tables.incident(counts, found, begin)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from tracetw.event.record import Stat
 from tracetw.host import sysctl
-from tracetw.reconcile.compare import Reconciled, reconcile
 from tracetw.recording.facts import Sample
+from tracetw.replay.reconciled import ONLY_A_PART, reconciled
 from tracetw.report.count.scan import Scan, Source
 from tracetw.report.model import Host, Setting
 from tracetw.report.render.phrases import Words
@@ -17,9 +17,6 @@ from tracetw.sink.human import amount
 __all__ = ["hosts", "settings"]
 
 _WORST = ("tw", "orphan")
-_NO_COUNTERS = (
-    "the recording has no counters of its {}: it does not have its {} segment, or crashed"
-)
 _SHOWN = 20
 
 
@@ -38,16 +35,16 @@ def _host(source: Source, words: Words, *, part: bool) -> Host:
     recording = source.recording
     header = recording.header
     samples = {sample.moment: sample for sample in recording.samples()}
-    rows, reason = _reconciled(source, samples)
+    rows, reason = reconciled(recording, source.stages)
     if part:
-        rows, reason = None, "only a stretch of time was read"
+        rows, reason = None, ONLY_A_PART
     return Host(
         name=header.host,
         kernel=header.kernel,
         run=header.run,
         begin_ns=header.run_started_ns,
         end_ns=max(header.ended_ns or 0, source.last_ns, header.run_started_ns),
-        closes=source.closes,
+        closes=source.stages.judged,
         damage=tuple(str(one) for one in recording.damage[:_SHOWN]),
         losses=tuple(
             f"{amount(lost.records, 'record')} lost, {words.between(lost.since_ns, lost.until_ns)}:"
@@ -75,33 +72,6 @@ def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
     ):
         if stats.get(stat.name, 0):
             yield f"{amount(stats[stat.name], noun)} {text}"
-
-
-def _reconciled(
-    source: Source, samples: dict[str, Sample]
-) -> tuple[tuple[Reconciled, ...] | None, str | None]:
-    """The rows, or why there are none."""
-    attached, ended = samples.get("attached"), samples.get("ended")
-    if attached is None or ended is None:
-        names = ("start", "first") if attached is None else ("end", "last")
-        return None, _NO_COUNTERS.format(*names)
-    stopped = samples.get("stopped", ended)
-    stats = [stopped.stats.get(stat.name, 0) for stat in Stat if stat is not Stat.MAX]
-
-    def snapshot(sample: Sample) -> dict[int, dict[str, int]]:
-        return {netns: {**values} for netns, values in sample.counters.items()}
-
-    rows = reconcile(
-        snapshot(samples.get("before", attached)),
-        snapshot(attached),
-        snapshot(ended),
-        source.tally.result(stats),
-        stats,
-        stopped=snapshot(stopped),
-        pending=stopped.unfinished,
-        events=source.recording.header.events,
-    )
-    return tuple(rows), None
 
 
 def settings(scan: Scan) -> tuple[Setting, ...]:

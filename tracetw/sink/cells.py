@@ -19,7 +19,7 @@ from tracetw.sink.event_document import event_name
 from tracetw.sink.human import amount, endpoint, size, span
 from tracetw.sink.layout import Layout
 from tracetw.sink.remembered import Remembered
-from tracetw.stream.batch import Closes, Events, Loss, Scene
+from tracetw.stream.batch import Closes, Context, Events, Loss
 from tracetw.text import ELLIPSIS, clip, columns, decoded, padded, visible
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN
@@ -59,17 +59,17 @@ _comms: Remembered[bytes, str] = Remembered(lambda comm: visible(decoded(comm)))
 _clipped: Remembered[tuple[bytes, int], str] = Remembered(lambda key: clip(_comms[key[0]], key[1]))
 
 
-def close_cells(batch: Closes, scene: Scene, layout: Layout, *, utc: bool) -> Iterator[Cells]:
+def close_cells(batch: Closes, context: Context, layout: Layout, *, utc: bool) -> Iterator[Cells]:
     """The lines of finished connections, in order."""
     rows, findings = batch.rows, batch.findings
     wide, room = layout.whole, layout.width("verdict")
     marks = [_MARKS[FIRST_CLOSE[first]] for first in findings.first_close.tolist()]
-    frames = _frames(batch, fields.end_ns(rows), marks, scene, layout, utc=utc)
+    frames = _frames(batch, fields.end_ns(rows), marks, context, layout, utc=utc)
     lived = fields.duration_ns(rows).tolist()
     waited = findings.limit_elapsed_ms.tolist()
     sent = fields.bytes_sent(rows).tolist()
     received = bytes_received(rows).tolist()
-    why = sentences(rows, findings, scene.names) if wide else [""] * len(rows)
+    why = sentences(rows, findings, context.names) if wide else [""] * len(rows)
     for at, frame in enumerate(frames):
         verdict = VERDICTS[findings.verdict[at]]
         form = "" if findings.form[at] == UNKNOWN else FORMS[findings.form[at]]
@@ -94,28 +94,28 @@ def close_cells(batch: Closes, scene: Scene, layout: Layout, *, utc: bool) -> It
         yield Cells(frame, text, rest, _tone(verdict, form, closed_by))
 
 
-def event_cells(batch: Events, scene: Scene, layout: Layout, *, utc: bool) -> Iterator[Cells]:
+def event_cells(batch: Events, context: Context, layout: Layout, *, utc: bool) -> Iterator[Cells]:
     """The lines of single events, in order."""
     rows = batch.rows
     wide, room = layout.whole, layout.width("verdict")
     marks = [_EVENT_MARK] * len(rows)
     at_ns = rows["at"].astype(np.int64)
-    frames = _frames(batch, at_ns, marks, scene, layout, utc=utc)
-    rto = fields.jiffies_to_ms(rows["rto"], scene.names).tolist()
+    frames = _frames(batch, at_ns, marks, context, layout, utc=utc)
+    rto = fields.jiffies_to_ms(rows["rto"], context.names).tolist()
     for at, frame in enumerate(frames):
         row = rows[at]
         kind = int(row["kind"])
-        text = _event_text(room, kind, row, scene.names)
+        text = _event_text(room, kind, row, context.names)
         text = text if wide else clip(text, room)
         age = int(row["at"]) - int(row["born"]) if row["born"] else -1
         facts = []
         if kind == EventKind.RETRANSMIT:
-            facts.append(f"in {_state(scene.names, row['from'])}, rto {rto[at]} ms")
+            facts.append(f"in {_state(context.names, row['from'])}, rto {rto[at]} ms")
             facts.append(f"backoff {row['backoff']}")
         elif age >= 0:
             facts.append(f"after {span(age)}")
         if row["reason"]:
-            reason = scene.names.drop_reasons.get(int(row["reason"]), str(row["reason"]))
+            reason = context.names.drop_reasons.get(int(row["reason"]), str(row["reason"]))
             facts.append(visible(reason))
         rest = (*[""] * 6, ", ".join(facts)) if wide else ()
         tone = "bad" if kind in (EventKind.DROP, EventKind.RETRANSMIT) else "odd"
@@ -133,7 +133,7 @@ def _frames(
     batch: Closes | Events,
     at: NDArray[np.int64],
     marks: list[str],
-    scene: Scene,
+    context: Context,
     layout: Layout,
     *,
     utc: bool,
@@ -155,7 +155,7 @@ def _frames(
             cells[name][unknown] = _UNKNOWN
     if width := layout.width("netns"):
         inodes = rows["netns"].tolist()
-        names = {inode: _netns(inode, scene, width, layout) for inode in set(inodes)}
+        names = {inode: _netns(inode, context, width, layout) for inode in set(inodes)}
         cells["netns"] = [names[inode] for inode in inodes]
     if layout.width("role"):
         cells["role"] = [fields.ROLES[role] or _UNKNOWN for role in fields.role(rows).tolist()]
@@ -167,9 +167,9 @@ def _frames(
     return zip(*map(cells.__getitem__, shown), strict=True)
 
 
-def _netns(inode: int, scene: Scene, width: int, layout: Layout) -> str:
+def _netns(inode: int, context: Context, width: int, layout: Layout) -> str:
     """The name of a namespace, else its number. Both ends of a name may differ, of numbers the last."""
-    name = scene.netns_name(inode) if inode else None
+    name = context.netns_name(inode) if inode else None
     text = visible(name) if name is not None else str(inode) if inode else _UNKNOWN
     if layout.whole or columns(text) <= width:
         return padded(text, width)

@@ -18,15 +18,15 @@ from tracetw.host.clock import rfc3339
 from tracetw.sink.close_columns import SHAPE, columns, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
-from tracetw.sink.output import Output
+from tracetw.sink.output import Output, missing
 from tracetw.sink.remembered import Remembered
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, Template, render
-from tracetw.stream.batch import Closes, Events, Loss, Scene, Summary
+from tracetw.sink.template import Slot, Template, filled, render
+from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.text import decoded, json_line
 from tracetw.verdict import explain
 
-__all__ = ["JsonSink"]
+__all__ = ["JsonSink", "close_objects"]
 
 # Rows rendered at a time. Their Python objects live together, so this bounds the memory; more do not
 # stay in the cache.
@@ -50,41 +50,86 @@ class _Templates:
         return [self._made[key] for key in numbers], which
 
 
+class _Values:
+    """The columns and shapes of rows, with what is the same in many rows looked up once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._comms: Remembered[bytes, bytes] = Remembered(
+            lambda comm: json_line(decoded(comm)).encode()
+        )
+
+    def closes(self, part: Closes) -> tuple[dict[str, Any], list[bytes]]:
+        """Of finished connections."""
+        why = explain.plan(part.rows, part.findings, self._context.names)
+        values = columns(part, self._context.names)
+        keys = shapes(part, values, why.template)
+        values |= {why_column(name): column for name, column in why.columns.items()}
+        return self._named(part.rows, values), keys
+
+    def events(self, part: Events) -> tuple[dict[str, Any], list[bytes]]:
+        """Of single events."""
+        return self._named(part.rows, event_columns(part, self._context.names)), event_shapes(part)
+
+    def close_document(self, key: bytes) -> Mapping[str, Any]:
+        """Of the shape of a finished connection."""
+        shape = np.frombuffer(key, dtype=SHAPE)[0]
+        why = explain.template(int(shape["why"]))
+        sentence = Slot(f'"{why.form}"', tuple(map(why_column, why.columns)))
+        return close_document(shape, self._context.host, self._context.names, sentence)
+
+    def event_document(self, key: bytes) -> Mapping[str, Any]:
+        """Of the shape of a single event."""
+        shape = np.frombuffer(key, dtype=EVENT_SHAPE)[0]
+        return event_document(shape, self._context.host, self._context.names)
+
+    def _named(self, rows: NDArray[Any], values: dict[str, Any]) -> dict[str, Any]:
+        groups = rows["cgroup"].tolist()
+        texts = {group: self._cgroup(group) for group in set(groups)}
+        values["comm"] = [self._comms[comm] for comm in rows["comm"].tolist()]
+        values["cgroup"] = [texts[group][0] for group in groups]
+        values["container"] = [texts[group][1] for group in groups]
+        return values
+
+    def _cgroup(self, group: int) -> tuple[bytes, bytes]:
+        """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
+        path = self._context.cgroup_path(group) if group else None
+        return json_line(path).encode(), json_line(container(path)).encode()
+
+
 class JsonSink:
     """Writes JSON lines.
 
     Args:
         out: where to.
-        scene: what stays the same during the trace.
+        context: what stays the same during the trace.
     """
 
-    def __init__(self, out: BinaryIO, scene: Scene) -> None:
-        self._out = Output(out)
-        self._scene = scene
-        self._comms: Remembered[bytes, bytes] = Remembered(
-            lambda comm: json_line(decoded(comm)).encode()
-        )
-        self._closes = _Templates(self._close_document)
-        self._events = _Templates(self._event_document)
+    def __init__(self, out: BinaryIO, context: Context) -> None:
+        self._out = Output(out, context.stop)
+        self._context = context
+        self._values = _Values(context)
+        self._closes = _Templates(self._values.close_document)
+        self._events = _Templates(self._values.event_document)
 
     def head(self) -> None:
         """Nothing comes before the lines."""
 
     def closes(self, batch: Closes) -> None:
         """One line per finished connection."""
+        left = len(batch.rows)
         for part in batch.parts(_CHUNK):
-            why = explain.plan(part.rows, part.findings, self._scene.names)
-            values = columns(part, self._scene.names)
-            keys = shapes(part, values, why.template)
-            values |= {why_column(name): column for name, column in why.columns.items()}
-            self._write(part.rows, values, keys, self._closes)
+            left -= len(part.rows)
+            with missing(left):
+                self._write(*self._values.closes(part), self._closes)
 
     def events(self, batch: Events) -> None:
         """One line per single event."""
+        left = len(batch.rows)
         for part in batch.parts(_CHUNK):
-            values = event_columns(part, self._scene.names)
-            keys = event_shapes(part)
-            self._write(part.rows, values, keys, self._events)
+            left -= len(part.rows)
+            with missing(left):
+                self._write(*self._values.events(part), self._events)
 
     def loss(self, loss: Loss) -> None:
         """A ``loss`` line."""
@@ -109,43 +154,30 @@ class JsonSink:
                 "closes": dict(summary.closes),
                 "lost": summary.lost,
                 "reconciliation": [dict(row) for row in summary.reconciliation],
+                "not_reconciled": summary.not_reconciled,
             },
         )
 
-    def _write(
-        self, rows: NDArray[Any], values: dict[str, Any], keys: list[bytes], made: _Templates
-    ) -> None:
+    def _write(self, values: dict[str, Any], keys: list[bytes], made: _Templates) -> None:
         """Render the lines of some rows and write them at once."""
-        if not keys:
-            return
-        groups = rows["cgroup"].tolist()
-        texts = {group: self._cgroup(group) for group in set(groups)}
-        values["comm"] = [self._comms[comm] for comm in rows["comm"].tolist()]
-        values["cgroup"] = [texts[group][0] for group in groups]
-        values["container"] = [texts[group][1] for group in groups]
-        self._out.write(render(*made.of(keys), values))
-
-    def _close_document(self, key: bytes) -> Mapping[str, Any]:
-        shape = np.frombuffer(key, dtype=SHAPE)[0]
-        why = explain.template(int(shape["why"]))
-        sentence = Slot(f'"{why.form}"', tuple(map(why_column, why.columns)))
-        return close_document(shape, self._scene.host, self._scene.names, sentence)
-
-    def _event_document(self, key: bytes) -> Mapping[str, Any]:
-        shape = np.frombuffer(key, dtype=EVENT_SHAPE)[0]
-        return event_document(shape, self._scene.host, self._scene.names)
-
-    def _cgroup(self, group: int) -> tuple[bytes, bytes]:
-        """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
-        path = self._scene.cgroup_path(group) if group else None
-        return json_line(path).encode(), json_line(container(path)).encode()
+        if keys:
+            self._out.write(render(*made.of(keys), values))
 
     def _write_object(self, kind: str, time_ns: int, own: Mapping[str, Any]) -> None:
         common = {
             "v": SCHEMA,
             "kind": kind,
             "time": rfc3339(time_ns),
-            "host": self._scene.host,
-            "netns": self._scene.netns,
+            "host": self._context.host,
+            "netns": self._context.netns,
         }
         self._out.write(f"{json_line({**common, **own})}\n".encode())
+
+
+def close_objects(batch: Closes, context: Context) -> list[Mapping[str, Any]]:
+    """The objects of finished connections, for those who do not write lines."""
+    described = _Values(context)
+    values, keys = described.closes(batch)
+    listed = {name: list(column) for name, column in values.items()}
+    rows = ({name: column[at] for name, column in listed.items()} for at in range(len(keys)))
+    return [filled(described.close_document(key), row) for key, row in zip(keys, rows, strict=True)]

@@ -21,11 +21,15 @@ _REASON = 28
 # An abnormal verdict gets its advice printed from this part of all closes.
 _DOMINANT = 0.05
 _ABSENT = "-"
+# Fewer wait whenever many connections end at once.
+_MANY_WAITED = 32_768
 
 
 def summary_text(summary: Summary) -> str:
     """Closes by verdict, advice if an abnormal one is frequent, loss, reconciliation."""
-    return "\n".join(["", *_closes(summary), *_lost(summary), *_reconciled(summary), ""])
+    return "\n".join(
+        ["", *_closes(summary), *_lost(summary), *_output(summary), *_reconciled(summary), ""]
+    )
 
 
 def _closes(summary: Summary) -> Iterator[str]:
@@ -61,8 +65,8 @@ def _lost(summary: Summary) -> Iterator[str]:
     yield ""
     if summary.unwritten:
         yield from textwrap.wrap(
-            f"lost: {summary.unwritten:,} records could not be written. They are counted above, and"
-            " missing from the recording.",
+            f"lost: {amount(summary.unwritten, 'record')} could not be written, and so"
+            f" {'is' if summary.unwritten == 1 else 'are'} missing from the output.",
             _WIDTH,
         )
     if not summary.lost:
@@ -78,8 +82,17 @@ def _lost(summary: Summary) -> Iterator[str]:
     yield from textwrap.wrap(text, _WIDTH)
 
 
+def _output(summary: Summary) -> Iterator[str]:
+    """Whether the output was slow."""
+    if summary.waited > _MANY_WAITED:
+        yield f"the output was slower: up to {summary.waited:,} records waited for it"
+
+
 def _reconciled(summary: Summary) -> Iterator[str]:
     """The counters that moved; the rest in one number."""
+    if summary.not_reconciled:
+        yield ""
+        yield from textwrap.wrap(f"not compared: {summary.not_reconciled}", _WIDTH)
     if not summary.reconciliation:
         return
     moved = [row for row in summary.reconciliation if row["kernel"] or row["explained"]]

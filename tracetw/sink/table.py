@@ -12,7 +12,7 @@ from tracetw.sink.cells import Cells, close_cells, event_cells, loss_text
 from tracetw.sink.layout import Layout, narrow, wide
 from tracetw.sink.output import Output
 from tracetw.sink.screen import Screen
-from tracetw.stream.batch import Closes, Events, Loss, Scene, Summary
+from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 
 __all__ = ["TableSink"]
 
@@ -30,16 +30,18 @@ class TableSink:
 
     Args:
         out: where to; the heading goes there with the first lines.
-        scene: what stays the same during the trace.
+        context: what stays the same during the trace.
         wide: everything, on long lines.
         color: use ANSI colours.
         utc: times in UTC; else in the time zone of this process.
     """
 
-    def __init__(self, out: BinaryIO, scene: Scene, *, wide: bool, color: bool, utc: bool) -> None:
-        self._out = Output(out)
+    def __init__(
+        self, out: BinaryIO, context: Context, *, wide: bool, color: bool, utc: bool
+    ) -> None:
+        self._out = Output(out, context.stop)
         self._screen = Screen(out)
-        self._scene = scene
+        self._context = context
         self._wide = wide
         self._color = color
         self._utc = utc
@@ -58,12 +60,12 @@ class TableSink:
     def closes(self, batch: Closes) -> None:
         """One line per finished connection."""
         self._namespaces(batch.rows["netns"])
-        self._lines(lambda layout: close_cells(batch, self._scene, layout, utc=self._utc))
+        self._lines(lambda layout: close_cells(batch, self._context, layout, utc=self._utc))
 
     def events(self, batch: Events) -> None:
         """One line per single event."""
         self._namespaces(batch.rows["netns"])
-        self._lines(lambda layout: event_cells(batch, self._scene, layout, utc=self._utc))
+        self._lines(lambda layout: event_cells(batch, self._context, layout, utc=self._utc))
 
     def loss(self, loss: Loss) -> None:
         """A line that says what is missing here."""

@@ -8,6 +8,7 @@ two. The pieces of all lines of a batch are laid out as one matrix, column by co
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from tracetw.sink.remembered import Remembered
 from tracetw.text import json_line
 
-__all__ = ["Slot", "Template", "millis", "number", "render", "split_millis", "text"]
+__all__ = ["Slot", "Template", "filled", "millis", "number", "render", "split_millis", "text"]
 
 Column = Any
 """An array or a list of the batch's length: integers, floats, or text as bytes or str."""
@@ -159,6 +160,19 @@ _FORMAT: dict[str, Callable[[Column], NDArray[Any]]] = {
     "%s": _texts,
     "%.1f": _tenths,
 }
+
+
+def filled(document: Any, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 (what JSON can say)
+    """The document of one row as Python has it; ``row`` has every column that it needs."""
+    if isinstance(document, Slot):
+        values = (row[column] for column in document.columns)
+        texts = (value.decode() if isinstance(value, bytes) else value for value in values)
+        return json.loads(document.form % tuple(texts))
+    if isinstance(document, Mapping):
+        return {name: filled(item, row) for name, item in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [filled(item, row) for item in document]
+    return document
 
 
 def _render(value: object, columns: list[str]) -> str:

@@ -1,39 +1,59 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tracing loop hands to every sink."""
+"""What flows from a source (a live trace, a recording) through the stages to a sink."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.errors import Failed
+from tracetw.event import fields
 from tracetw.event.names import KernelNames
+from tracetw.event.record import Stat
 from tracetw.host.clock import Clock
-from tracetw.host.counters import Snapshot
 from tracetw.reconcile.compare import Reconciled
+from tracetw.reconcile.reading import Reading
+from tracetw.reconcile.scope import EVERYTHING, Scope
+from tracetw.stream.stop import Stop
 from tracetw.verdict.findings import Findings
 
-__all__ = ["Closes", "Events", "Loss", "Scene", "Sink", "Summary", "Unwritten"]
+__all__ = [
+    "Batch",
+    "Closes",
+    "Context",
+    "Ends",
+    "Events",
+    "Loss",
+    "MakeSink",
+    "Sink",
+    "Summary",
+    "Unwritten",
+    "ended_ns",
+]
 
 
 class Unwritten(Failed):
-    """Raised by the summary of a sink whose output is closed, and not whole.
+    """Raised by a sink whose output did not take everything.
 
     Attributes:
-        records: that it was given and could not write.
+        unwritten: connections and events that are not in the output.
     """
 
-    def __init__(self, message: str, hint: str, records: int) -> None:
+    def __init__(self, message: str, hint: str, unwritten: int) -> None:
         super().__init__(message, hint)
-        self.records = records
+        self.unwritten = unwritten
+
+    def missing(self, unwritten: int) -> None:
+        """So many are not in the output, as is known now."""
+        self.unwritten = unwritten
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class Context:
     """What stays the same during a trace.
 
     Attributes:
@@ -44,6 +64,14 @@ class Scene:
             once for each different id of a batch, so it should remember.
         netns_name: name of a network namespace by its inode; None for one that has none. Asked as
             ``cgroup_path`` is.
+        clock: by which the trace began.
+        started_ns: wall time when it began, nanoseconds since 1970.
+        before, attached: counters before the first hook was attached and after the last one;
+            empty for a recording.
+        scope: what of the kernel's counters can be compared.
+        hooks, absent: programs that are attached, and those that the kernel has no hook for.
+        stats: the tracer's own counters.
+        stop: says when nothing may wait for the reader of the output any longer.
     """
 
     host: str
@@ -51,15 +79,51 @@ class Scene:
     names: KernelNames
     cgroup_path: Callable[[int], str | None]
     netns_name: Callable[[int], str | None] = lambda _: None
+    clock: Clock = field(default_factory=lambda: Clock(0, 0))
+    started_ns: int = 0
+    before: Reading = field(default_factory=Reading)
+    attached: Reading = field(default_factory=Reading)
+    scope: Scope = EVERYTHING
+    hooks: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    stats: Callable[[], Mapping[Stat, int]] = dict
+    stop: Stop = field(default_factory=Stop)
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Finished connections as a source gives them, not judged.
+
+    Attributes:
+        rows: dtype ``CLOSE``, shape (n,), owners resolved.
+        clock: for their times.
+        gone: whose network namespace is known to be gone, shape (n,); None unknown.
+    """
+
+    rows: NDArray[Any]
+    clock: Clock
+    gone: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Closes:
-    """Finished connections: ``rows`` of dtype ``CLOSE``, shape (n,), owners resolved, judged."""
+    """Finished connections, judged.
+
+    Attributes:
+        rows: dtype ``CLOSE``, shape (n,).
+        findings: of the same rows.
+        clock: for their times.
+        at: wall time of each end, nanoseconds since 1970; the start of the trace where unknown.
+    """
 
     rows: NDArray[Any]
     findings: Findings
     clock: Clock
+    at: NDArray[np.int64]
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Closes:
+        """Some of them, by index or mask."""
+        return Closes(self.rows[which], self.findings.take(which), self.clock, self.at[which])
 
     def parts(self, size: int) -> Iterator[Closes]:
         """The batch in pieces of at most ``size`` rows."""
@@ -69,7 +133,8 @@ class Closes:
         for first in range(0, len(self.rows), size):
             rows = self.rows[first : first + size]
             which = np.arange(first, first + len(rows))
-            yield Closes(rows, self.findings.take(which), self.clock)
+            at = self.at[first : first + size]
+            yield Closes(rows, self.findings.take(which), self.clock, at)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +152,7 @@ class Events:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Records that were lost.
+    """Records that were lost. A source gives it before the ends that it may have touched.
 
     Attributes:
         records: how many.
@@ -102,6 +167,10 @@ class Loss:
     until_ns: int
 
 
+Batch: TypeAlias = Ends | Events | Loss
+"""What sources give."""
+
+
 @dataclass(frozen=True, slots=True)
 class Summary:
     """The end of a trace.
@@ -111,11 +180,13 @@ class Summary:
         duration_s: seconds traced.
         closes: connections by verdict code; verdicts that did not occur may be left out.
         lost: records lost on the way to the sink.
-        unwritten: records that the sink was given and could not write.
         reconciliation: each kernel counter against what was explained.
-        ended: the kernel's counters before the hooks were detached.
+        not_reconciled: why there is less of that, if it is so.
+        ended: counters before the hooks were detached.
         stopped: and after.
         unfinished: connections in FIN_WAIT2 that are not reported.
+        waited: records that waited for the output, at most.
+        unwritten: connections and events that the output did not take.
     """
 
     time_ns: int
@@ -123,9 +194,11 @@ class Summary:
     closes: Mapping[str, int]
     lost: int
     reconciliation: Sequence[Reconciled]
-    ended: Snapshot = field(default_factory=dict)
-    stopped: Snapshot = field(default_factory=dict)
+    not_reconciled: str | None = None
+    ended: Reading = field(default_factory=Reading)
+    stopped: Reading = field(default_factory=Reading)
     unfinished: int = 0
+    waited: int = 0
     unwritten: int = 0
 
 
@@ -146,3 +219,16 @@ class Sink(Protocol):
 
     def summary(self, summary: Summary) -> None:
         """Report the end, once, after everything else. May raise ``Unwritten``."""
+
+
+MakeSink: TypeAlias = Callable[[Context], Sink]
+"""The command line says where a stream goes; what it is about is known when it begins."""
+
+
+def ended_ns(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Monotonic time of the end of each row of ``CLOSE``, else of the last thing known; 0: nothing."""
+    end = fields.end_ns(rows)
+    unknown = np.flatnonzero(end < 0)
+    if len(unknown):
+        end[unknown] = rows["at"][unknown].max(axis=1)
+    return end

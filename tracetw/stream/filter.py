@@ -12,7 +12,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple
 
@@ -23,6 +23,7 @@ from tracetw.errors import BadInput
 from tracetw.event import fields
 from tracetw.host import container as containers_of_host
 from tracetw.kernel.filter import KernelFilter, KernelNet
+from tracetw.reconcile.scope import NOTHING, Scope
 from tracetw.stream import parse
 from tracetw.stream.criteria import CgroupPath, Criteria, Mask, Rows
 from tracetw.stream.parse import Network, closest, seconds
@@ -156,6 +157,11 @@ class Filter(Criteria):
             families=() if self.families == _FAMILIES else tuple(self.families),
             unless=KernelFilter(**_for_kernel(self.unless)),
         )
+
+    def scope(self) -> Scope:
+        """What of the kernel's counters can be held against what comes through."""
+        rest = replace(self.kernel(), netns=())
+        return Scope(netns=self.netns) if rest == Filter().kernel() else NOTHING
 
     def _mask_common(self, rows: Rows, cgroup_path: CgroupPath) -> Mask:
         """Conditions on the fields that both dtypes have."""

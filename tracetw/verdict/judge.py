@@ -57,7 +57,7 @@ def judge(
     rows: Rows,
     names: KernelNames,
     *,
-    lossy: bool,
+    lossy: bool | NDArray[np.bool_],
     gone: NDArray[np.bool_] | None = None,
 ) -> Findings:
     """Judges a batch of close records.
@@ -65,13 +65,14 @@ def judge(
     Args:
         rows: records, dtype ``record.CLOSE``, any number.
         names: the traced kernel's names and its HZ.
-        lossy: records were lost around this batch, which weakens all its findings.
+        lossy: records were lost around these records, or around each of them, which weakens what
+            is found.
         gone: for each record, whether its network namespace is known to be gone; None unknown.
     """
     found = _look_up(signatures(rows, names, gone)) if len(rows) else np.zeros(0, OUTCOME)
     verdict = np.ascontiguousarray(found["verdict"])
     confidence = np.where(
-        found["missed"] | np.uint8(lossy), np.uint8(_WEAKENED), found["confidence"]
+        found["missed"] | np.asarray(lossy, np.uint8), np.uint8(_WEAKENED), found["confidence"]
     )
     limit, value, elapsed = limits(rows, verdict, names)
     return Findings(

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import mmap
 import os
+import re
 from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -46,9 +48,10 @@ class Session:
         slots = plan.sizes.closing_slots
         self._closing = self._table("closing", CLOSE, slots)
         self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
-        self._held = self._table("held", CLOSE, _CPUS)
+        cpus = _possible_cpus()
+        self._held = self._table("held", CLOSE, _CPUS)[:cpus]
         stats = self._table("stats", np.dtype("<u8"), _CPUS * len(_STATS))
-        self._stats = stats.reshape(_CPUS, len(_STATS))
+        self._stats = stats.reshape(_CPUS, len(_STATS))[:cpus]
 
     def _table(self, name: str, row: np.dtype[Any], rows: int) -> NDArray[Any]:
         """A mapped array map, as long as somebody refers to it."""
@@ -70,6 +73,16 @@ class Session:
         )
         # In this order: what is made up for was left out before.
         return max(missed - self.stats()[Stat.AGAIN], 0)
+
+    def rings(self) -> list[int]:
+        """Descriptors that can be polled: readable when a record came after all were read."""
+        return [self._fds[name] for name in ("map:closes", "map:events") if name in self._fds]
+
+    def any_waiting(self) -> bool:
+        """May :meth:`waiting` give something? Costs a few microseconds."""
+        return bool(
+            self._keys.any() or self._held["flags"][: os.sysconf("SC_NPROCESSORS_CONF")].any()
+        )
 
     def waiting(self) -> NDArray[np.void]:
         """Copies of the records whose socket is dead but not closed by its application yet.
@@ -128,6 +141,15 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _possible_cpus() -> int:
+    """Rows that the kernel may write to of a table with one a CPU: the highest number and one."""
+    try:
+        last = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
+        return min(int(re.split("[-,]", last.strip())[-1]) + 1, _CPUS)
+    except (OSError, ValueError):
+        return _CPUS
 
 
 def _taken(keys: NDArray[np.uint64]) -> NDArray[np.intp]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,8 @@ from tracetw.lab.play.outcome import Job, Outcome
 from tracetw.lab.play.render import outcome_json, outcome_text, verdict_of
 from tracetw.lab.play.runner import TRACE, Runner
 from tracetw.lab.play.tracer import Tracer
-from tracetw.text import visible, visible_lines
+from tracetw.messages import show
+from tracetw.text import visible_lines
 
 __all__ = ["LabOptions", "chosen", "run"]
 
@@ -75,9 +75,9 @@ def run(options: LabOptions) -> int:
             failed += sum(bool(outcome.problems) for outcome in outcomes)
             skipped += sum(outcome.skipped is not None for outcome in outcomes)
             for problem in late:
-                _say(f"FAIL {problem}")
+                show(f"tracetw lab: FAIL {problem}")
             failed += bool(late)
-    _say(f"{played} played, {failed} failed, {skipped} skipped")
+    show(f"tracetw lab: {played} played, {failed} failed, {skipped} skipped")
     return 1 if failed else 0
 
 
@@ -104,9 +104,11 @@ def _round(
     def report(outcome: Outcome) -> None:
         with lock:
             done.append(outcome)
-            _say(f"[{len(done)}/{len(jobs)}] {verdict_of(outcome)} {outcome.job.title}")
-            show = outcome_json if options.output == "json" else outcome_text
-            print(visible_lines(show(outcome)), flush=True)  # noqa: T201
+            show(
+                f"tracetw lab: [{len(done)}/{len(jobs)}] {verdict_of(outcome)} {outcome.job.title}"
+            )
+            written = outcome_json if options.output == "json" else outcome_text
+            print(visible_lines(written(outcome)), flush=True)  # noqa: T201
 
     with (
         Tracer(*TRACE) as tracer,
@@ -122,7 +124,3 @@ def _round(
     ):
         outcomes = runner.outcomes()
         return outcomes, runner.finish()
-
-
-def _say(text: str) -> None:
-    print(f"tracetw lab: {visible(text)}", file=sys.stderr, flush=True)  # noqa: T201

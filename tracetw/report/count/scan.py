@@ -11,21 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event import fields
-from tracetw.event.record import EventKind
 from tracetw.host.cgroup import container
-from tracetw.reconcile.tally import Tally
 from tracetw.recording.reader import Recording
-from tracetw.replay.source import Judged, judged
+from tracetw.replay.source import context_of, judged
 from tracetw.replay.window import Window
 from tracetw.report.count.cube import NEVER, Cube
 from tracetw.report.count.keys import CELL, OTHERS, PULSE, SECOND, TICK, addresses, cell_keys, fill
 from tracetw.report.count.samples import Kept
 from tracetw.report.count.slots import Slots
 from tracetw.report.count.time_wait import Waits
+from tracetw.stream.batch import Closes, Events
 from tracetw.stream.filter import Filter
+from tracetw.stream.stages import Stages
 from tracetw.verdict.taxonomy import CLOSED_BY, FORMS, VERDICTS
 
-__all__ = ["Scan", "scan"]
+__all__ = ["Scan", "Source", "scan", "source_of"]
 
 _LOCAL = np.dtype([("hi", "<u8"), ("lo", "<u8"), ("netns", "<u4"), ("source", "<u4")])
 _EVENT = np.dtype([("source", "<u2"), ("kind", "u1"), ("code", "u1"), ("pad", "<u4")])
@@ -34,6 +34,7 @@ _KEPT_APART = 20_000
 _ABNORMAL = np.array([verdict.abnormal for verdict in VERDICTS])
 _CRASHES = np.zeros(256, np.bool_)
 _CRASHES[[CLOSED_BY.index("process-crash"), CLOSED_BY.index("oom-kill")]] = True
+_KINDS = frozenset({"timewait", "drop"})
 _TIMEOUT = FORMS.index("timeout")
 _ORDINARY = 64
 
@@ -82,16 +83,19 @@ class Source:
 
     Attributes:
         recording: it.
-        tally: what the kernel should have counted.
-        closes: connections in it, whatever the filters say.
+        stages: which it went through, with the tally and how many connections it has.
         first_ns, last_ns: wall times of the first and the last connection end chosen; 0: none.
     """
 
     recording: Recording
-    tally: Tally
-    closes: int = 0
+    stages: Stages
     first_ns: int = 0
     last_ns: int = 0
+
+
+def source_of(recording: Recording, wanted: Filter = Filter()) -> Source:  # noqa: B008 (frozen)
+    """A recording with the stages that it is to go through."""
+    return Source(recording, Stages(context_of(recording), wanted, kinds=_KINDS))
 
 
 @dataclass(slots=True)
@@ -130,7 +134,7 @@ class Scan:
         path = self.sources[source].recording.cgroup_path(cgroup) if cgroup else None
         return container(path) or path
 
-    def add(self, number: int, part: Judged) -> None:
+    def add(self, number: int, part: Closes) -> None:
         """Count a batch of recording ``number``."""
         source = self.sources[number]
         names = source.recording.header.names
@@ -158,27 +162,21 @@ class Scan:
             some = np.setdiff1d(np.arange(min(len(rows), 4096)), wrong)[:_ORDINARY]
             self.kept.add(rows[some], keys[some], at[some])
 
-    def add_events(self, number: int, rows: NDArray[Any], window: Window, wanted: Filter) -> None:
+    def add_events(self, number: int, events: Events, window: Window) -> None:
         """Count single events of recording ``number``."""
-        recording = self.sources[number].recording
-        self.sources[number].tally.add_events(rows)
-        at = recording.clock.to_wall_ns(rows["at"].astype(np.int64))
-        keep = window.mask(at) & wanted.mask_events(rows, recording.cgroup_path)
-        keep &= (rows["kind"] == EventKind.TIMEWAIT) | (rows["kind"] == EventKind.DROP)
+        rows = events.rows
+        at = events.clock.to_wall_ns(rows["at"].astype(np.int64))
+        keep = window.mask(at)
         self.events.add(fill(_EVENT, rows[keep], source=number), at[keep])
 
 
 def scan(recordings: Sequence[Recording], wanted: Filter, window: Window) -> Scan:
     """Read all recordings once, batch by batch."""
-    result = Scan([Source(one, Tally(one.header.names)) for one in recordings])
+    result = Scan([source_of(one, wanted) for one in recordings])
     for number, source in enumerate(result.sources):
-
-        def seen(rows: NDArray[Any], findings: Any, source: Source = source) -> None:  # noqa: ANN401
-            source.tally.add(rows, findings)
-            source.closes += len(rows)
-
-        for part in judged(source.recording, wanted, window, seen):
+        for part in judged(source.recording, source.stages, window):
             result.add(number, part)
         for rows in source.recording.events():
-            result.add_events(number, rows, window, wanted)
+            events = source.stages.events(Events(rows, source.recording.clock))
+            result.add_events(number, events, window)
     return result

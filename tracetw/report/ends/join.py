@@ -11,12 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.record import F_RST_IN, F_RST_OUT, F_RST_REPLY, End
-from tracetw.replay.source import judged
+from tracetw.replay.source import BATCH
 from tracetw.replay.window import Window
 from tracetw.report.count.keys import SECOND, addresses, is_loopback
 from tracetw.report.count.scan import Scan
 from tracetw.report.ends.disagreements import classify
-from tracetw.stream.filter import Filter
+from tracetw.stream.batch import Ends
 from tracetw.verdict.taxonomy import FORMS, VERDICTS
 
 __all__ = ["ENDPOINT", "Joined", "flows", "join"]
@@ -26,6 +26,7 @@ ENDPOINT = np.dtype(
         ("flow", "<u8"),
         ("begin", "<i8"),
         ("end", "<i8"),
+        ("place", "<i8"),
         ("source", "<u2"),
         ("verdict", "u1"),
         ("side", "u1"),
@@ -35,7 +36,7 @@ ENDPOINT = np.dtype(
         ("abnormal", "?"),
     ]
 )
-"""One end of a connection: ``flow`` is the same for both, ``side`` is not."""
+"""One end of a connection: ``flow`` is the same for both, ``side`` is not; ``place`` in its recording."""
 
 _MOST = 25_000_000
 _SKEW_NS = 2 * SECOND
@@ -121,13 +122,18 @@ def _mirrored(scan: Scan) -> NDArray[np.uint64]:
 def _endpoints(scan: Scan, window: Window, mirrored: NDArray[np.uint64]) -> Iterator[NDArray[Any]]:
     for number, source in enumerate(scan.sources):
         host = scan.hosts.index(scan.hosts[number])
-        for part in judged(source.recording, Filter(), window):
-            which = np.flatnonzero(np.isin(_mix(*addresses(part.rows, "raddr")), mirrored))
+        passed = 0
+        for batch in source.recording.closes(BATCH):
+            part = source.stages.closes(Ends(batch, source.recording.clock))
+            near = np.isin(_mix(*addresses(batch, "raddr")), mirrored) & window.mask(part.at)
+            which = np.flatnonzero(near)
+            passed += len(batch)
             if not len(which):
                 continue
             chosen = part.take(which)
             rows = chosen.rows
             ends = np.zeros(len(rows), ENDPOINT)
+            ends["place"] = passed - len(batch) + which
             ends["flow"], ends["side"] = flows(rows, host)
             ends["end"] = chosen.at
             first = rows["at"].astype(np.int64)

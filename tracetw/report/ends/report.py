@@ -10,15 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.recording.reader import Recording
-from tracetw.replay.source import BATCH, end_wall_ns
-from tracetw.report.count.scan import Scan
+from tracetw.report.count.scan import Scan, Source
 from tracetw.report.ends.disagreements import DISAGREEMENTS
-from tracetw.report.ends.join import Joined, flows
+from tracetw.report.ends.join import Joined
 from tracetw.report.ends.ladder import steps
-from tracetw.report.ends.stories import documents
 from tracetw.report.model import Both, Story
 from tracetw.sink.human import amount
+from tracetw.sink.json import close_objects
+from tracetw.stream.batch import Ends
 
 __all__ = ["both_ends"]
 
@@ -36,19 +35,15 @@ def both_ends(
         first_number: of the first story.
     """
     groups = _groups(scan, joined)
-    wanted = {
-        int(joined.here["flow"][at]): int(joined.here["begin"][at])
-        for _, which in groups
-        for at in which[:_EACH]
-    }
-    told = _told([source.recording for source in scan.sources], wanted)
+    chosen = [at for _, which in groups for at in which[:_EACH]]
+    told = _objects(scan.sources, np.concatenate([joined.here[chosen], joined.there[chosen]]))
     both: list[Both] = []
     stories: list[Story] = []
     for (kind, here, there), which in groups:
         text = DISAGREEMENTS[kind].text.format(here=here, there=there)
         numbers = []
         for at in which[:_EACH]:
-            story = _story(joined, at, told, scan.hosts, first_number + len(stories))
+            story = _story(joined, at, told, first_number + len(stories))
             if story is not None:
                 name = DISAGREEMENTS[kind].name
                 stories.append(replace(story, kind=name, disagreement=text))
@@ -97,49 +92,29 @@ def _missing(scan: Scan, source: int) -> str:
     return min(others, key=lambda one: one.last_ns).recording.header.host
 
 
-def _told(
-    recordings: Sequence[Recording], wanted: Mapping[int, int]
-) -> dict[tuple[int, int], list[tuple[int, Mapping[str, Any]]]]:
-    """Objects of the wanted flows by flow and side, each with the time of its end."""
-    told: dict[tuple[int, int], list[tuple[int, Mapping[str, Any]]]] = {}
-    if not wanted:
-        return told
-    keys = np.array(sorted(wanted), np.uint64)
-    hosts = [recording.header.host for recording in recordings]
-    for recording in recordings:
-        host = hosts.index(recording.header.host)
-        for rows in recording.closes(BATCH):
-            flow, side = flows(rows, host)
-            which = np.flatnonzero(np.isin(flow, keys))
-            if not len(which):
-                continue
-            chosen = rows[which]
-            at = end_wall_ns(recording, chosen)
-            for place, index in enumerate(which.tolist()):
-                close = documents(recording, chosen[place : place + 1])[0]
-                key = (int(flow[index]), int(side[index]))
-                told.setdefault(key, []).append((int(at[place]), close))
+_Place = tuple[int, int]
+
+
+def _objects(sources: Sequence[Source], ends: NDArray[Any]) -> dict[_Place, Mapping[str, Any]]:
+    """Objects of these ends, by source and place; only the segments that hold them are read."""
+    told: dict[_Place, Mapping[str, Any]] = {}
+    for number, source in enumerate(sources):
+        mine = ends[(ends["source"] == number) & (ends["flow"] != 0)]
+        for places, rows in source.recording.closes_at(np.unique(mine["place"])):
+            closes = source.stages.closes(Ends(rows, source.recording.clock))
+            objects = close_objects(closes, source.stages.context)
+            told |= dict(zip(((number, place) for place in places.tolist()), objects, strict=True))
     return told
 
 
 def _story(
-    joined: Joined,
-    at: int,
-    told: Mapping[tuple[int, int], list[tuple[int, Mapping[str, Any]]]],
-    hosts: Sequence[str],
-    number: int,
+    joined: Joined, at: int, told: Mapping[_Place, Mapping[str, Any]], number: int
 ) -> Story | None:
     """One pair in full."""
-    found = []
-    for ends in (joined.here, joined.there):
-        end = ends[at]
-        same = [
-            close
-            for time, close in told.get((int(end["flow"]), int(end["side"])), [])
-            if time == int(end["end"]) and close["host"] == hosts[int(end["source"])]
-        ]
-        found.append(same[0] if same and end["flow"] else None)
-    close, other = found
+    close, other = (
+        told.get((int(end["source"]), int(end["place"]))) if end["flow"] else None
+        for end in (joined.here[at], joined.there[at])
+    )
     if close is None:
         return None
     return Story(number, None, close, other, None, None, steps(close))

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What was read from the kernel and waits for the output, in bounded memory."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
+
+__all__ = ["Backlog", "Taken", "default_bytes"]
+
+Rows = NDArray[np.void]
+
+# Rows handed on at once: enough for arrays, few enough for the processor's cache.
+_AT_ONCE = 4096
+_MOST_BYTES = 512 << 20
+_PART = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Taken(Ends):
+    """Ends as they came out of the ring: nobody has looked for their owners yet."""
+
+
+def default_bytes() -> int:
+    """512 MiB, or an eighth of the memory of this machine if that is less."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return min(_MOST_BYTES, memory // _PART)
+
+
+class Backlog:
+    """A queue between the thread that reads the kernel and the one that writes the output.
+
+    Args:
+        limit: bytes of records that it takes before it is full.
+
+    Attributes:
+        most: records that waited at once.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._batches: deque[Batch] = deque()
+        self._changed = threading.Condition()
+        self._bytes = 0
+        self._closed = False
+        self.records = 0
+        self.most = 0
+
+    def full(self) -> bool:
+        """What is not taken from the kernel now stays there, and is lost there when that is full."""
+        return self._bytes >= self._limit
+
+    def put(self, batch: Batch) -> None:
+        """Add it, even if that is too much: see :meth:`full`. Its rows must not change any more."""
+        with self._changed:
+            if isinstance(batch, Loss):
+                self._put_loss(batch)
+            else:
+                self._batches.append(batch)
+                self._count(batch.rows, 1)
+                self.most = max(self.most, self.records)
+            self._changed.notify()
+
+    def close(self) -> None:
+        """No more will come."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+
+    def drop(self) -> int:
+        """Forget what waits; how many records."""
+        with self._changed:
+            dropped = self.records
+            self._batches.clear()
+            self._bytes = self.records = 0
+        return dropped
+
+    def pop(self) -> Batch | None:
+        """The next batch, when there is one; None when there will be none.
+
+        Ends that were read one after the other come as one batch, in the order of their times.
+        """
+        with self._changed:
+            while not self._batches:
+                if self._closed:
+                    return None
+                self._changed.wait()
+            batch = self._batches.popleft()
+            if isinstance(batch, Loss):
+                return batch
+            self._count(batch.rows, -1)
+            if not isinstance(batch, Ends):
+                return batch
+            kind = type(batch)
+            parts = [batch.rows, *self._more(batch)]
+        rows = parts[0] if len(parts) == 1 else np.concatenate([_opaque(part) for part in parts])
+        return kind(_in_order(rows.view(batch.rows.dtype)), batch.clock, batch.gone)
+
+    def _more(self, first: Ends) -> list[Rows]:
+        """The rows of ends that can be in one batch with the first."""
+        parts: list[Rows] = []
+        count = len(first.rows)
+        while first.gone is None and self._batches:
+            batch = self._batches[0]
+            if type(batch) is not type(first) or not isinstance(batch, Ends):
+                break
+            if batch.gone is not None or batch.clock != first.clock:
+                break
+            count += len(batch.rows)
+            if count > _AT_ONCE:
+                break
+            self._batches.popleft()
+            self._count(batch.rows, -1)
+            parts.append(batch.rows)
+        return parts
+
+    def _put_loss(self, loss: Loss) -> None:
+        """Join it with the last one of that place, if nothing came in between."""
+        last = self._batches[-1] if self._batches else None
+        if isinstance(last, Loss) and last.where == loss.where:
+            records = last.records + loss.records
+            self._batches[-1] = Loss(records, loss.where, last.since_ns, loss.until_ns)
+        else:
+            self._batches.append(loss)
+
+    def _count(self, rows: Rows, sign: int) -> None:
+        self._bytes += sign * rows.nbytes
+        self.records += sign * len(rows)
+
+
+def _opaque(rows: Rows) -> Rows:
+    """Copying field by field takes ten times as long."""
+    return rows.view(f"V{rows.dtype.itemsize}")
+
+
+def _in_order(rows: Rows) -> Rows:
+    """By the time of the end, which is not quite the order in which records leave the kernel."""
+    at = ended_ns(rows)
+    if (at[1:] >= at[:-1]).all():
+        return rows
+    return _opaque(rows)[np.argsort(at, kind="stable")].view(rows.dtype)

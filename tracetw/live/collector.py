@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Empties the rings and looks after what waits in the kernel's tables; all of it for the backlog."""
+
+from __future__ import annotations
+
+import select
+import time
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.host import netns
+from tracetw.host.clock import Clock
+from tracetw.host.listeners import Listeners
+from tracetw.kernel.load.session import Session
+from tracetw.kernel.ring import Ring
+from tracetw.live.backlog import Backlog, Taken
+from tracetw.live.owners import named, resolve
+from tracetw.live.source import Source
+from tracetw.messages import say
+from tracetw.stream.batch import Ends, Events, Loss
+
+__all__ = ["Collector"]
+
+Rows = NDArray[np.void]
+
+# Seconds. The ring wakes us; then it may fill for so long: it holds ten times as much.
+_PAUSE = 0.025
+_STORM_PAUSE = 0.005
+_STORM = 16
+# Records that wait in tables wake nobody.
+_SWEEP = 0.1
+_SWEEP_LATEST = 2.0
+_AUDIT = 1.0
+
+
+class Collector:
+    """Reads a session.
+
+    What it reads in one round was there before it reads the counters of losses, and a loss goes into
+    the backlog first: see ``stream.lossy``.
+
+    Args:
+        session: attached.
+        backlog: where to.
+        clock: by which the trace began.
+        look_up: owners may be looked up in ``/proc``: its numbers are those of the kernel side.
+
+    Attributes:
+        clock: the latest: wall time may have been set.
+    """
+
+    def __init__(
+        self, session: Session, backlog: Backlog, clock: Clock, *, look_up: bool = True
+    ) -> None:
+        self._session = session
+        self._source = Source(session)
+        self._backlog = backlog
+        self._listeners = Listeners() if look_up else None
+        self.clock = clock
+        self._checked_ns = time.monotonic_ns()
+        self._next_sweep = self._next_audit = 0.0
+        self._pause = 0.0
+        self._said = False
+        self._poll = select.poll()
+        for ring in session.rings():
+            self._poll.register(ring, select.POLLIN)
+
+    def wait(self) -> None:
+        """Until something came, or it is time to look."""
+        if self._pause:
+            time.sleep(self._pause)
+        self._poll.poll(_SWEEP * 1000)
+
+    def drained(self) -> bool:
+        """Nothing is in the rings, waits for an application or for the other side."""
+        return self._source.idle() and not self._source.unfinished()
+
+    def unfinished(self) -> int:
+        """Connections in FIN_WAIT2 that are not reported."""
+        return self._source.unfinished()
+
+    def round(self) -> None:
+        """Everything that is there and has room."""
+        now = time.monotonic()
+        audit = now >= self._next_audit
+        batches: list[Ends | Events] = []
+        if self._backlog.full():
+            self._pause = _PAUSE
+            self._say_that_it_is_full()
+        else:
+            if self._source.pending():
+                batches += self._rings()
+            count = sum(len(batch.rows) for batch in batches)
+            storm = count > self._session.closes.capacity // _STORM
+            self._pause = (_STORM_PAUSE if storm else _PAUSE) if count else 0.0
+            if now >= self._next_sweep and self._session.any_waiting():
+                batches += self._late(now, everything=False)
+            if audit:
+                batches += self._stale()
+        # The losses alone take a system call a program: not for nothing.
+        if batches or audit:
+            self._give(batches)
+        if audit:
+            self._next_audit = now + _AUDIT
+
+    def rest(self) -> None:
+        """Everything, once tracing is over, even if it is too much."""
+        batches: list[Ends | Events] = []
+        while self._source.pending():
+            batches += self._rings()
+        batches += self._late(time.monotonic(), everything=True)
+        self._give(batches)
+
+    def _give(self, batches: list[Ends | Events]) -> None:
+        """Losses first, those of the time until now."""
+        lost = self._source.losses()
+        now_ns = time.monotonic_ns()
+        since_ns, until_ns = map(self.clock.to_wall_ns, (self._checked_ns, now_ns))
+        for one in lost:
+            self._backlog.put(Loss(one.records, one.where, since_ns, until_ns))
+        self._checked_ns = now_ns
+        for batch in batches:
+            self._backlog.put(batch)
+
+    def _rings(self) -> list[Ends | Events]:
+        """What is in the rings now, once through each at most."""
+        session, source = self._session, self._source
+        batches: list[Ends | Events] = []
+        for _ in range(_pieces(session.closes)):
+            rows = _copied(source.take())
+            source.release()
+            if not len(rows):
+                break
+            batches.append(Taken(rows, self.clock))
+        if session.events is not None:
+            rows = _copied(session.events.peek())
+            session.events.release()
+            if len(rows):
+                batches.append(Events(rows if self._listeners is None else named(rows), self.clock))
+        return batches
+
+    def _late(self, now: float, *, everything: bool) -> list[Ends | Events]:
+        """What waits for its application for too long."""
+        source = self._source
+        late = source.overdue(everything=everything)
+        if len(late):
+            late = source.confirmed(resolve(late, self._listeners), everything=everything)
+        # It may have to look through the descriptors of every process: a twentieth of the time at
+        # most, and still often enough for the slots in the kernel.
+        spent = time.monotonic() - now
+        self._next_sweep = now + min(max(_SWEEP, 20 * spent), _SWEEP_LATEST)
+        return [Ends(late, self.clock)] if len(late) else []
+
+    def _stale(self) -> list[Ends | Events]:
+        """What must be gone, though nobody saw how."""
+        self._look_at_the_clock()
+        stale = self._source.stale()
+        self._source.forget()
+        if not len(stale):
+            return []
+        gone = ~np.isin(stale["netns"], list(netns.find()))
+        return [Ends(resolve(stale, self._listeners), self.clock, gone)]
+
+    def _say_that_it_is_full(self) -> None:
+        if not self._said:
+            self._said = True
+            say(
+                f"{self._backlog.records:,} records wait for the output, which is too slow:"
+                " more are lost and counted; give more --buffer, a filter, or use tracetw record"
+            )
+
+    def _look_at_the_clock(self) -> None:
+        """A new one only where wall time was set: all times of one run are by one clock."""
+        clock = Clock.now()
+        if clock.set_since(self.clock):
+            self.clock = clock
+
+
+def _pieces(ring: Ring) -> int:
+    """Calls of ``peek`` that empty a full ring, which may begin in the middle."""
+    return 2 + ring.capacity // Ring.AT_ONCE
+
+
+def _copied(rows: Rows) -> Rows:
+    """Out of the ring. As opaque blocks: copying field by field takes ten times as long."""
+    return np.array(rows.view(f"V{rows.dtype.itemsize}"), order="C").view(rows.dtype)

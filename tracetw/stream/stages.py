@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From batches to a sink: judge, weaken, tally, filter, count. The same for every source."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event.record import EventKind
+from tracetw.reconcile.tally import Tally
+from tracetw.stream.batch import Batch, Closes, Context, Ends, Events, Loss, Sink, ended_ns
+from tracetw.stream.filter import Filter
+from tracetw.stream.lossy import Lossy
+from tracetw.verdict.judge import judge
+from tracetw.verdict.taxonomy import VERDICTS
+
+__all__ = ["Stages"]
+
+
+class Stages:
+    """Judges what it is given and passes on what is wanted.
+
+    Args:
+        context: what it is about.
+        wanted: which connections to pass on.
+        sink: where to; None: nowhere.
+        kinds: single events to pass on, of those that come; None: all.
+
+    Attributes:
+        context: what stays the same.
+        sink: may be taken away when it fails; what would have gone there is ``unwritten`` then.
+        tally: what the kernel should have counted.
+        judged: connections that came, wanted or not.
+        lost: records.
+        unwritten: connections and events that were wanted and had no sink.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        wanted: Filter,
+        sink: Sink | None = None,
+        kinds: Collection[str] | None = None,
+    ) -> None:
+        self.context = context
+        self._wanted = wanted
+        self._all = wanted == Filter()
+        self._kinds = (
+            None
+            if kinds is None
+            else [kind.value for kind in EventKind if kind.name.lower() in kinds]
+        )
+        self._lossy = Lossy()
+        self._counts = np.zeros(len(VERDICTS), np.int64)
+        self.sink = sink
+        self.tally = Tally(context.names, context.attached.at_ns)
+        self.judged = 0
+        self.lost = 0
+        self.unwritten = 0
+
+    def feed(self, batch: Batch) -> None:
+        """All stages."""
+        if isinstance(batch, Ends):
+            self._report(self.wanted(self.judge(batch)))
+        elif isinstance(batch, Events):
+            self._report_events(self.events(batch))
+        else:
+            self.loss(batch)
+            if self.sink is not None:
+                self.sink.loss(batch)
+
+    def judge(self, ends: Ends) -> Closes:
+        """Judge, weaken and tally: each end once."""
+        closes = self.closes(ends)
+        self.tally.add(closes.rows, closes.findings)
+        self.judged += len(closes.rows)
+        return closes
+
+    def closes(self, ends: Ends) -> Closes:
+        """Judge and weaken."""
+        rows = ends.rows
+        mono = ended_ns(rows)
+        at: NDArray[np.int64] = ends.clock.to_wall_ns(mono)
+        if not mono.all():
+            at = np.where(mono > 0, at, self.context.started_ns)
+        findings = judge(rows, self.context.names, lossy=self._lossy.weakens(at), gone=ends.gone)
+        return Closes(rows, findings, ends.clock, at)
+
+    def wanted(self, closes: Closes) -> Closes:
+        """Those that the filter lets through."""
+        if self._all:
+            return closes
+        keep = self._wanted.mask(closes.rows, closes.findings, self.context.cgroup_path)
+        return closes if keep.all() else closes.take(keep)
+
+    def events(self, events: Events) -> Events:
+        """Tally, and those that the filter lets through."""
+        rows = events.rows
+        self.tally.add_events(rows)
+        keep = self._wanted.mask_events(rows, self.context.cgroup_path)
+        if self._kinds is not None:
+            keep &= np.isin(rows["kind"], self._kinds)
+        return events if keep.all() else Events(rows[keep], events.clock)
+
+    def loss(self, loss: Loss, *, counted: bool = True) -> None:
+        """Weakens ends that come later; ``counted`` unless it is outside of what is reported."""
+        self._lossy.add(loss)
+        self.lost += loss.records if counted else 0
+
+    def by_verdict(self) -> dict[str, int]:
+        """Connections passed on, by verdict code."""
+        return {
+            verdict.code: int(count)
+            for verdict, count in zip(VERDICTS, self._counts, strict=True)
+            if count
+        }
+
+    def _report(self, closes: Closes) -> None:
+        if not len(closes.rows):
+            return
+        self._counts += np.bincount(closes.findings.verdict, minlength=len(VERDICTS))
+        if self.sink is None:
+            self.unwritten += len(closes.rows)
+        else:
+            self.sink.closes(closes)
+
+    def _report_events(self, events: Events) -> None:
+        if not len(events.rows):
+            return
+        if self.sink is None:
+            self.unwritten += len(events.rows)
+        else:
+            self.sink.events(events)
