@@ -3,18 +3,16 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from tracetw import isolated
 from tracetw.recorder.compact import HURRY
 
 __all__ = ["Compaction"]
 
-_PACKAGE = Path(__file__).resolve().parents[2]
 _WITHOUT_PYARROW = 3
 
 
@@ -81,7 +79,7 @@ class Compaction:
 
     def _start(self, path: Path) -> None:
         files = map(str, (path, *self._copies(path)))
-        words = [sys.executable, "-m", "tracetw.recorder.compact", *files]
+        words = isolated.command("tracetw.recorder.compact", *files)
         if self._hurry:
             words.append(HURRY)
         try:
@@ -90,7 +88,7 @@ class Compaction:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
                 cwd="/",
-                env={**os.environ, "PYTHONPATH": str(_PACKAGE)},
+                env=isolated.environment(),
             )
         except OSError as error:
             self._say(f"cannot start the compaction of {path}: {error.strerror}")
