@@ -12,8 +12,8 @@ from typing import Any
 
 import click
 
-from tracetw import __version__
-from tracetw.errors import UserError
+from tracetw import __version__, extras
+from tracetw.errors import CannotTrace, UserError
 
 __all__ = ["main"]
 
@@ -125,6 +125,15 @@ class _Commands(click.Group):
         except click.ClickException as error:
             _say(error.format_message())
             return error.exit_code
+        except ImportError as error:
+            if error.name is not None and error.name.startswith("tracetw"):
+                raise
+            package = (error.name or "numpy").partition(".")[0]
+            _say(
+                f"a package that tracetw needs cannot be imported: {package}:"
+                f" {extras.one_line(error)}; install tracetw again"
+            )
+            return CannotTrace.exit_code
         except (KeyboardInterrupt, click.Abort):
             return _INTERRUPTED
         return result if isinstance(result, int) else 0

@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from tracetw import extras
+from tracetw.cli.needs import need
 from tracetw.errors import BadInput
 
 __all__ = ["command"]
@@ -44,6 +46,11 @@ def command(paths: tuple[str, ...], sql: str, output: str) -> None:
     """
     if sys.stdout is None or (output == "parquet" and sys.stdout.isatty()):
         raise BadInput("standard output is no place for it", "send it to a file: > result.parquet")
+    if extras.missing("query"):
+        from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
+
+        open_recordings(paths)  # which are no recordings is said before anything is installed
+        need("query", "query")
     from tracetw.query.run import FORMATS, query  # noqa: PLC0415 (loads NumPy)
 
     result = query(paths, sql)

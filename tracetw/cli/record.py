@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tracetw import extras
+from tracetw.cli.needs import in_checkout, need
 from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
 from tracetw.errors import BadInput
 from tracetw.live.options import TraceOptions
@@ -116,6 +118,7 @@ def command(
 
 
 def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[Trigger]) -> int:
+    from tracetw.kernel import preflight  # noqa: PLC0415
     from tracetw.live.run import run  # noqa: PLC0415
     from tracetw.recorder import sampler  # noqa: PLC0415 (loaded when every argument is good)
     from tracetw.recorder.describe import Describe  # noqa: PLC0415
@@ -124,6 +127,9 @@ def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[
     from tracetw.recorder.store import Store  # noqa: PLC0415
     from tracetw.recorder.trigger import Triggers  # noqa: PLC0415
 
+    if in_checkout() and extras.missing("recording"):
+        preflight.check()  # nothing is installed for a recording that cannot be
+        need("recording", "record")
     store = Store(
         folder, socket.gethostname(), max_bytes=limits.total_bytes, max_age_s=limits.total_s
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from tracetw.cli.needs import need
 from tracetw.cli.options import parse_events, recorded_filter_options, use_color
 from tracetw.errors import BadInput
 
@@ -89,6 +90,8 @@ def command(
 
     recordings = open_recordings(paths)
     wanted = recorded_filter(conditions, recordings)
+    if any(recording.compacted for recording in recordings):
+        need("recording", "replay")
     out = sys.stdout.buffer
     make_sink = _sinks(out, output, color=use_color(color, out.isatty()), utc=utc)
     for recording in recordings:

@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from tracetw.cli.needs import need
 from tracetw.cli.options import recorded_filter_options
 from tracetw.errors import Failed
 
@@ -60,6 +61,8 @@ def command(
     wanted = recorded_filter(conditions, recordings)
     ends = [one.header.ended_ns or one.header.started_ns for one in recordings]
     window = Window.parse(since, until, max(ends))
+    if any(recording.compacted for recording in recordings):
+        need("recording", "report")
     report = build(recordings, wanted, window, utc=utc or as_json)
     if html is not None:
         from tracetw.report.render.html import page  # noqa: PLC0415 (only when asked for)

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from tracetw.errors import BadInput, CannotTrace
+from tracetw import extras
+from tracetw.errors import BadInput
 
 if TYPE_CHECKING:
     import duckdb
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FORMATS", "query"]
 
-_MISSING = "install it with: pip install 'tracetw[recording]'"
 _EVENTS = "SELECT * EXCLUDE (kind, state, to_state, backoff, rto_ms) FROM read_parquet({files}) WHERE kind = '{kind}'"
 _VIEWS = {
     "closes": ("closes", "SELECT * FROM read_parquet({files})"),
@@ -42,23 +42,20 @@ def query(paths: Sequence[str], sql: str) -> pa.Table:
     Raises BadInput for a statement that DuckDB refuses, CannotTrace when duckdb or pyarrow is not
     installed, and as ``open_recordings``.
     """
-    try:
-        import duckdb  # noqa: PLC0415 (optional)
-        import pyarrow as pa  # noqa: PLC0415
-    except ImportError as error:
-        raise CannotTrace(f"query needs {error.name}, which is not installed", _MISSING) from error
+    engine = extras.load("duckdb", "query", "query")
+    pa = extras.load("pyarrow", "query", "query")
     from tracetw.query.index import judged_files  # noqa: PLC0415 (needs pyarrow)
 
     files = judged_files(paths)
     # Nothing is fetched from a network: an extension that is not here is an error.
-    connection = duckdb.connect(config={"autoinstall_known_extensions": "false"})
+    connection = engine.connect(config={"autoinstall_known_extensions": "false"})
     with connection:
         _make_views(connection, files)
         try:
             # A statement without a result gives None, which its types do not say.
             relation = cast("duckdb.DuckDBPyRelation | None", connection.sql(sql))
             return pa.table({}) if relation is None else relation.to_arrow_table()
-        except duckdb.Error as error:
+        except engine.Error as error:
             message = " ".join(str(error).split("\n\n")[0].split())
             raise BadInput(
                 f"the query failed: {message}", f"the views are {', '.join(_VIEWS)}"

@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.errors import CannotTrace
+from tracetw import extras
 from tracetw.event.record import PATH_MAX
 from tracetw.recording.columns import Column, columns, rows
 
@@ -158,15 +158,8 @@ def read(file: BinaryIO, seal: Seal, part: int, dtype: np.dtype[np.void]) -> Row
 
 
 def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as arrow  # noqa: ICN001, PLC0415  only for compacted segments; it is large
-        from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise CannotTrace(
-            "compacted recordings need pyarrow, which is not installed",
-            "pip install 'tracetw[recording]'",
-        ) from error
-    return arrow, parquet
+    what = "a compacted recording"
+    return tuple(extras.load(name, "recording", what) for name in ("pyarrow", "pyarrow.parquet"))
 
 
 def _array(column: Column) -> Any:  # noqa: ANN401  pyarrow has no types
