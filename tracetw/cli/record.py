@@ -16,7 +16,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tracetw import extras
 from tracetw.cli.message import say
+from tracetw.cli.needs import in_checkout, need
 from tracetw.cli.options import (
     event_options,
     filter_options,
@@ -132,6 +134,7 @@ def command(
 
 
 def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[Trigger]) -> int:
+    from tracetw.kernel import preflight  # noqa: PLC0415
     from tracetw.live.run import run  # noqa: PLC0415
     from tracetw.recorder import sampler  # noqa: PLC0415 (loaded when every argument is good)
     from tracetw.recorder.describe import Describe  # noqa: PLC0415
@@ -140,6 +143,9 @@ def _record(folder: Path, options: TraceOptions, limits: Limits, triggers: list[
     from tracetw.recorder.store import Store  # noqa: PLC0415
     from tracetw.recorder.trigger import Triggers  # noqa: PLC0415
 
+    if in_checkout() and extras.missing("recording"):
+        preflight.check()  # nothing is installed for a recording that cannot be
+        need("recording", "record")
     keep = _Keep()
     signal.signal(_SIGNAL, keep)
     store = Store(

@@ -73,7 +73,7 @@ def run(options: TraceOptions, make_sink: MakeSink | None = None) -> int:
     """
     began = counters.snapshot()
     with ExitStack() as stack:
-        session = stack.enter_context(attach(options))
+        session = stack.enter_context(attach(options, lambda line: _say(f"tracetw: {line}\n")))
         attached = counters.snapshot()
         trace = _Trace(options, session, began, attached, make_sink or _sink)
         stop = _Stop()
