@@ -143,7 +143,7 @@ DOCUMENTS: Mapping[int, type[msgspec.Struct]] = {
 @cache
 def base() -> Base:
     """Twenty rows of each kind, and a document of each."""
-    (path,) = (GOLDEN / "v1" / "raw").rglob("*.tws")
+    (path,) = (GOLDEN / f"v{FORMAT_VERSION}" / "raw").rglob("*.tws")
     with path.open("rb") as file:
         found = {frame.kind: payload(file, frame) for frame in scan(file)}
     header = json.loads(found[Kind.HEADER])

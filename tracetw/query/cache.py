@@ -123,7 +123,12 @@ def _write(file: Path, tables: Iterator[pa.Table]) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415 (optional)
 
     first = next(tables)
-    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+    # The folder is closed to others, and so is each file from its first byte.
+    created = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with (
+        os.fdopen(created, "wb") as out,
+        pq.ParquetWriter(out, first.schema, compression="zstd") as writer,
+    ):
         writer.write_table(first)
         for table in tables:
             writer.write_table(table)

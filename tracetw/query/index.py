@@ -23,6 +23,7 @@ from tracetw.query.cache import cached, files_of, identity
 from tracetw.query.place import tidy
 from tracetw.recording.files import MOST_FILES, TooMany, below
 from tracetw.recording.reader import SUFFIX, open_recordings
+from tracetw.sink.private import write_private
 
 __all__ = ["Known", "judged_files"]
 
@@ -62,9 +63,7 @@ def judged_files(
         damage = [str(damage) for recording in recordings for damage in recording.damage]
         known = Known(state, keys, damage)
         with suppress(OSError):
-            temporary = index.with_suffix(".new")
-            temporary.write_bytes(msgspec.json.encode(known))
-            temporary.replace(index)
+            write_private(index, msgspec.json.encode(known))
         tidy(folder, {*keys, index.name})
     for name in (index.name, *known.keys):
         with suppress(OSError):
