@@ -17,6 +17,7 @@ from scripts.benchmark.measure import Measured, Plan, measure, say
 from scripts.benchmark.report import as_json, as_markdown, as_table, this_machine
 from scripts.benchmark.rows import ROOT, ROWS
 from scripts.benchmark.storm import MODES, Storm
+from tracetw.lab.net.reaper import guarded
 
 __all__ = ["Settings", "main", "parse"]
 
@@ -74,7 +75,7 @@ def run(settings: Settings) -> list[Measured]:
     if os.geteuid() != 0:
         raise BenchError("tracing needs root: sudo scripts/bench")
     rows = []
-    with tempfile.TemporaryDirectory(prefix="tracetw-bench-") as name:
+    with guarded(), tempfile.TemporaryDirectory(prefix="tracetw-bench-") as name:
         folder = Path(name)
         storm = Storm(folder)
         for plan in settings.plans:

@@ -107,7 +107,7 @@ _STATES = "one line a state change, to a file"
 ROWS = (
     Row(
         "empty",
-        (sys.executable, "-m", "scripts.benchmark.empty"),
+        (sys.executable, "-I", "-m", "scripts.benchmark.empty"),
         Losses.NONE,
         "a BPF program that does nothing on the same hook: the floor",
         ready_option="",

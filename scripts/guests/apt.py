@@ -66,17 +66,29 @@ class Archive:
         architecture: of the packages, as the distribution calls it.
         mirror: address that has ``dists/`` and ``pool/``.
         folder: for lists and configuration, kept between runs.
+        components: of the suite, with blanks between.
+        keyring: whose keys may sign it.
     """
 
-    def __init__(self, suite: str, architecture: str, mirror: str, folder: Path) -> None:
-        if not KEYRING.exists():
-            raise Missing(f"{KEYRING} is not here", "install debian-archive-keyring")
+    def __init__(
+        self,
+        suite: str,
+        architecture: str,
+        mirror: str,
+        folder: Path,
+        *,
+        components: str = "main",
+        keyring: Path = KEYRING,
+    ) -> None:
+        if not keyring.exists():
+            raise Missing(f"{keyring} is not here", f"install {keyring.stem}")
         self.suite = suite
+        self.keyring = keyring
         self._folder = folder
         for name in ("state", "lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "status").touch()
-        self.source = f"deb [signed-by={KEYRING} arch={architecture}] {mirror} {suite} main"
+        self.source = f"deb [signed-by={keyring} arch={architecture}] {mirror} {suite} {components}"
         (folder / "sources.list").write_text(self.source + "\n")
         self._configuration = folder / "apt.conf"
         self._configuration.write_text(_CONFIGURATION.format(folder, architecture))

@@ -8,10 +8,12 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import invalidate_caches
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -23,7 +25,7 @@ from scripts.guests.hypervisor import Hypervisor, Limits
 from scripts.guests.junit import read
 from scripts.guests.matrix import Matrix, unknown
 from scripts.guests.output import Through, explain
-from scripts.guests.rows import chosen, rows
+from scripts.guests.rows import ROOT, chosen, rows
 from scripts.guests.survey import DATA, complaints, survey
 from scripts.guests.table import Result, as_text
 
@@ -31,6 +33,7 @@ __all__ = ["main", "parse"]
 
 _TIMED_OUT, _LOST, _INTERRUPTED = 124, 125, 130
 _ENDS = {Ending.TIMEOUT: _TIMED_OUT, Ending.PANIC: _LOST, Ending.LOST: _LOST}
+_IN_GUESTS = ("recording", "query", "lab", "vm", "test", "emulator")
 _DESCRIPTION = """Runs commands of this checkout under other kernels, in virtual machines.
 
 Guests have no network, see the host's files without being able to write to them, and leave nothing
@@ -129,6 +132,17 @@ def _hypervisor(given: argparse.Namespace) -> Hypervisor:
     return Hypervisor(given.mirror, None if given.accel == "auto" else given.accel)
 
 
+def _need(*what: str) -> None:
+    """Install what is missing of it; scripts/setup says what and why not."""
+    # A guest has no network: what its commands need is set up before.
+    done = subprocess.run(
+        [ROOT / "scripts" / "setup", *what], stdin=subprocess.DEVNULL, check=False
+    )
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    invalidate_caches()
+
+
 def _list(_: argparse.Namespace) -> int:
     for row in rows():
         print(f"{row.name:20} kernel {row.kernel}, root {row.root}: {row.reason}")
@@ -136,8 +150,10 @@ def _list(_: argparse.Namespace) -> int:
 
 
 def _fetch(given: argparse.Namespace) -> int:
+    picked = chosen(given.rows)
     hypervisor = _hypervisor(given)
-    for row in chosen(given.rows):
+    _need("emulator")
+    for row in picked:
         if row.virtual:
             kernel = hypervisor.kernel(row, newest=True)
             hypervisor.root(row, newest=True)
@@ -154,7 +170,9 @@ def _run(given: argparse.Namespace) -> int:
     limits = Limits(given.timeout, given.smp, given.memory)
     sinks = {"out": Through(1), "err": Through(2)}
     results = None if given.results is None else given.results.resolve()
-    outcome = _hypervisor(given).run(row, given.argv, sinks, limits, results)
+    hypervisor = _hypervisor(given)
+    _need(*_IN_GUESTS)
+    outcome = hypervisor.run(row, given.argv, sinks, limits, results)
     explain(row.name, outcome)
     return _ENDS.get(outcome.ending, outcome.status or 0)
 
@@ -163,12 +181,13 @@ def _matrix(given: argparse.Namespace) -> int:
     begin = time.monotonic()
     until = begin + given.budget if given.budget is not None else float("inf")
     limits = Limits(given.timeout, given.smp, given.memory)
+    picked = chosen(given.rows)
     matrix = Matrix(_hypervisor(given), limits, given.argv or None, until)
+    _need(*_IN_GUESTS)
     results = [
         Result(name, os.uname().release, "", "none", read(Path(path), 0), 0)
         for name, _, path in (each.partition("=") for each in given.add)
     ]
-    picked = chosen(given.rows)
     if given.ci:
         picked = tuple(replace(row, tests=row.ci) for row in picked if row.ci)
     status = 0
@@ -186,8 +205,10 @@ def _matrix(given: argparse.Namespace) -> int:
 
 
 def _survey(given: argparse.Namespace) -> int:
+    picked = chosen(given.rows)
     hypervisor, limits = _hypervisor(given), Limits(given.timeout, given.smp, given.memory)
-    for row in chosen(given.rows):
+    _need(*_IN_GUESTS)
+    for row in picked:
         found = survey(hypervisor, row, limits)
         DATA.mkdir(parents=True, exist_ok=True)
         DATA.joinpath(f"{row.name}.json").write_text(json.dumps(found, indent=1) + "\n")
@@ -211,6 +232,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _ended)
     try:
+        _need("vm")
         return _COMMANDS[given.command](given)
     except UserError as error:
         say(str(error))

@@ -13,16 +13,16 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.guests.apt import KEYRING, Archive
+from scripts.guests.apt import Archive
 from scripts.guests.cache import locked, point, say, tidy
 from scripts.guests.command import run
 from scripts.guests.rows import ROOT
 
-__all__ = ["Root", "host_root", "release_root"]
+__all__ = ["APART", "Root", "bootstrap", "host_root", "reaching_an_index", "release_root"]
 
 # For tracetw, for its lab and for the tests that are run in guests.
 _PACKAGES = (
@@ -43,7 +43,7 @@ _PACKAGES = (
 _NAMED_BY = ("python3", "python3-bpfcc")
 _UNUSED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
 # Whatever ends us: what was mounted is gone with its namespace, and so are all processes in it.
-_APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
+APART = ("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--")
 _KEPT = 2
 _SET_UP = """
 cp --remove-destination --dereference /etc/resolv.conf "$1/etc/resolv.conf"
@@ -54,7 +54,7 @@ mount --bind "$2" "$1/mnt"
 exec chroot "$1" /bin/bash -ec '
 	root=/mnt
 	. /mnt/scripts/setup.bash
-	for extra in run recording test; do setup "$extra"; done
+	setup recording query lab test
 '
 """
 # How the host's pip reaches an index. Its other settings are about the host.
@@ -94,6 +94,15 @@ def release_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -
 def _bootstrap(folder: Path, source: Archive) -> None:
     say(f"making a root of {source.suite} with {', '.join(_PACKAGES)}; this takes some minutes")
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
+        made = Path(name, "made")
+        made.mkdir(mode=0o755)
+        bootstrap(made / "root", source, _PACKAGES)
+        made.rename(folder)
+
+
+def bootstrap(target: Path, source: Archive, packages: Sequence[str]) -> None:
+    """A small root with these packages, made by mmdebstrap. Raises Failed."""
+    with tempfile.TemporaryDirectory() as name:
         # Proxies and the like. mmdebstrap's apt does not read what the host has set.
         acquire = Path(name, "apt.conf")
         settings = run(["apt-config", "dump"]).splitlines()
@@ -101,16 +110,13 @@ def _bootstrap(folder: Path, source: Archive) -> None:
             "".join(f"{line}\n" for line in settings if line.startswith("Acquire::"))
         )
         options = [
-            f"--include={','.join(_PACKAGES)}",
+            f"--include={','.join(packages)}",
             f"--aptopt={acquire}",
-            f"--keyring={KEYRING}",
+            f"--keyring={source.keyring}",
         ]
         options += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED]
         options += ["--dpkgopt=force-unsafe-io", "--variant=minbase", "--mode=root"]
-        made = Path(name, "made")
-        made.mkdir(mode=0o755)
-        run([*_APART, "mmdebstrap", *options, source.suite, made / "root", source.source])
-        made.rename(folder)
+        run([*APART, "mmdebstrap", *options, source.suite, target, source.source])
 
 
 def _venv(made: Path) -> Path:
@@ -129,13 +135,14 @@ def _venv(made: Path) -> Path:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(part, place)
             command = ["sh", "-ec", _SET_UP, "sh", made / "root", skeleton]
-            run([*_APART, *command], _reaching_an_index())
+            run([*APART, *command], reaching_an_index())
             skeleton.rename(folder)
     return folder / ".venv"
 
 
-def _reaching_an_index() -> dict[str, str]:
-    listed = run([sys.executable, "-m", "pip", "config", "list"])
+def reaching_an_index() -> dict[str, str]:
+    """Variables by which a pip in a root reaches the index that the host's does."""
+    listed = run([sys.executable, "-I", "-m", "pip", "config", "list"])
     settings = {}
     for line in listed.splitlines():
         name, _, value = line.partition("=")

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from scripts.guests.errors import BadInput
 
 __all__ = ["FILE", "HOST", "ROOT", "Row", "chosen", "parse", "rows"]
@@ -56,6 +54,8 @@ class Row:
 
 def parse(text: str, where: str) -> tuple[Row, ...]:
     """The rows. Raises BadInput that names what is wrong and in which row."""
+    import yaml  # noqa: PLC0415 - may just have been installed
+
     try:
         document = yaml.safe_load(text)
     except yaml.YAMLError as error:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from scripts.pages.ladder_file import FAMILY, FOLDER, as_text, recorded
 from tracetw.lab.catalogue import BY_NAME
+from tracetw.lab.net.reaper import guarded
 from tracetw.lab.play.outcome import Job
 from tracetw.lab.play.runner import TRACE, Runner
 from tracetw.lab.play.tracer import Tracer
@@ -21,7 +22,7 @@ AT_ONCE = 2
 def play(names: Sequence[str]) -> int:
     """Play scenarios and record those that pass; exit status 1 if one does not."""
     jobs = [Job(BY_NAME[name], FAMILY) for name in names]
-    with Tracer(*TRACE) as tracer, Runner(tracer, jobs, at_once=AT_ONCE) as runner:
+    with guarded(), Tracer(*TRACE) as tracer, Runner(tracer, jobs, at_once=AT_ONCE) as runner:
         outcomes = [runner.outcome(job) for job in jobs]
         wrong = runner.finish()
     FOLDER.mkdir(exist_ok=True)

@@ -18,6 +18,7 @@ from tracetw.host import counters, netns
 from tracetw.host.counters import COUNTERS, snapshot
 from tracetw.host.netns import Netns
 from tracetw.lab.expect.kernel import TW_AT_BIRTH, shown
+from tracetw.lab.net.reaper import note_namespace
 from tracetw.lab.polling import eventually, patient
 
 _FIN_WAIT2, _CLOSE = 5, 7
@@ -169,6 +170,7 @@ def test_fifty_namespaces_are_read_fast() -> None:
     made = [f"tracetw-{secrets.token_hex(4)}" for _ in range(50)]
     try:
         for name in made:
+            note_namespace(name)
             ip("netns", "add", name)
         inodes = {netns.resolve(name) for name in made}
         times = []

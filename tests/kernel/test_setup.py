@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Set-up of a fresh checkout, in a folder with a space in its path, and of an installed wheel."""
+"""Set-up of a fresh checkout, in a folder with a space in its path, on a host whose own packages clash."""
 
 from __future__ import annotations
 
@@ -14,77 +14,25 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-
-def has_default_route() -> bool:
-    """By IPv4 or IPv6, through something else than the loopback device."""
-    four = Path("/proc/net/route").read_text(encoding="ascii").splitlines()[1:]
-    six = Path("/proc/net/ipv6_route").read_text(encoding="ascii").splitlines()
-    return any(line.split()[1] == "0" * 8 for line in four) or any(
-        line.startswith("0" * 32 + " 00") and line.split()[-1] != "lo" for line in six
-    )
-
+from tests.kernel.kit.checkout import (
+    BINDINGS,
+    NO_ROUTE,
+    NOBODY,
+    as_nobody,
+    check_output,
+    checkout,
+    has_default_route,
+    refusal,
+    run,
+    run_apart,
+)
 
 pytestmark = [
     pytest.mark.kernel,
-    pytest.mark.skipif(
-        not has_default_route(), reason="nothing can be installed: there is no default route"
-    ),
+    pytest.mark.skipif(not has_default_route(), reason=NO_ROUTE),
 ]
 
-ROOT = Path(__file__).parents[2]
-NOBODY = 65534
-BINDINGS = "/usr/lib/python3/dist-packages"  # where Debian and Ubuntu keep the bindings of BCC
-
 debian = pytest.mark.skipif(not Path(BINDINGS, "bcc").is_dir(), reason=f"no {BINDINGS}/bcc here")
-
-
-def checkout(folder: Path) -> Path:
-    """A copy of what git would have: everything tracked, and everything new that is not ignored."""
-    # Git refuses the checkout of another user, which this one may be.
-    git = ("git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT))
-    listed = subprocess.run(
-        [*git, "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    for name in filter(None, listed.stdout.split("\0")):
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
-    return folder
-
-
-def run(
-    *command: str | Path, cwd: Path | str = "/", env: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(part) for part in command],
-        cwd=cwd,
-        env={**os.environ, **(env or {})},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def run_apart(mounts: str, *command: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run in a mount namespace of its own, after ``mounts``: a shell line that sees the command as $@."""
-    return run("unshare", "--mount", "sh", "-ec", f'{mounts}\nexec "$@"', "sh", *command)
-
-
-def check_output(done: subprocess.CompletedProcess[str], wanted: str) -> None:
-    """It worked, printed exactly this and had nothing to say."""
-    assert (done.returncode, done.stdout, done.stderr) == (0, wanted, "")
-
-
-def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line of a start that cannot be."""
-    assert done.returncode == 3, done.stderr
-    assert done.stdout == ""
-    assert len(done.stderr.splitlines()) == 1, done.stderr
-    return done.stderr
 
 
 def seconds(command: Sequence[str | Path]) -> float:
@@ -135,19 +83,6 @@ def version(ready: Path) -> str:
     return line
 
 
-@pytest.fixture(scope="module")
-def installed(folder: Path) -> Path:
-    """A virtual environment with the wheel; the checkout it was built from is gone."""
-    venv = folder / "installed here"
-    source = checkout(folder / "source")
-    made = run("/usr/bin/python3", "-I", "-m", "venv", "--system-site-packages", venv)
-    assert made.returncode == 0, made.stderr
-    pip = run(venv / "bin/python", "-I", "-m", "pip", "install", "--quiet", source)
-    assert pip.returncode == 0, pip.stderr
-    shutil.rmtree(source)
-    return venv
-
-
 @pytest.fixture
 def traps(tmp_path: Path) -> Path:
     """A folder of modules that must not be imported although their names are right."""
@@ -163,7 +98,10 @@ def test_two_first_starts_at_once(
     assert [(status, out) for status, out, _ in starts] == [(0, version)] * 2, starts
     said = "".join(err for *_, err in starts)
     assert said.count(f"tracetw: making {fresh}/.venv\n") == 1
-    assert said.count("tracetw: installing from PyPI what is missing of click") == 1
+    assert said.count("tracetw: installing from PyPI into ") == 1
+    assert (
+        "for tracetw: click, NumPy, pyroute2 and tabulate; about 17 MB to download, 80 MB" in said
+    )
 
 
 def test_the_second_start_costs_no_time(ready: Path, version: str) -> None:
@@ -210,13 +148,8 @@ def test_a_change_of_the_project_sets_it_up_again(ready: Path, version: str) -> 
         file.write("# changed\n")
     again = run(ready / "scripts/tracetw", "--version")
     assert (again.returncode, again.stdout) == (0, version)
-    assert "installing from PyPI" in again.stderr
     assert "making" not in again.stderr
     check_output(run(ready / "scripts/tracetw", "--version"), version)
-
-
-def as_nobody(*command: str | Path) -> tuple[str | Path, ...]:
-    return "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", *command
 
 
 @pytest.fixture
@@ -252,20 +185,6 @@ def test_bcc_of_the_wrong_project(unready: Path, tmp_path: Path) -> None:
     assert f"{BINDINGS}/bcc is not the BPF Compiler Collection" in message
 
 
-def test_the_wheel_has_the_command_and_the_bpf_sources(installed: Path, version: str) -> None:
-    check_output(run(installed / "bin/tracetw", "--version"), version)
-    (package,) = installed.glob("lib/python3*/site-packages/tracetw")
-    sources = {path.relative_to(ROOT / "bpf") for path in (ROOT / "bpf").rglob("*.[ch]")}
-    assert {path.relative_to(package / "_bpf") for path in (package / "_bpf").rglob("*.[ch]")} == (
-        sources
-    )
-
-
-def test_the_wheel_traces(installed: Path, traps: Path) -> None:
-    done = run(installed / "bin/tracetw", "trace", "--", "true", cwd=traps)
-    assert done.returncode == 0, done.stderr
-
-
 def test_a_read_only_checkout_traces_without_tracefs(ready: Path) -> None:
     """Raw tracepoints need neither tracefs nor debugfs, so neither is mounted nor asked for."""
     mounts = (
@@ -276,3 +195,196 @@ def test_a_read_only_checkout_traces_without_tracefs(ready: Path) -> None:
     )
     done = run_apart(mounts, ready / "scripts/tracetw", "trace", "--", "true")
     assert done.returncode == 0, done.stderr
+
+
+# --- what single commands need
+
+
+def extras(ready: Path) -> set[str]:
+    """What is installed beyond the base."""
+    return set((ready / ".venv/.set-up").read_text(encoding="utf-8").splitlines()[2].split())
+
+
+@pytest.mark.parametrize(
+    ("words", "status"),
+    [
+        (["scripts/tracetw", "report", "--help"], 0),
+        (["scripts/tracetw", "report", "/nonexistent"], 2),
+        (["scripts/tracetw", "report", "--no-such-option", "."], 2),
+        (["scripts/tracetw", "replay", "/nonexistent"], 2),
+        (["scripts/tracetw", "query", "--help"], 0),
+        (["scripts/tracetw", "query", "/nonexistent", "SELECT 1"], 2),
+        (["scripts/tracetw", "record", "--help"], 0),
+        (["scripts/tracetw", "record", "-o", "/nonexistent", "--max-size", "no"], 2),
+        (["scripts/tracetw", "lab", "--help"], 0),
+        (["scripts/tracetw", "lab", "list"], 0),
+        (["scripts/tracetw", "lab", "run", "no-such-scenario"], 2),
+        (["scripts/tracetw", "no-such-command"], 2),
+        (["scripts/vm", "--help"], 0),
+        (["scripts/vm", "no-such-command"], 2),
+        (["scripts/test", "--help"], 0),
+        (["scripts/setup", "--help"], 0),
+        (["scripts/setup", "no-such-thing"], 2),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else str(value),
+)
+def test_nothing_is_installed_before_the_arguments_are_known_to_be_good(
+    ready: Path, words: list[str], status: int
+) -> None:
+    before = extras(ready)
+    done = run(ready / words[0], *words[1:])
+    assert done.returncode == status, done.stderr
+    assert "installing" not in done.stderr
+    assert extras(ready) == before
+
+
+def test_no_emulator_for_a_row_that_does_not_exist(ready: Path, tmp_path: Path) -> None:
+    """A host without QEMU: what would install it is asked instead."""
+    asked = tmp_path / "asked"
+    (tmp_path / "apt-get").write_text(f'#!/bin/sh\necho "$*" >>{asked}\nexit 1\n')
+    (tmp_path / "apt-get").chmod(0o755)
+    search = f"{tmp_path}:{os.environ['PATH']}"
+    done = run(ready / "scripts/vm", "run", "nosuch", "--", "true", env={"PATH": search})
+    assert done.returncode == 2, done.stderr
+    assert "there is no row nosuch" in done.stderr
+    assert not asked.exists()
+
+
+def test_a_package_that_does_not_import_ends_the_set_up(unready: Path) -> None:
+    """In the words of its own import."""
+    project = unready / "scripts/setup.bash"
+    text = project.read_text(encoding="utf-8")
+    assert "pyroute2 tabulate" in text
+    project.write_text(text.replace("click numpy pyroute2 tabulate", "click no_such_module"))
+    message = run(unready / "scripts/tracetw", "--version")
+    assert message.returncode == 3
+    assert "ModuleNotFoundError: No module named 'no_such_module'" in message.stderr
+    assert not (unready / ".venv/.set-up").exists()
+
+
+def test_what_worked_still_works_when_more_cannot_be_had(ready: Path, version: str) -> None:
+    """Without a network a further extra fails, and only that."""
+    assert "vm" not in extras(ready) or "lab" not in extras(ready)
+    extra = "lab" if "lab" not in extras(ready) else "vm"
+    offline = {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/nonexistent"}
+    done = run(ready / "scripts/setup", extra, env=offline)
+    assert done.returncode == 3, done.stderr
+    assert "pip could not install what is needed" in done.stderr
+    check_output(run(ready / "scripts/tracetw", "--version", env=offline), version)
+
+
+def test_a_venv_of_a_former_set_up_is_made_anew(unready: Path, version: str) -> None:
+    """It saw the system's packages, and had a stamp for each extra."""
+    made = run("/usr/bin/python3", "-I", "-m", "venv", "--system-site-packages", unready / ".venv")
+    assert made.returncode == 0, made.stderr
+    (unready / ".venv/.set-up-run").touch()
+    done = run(unready / "scripts/tracetw", "--version")
+    assert (done.returncode, done.stdout) == (0, version), done.stderr
+    assert f"tracetw: making {unready}/.venv" in done.stderr
+    settings = (unready / ".venv/pyvenv.cfg").read_text(encoding="utf-8")
+    assert "include-system-site-packages = false" in settings
+    assert not (unready / ".venv/.set-up-run").exists()
+
+
+def test_on_a_terminal_it_shows_that_it_goes_on(unready: Path) -> None:
+    """Seconds, on one line, which is cleared."""
+    done = run("script", "-qec", f"'{unready}/scripts/tracetw' --version", "/dev/null")
+    assert done.returncode == 0, done.stdout
+    assert "tracetw: 1 s " in done.stdout
+    assert "\033[K" in done.stdout
+
+
+# --- a host whose own packages clash with ours
+
+CLASHING = """
+mkdir -p "$fake/bcc"
+for name in click numpy pyarrow pyroute2 scapy tabulate duckdb yaml pytest mypy; do
+    mkdir -p "$fake/$name" "$fake/$name-0.1.dist-info"
+    echo "raise ImportError('the $name of the distribution')" >"$fake/$name/__init__.py"
+    printf 'Metadata-Version: 2.1\\nName: %s\\nVersion: 999\\n' "$name" >"$fake/$name-0.1.dist-info/METADATA"
+done
+mount --bind {bindings}/bcc "$fake/bcc"
+mount --rbind "$fake" {bindings}
+"""
+CONNECTS = (
+    "import socket\n"
+    "with socket.create_server(('127.0.0.1', 0)) as server:\n"
+    "    for _ in range(20):\n"
+    "        with socket.create_connection(server.getsockname()):\n"
+    "            server.accept()[0].close()\n"
+)
+
+
+@debian
+@pytest.mark.timeout(600)
+def test_whatever_python_packages_the_distribution_has(unready: Path, tmp_path: Path) -> None:
+    """All commands, and the tests with mypy, beside packages that fail at import and look newest."""
+    (tmp_path / "connects.py").write_text(CONNECTS)
+    steps = """
+    "$here/scripts/tracetw" trace --duration 0.1
+    "$here/scripts/tracetw" record -o "$out/rec" -- python3 -I "$out/connects.py"
+    ls "$out"/rec/host=*/hour=*/*.parquet
+    "$here/scripts/tracetw" report "$out/rec" --html "$out/page.html"
+    "$here/scripts/tracetw" query "$out/rec" -o csv "SELECT count(*) AS closes FROM closes"
+    "$here/scripts/tracetw" replay "$out/rec" -o json | head -n 1
+    "$here/scripts/tracetw" lab run linger-0 -4
+    cd "$here"
+    "$here/scripts/test" -q -p no:cacheprovider tests/unit/test_lab_wire.py tests/unit/test_query.py
+    .venv/bin/python -I -m mypy tracetw/lab/net/wire.py tracetw/lab/net/peer.py
+    """
+    mounts = (
+        f"here='{unready}' out='{tmp_path}' fake='{tmp_path}/fake'\n"
+        f"{CLASHING.format(bindings=BINDINGS)}\n{steps}"
+    )
+    done = run_apart(mounts, "true")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "of the distribution" not in done.stdout + done.stderr
+    assert (tmp_path / "page.html").stat().st_size > 10_000
+    assert '"closes"\n40\n' in done.stdout
+    assert " passed" in done.stdout
+    assert "Success: no issues found in 2 source files" in done.stdout
+
+
+# --- whose code runs as root
+
+
+def test_a_home_folder_has_no_say(ready: Path, tmp_path: Path) -> None:
+    """Neither in the tracer nor in the child that compiles nor in the one that compacts."""
+    (tmp_path / "connects.py").write_text(CONNECTS)
+    trap = f"open({str(tmp_path / 'sprung')!r}, 'w').close()\n"
+    site = next(ready.glob(".venv/lib/python3*/site-packages"))
+    version = site.parent.name
+    folder = tmp_path / "home/.local/lib" / version / "site-packages"
+    folder.mkdir(parents=True)
+    for name in ("usercustomize", "sitecustomize"):
+        (folder / f"{name}.py").write_text(trap)
+    env = {
+        "HOME": str(tmp_path / "home"),
+        "PYTHONPATH": str(folder),
+        "PYTHONSTARTUP": str(folder / "usercustomize.py"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+    }
+    port = str(1024 + os.getpid() % 60_000)  # hardly compiled before
+    words = [
+        "record",
+        "-o",
+        str(tmp_path / "rec"),
+        "--port",
+        f"1-{port}",
+        "--port",
+        f"{port}-65535",
+    ]
+    script = str(tmp_path / "connects.py")
+    done = run(ready / "scripts/tracetw", *words, "--", "python3", "-I", script, env=env)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.glob("rec/host=*/hour=*/*.parquet"))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_compiling_is_announced_once(ready: Path, tmp_path: Path) -> None:
+    cache = f"mount --bind '{tmp_path}' /var/cache/tracetw"
+    Path("/var/cache/tracetw").mkdir(mode=0o700, exist_ok=True)
+    tmp_path.chmod(0o700)
+    words = (ready / "scripts/tracetw", "trace", "--", "true")
+    said = [run_apart(cache, *words).stderr for _ in range(2)]
+    assert [text.count("tracetw: compiling, once for these options\n") for text in said] == [1, 0]

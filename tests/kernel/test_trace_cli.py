@@ -103,7 +103,59 @@ def test_command_sees_its_own_standard_output() -> None:
     assert run.select(kind="own") == [{"kind": "own"}]
 
 
+def test_the_command_ignores_what_it_would_without_us() -> None:
+    """As under nohup(1), or as the background job of a script: tracing has handlers of its own."""
+    show = (
+        "import json, signal;"
+        "print(json.dumps({'kind': 'own',"
+        " 'int': signal.getsignal(signal.SIGINT) is signal.SIG_IGN,"
+        " 'term': signal.getsignal(signal.SIGTERM) is signal.SIG_IGN}))"
+    )
+    for ignored, trap in ((True, "trap '' INT TERM;"), (False, "")):
+        done = subprocess.run(
+            [
+                "sh",
+                "-c",
+                f'{trap} exec "$@"',
+                "sh",
+                *COMMAND,
+                "trace",
+                "-o",
+                "json",
+                "--",
+                sys.executable,
+                "-c",
+                show,
+            ],
+            capture_output=True,
+            text=True,
+            env=environment(),
+            check=True,
+        )
+        own = json.loads(done.stdout.splitlines()[0])
+        assert own == {"kind": "own", "int": ignored, "term": ignored}
+
+
 # --- ways to stop
+
+
+def test_a_background_job_of_a_script_can_be_ended() -> None:
+    """A shell without job control starts it with SIGINT ignored."""
+    ready, told = os.pipe()
+    words = [*COMMAND, "trace", "-o", "json", "--ready-fd", str(told)]
+    with subprocess.Popen(
+        ["sh", "-c", """trap '' INT; exec "$@" """, "sh", *words],
+        pass_fds=(told,),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(),
+    ) as process:
+        os.close(told)
+        assert os.read(ready, 1) == b"1"
+        os.close(ready)
+        process.send_signal(signal.SIGINT)
+        said, _ = process.communicate(timeout=patient(60))
+    assert json.loads(said.splitlines()[-1])["kind"] == "summary"
 
 
 def test_ctrl_c_prints_a_summary(pair: Net) -> None:
@@ -111,7 +163,7 @@ def test_ctrl_c_prints_a_summary(pair: Net) -> None:
         reset_once(pair)
         tracer.close_of(pair.b.netns)
         summary = tracer.stop()
-        assert "tracing" in tracer.stderr().splitlines()[0]
+        assert any(line.startswith("tracing") for line in tracer.stderr().splitlines()[:2])
         assert "peer-reset" in tracer.stderr()
     assert summary["closes"] == {"abort-linger": 1, "peer-reset": 1}
 

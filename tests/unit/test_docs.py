@@ -54,7 +54,7 @@ IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 MEASURED = ROOT / "docs" / "performance.md"
 
 CODES = {verdict.code for verdict in VERDICTS}
-PACKAGES = {"python3-bpfcc", "python3-bcc", "python3-venv"}
+PACKAGES = {"python3-bpfcc", "python3-bcc", "python3-venv", "python3-numpy", "python3-click"}
 WORDS = (
     CODES
     | {*FORMS, *CLOSED_BY, *EVIDENCE, *MISSING}

@@ -181,7 +181,7 @@ def test_one_that_the_kernel_refuses_is_planned_away(
 ) -> None:
     bad = ["timewait_refused", "reset_flags"]
 
-    def load(plan: Plan, _: object) -> Any:
+    def load(plan: Plan, *_: object) -> Any:
         for name in bad:
             if name in seated(plan):
                 raise ProbeRefused(name, "R0 invalid mem access")

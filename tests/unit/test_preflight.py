@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import struct
 import subprocess
 import sys
@@ -11,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tracetw import isolated
 from tracetw.errors import CannotTrace
+from tracetw.kernel import bindings
+from tracetw.kernel.load.compiler import NO_BINDINGS
+from tracetw.kernel.load.loader import unusable
 from tracetw.kernel.preflight import Host, check
 
 ALL = 0x1FF_FFFF_FFFF
@@ -48,8 +53,8 @@ def host(tmp_path: Path) -> Host:
         btf=tmp_path / "vmlinux",
         lockdown=tmp_path / "lockdown",
         os_release=tmp_path / "os-release",
-        distribution_python=tmp_path / "lib",
-        python_path=(package(tmp_path / "real", "libbcc.py", "table.py"),),
+        root=tmp_path / "root",
+        own_packages=(package(tmp_path / "real", "libbcc.py", "table.py"),),
     )
 
 
@@ -147,27 +152,56 @@ def test_lockdown(host: Host) -> None:
 )
 def test_bcc_absent(host: Host, tmp_path: Path, release: str, command: str) -> None:
     host.os_release.write_text(release)
-    absent = dataclasses.replace(host, python_path=(str(tmp_path / "empty"),))
+    absent = dataclasses.replace(host, own_packages=(str(tmp_path / "empty"),))
     wanted = f"BCC's Python bindings are not installed; install them: {command}"
     assert refusal(absent) == wanted
 
 
 def test_bcc_absent_without_os_release(host: Host, tmp_path: Path) -> None:
     host.os_release.unlink()
-    absent = dataclasses.replace(host, python_path=(str(tmp_path / "empty"),))
+    absent = dataclasses.replace(host, own_packages=(str(tmp_path / "empty"),))
     assert refusal(absent).startswith("BCC's Python bindings are not installed;")
 
 
-def test_bcc_installed_for_another_interpreter(host: Host, tmp_path: Path) -> None:
-    package(host.distribution_python / "python3" / "dist-packages", "libbcc.py")
-    blind = dataclasses.replace(host, python_path=(str(tmp_path / "empty"),))
-    message = refusal(blind)
-    assert f"{sys.executable} does not see them" in message
-    assert "scripts/tracetw" in message
+@pytest.mark.parametrize(
+    "place",
+    [
+        "usr/lib/python3/dist-packages",
+        "usr/lib/python3.11/site-packages",
+        "usr/lib64/python3.14/site-packages",
+        "usr/local/lib/python3.12/dist-packages",
+    ],
+)
+def test_bcc_is_the_distributions(host: Host, place: str) -> None:
+    """Whatever this interpreter sees, and beside PyPI's project of that name."""
+    package(host.root / place, "libbcc.py")
+    for own in ((), (package(host.root / "pypi", "bcc.py"),)):
+        check(dataclasses.replace(host, own_packages=own))
+        assert bindings.find(own, host.root) == host.root / place / "bcc"
+
+
+def test_what_the_import_of_bcc_has_to_say_is_said(tmp_path: Path) -> None:
+    """A release of BCC that this version of Python cannot import."""
+    folder = Path(package(tmp_path), "bcc")
+    (folder / "__init__.py").write_text("raise ImportError('no module named imp')\n")
+    request = json.dumps({"bindings": str(folder)})
+    done = subprocess.run(
+        isolated.command("tracetw.kernel.load.compiler", packages=False),
+        input=request,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (NO_BINDINGS, "")
+    assert done.stderr == "ImportError: no module named imp\n"
+    message, hint = unusable(folder, done.stderr)
+    assert f"{folder} do not work with this Python" in message
+    assert "ImportError: no module named imp" in message
+    assert "/usr/bin/python3" in hint
 
 
 def test_bcc_of_the_wrong_project(host: Host, tmp_path: Path) -> None:
-    other = dataclasses.replace(host, python_path=(package(tmp_path / "pypi", "bcc.py"),))
+    other = dataclasses.replace(host, own_packages=(package(tmp_path / "pypi", "bcc.py"),))
     message = refusal(other)
     assert message.startswith(f"{tmp_path}/pypi/bcc is another project named bcc")
     assert "-m pip uninstall bcc), then: apt install python3-bpfcc" in message
@@ -176,7 +210,7 @@ def test_bcc_of_the_wrong_project(host: Host, tmp_path: Path) -> None:
 def test_bcc_of_the_wrong_project_as_one_module(host: Host, tmp_path: Path) -> None:
     (tmp_path / "pypi").mkdir()
     (tmp_path / "pypi" / "bcc.py").touch()
-    other = dataclasses.replace(host, python_path=(str(tmp_path / "pypi"),))
+    other = dataclasses.replace(host, own_packages=(str(tmp_path / "pypi"),))
     assert refusal(other).startswith(f"{tmp_path}/pypi/bcc.py is another project named bcc")
 
 

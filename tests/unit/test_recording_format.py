@@ -140,7 +140,7 @@ def test_reads_segments_without_pyarrow_bcc_or_kernel_modules() -> None:
     )
     assert done.stdout.splitlines() == [
         "150",
-        f"compacted recordings need pyarrow, which is not installed; {INSTALL}",
+        f"a compacted recording needs pyarrow, which is not installed; {INSTALL}",
     ]
 
 

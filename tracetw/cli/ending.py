@@ -15,6 +15,7 @@ from typing import IO, Any
 
 import click
 
+from tracetw import extras
 from tracetw.errors import BadInput, CannotTrace, Failed, UserError, shortage
 from tracetw.messages import say
 
@@ -104,6 +105,8 @@ def _told(error: BaseException) -> tuple[int, str] | None:
         error = Failed("out of memory", "give it more (ulimit -v, the cgroup's memory.max)")
     elif isinstance(error, OSError):
         error = _of_system(error) or error
+    elif isinstance(error, ImportError):
+        error = _of_import(error) or error
     return (error.exit_code, str(error)) if isinstance(error, UserError) else None
 
 
@@ -112,6 +115,18 @@ def _sentence(error: click.UsageError) -> str:
     message = " ".join(error.format_message().split()).rstrip(".")
     path = error.ctx.command_path if error.ctx else "tracetw"
     return f"{message}; see {path} --help"
+
+
+def _of_import(error: ImportError) -> UserError | None:
+    """A package of others that does not work; None for a module of ours, which is a bug."""
+    name = error.name or "numpy"
+    if name.startswith("tracetw"):
+        return None
+    return CannotTrace(
+        "a package that tracetw needs cannot be imported:"
+        f" {name.partition('.')[0]}: {extras.one_line(error)}",
+        "install tracetw again",
+    )
 
 
 def _of_system(error: OSError) -> UserError | None:

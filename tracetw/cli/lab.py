@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from tracetw.cli import complete
+from tracetw.cli.needs import need
 from tracetw.cli.options import output_option
 from tracetw.cli.packetdrill import packetdrill
 from tracetw.errors import BadInput
@@ -112,4 +113,6 @@ def run(
             raise BadInput(f"--pcap {pcap}: {error.strerror}", "give a folder") from None
     families = frozenset({4} if four and not six else {6} if six and not four else {4, 6})
     options = laboratory.LabOptions(scenarios, families, repeat, jobs, pcap, keep, output)
+    laboratory.check_means()
+    need("lab", "lab run")
     return laboratory.run(options)

@@ -9,6 +9,8 @@ from typing import BinaryIO
 
 import click
 
+from tracetw import extras
+from tracetw.cli.needs import need
 from tracetw.cli.options import output_option
 from tracetw.cli.progress import progress
 from tracetw.errors import BadInput
@@ -53,6 +55,11 @@ def command(words: tuple[str, ...], output: str, target: str | None) -> None:
     paths, sql = _split(words)
     if target is None and (sys.stdout is None or (output == "parquet" and sys.stdout.isatty())):
         raise BadInput("standard output is no place for it", "give --to FILE")
+    if extras.missing("query"):
+        from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
+
+        open_recordings(paths)  # which are no recordings is said before anything is installed
+        need("query", "query")
     from tracetw.query.run import query  # noqa: PLC0415 (loads NumPy)
 
     with progress() as bar:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tracetw import extras
+from tracetw.cli.needs import in_checkout, need
 from tracetw.cli.options import (
     event_options,
     filter_options,
@@ -106,6 +108,11 @@ def command(
     from tracetw.live.run import run  # noqa: PLC0415 (loaded when every argument is good)
     from tracetw.recorder.make import records_to  # noqa: PLC0415
 
+    if in_checkout() and extras.missing("recording"):
+        from tracetw.kernel import preflight  # noqa: PLC0415
+
+        preflight.check()  # nothing is installed for a recording that cannot be
+        need("recording", "record")
     make_sink = records_to(Path(folder), limits, triggers, request.events, filter_.words)
     return run(request, make_sink)
 

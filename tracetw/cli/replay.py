@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from tracetw.cli.needs import need
 from tracetw.cli.options import (
     event_options,
     recorded_filter_options,
@@ -86,6 +87,9 @@ def command(
         recordings = open_recordings(paths)
         wanted = recorded_filter(conditions, recordings)
         window = Window.of_recordings(since, until, recordings)
+        if any(recording.compacted for recording in recordings):
+            bar.pause()
+            need("recording", "replay")
         make_sink = lines_to(out, output, color=use_color(color, out.isatty()), utc=utc)
         for recording in recordings:
             _say_what_is_missing(recording, kinds)

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from tracetw.cli.needs import need
 from tracetw.cli.options import numeric_option, recorded_filter_options, window_options
 from tracetw.cli.pager import pager_option, show
 from tracetw.cli.progress import progress
@@ -58,10 +59,13 @@ def command(
     from tracetw.report.build import build  # noqa: PLC0415
     from tracetw.report.render.json import document  # noqa: PLC0415
 
-    with progress():
+    with progress() as bar:
         recordings = open_recordings(paths)
         wanted = recorded_filter(conditions, recordings)
         window = Window.of_recordings(since, until, recordings)
+        if any(recording.compacted for recording in recordings):
+            bar.pause()
+            need("recording", "report")
         report = build(recordings, wanted, window, utc=utc or as_json)
     if html is not None:
         from tracetw.report.render.html import page  # noqa: PLC0415 (only when asked for)

@@ -6,19 +6,18 @@ version: the kernel's own BTF says what it has. Nothing is asked for that is not
 and attaches raw tracepoints without tracefs (and without debugfs), so neither is looked at.
 
 BCC itself is not imported here: that costs 100 MB and belongs into the loader child. The files of
-its Python package tell it from another project of the same name.
+its Python package tell it from another project of that name.
 """
 
 from __future__ import annotations
 
 import struct
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.machinery import PathFinder
 from pathlib import Path
 
 from tracetw.errors import CannotTrace, shortage
+from tracetw.kernel import bindings
 
 __all__ = ["Host", "check"]
 
@@ -41,29 +40,18 @@ _NEEDED = (
     (b"btf_trace_inet_sock_set_state", "the tracepoint sock:inet_sock_set_state"),
 )
 
-# The package with BCC's Python bindings, by ID or ID_LIKE of os-release(5).
-_BINDINGS = {
-    "debian": "apt install python3-bpfcc",
-    "ubuntu": "apt install python3-bpfcc",
-    "fedora": "dnf install python3-bcc",
-    "rhel": "dnf install python3-bcc",
-    "suse": "zypper install python3-bcc",
-    "arch": "pacman -S python-bcc",
-    "alpine": "apk add py3-bcc",
-}
-
 
 @dataclass(frozen=True, slots=True)
 class Host:
-    """Where the facts are read from; ``python_path`` None is this interpreter's ``sys.path``."""
+    """Where the facts are read from; ``own_packages`` None are this interpreter's."""
 
     status: Path = Path("/proc/self/status")
     user_namespace: Path = Path("/proc/self/ns/user")
     btf: Path = Path("/sys/kernel/btf/vmlinux")
     lockdown: Path = Path("/sys/kernel/security/lockdown")
     os_release: Path = Path("/etc/os-release")
-    distribution_python: Path = Path("/usr/lib")
-    python_path: tuple[str, ...] | None = None
+    root: Path = Path("/")
+    own_packages: tuple[str, ...] | None = None
 
 
 def check(host: Host | None = None) -> None:
@@ -147,38 +135,8 @@ def _lockdown(host: Host) -> None:
 
 
 def _bindings(host: Host) -> None:
-    """BCC's Python package, and not PyPI's project of the same name, is what the loader would import."""
-    path = None if host.python_path is None else list(host.python_path)
-    spec = PathFinder.find_spec("bcc", path)
-    install = _install_command(host)
-    if spec is None:
-        if any(host.distribution_python.glob("python3*/*-packages/bcc/libbcc.py")):
-            raise CannotTrace(
-                f"BCC's Python bindings are installed, but {sys.executable} does not see them",
-                "start it with scripts/tracetw, or from a virtual environment that the"
-                " distribution's python3 made with --system-site-packages",
-            )
-        raise CannotTrace("BCC's Python bindings are not installed", f"install them: {install}")
-    folder = next(iter(spec.submodule_search_locations or ()), spec.origin)
-    if not Path(str(folder), "libbcc.py").is_file():
-        raise CannotTrace(
-            f"{folder} is another project named bcc, not the BPF Compiler Collection",
-            f"remove it ({sys.executable} -m pip uninstall bcc), then: {install}",
-        )
-
-
-def _install_command(host: Host) -> str:
-    """How this distribution installs the bindings, from ID, then ID_LIKE of os-release(5)."""
-    try:
-        lines = host.os_release.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        lines = []
-    fields = dict(line.split("=", 1) for line in lines if "=" in line)
-    for key in ("ID", "ID_LIKE"):
-        for name in fields.get(key, "").strip("\"'").split():
-            if name in _BINDINGS:
-                return _BINDINGS[name]
-    return "the distribution's package, python3-bpfcc or python3-bcc"
+    """BCC's Python package is there, and is not PyPI's project of the same name."""
+    bindings.find(host.own_packages, host.root, host.os_release)
 
 
 _CHECKS: tuple[Callable[[Host], None], ...] = (_privileges, _kernel, _lockdown, _bindings)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tracetw.errors import CannotTrace, shortage
@@ -22,20 +22,20 @@ __all__ = ["attach"]
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h: its resolution is one jiffy
 
 
-def attach(request: Request) -> Session:
-    """Check, compile and attach.
+def attach(request: Request, say: Callable[[str], None]) -> Session:
+    """Check, compile and attach. ``say`` gets one line when that takes long.
 
     Raises CannotTrace with what is missing and what to do.
     """
     try:
-        return _attach(request)
+        return _attach(request, say)
     except OSError as error:
         if (short := shortage(error)) is None:
             raise
         raise CannotTrace(*short) from error
 
 
-def _attach(request: Request) -> Session:
+def _attach(request: Request, say: Callable[[str], None]) -> Session:
     preflight.check()
     with _readable():
         btf = Btf.read()
@@ -52,7 +52,7 @@ def _attach(request: Request) -> Session:
                 answers=answers,
             )
 
-    return load_best(planned)
+    return load_best(planned, say=say)
 
 
 @contextmanager

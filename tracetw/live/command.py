@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from tracetw.errors import BadInput
@@ -15,6 +16,12 @@ __all__ = ["Command"]
 
 _SIGNALLED = 128
 _OF_A_TERMINAL = frozenset({signal.SIGINT, signal.SIGQUIT})
+# Asked at import: later these have handlers of ours.
+_IGNORED = tuple(
+    number
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
+    if signal.getsignal(number) is signal.SIG_IGN
+)
 
 
 class Command:
@@ -26,7 +33,8 @@ class Command:
     def __init__(self, words: Sequence[str]) -> None:
         self._asked = 0
         try:
-            self._process = subprocess.Popen(words)
+            with _as_started():
+                self._process = subprocess.Popen(words)
         except OSError as error:
             raise BadInput(
                 f"cannot run {words[0]}: {error.strerror}", "give a program after --"
@@ -53,6 +61,20 @@ class Command:
             self._process.kill()
         elif signum not in _OF_A_TERMINAL or not _in_foreground():
             self._process.send_signal(signum)
+
+
+@contextmanager
+def _as_started() -> Iterator[None]:
+    """A child made in here ignores what this process was started to ignore, as under nohup(1).
+
+    Tracing handles these signals, and what is handled is no longer ignored after exec.
+    """
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in _IGNORED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _in_foreground() -> bool:

@@ -13,14 +13,14 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from tracetw.errors import BadInput, CannotTrace, Failed
+from tracetw import extras
+from tracetw.errors import BadInput, Failed
 
 if TYPE_CHECKING:
     import duckdb
 
 __all__ = ["query"]
 
-_MISSING = "install it with: pip install 'tracetw[recording]'"
 _EVENTS = "SELECT * EXCLUDE (kind, state, to_state, backoff, rto_ms) FROM read_parquet({files}) WHERE kind = '{kind}'"
 _VIEWS = {
     "closes": ("closes", "SELECT * FROM read_parquet({files})"),
@@ -64,11 +64,8 @@ def query(
     Raises BadInput for a statement that is refused, Failed when it takes too much, CannotTrace when
     duckdb or pyarrow is not installed, and as ``open_recordings``.
     """
-    try:
-        import duckdb  # noqa: PLC0415 (optional)
-        import pyarrow as pa  # noqa: F401, PLC0415
-    except ImportError as error:
-        raise CannotTrace(f"query needs {error.name}, which is not installed", _MISSING) from error
+    engine = extras.load("duckdb", "query", "query")
+    extras.load("pyarrow", "query", "query")
     from tracetw.query.formats import written  # noqa: PLC0415 (needs pyarrow)
     from tracetw.query.index import judged_files  # noqa: PLC0415
     from tracetw.query.place import place  # noqa: PLC0415
@@ -82,7 +79,7 @@ def query(
                 _make_views(connection, files)
                 relation = _asked(connection, sql)
                 written(relation, form, out())
-            except duckdb.Error as error:
+            except engine.Error as error:
                 raise _refused(error) from error
 
 

@@ -3,20 +3,17 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 
+from tracetw import isolated
 from tracetw.recorder.compact import HURRY
 from tracetw.recorder.store import Place, Store
 
 __all__ = ["Compaction"]
 
-_PACKAGE = Path(__file__).resolve().parents[2]
 _WITHOUT_PYARROW = 3
 
 
@@ -89,11 +86,11 @@ class Compaction:
                 if self._hurry:
                     words.append(HURRY)
                 self._process = subprocess.Popen(
-                    [sys.executable, "-m", "tracetw.recorder.compact", *words],
+                    isolated.command("tracetw.recorder.compact", *words),
                     stdin=subprocess.DEVNULL,
                     start_new_session=True,
                     cwd="/",
-                    env={**os.environ, "PYTHONPATH": str(_PACKAGE)},
+                    env=isolated.environment(),
                     pass_fds=descriptors,
                 )
             except FileNotFoundError:  # somebody moved it away

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw import extras
 from tracetw.errors import CannotTrace
 from tracetw.event.record import PATH_MAX
 from tracetw.recording.columns import Column, columns, rows
@@ -266,14 +267,9 @@ def _invalid(arrow: Any) -> Iterator[None]:  # noqa: ANN401
 
 
 def _arrow() -> tuple[Any, Any]:
-    try:
-        import pyarrow as arrow  # noqa: ICN001, PLC0415  only for compacted segments; it is large
-        from pyarrow import parquet  # noqa: PLC0415
-    except ImportError as error:
-        raise CannotTrace(
-            "compacted recordings need pyarrow, which is not installed",
-            "pip install 'tracetw[recording]'",
-        ) from error
+    what = "a compacted recording"
+    arrow = extras.load("pyarrow", "recording", what)
+    parquet = extras.load("pyarrow.parquet", "recording", what)
     # What malloc(3) cannot get is an error; the allocators of pyarrow warn on stderr first.
     arrow.set_memory_pool(arrow.system_memory_pool())
     return arrow, parquet

@@ -74,6 +74,11 @@ class Recording:
         return self.header.clock
 
     @property
+    def compacted(self) -> bool:
+        """Are rows in Parquet files, which take pyarrow to read?"""
+        return any(segment.seals for segment in self.segments)
+
+    @property
     def counts(self) -> Mapping[str, int]:
         """Rows that can be read: ``closes`` and ``events``."""
         return {

@@ -8,11 +8,15 @@ import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeAlias
 
 from tracetw.host import netns
 from tracetw.host.netns import Netns, Runner
+from tracetw.lab.net.reaper import note_namespace
 from tracetw.lab.polling import patient
+
+NAMED = Path("/run/netns")
 
 Pair: TypeAlias = tuple[socket.socket, socket.socket]
 
@@ -26,6 +30,7 @@ def ip(*arguments: str) -> None:
 def namespace() -> Iterator[Netns]:
     """One that goes with the context."""
     name = f"tracetw-{secrets.token_hex(4)}"
+    note_namespace(name)
     ip("netns", "add", name)
     try:
         ip("-n", name, "link", "set", "lo", "up")

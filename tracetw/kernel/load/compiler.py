@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The short-lived child that compiles.
 
-The only module that imports BCC: LLVM and its 100 MB live and die here. Takes one request on stdin
-(JSON: source, flags, programs), answers on stdout with an image, or fails with the compiler's
+The only module that loads BCC: LLVM and its 100 MB live and die here. Takes one request on stdin
+(JSON: bindings, source, flags, programs), answers on stdout with an image, or fails with the compiler's
 words on stderr.
 """
 
@@ -18,10 +18,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from tracetw.kernel import bindings
 from tracetw.kernel.load.image import Image, MapSpec, abstract
 from tracetw.kernel.load.stubs import write_stubs
 
-__all__ = ["main"]
+__all__ = ["NO_BINDINGS", "main"]
+
+NO_BINDINGS = 3
+"""Exit status when BCC cannot be imported; the last line of stderr says why."""
 
 
 def compile_image(bcc: ModuleType, request: Mapping[str, Any]) -> Image:
@@ -49,6 +53,15 @@ def compile_image(bcc: ModuleType, request: Mapping[str, Any]) -> Image:
     )
 
 
+def _bindings(folder: Path) -> ModuleType:
+    """BCC. What its import has against this Python is said on stderr, with a status of its own."""
+    try:
+        return bindings.load(folder)
+    except Exception as error:  # noqa: BLE001 - it is code of others
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        sys.exit(NO_BINDINGS)
+
+
 def main() -> None:
     """Serve one request. The answer keeps clear of what the compiler prints on stdout."""
     answer = os.dup(1)
@@ -58,9 +71,7 @@ def main() -> None:
         write_stubs(Path(folder))
         # BCC looks for kernel headers when it compiles.
         os.environ["BCC_KERNEL_SOURCE"] = folder
-        import bcc  # noqa: PLC0415  the reason for this process
-
-        data = compile_image(bcc, request).dump()
+        data = compile_image(_bindings(Path(request["bindings"])), request).dump()
     with os.fdopen(answer, "wb") as stream:
         stream.write(data)
     # Unloading LLVM takes longer than leaving.

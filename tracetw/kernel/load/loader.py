@@ -11,16 +11,20 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+from tracetw import isolated
 from tracetw.errors import CannotTrace, shortage
+from tracetw.kernel import bindings
 from tracetw.kernel.layout import CAST_CALL
 from tracetw.kernel.load.cache import Cache
+from tracetw.kernel.load.compiler import NO_BINDINGS
 from tracetw.kernel.load.image import Image, Refused, instantiate
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Plan
 from tracetw.kernel.unit import join
 
-__all__ = ["ProbeRefused", "load", "load_best"]
+__all__ = ["ProbeRefused", "load", "load_best", "unusable"]
 
 _FLAGS = ["-Wno-macro-redefined", "-Wno-unused-value"]
 
@@ -34,21 +38,30 @@ class ProbeRefused(Exception):
         self.error = error
 
 
-def load_best(make: Callable[[frozenset[str]], Plan], cache: Cache | None = None) -> Session:
+def _silent(_: str) -> None:
+    """For callers that have nobody to tell."""
+
+
+def load_best(
+    make: Callable[[frozenset[str]], Plan],
+    cache: Cache | None = None,
+    say: Callable[[str], None] = _silent,
+) -> Session:
     """Load what ``make`` plans; function probes that the kernel refuses are planned away.
 
-    ``make`` gets the names of those to do without. Raises as :func:`load`.
+    ``make`` gets the names of those to do without, ``say`` one line when the user has to wait. Raises as
+    :func:`load`.
     """
     refused: dict[str, str] = {}
     while True:
         plan = replace(make(frozenset(refused)), refused=dict(refused))
         try:
-            return load(plan, cache)
+            return load(plan, cache, say)
         except ProbeRefused as error:
             refused[error.program] = error.error
 
 
-def load(plan: Plan, cache: Cache | None = None) -> Session:
+def load(plan: Plan, cache: Cache | None = None, say: Callable[[str], None] = _silent) -> Session:
     """Compile or take from the cache, load and attach.
 
     Raises CannotTrace with what the compiler or the verifier said, ProbeRefused of a function probe.
@@ -58,6 +71,7 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
     optional = {point.program: each.probe.program for each in plan.probes for point in each.points}
     image = cache.get(source, _FLAGS)
     if image is None:
+        say("compiling, once for these options")
         image = _compile(source, plan)
         cache.put(source, _FLAGS, image)
     try:
@@ -78,25 +92,29 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
 
 
 def _compile(source: str, plan: Plan) -> Image:
-    request = {
+    request: dict[str, Any] = {
+        "bindings": str(bindings.find()),
         "source": source,
         "cflags": _FLAGS,
         "programs": [point.program for point in plan.attach_points],
     }
-    # -m puts the current folder first on the path: it must not be the user's.
-    package = Path(__file__).resolve().parents[2]
+    # Neither packages nor PYTHON* of the user have a say in what root compiles.
     done = subprocess.run(
-        [sys.executable, "-m", "tracetw.kernel.load.compiler"],
+        isolated.command("tracetw.kernel.load.compiler", packages=False),
         input=json.dumps(request).encode(),
         capture_output=True,
         cwd="/",
-        env={**os.environ, "PYTHONPATH": str(package.parent)},
+        env=isolated.environment(),
         start_new_session=True,
         check=False,
     )
+    said = done.stderr.decode(errors="replace")
     if done.returncode:
-        _check_limits(done.stderr.decode(errors="replace"))
-        raise CannotTrace(_reason(done.stderr.decode(errors="replace"), done.returncode))
+        _check_limits(said)
+    if done.returncode == NO_BINDINGS:
+        raise CannotTrace(*unusable(Path(request["bindings"]), said))
+    if done.returncode:
+        raise CannotTrace(_reason(said, done.returncode))
     return Image.parse(done.stdout)
 
 
@@ -106,6 +124,16 @@ def _check_limits(text: str) -> None:
         short = shortage(OSError(number, ""))
         if os.strerror(number) in text and short is not None:
             raise CannotTrace(*short)
+
+
+def unusable(folder: Path, said: str) -> tuple[str, str]:
+    """What to tell when BCC's import failed: ``said`` is its stderr. A message and a hint."""
+    version = ".".join(map(str, sys.version_info[:2]))
+    why = (said.strip().splitlines() or ["it gave no reason"])[-1]
+    return (
+        f"BCC's Python bindings in {folder} do not work with this Python {version}: {why}",
+        "install tracetw with the distribution's /usr/bin/python3, or install these bindings again",
+    )
 
 
 def _reason(text: str, status: int) -> str:

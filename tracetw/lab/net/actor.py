@@ -120,6 +120,8 @@ class Program:
         signal.pthread_sigmask(
             signal.SIG_UNBLOCK, [number]
         )  # the lab starts us without those that stop it
+        if number != signal.SIGKILL:  # a shell's background job is started with SIGINT ignored
+            signal.signal(number, signal.SIG_DFL)
         os.kill(os.getpid(), number)
         signal.pause()
 

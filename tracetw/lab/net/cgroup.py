@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracetw.lab.net.reaper import note_group
 from tracetw.lab.polling import eventually
 
 
@@ -73,6 +74,7 @@ class Group:
     def __init__(self, controller: Controller, limit_bytes: int) -> None:
         self._controller = controller
         self.path = controller.root / f"kt{secrets.token_hex(3)}"
+        note_group(self.path)
         self.path.mkdir()
         (self.path / controller.limit).write_text(str(limit_bytes))
 
@@ -111,6 +113,7 @@ def joined(pid: int) -> Iterator[str | None]:
     root = mounts[0][0]
     before = Path(f"/proc/{pid}/cgroup").read_text().split("0::", 1)[1].split("\n")[0]
     name = f"kt{secrets.token_hex(3)}"
+    note_group(root / name)
     (root / name).mkdir()
     (root / name / "cgroup.procs").write_text(str(pid))
     try:

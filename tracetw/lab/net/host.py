@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from tracetw.lab.net.reaper import note_namespace
 from tracetw.lab.net.spawn import Socket, run
 from tracetw.lab.polling import patient, require
 
@@ -90,6 +91,7 @@ class Host:
         self.name = name
         self.letter = letter
         self.addresses = addresses
+        note_namespace(name)
         status, _, errors = run(["ip", "netns", "add", name])
         require(status == 0, f"ip netns add {name}: {errors.strip()}")
         self._fd = os.open(NETNS_DIR / name, os.O_RDONLY | os.O_CLOEXEC)

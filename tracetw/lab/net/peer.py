@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tracetw.errors import CannotTrace
+from tracetw import extras
 from tracetw.lab.net.host import Host
 from tracetw.lab.polling import eventually, require
 
@@ -173,14 +173,11 @@ class Peer:
 
 def _layers() -> Mapping[str, Any]:
     """What scapy makes packets of."""
-    try:
-        from scapy.layers.inet import IP, TCP  # noqa: PLC0415 (only for labs, and slow)
-        from scapy.layers.inet6 import IPv6  # noqa: PLC0415
-        from scapy.layers.l2 import Ether  # noqa: PLC0415
-    except ImportError:
-        raise CannotTrace(
-            "scapy is missing, which makes segments", "install it: pip install 'tracetw[lab]'"
-        ) from None
+    extras.load("scapy.layers.inet6", "lab", "making segments")
+    from scapy.layers.inet import IP, TCP  # noqa: PLC0415 (only for labs, and slow)
+    from scapy.layers.inet6 import IPv6  # noqa: PLC0415
+    from scapy.layers.l2 import Ether  # noqa: PLC0415
+
     return {"Ether": Ether, "IP": IP, "IPv6": IPv6, "TCP": TCP}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tracetw.errors import CannotTrace
+from tracetw import extras
 from tracetw.lab.expect.match import Claim
 
 __all__ = ["Segment", "disagreements", "matches", "read"]
@@ -42,15 +42,12 @@ class Segment:
 
 def read(path: Path) -> list[Segment]:
     """The segments of a pcap file, oldest first."""
-    try:
-        from scapy.layers.inet import ICMP, TCP  # noqa: PLC0415 (only for labs, and slow)
-        from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6  # noqa: PLC0415
-        from scapy.layers.l2 import Ether  # noqa: PLC0415
-        from scapy.utils import rdpcap  # noqa: PLC0415
-    except ImportError:
-        raise CannotTrace(
-            "scapy is missing, which reads the captures", "install it: pip install 'tracetw[lab]'"
-        ) from None
+    extras.load("scapy.layers.inet6", "lab", "reading captures")
+    from scapy.layers.inet import ICMP, TCP  # noqa: PLC0415 (only for labs, and slow)
+    from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6  # noqa: PLC0415
+    from scapy.layers.l2 import Ether  # noqa: PLC0415
+    from scapy.utils import rdpcap  # noqa: PLC0415
+
     found: list[Segment] = []
     origin: dict[tuple[str, frozenset[int]], int] = {}
     for packet in rdpcap(str(path)):

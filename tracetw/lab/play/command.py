@@ -9,12 +9,12 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from importlib.util import find_spec
 from pathlib import Path
 
 from tracetw.errors import BadInput, CannotTrace
 from tracetw.lab.catalogue import BY_NAME, SCENARIOS
 from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.reaper import guarded
 from tracetw.lab.play.interrupt import stoppable
 from tracetw.lab.play.outcome import Job, Outcome
 from tracetw.lab.play.render import outcome_json, outcome_text, verdict_of
@@ -23,7 +23,7 @@ from tracetw.lab.play.tracer import Tracer
 from tracetw.messages import show
 from tracetw.text import visible_lines
 
-__all__ = ["LabOptions", "chosen", "run"]
+__all__ = ["LabOptions", "check_means", "chosen", "run"]
 
 
 _PROGRAMS = {"ip": "iproute2", "ss": "iproute2", "nft": "nftables"}
@@ -58,9 +58,8 @@ def chosen(names: Sequence[str], *, everything: bool) -> tuple[Scenario, ...]:
 
 def run(options: LabOptions) -> int:
     """Play everything; 0 if all passed, 1 if one failed."""
-    _check_means()
     failed = played = skipped = 0
-    with stoppable() as check:
+    with stoppable() as check, guarded():
         for number in range(options.repeat):
             jobs = [
                 Job(scenario, family, number + 1 if options.repeat > 1 else 0)
@@ -81,17 +80,13 @@ def run(options: LabOptions) -> int:
     return 1 if failed else 0
 
 
-def _check_means() -> None:
+def check_means() -> None:
     """Raises CannotTrace when something is missing that every scenario needs."""
     if os.geteuid() != 0:
         raise CannotTrace("labs need root, for namespaces and for BPF", "run it with sudo")
     for program, package in _PROGRAMS.items():
         if shutil.which(program) is None:
             raise CannotTrace(f"labs need {program}, which is not installed", f"install {package}")
-    if find_spec("scapy") is None:
-        raise CannotTrace(
-            "labs need scapy, to read the captures", "install it: pip install 'tracetw[lab]'"
-        )
 
 
 def _round(

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from tracetw.errors import BadInput, CannotTrace, Failed
 from tracetw.lab.net.host import Host
+from tracetw.lab.net.reaper import guarded
 from tracetw.lab.net.spawn import popen
 from tracetw.lab.play.interrupt import stoppable
 from tracetw.lab.play.ladder import wall_ns
@@ -72,7 +73,7 @@ def play(program: Path, scripts: Sequence[Path], output: str) -> int:
     if os.geteuid() != 0:
         raise CannotTrace("labs need root, for namespaces and for BPF", "run it with sudo")
     tag = f"lab-{os.getpid()}-{secrets.token_hex(3)}"
-    with stoppable() as check, ExitStack() as undo:
+    with stoppable() as check, guarded(), ExitStack() as undo:
         hosts = []
         for number in range(len(scripts)):
             host = Host(f"{tag}-{number}", "p", {})

@@ -8,7 +8,6 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, TypeAlias
 
+from tracetw import isolated
 from tracetw.errors import CannotTrace
 from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, patient, require
 
@@ -28,16 +28,16 @@ ROOT = Path(__file__).resolve().parents[3]
 READY_DEADLINE_S = 60.0
 """It may have to compile on a machine that others keep busy."""
 STOP_DEADLINE_S = 15.0
-COMMAND = (sys.executable, "-m", "tracetw")
+COMMAND = tuple(isolated.command("tracetw"))
 
 
 def environment() -> dict[str, str]:
-    """This environment, with the checkout importable and nothing that changes the output."""
-    kept = {
-        name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "COLUMNS")
+    """This environment with nothing that changes the output."""
+    return {
+        name: value
+        for name, value in isolated.environment().items()
+        if name not in ("NO_COLOR", "COLUMNS")
     }
-    path = [str(ROOT), *filter(None, [kept.get("PYTHONPATH")])]
-    return {**kept, "PYTHONPATH": os.pathsep.join(path)}
 
 
 class Tracer:

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The two commands of the README, and all that follows them, in bare roots of other releases.
+
+A root has what ``mmdebstrap --variant=minbase`` makes and nothing else, not even Python; the kernel is
+the one that runs. Only with ``-m roots``: it fetches some 300 MB for each. How long each step took, and
+what it took on disk, is printed (``-s``) and is in docs/set-up.md.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts.guests.apt import KEYRING, Archive, find_mirror
+from scripts.guests.architecture import this_architecture
+from scripts.guests.command import run
+from scripts.guests.root import APART, bootstrap, reaching_an_index
+from tests.kernel.kit.checkout import checkout
+
+pytestmark = [pytest.mark.roots, pytest.mark.timeout(1800)]
+
+UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
+UBUNTU_MIRROR = "TRACETW_UBUNTU_MIRROR"
+"""Environment variable: the address of a mirror of Ubuntu, for hosts that are not Ubuntu."""
+CHECKOUT = "opt/tracetw"
+CONNECTS = """import socket
+with socket.create_server(("127.0.0.1", 0)) as server:
+    for _ in range(50):
+        with socket.create_connection(server.getsockname()):
+            server.accept()[0].close()
+"""
+ENTER = """
+mount -t proc proc "$1/proc"
+mount --rbind /sys "$1/sys"
+mount --rbind /dev "$1/dev"
+[ ! -d /etc/ssl/certs ] || mount --bind /etc/ssl/certs "$1/etc/ssl/certs"
+root=$1; shift
+exec chroot "$root" sh -ec 'cd /opt/tracetw && exec "$@"' sh "$@"
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bare:
+    """A root; ``own`` is what the user had installed before."""
+
+    name: str
+    suite: str
+    own: tuple[str, ...] = ()
+
+
+BARE = (
+    Bare("debian-12", "bookworm"),
+    Bare("debian-12-numpy", "bookworm", ("python3-numpy", "python3-click", "python3-scapy")),
+    Bare("debian-13", "trixie"),
+    Bare("ubuntu-24.04", "noble"),
+)
+
+
+def archive(suite: str, folder: Path) -> Archive:
+    """Where its packages come from, verified."""
+    architecture = this_architecture().debian
+    if suite != "noble":
+        return Archive(suite, architecture, find_mirror(), folder, keyring=KEYRING)
+    mirror = os.environ.get(UBUNTU_MIRROR)
+    if mirror is None or not UBUNTU_KEYRING.exists():
+        pytest.skip(
+            f"{UBUNTU_KEYRING} {'exists' if UBUNTU_KEYRING.exists() else 'does not exist'},"
+            f" {UBUNTU_MIRROR} is {mirror}: needs both"
+        )
+    return Archive(
+        suite, architecture, mirror, folder, components="main universe", keyring=UBUNTU_KEYRING
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """One that was made."""
+
+    path: Path
+    env: dict[str, str]
+
+    def __call__(self, *words: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run it in the checkout there; says how long that took, and what it added on disk."""
+        before, began = self.used(), time.monotonic()
+        done = subprocess.run(
+            [*APART, "sh", "-ec", ENTER, "sh", str(self.path), *words],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            env=self.env,
+            check=False,
+        )
+        took, added = time.monotonic() - began, self.used() - before
+        print(f"{took:6.1f} s {added:5} MB  {' '.join(words)[:60]}")
+        assert done.returncode == status, done.stdout + done.stderr
+        return done
+
+    def used(self) -> int:
+        """MB on disk."""
+        return int(run(["du", "-sxm", self.path]).split()[0])
+
+
+@pytest.fixture(params=BARE, ids=lambda bare: bare.name)
+def bare(request: pytest.FixtureRequest) -> Iterator[Root]:
+    """A root with the checkout in it, which is removed in the end."""
+    one: Bare = request.param
+    if os.geteuid() != 0:
+        pytest.skip(f"needs root, is uid {os.geteuid()}")
+    with tempfile.TemporaryDirectory(prefix="tracetw-root-", dir="/var/tmp") as name:
+        source = archive(one.suite, Path(name, "apt"))
+        path = Path(name, "root")
+        bootstrap(path, source, ("ca-certificates", *one.own))
+        shutil.copy("/etc/resolv.conf", path / "etc/resolv.conf", follow_symlinks=True)
+        acquire = [
+            line for line in run(["apt-config", "dump"]).splitlines() if line.startswith("Acquire:")
+        ]
+        (path / "etc/apt/apt.conf.d/90host").write_text("\n".join(acquire) + "\n")
+        checkout(path / CHECKOUT)
+        (path / "opt/connects.py").write_text(CONNECTS)
+        variables = {
+            name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")
+        }
+        search = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+        env = {"PATH": search, "HOME": "/root", "LANG": "C.UTF-8", **variables}
+        print(f"\n{one.name}, {platform.machine()}")
+        yield Root(path, {**env, **reaching_an_index()})
+
+
+def test_the_two_commands_and_what_follows(bare: Root) -> None:
+    first = bare("scripts/tracetw", "trace", "--duration", "0.1")
+    assert "installing from the distribution: " in first.stderr
+    assert "tracetw: compiling, once for these options" in first.stderr
+    assert "lost: nothing" in first.stderr
+    second = bare("scripts/tracetw", "trace", "--duration", "0.1")
+    assert "installing" not in second.stderr
+    assert "compiling" not in second.stderr
+    done = bare("scripts/tracetw", "record", "-o", "/opt/rec", "--", "python3", "/opt/connects.py")
+    assert "Apache Arrow" in done.stderr
+    assert "lost: nothing" in done.stderr
+    assert list(bare.path.glob("opt/rec/host=*/hour=*/*.closes.parquet"))
+    done = bare("scripts/tracetw", "report", "/opt/rec", "--html", "/opt/page.html")
+    assert "100 connections ended" in done.stdout
+    assert (bare.path / "opt/page.html").stat().st_size > 10_000
+    sql = "SELECT count(*) AS n FROM closes"
+    done = bare("scripts/tracetw", "query", "/opt/rec", "-o", "csv", sql)
+    assert done.stdout == '"n"\n100\n'
+    assert bare("scripts/tracetw", "replay", "/opt/rec").stdout.count("orderly") == 100
+    bare("scripts/tracetw", "--version")
+    done = bare(
+        "scripts/test", "--unit", "-q", "tests/unit", "--deselect", "tests/unit/test_vm_rows.py"
+    )
+    assert " passed" in done.stdout
+    assert " failed" not in done.stdout
