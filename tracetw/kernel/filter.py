@@ -6,17 +6,18 @@ Made of integers only; user space evaluates the whole filter again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["KernelFilter", "KernelNet", "PortRange", "passes"]
+__all__ = ["KernelFilter", "KernelNet", "PortRange", "may_pass", "passes"]
 
 PortRange: TypeAlias = tuple[int, int]
 
 _MAPPED = (
     "((u32 *)({side}))[0] == 0 && ((u32 *)({side}))[1] == 0 && ((u32 *)({side}))[2] == 0xffff0000u"
 )
+_ZERO = "!(((u64 *)({side}))[0] | ((u64 *)({side}))[1])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,30 @@ class KernelFilter:
 
 def passes(wanted: KernelFilter) -> str:
     """``1`` for no condition; else a condition for each kind, all of which must hold."""
+    return " && ".join([*_netns(wanted), *_ends(wanted)]) or "1"
+
+
+def may_pass(wanted: KernelFilter) -> str:
+    """Whether it can still pass, of a connection that has just begun; empty for no condition.
+
+    A listener's child has the addresses and ports of the listener at first (inet_csk_clone_lock),
+    no remote port among them: then only its namespace counts. While connect() looks for a local
+    port there is none.
+    """
+    unknown = {"lport": "!(r)->lport", "laddr": _ZERO.format(side="(r)->laddr")}
+    known = " && ".join(_ends(wanted, unknown))
+    return " && ".join([*_netns(wanted), *([f"(!(r)->rport || ({known}))"] if known else [])])
+
+
+def _netns(wanted: KernelFilter) -> list[str]:
+    if not wanted.netns:
+        return []
+    return [_any(f"(r)->netns == {inode}u" for inode in wanted.netns)]
+
+
+def _ends(wanted: KernelFilter, unknown: Mapping[str, str] | None = None) -> list[str]:
+    """Conditions on ports and addresses; ``unknown`` has those under which a field may be anything."""
+    unknown = unknown or {}
     conditions = []
     for ports, names in (
         (wanted.ports, ("lport", "rport")),
@@ -57,16 +82,20 @@ def passes(wanted: KernelFilter) -> str:
         (wanted.remote_ports, ("rport",)),
     ):
         if ports:
-            conditions.append(_any(_in_range(name, ports) for name in names))
-    if wanted.netns:
-        conditions.append(_any(f"(r)->netns == {inode}u" for inode in wanted.netns))
+            open_ = [unknown[name] for name in names if name in unknown]
+            conditions.append(_any([*open_, *(_in_range(name, ports) for name in names)]))
     if wanted.nets4 or wanted.nets6:
+        sides = ("laddr", "raddr")
+        open_ = [unknown[side] for side in sides if side in unknown]
         conditions.append(
             _any(
-                _in_nets(f"(r)->{side}", wanted.nets4, wanted.nets6) for side in ("laddr", "raddr")
+                [
+                    *open_,
+                    *(_in_nets(f"(r)->{side}", wanted.nets4, wanted.nets6) for side in sides),
+                ]
             )
         )
-    return " && ".join(conditions) or "1"
+    return conditions
 
 
 def _any(parts: Iterable[str]) -> str:

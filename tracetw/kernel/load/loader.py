@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
@@ -22,6 +23,8 @@ from tracetw.kernel.unit import join
 __all__ = ["ProbeRefused", "load", "load_best"]
 
 _FLAGS = ["-Wno-macro-redefined", "-Wno-unused-value"]
+
+_LESS_ROOM = "the tables need kernel memory: ask for fewer with --max-connections"
 
 
 class ProbeRefused(Exception):
@@ -64,7 +67,8 @@ def load(plan: Plan, cache: Cache | None = None) -> Session:
     except OSError as error:
         if isinstance(error, Refused) and error.program in optional:
             raise ProbeRefused(optional[error.program], str(error.strerror)) from error
-        raise CannotTrace(f"the kernel refused the BPF programs: {error.strerror}") from error
+        hint = _LESS_ROOM if error.errno == errno.ENOMEM else ""
+        raise CannotTrace(f"the kernel refused the BPF programs: {error.strerror}", hint) from error
     return Session(plan, held)
 
 
