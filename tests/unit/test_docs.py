@@ -24,11 +24,12 @@ from tracetw.kernel.capability import KERNEL_FACTS
 from tracetw.kernel.plan import Sizes
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.kernel import BEHAVIOURS
+from tracetw.live.attach import BYTES_A_CONNECTION, LEAST_CONNECTIONS, MOST_BY_DEFAULT
 from tracetw.reconcile.compare import Reconciled
 from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.sink.json import JsonSink
-from tracetw.stream.batch import Closes, Events, Loss, Summary
+from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     EVIDENCE,
@@ -213,10 +214,10 @@ def test_numbers_of_the_readme() -> None:
     sizes = Sizes()
     assert f"one of [{len(VERDICTS)} verdicts]" in text
     for number in (
-        f"{sizes.conn_slots:,} x ",
-        f"{sizes.closing_slots:,} x {CLOSE_SIZE}",
-        f"{sizes.mini_slots:,} x {CLOSE_SIZE}",
-        f"ring buffer {sizes.closes_pages * 4096 >> 20} MiB",
+        f"{BYTES_A_CONNECTION} bytes for each live connection",
+        f"{LEAST_CONNECTIONS:,} ({LEAST_CONNECTIONS * BYTES_A_CONNECTION / (1 << 20):.0f} MiB)",
+        f"{MOST_BY_DEFAULT:,} ({MOST_BY_DEFAULT * BYTES_A_CONNECTION / (1 << 20):.0f} MiB)",
+        f"ring buffer takes {sizes.closes_pages * 4096 >> 20} MiB",
         f"ring of {sizes.events_pages * 4096 >> 20} MiB",
         f"hash of {sizes.carriers:,} entries",
         f"record of {CLOSE_SIZE} bytes",
@@ -298,7 +299,7 @@ def test_every_field_of_loss_and_summary_is_described() -> None:
     row = Reconciled(counter="TW", kernel=1, explained=1, difference=0, reason=None)
     pages = reference()
     assert in_order(rendered(Loss(3, "ring", 0, 1))) == pages[COMMON] + pages["loss"]
-    summary = Summary(0, 1.0, {"orderly": 1}, 0, [row])
+    summary = Summary(0, 1.0, {"orderly": 1}, 0, [row], no_room=NoRoom())
     assert in_order(rendered(summary)) == pages[COMMON] + pages["summary"]
 
 

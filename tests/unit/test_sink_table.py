@@ -11,7 +11,7 @@ from tracetw.event import record
 from tracetw.sink.human import clip, endpoint, printable, size, span
 from tracetw.sink.summary import summary_text
 from tracetw.sink.table import TableSink
-from tracetw.stream.batch import Closes, Events, Loss, Summary
+from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS
 
@@ -194,3 +194,12 @@ def test_forms_are_shown_for_orderly_only() -> None:
     reset = {"verdict": "peer-reset", "form": FORMS.index("rst-received")}
     text = lines(closes(reset, {"flags": ORDINARY["flags"] & ~record.F_BORN}))[1:]
     assert [line[60:] for line in text] == ["peer-reset 10ms", "orderly fin-4"]
+
+
+def test_what_had_no_room_is_in_the_summary_with_the_option_that_gives_more() -> None:
+    full = NoRoom(connections=85_500, ends=0, records=7, max_connections=131_072)
+    text = " ".join(summary_text(Summary(0, 2.0, {}, 0, [], no_room=full)).split())
+    assert "no room: 85,500 connections began" in text
+    assert "; 7 ends were reported before" in text
+    assert "room for 131,072 live connections; --max-connections gives more." in text
+    assert "no room" not in summary_text(Summary(0, 2.0, {}, 0, [], no_room=NoRoom()))

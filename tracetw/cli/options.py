@@ -19,6 +19,7 @@ __all__ = [
     "parse_events",
     "parse_ready_fd",
     "recorded_filter_options",
+    "room_option",
     "runnable",
     "use_color",
 ]
@@ -49,6 +50,16 @@ _PARAMETERS = (
     "abnormal",
     "min_duration",
 )
+
+
+room_option = click.option(
+    "--max-connections",
+    type=click.IntRange(1 << 10, 1 << 24),
+    metavar="N",
+    help="Live connections to have room for, 360 bytes of kernel memory each.",
+    show_default="what half a percent of the memory holds, 65,536 to 1,048,576",
+)
+"""Size of the tables in the kernel."""
 
 
 def filter_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable
+from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, room_option, runnable
 from tracetw.errors import BadInput
 from tracetw.live.options import TraceOptions
 from tracetw.stream.filter import Filter, seconds
@@ -66,6 +66,7 @@ _SIGNAL = signal.SIGUSR1
     multiple=True,
     help="Also single events: retransmit, timewait, drop, transition.",
 )
+@room_option
 @click.option("--duration", metavar="TIME", help="Stop after this time: 30, 30s, 5m.")
 @click.option("--ready-fd", type=int, metavar="N", help="Write one byte to it when attached.")
 @click.argument("cmd", metavar="[-- CMD ...]", nargs=-1, type=click.UNPROCESSED)
@@ -79,6 +80,7 @@ def command(
     keep: str,
     transitions: bool,
     events: tuple[str, ...],
+    max_connections: int | None,
     duration: str | None,
     ready_fd: int | None,
     cmd: tuple[str, ...],
@@ -111,6 +113,7 @@ def command(
         color=False,
         utc=True,
         out=sys.stderr.buffer,
+        max_connections=max_connections,
     )
     return _record(Path(folder), options, limits, triggers)
 

@@ -7,7 +7,14 @@ import sys
 
 import click
 
-from tracetw.cli.options import filter_options, parse_events, parse_ready_fd, runnable, use_color
+from tracetw.cli.options import (
+    filter_options,
+    parse_events,
+    parse_ready_fd,
+    room_option,
+    runnable,
+    use_color,
+)
 from tracetw.errors import BadInput
 from tracetw.live.options import TraceOptions
 from tracetw.stream.filter import Filter, seconds
@@ -36,6 +43,7 @@ __all__ = ["command"]
     multiple=True,
     help="Also single events: retransmit, timewait, drop, transition.",
 )
+@room_option
 @click.option("--duration", metavar="TIME", help="Stop after this time: 30, 30s, 5m.")
 @click.option("--ready-fd", type=int, metavar="N", help="Write one byte to it when attached.")
 @click.option("--color/--no-color", default=None, help="Colours; default: on a terminal only.")
@@ -46,6 +54,7 @@ def command(
     output: str,
     transitions: bool,
     events: tuple[str, ...],
+    max_connections: int | None,
     duration: str | None,
     ready_fd: int | None,
     color: bool | None,
@@ -84,6 +93,7 @@ def command(
         color=use_color(color, out.isatty()),
         utc=utc,
         out=out,
+        max_connections=max_connections,
     )
     from tracetw.live.run import run  # noqa: PLC0415 (only when every argument is good)
 

@@ -69,8 +69,9 @@ def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
         yield "the recording was not finished: it may still be written, or its host crashed"
     stats = samples["stopped"].stats if "stopped" in samples else {}
     for stat, text in (
-        (Stat.CONN_FULL, "connections could not be followed: the table was full"),
-        (Stat.CLOSING_FULL, "records left early: the table of closing sockets was full"),
+        (Stat.CONN_FULL, "connections could not be followed from their beginning: no room"),
+        (Stat.END_FULL, "facts about the end of such connections were not kept: no room"),
+        (Stat.CLOSING_FULL, "ends were recorded before all was known about them: no room"),
     ):
         if stats.get(stat.name, 0):
             yield f"{stats[stat.name]:,} {text}"

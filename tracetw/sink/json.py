@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -109,6 +110,7 @@ class JsonSink:
                 "duration_ms": round(summary.duration_s * 1000),
                 "closes": dict(summary.closes),
                 "lost": summary.lost,
+                "no_room": summary.no_room and asdict(summary.no_room),
                 "reconciliation": [dict(row) for row in summary.reconciliation],
             },
         )
