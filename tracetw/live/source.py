@@ -151,7 +151,9 @@ class Source:
         if not self._given:
             return
         # In this order: what has left the tables meanwhile is in the ring.
-        kept = {_identity(row) for row in self._session.remembered()}
+        rows = self._session.remembered()
+        sockets = np.fromiter((sk for sk, _ in self._given), "<u8")
+        kept = {_identity(row) for row in rows[np.isin(rows["sk"], sockets)]}
         if not self._session.closes.pending():
             self._given &= kept
 

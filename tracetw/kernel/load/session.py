@@ -154,7 +154,10 @@ class Session:
         slots = self.plan.sizes.mini_slots
         marks = self._table("mini_reported", np.dtype("<u8"), slots, writable=True)
         keys = self._table("mini_keys", np.dtype("<u8"), slots)
-        _mark(keys, self._table("minis", CLOSE, slots), marks, rows)
+        for first in range(0, slots, _WINDOW):
+            here = slice(first, min(first + _WINDOW, slots))
+            table = self._table("minis", CLOSE, here.stop - first, first)
+            _mark(keys[here], table, marks[here], rows)
 
     def memory(self) -> int:
         """Bytes of kernel memory that the maps take, as the kernel counts them (memlock in fdinfo)."""
@@ -197,8 +200,8 @@ class Session:
         """A waiting record is of a socket that some CPU is about to destroy."""
         rows = self.waiting()
         flags = rows["flags"]
-        inside = (flags & F_DEAD != 0) | (flags & F_SOCKET == 0)
-        inside |= (flags & F_OWNED != 0) & (rows["err"] == 0)
+        in_call = (flags & F_SOCKET == 0) | (flags & F_OWNED != 0)
+        inside = (flags & F_DEAD != 0) | (in_call & (rows["err"] == 0))
         fresh = rows["at"][:, AT_CLOSED] > time.monotonic_ns() - _SETTLED_NS
         return bool((inside & fresh & (rows["end"] == End.NONE)).any())
 
