@@ -56,12 +56,12 @@ enum occasion {
 
 static __always_inline u32 spared(enum occasion occasion)
 {
-	return occasion == FOR_END ? 0 : 1;
+	return occasion == FOR_END ? 0 : 2;
 }
 
 /*
- * The slot of this socket, a new one if it has none. The last free way of a set is for connections that are about to
- * end: so idle ones can take the history of others, but neither their reset nor their owner. What the filter rules
+ * The slot of this socket, a new one if it has none. The last two free ways of a set are for connections that are
+ * about to end: so idle ones can take the history of others, but neither their reset nor their owner. What the filter rules
  * out gets no slot.
  */
 static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)

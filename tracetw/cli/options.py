@@ -56,7 +56,7 @@ room_option = click.option(
     "--max-connections",
     type=click.IntRange(1 << 10, 1 << 24),
     metavar="N",
-    help="Live connections to have room for, 360 bytes of kernel memory each.",
+    help="Live connections to have room for, 405 bytes of kernel memory each.",
     show_default="what half a percent of the memory holds, 65,536 to 1,048,576",
 )
 """Size of the tables in the kernel."""

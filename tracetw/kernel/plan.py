@@ -51,8 +51,8 @@ WAYS = 8
 CPUS = 1024
 """Rows of the tables with one row a CPU; CPUs beyond share them."""
 # Slots for each connection that there is room for. So many are free that no pair of sets is full (simulated with a
-# million keys); fewer do where no way of a set is kept free for others.
-_SPREAD, _MINI_SPREAD = 2, 1.5
+# million keys); fewer do where fewer ways of a set are kept free for others.
+_SPREAD, _CLOSING_SPREAD, _MINI_SPREAD = 2.5, 2, 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class Sizes:
     storm that two cores can make.
     """
 
-    conn_slots: int = 1 << 18
+    conn_slots: int = 5 << 16
     closing_slots: int = 1 << 15
     mini_slots: int = 3 << 14
     closes_pages: int = 2048
@@ -79,14 +79,14 @@ class Sizes:
         """
         return cls(
             conn_slots=_whole_sets(live * _SPREAD),
-            closing_slots=_whole_sets(live / 8 * _SPREAD),
+            closing_slots=_whole_sets(live / 8 * _CLOSING_SPREAD),
             mini_slots=_whole_sets(live / 4 * _MINI_SPREAD),
         )
 
     @property
     def connections(self) -> int:
         """Live connections that can be followed."""
-        return self.conn_slots // _SPREAD
+        return int(self.conn_slots / _SPREAD)
 
 
 def _whole_sets(slots: float) -> int:
