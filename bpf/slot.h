@@ -81,7 +81,7 @@ static __always_inline u32 taken(u64 key)
 {
 	u64 negative = -key;
 
-	asm volatile("" : "+r"(negative));
+	asm("" : "+r"(negative));
 	return (key | negative) >> 63;
 }
 
@@ -113,11 +113,13 @@ static __always_inline struct place emptier(struct keys *keys, u32 set, struct k
 	if (!keys || !others)
 		return place;
 	room = room_in(keys);
-	more = room_in(others);
-	if (room <= WAYS / 2 && more > room) {
-		keys = others;
-		set = other;
-		room = more;
+	if (room <= WAYS / 2) {
+		more = room_in(others);
+		if (more > room) {
+			keys = others;
+			set = other;
+			room = more;
+		}
 	}
 	place.keys = keys;
 	place.set = set;
