@@ -26,7 +26,7 @@ MPTCP = Path("/proc/sys/net/mptcp/enabled")
 
 # Threads start programs all the time: each child holds every socket for a moment.
 SERVER = """
-import os, socket, subprocess, sys, threading
+import os, socket, subprocess, sys, threading, time
 how, connections = sys.argv[1], int(sys.argv[2])
 listener = socket.create_server(("127.0.0.1", 0))
 done = False
@@ -55,6 +55,7 @@ for _ in range(connections):
 done = True
 for thread in threads:
     thread.join()
+time.sleep(0.5)  # the last FIN may wait for a delayed ACK
 print(os.getpid())
 """
 JOIN = """
