@@ -86,6 +86,7 @@ def command(
     trigger: tuple[str, ...],
     keep: str,
     kinds: frozenset[str],
+    max_connections: int | None,
     duration: str | None,
     ready_fd: int | None,
     cmd: tuple[str, ...],
@@ -127,6 +128,7 @@ def command(
         color=False,
         utc=True,
         out=sys.stderr.buffer,
+        max_connections=max_connections,
     )
     return _record(Path(folder), options, limits, triggers)
 

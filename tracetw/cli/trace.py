@@ -40,6 +40,7 @@ def command(
     color: bool | None,
     utc: bool,
     kinds: frozenset[str],
+    max_connections: int | None,
     duration: str | None,
     ready_fd: int | None,
     cmd: tuple[str, ...],
@@ -78,6 +79,7 @@ def command(
         color=use_color(color, out.isatty()),
         utc=utc,
         out=out,
+        max_connections=max_connections,
     )
     from tracetw.live.run import run  # noqa: PLC0415 (only when every argument is good)
 

@@ -26,6 +26,7 @@ class TraceOptions:
         color: use ANSI colours.
         utc: times of the table in UTC; local time else. JSON is always UTC.
         out: where the lines go.
+        max_connections: live connections to have room for; None takes what suits the memory.
     """
 
     filter: Filter
@@ -37,6 +38,7 @@ class TraceOptions:
     color: bool
     utc: bool
     out: BinaryIO
+    max_connections: int | None = None
 
     @property
     def transitions(self) -> bool:

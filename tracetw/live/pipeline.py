@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracetw.host import netns
 from tracetw.host.clock import Clock
 from tracetw.host.listeners import Listeners
-from tracetw.live.owners import named, resolve
+from tracetw.live.owners import resolve
 from tracetw.live.source import Lost, Source
 from tracetw.reconcile.tally import Tally
 from tracetw.stream.batch import Closes, Events, Loss, Scene, Sink
@@ -99,8 +99,7 @@ class Pipeline:
         self._tally.add_events(rows)
         rows = rows[self._wanted.mask_events(rows, self._scene.cgroup_path)]
         if len(rows):
-            known = rows if self._listeners is None else named(rows)
-            self._sink.events(Events(known, self._clock))
+            self._sink.events(Events(rows, self._clock))
 
     def losses(self, lost: list[Lost]) -> None:
         """What was lost since the last call: weakens what is judged for a second from now."""

@@ -28,7 +28,7 @@ from tracetw.live.pipeline import Pipeline
 from tracetw.live.source import Source
 from tracetw.reconcile.compare import Reconciled, reconcile
 from tracetw.sink.output import OutputClosed, OutputFailed
-from tracetw.stream.batch import Scene, Sink, Summary, Unwritten
+from tracetw.stream.batch import NoRoom, Scene, Sink, Summary, Unwritten
 from tracetw.text import visible
 
 __all__ = ["run"]
@@ -227,6 +227,7 @@ class _Trace:
             ended=ended,
             stopped=stopped,
             unfinished=unfinished,
+            no_room=self._no_room(),
         )
         from tracetw.sink.summary import summary_text  # noqa: PLC0415  tabulate, once, at the end
 
@@ -237,6 +238,15 @@ class _Trace:
                 _say(summary_text(replace(summary, unwritten=error.records)))
                 raise
         _say(summary_text(summary))
+
+    def _no_room(self) -> NoRoom:
+        stats = self._session.stats()
+        return NoRoom(
+            connections=stats[Stat.CONN_FULL],
+            ends=stats[Stat.END_FULL],
+            records=stats[Stat.CLOSING_FULL],
+            max_connections=self._session.plan.sizes.connections,
+        )
 
     def _rest(self) -> None:
         events = self._session.events

@@ -38,7 +38,9 @@ WITH_EVENTS = {
 
 _BY_VERDICT = frozenset(ALWAYS[:5])
 _TIME_WAITS = ("TW", "TWKilled")
-_LOSSES = (Stat.LOST_CLOSES, Stat.UNSEEN_ENDS, Stat.CONN_FULL, Stat.CLOSING_FULL)
+_LOSSES = (Stat.LOST_CLOSES, Stat.UNSEEN_ENDS)
+# No lost records, but records that may lack a reset.
+_NO_ROOM = (Stat.CLOSING_FULL, Stat.END_FULL)
 
 _Counts = Mapping[int, Mapping[str, int]]
 
@@ -108,6 +110,7 @@ class _Case:
         return {
             "connections left out by filters": int(self.stats[Stat.FILTERED]),
             "records lost": lost,
+            "no room for what came at the end": sum(int(self.stats[stat]) for stat in _NO_ROOM),
             "connections not finished": self.pending,
             "connections undetermined": unclear if counter in _BY_VERDICT else 0,
             "resets counted but not sent for want of memory": (

@@ -25,7 +25,9 @@ _ABSENT = "-"
 
 def summary_text(summary: Summary) -> str:
     """Closes by verdict, advice if an abnormal one is frequent, loss, reconciliation."""
-    return "\n".join(["", *_closes(summary), *_lost(summary), *_reconciled(summary), ""])
+    return "\n".join(
+        ["", *_closes(summary), *_lost(summary), *_no_room(summary), *_reconciled(summary), ""]
+    )
 
 
 def _closes(summary: Summary) -> Iterator[str]:
@@ -76,6 +78,30 @@ def _lost(summary: Summary) -> Iterator[str]:
         " around the loss are weakened. A filter that lets fewer through helps."
     )
     yield from textwrap.wrap(text, _WIDTH)
+
+
+def _no_room(summary: Summary) -> Iterator[str]:
+    """What the tables of the kernel side could not hold, and the option that gives more room."""
+    missing = summary.no_room
+    if missing is None:
+        return
+    parts = [
+        f"{number:,} {text}"
+        for number, text in (
+            (missing.connections, "connections began that could not be followed from then on"),
+            (missing.ends, "facts about the end of such connections were not kept"),
+            (missing.records, "ends were reported before all was known about them"),
+        )
+        if number
+    ]
+    if not parts:
+        return
+    yield ""
+    yield from textwrap.wrap(
+        f"no room: {'; '.join(parts)}. There is room for {missing.max_connections:,} live connections;"
+        " --max-connections gives more.",
+        _WIDTH,
+    )
 
 
 def _reconciled(summary: Summary) -> Iterator[str]:

@@ -17,7 +17,7 @@ from tracetw.host.counters import Snapshot
 from tracetw.reconcile.compare import Reconciled
 from tracetw.verdict.findings import Findings
 
-__all__ = ["Closes", "Events", "Loss", "Scene", "Sink", "Summary", "Unwritten"]
+__all__ = ["Closes", "Events", "Loss", "NoRoom", "Scene", "Sink", "Summary", "Unwritten"]
 
 
 class Unwritten(Failed):
@@ -103,6 +103,26 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
+class NoRoom:
+    """What did not fit into the tables of the kernel side.
+
+    Attributes:
+        connections: that began when there was no room to follow them. They are reported all the
+            same, without their times and their role, and without the owner that connect() told.
+        ends: facts of the ends of such connections for which there was no room either: a reset
+            received or sent, who closed, a repeated FIN.
+        records: that did not wait for what comes after CLOSE: the application's close() that tells
+            the owner, or the end of FIN_WAIT2.
+        max_connections: live connections that there is room for.
+    """
+
+    connections: int = 0
+    ends: int = 0
+    records: int = 0
+    max_connections: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The end of a trace.
 
@@ -116,6 +136,7 @@ class Summary:
         ended: the kernel's counters before the hooks were detached.
         stopped: and after.
         unfinished: connections in FIN_WAIT2 that are not reported.
+        no_room: what did not fit into the tables of the kernel side; None where that is unknown.
     """
 
     time_ns: int
@@ -127,6 +148,7 @@ class Summary:
     stopped: Snapshot = field(default_factory=dict)
     unfinished: int = 0
     unwritten: int = 0
+    no_room: NoRoom | None = None
 
 
 class Sink(Protocol):
