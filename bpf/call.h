@@ -5,10 +5,6 @@
  *
  * Arguments are copied by a helper, since the verifier would give them types that nobody may compute with.
  */
-#define TCP_FLAG_FIN 0x01
-#define TCP_FLAG_SYN 0x02
-#define TCP_FLAG_RST 0x04
-#define TCP_FLAG_ACK 0x10
 
 struct call {
 	u64 args[3];

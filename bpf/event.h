@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Single events, each only in the unit when it is asked for. */
+/* Single events of full sockets and packets, each only in the unit when it is asked for. */
 #ifdef WANT_EVENTS
 
 static __always_inline void event_send(struct event_record *e)
@@ -44,7 +44,7 @@ static __always_inline void event_of_socket(struct event_record *e, const void *
 	e->flags |= c->flags & (F_CLIENT | F_SERVER);
 	e->pid = c->pid;
 	e->owner_from = c->owner_from;
-	if (c->owner_from == OWNER_CLOSE) {
+	if (c->pid) {
 		e->cgroup = c->cgroup;
 		__builtin_memcpy(e->comm, c->comm, sizeof(e->comm));
 	}
@@ -108,7 +108,7 @@ static __always_inline u8 drop_code(u32 reason, u8 rst)
 
 static __always_inline void drop_event(const void *sk, const void *skb, u32 reason)
 {
-	u8 code = drop_code(reason, FIELD(u8, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS) & 4);
+	u8 code = drop_code(reason, FIELD(u8, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS) & TCP_FLAG_RST);
 	struct event_record e = {};
 
 	if (!code || GET(u16, sock, sk, OFF_SK_PROTOCOL) != IPPROTO_TCP)
@@ -119,170 +119,12 @@ static __always_inline void drop_event(const void *sk, const void *skb, u32 reas
 }
 #endif
 
-#ifdef WANT_TIMEWAITS
-/* Whose connection left a TIME_WAIT behind: the mini-socket itself has forgotten. */
-struct carrier {
-	u64 born;
-	u64 cgroup;
-	u32 pid;
-	u32 uid;
-	u8 comm[16];
-	u32 flags; /* F_CLIENT, F_SERVER; F_DONE: the peer's FIN was met, another one is a repetition */
-	u32 owner_from;
-#ifndef HAVE_RX_SK
-	u64 tw; /* the mini-socket: here a packet does not tell which one it met */
-#endif
-};
-
-BPF_TABLE("lru_hash", u64, struct carrier, carriers, CARRIERS);
-
-/* What is told and what is kept are built one after the other: together they would be a third of the stack. */
-static __always_inline void carrier_tell(const struct close_record *r, const struct tuple *t,
-					 u8 code, u64 now)
-{
-	struct event_record e = {};
-
-	e.at = now;
-	e.born = now;
-	e.sk = r->sk;
-	e.kind = EVENT_TIMEWAIT;
-	e.code = code;
-	e.flags = r->flags & (F_CLIENT | F_SERVER);
-	e.pid = r->pid;
-	e.uid = r->uid;
-	e.owner_from = r->owner_from;
-	e.cgroup = r->cgroup;
-	__builtin_memcpy(e.comm, r->comm, sizeof(e.comm));
-	event_tuple(&e, t);
-	event_send(&e);
-}
-
-static __always_inline void carrier_keep(const struct close_record *r, const struct tuple *t,
-					 const void *tw, u8 code, u64 now)
-{
-	struct carrier c = {}, *before;
-	u64 key = tuple_key(t);
-
-	c.born = now;
-	c.cgroup = r->cgroup;
-	c.pid = r->pid;
-	c.uid = r->uid;
-	/* Of a mini-socket that began in FIN_WAIT2, the FIN may be met on another CPU before this is told. */
-	c.flags = r->flags & (F_CLIENT | F_SERVER | F_DONE);
-	c.owner_from = r->owner_from;
-	__builtin_memcpy(c.comm, r->comm, sizeof(c.comm));
-	if (code == TIMEWAIT_ENTERED) {
-		before = carriers.lookup(&key);
-		c.flags |= before && r->flags & F_TW_FIN_WAIT2 ? before->flags & F_DONE : 0;
-	}
-#ifndef HAVE_RX_SK
-	c.tw = (u64)tw;
-#endif
-	carriers.update(&key, &c);
-}
-
-/* TIME_WAIT (or its FIN_WAIT2) begins, or should have: told with the connection it comes from. */
-static __always_inline void carrier_event(const struct close_record *r, const struct tuple *t,
-					  const void *tw, u8 code)
-{
-	u64 now = bpf_ktime_get_ns();
-
-	carrier_tell(r, t, code, now);
-	if (code != TIMEWAIT_OVERFLOW)
-		carrier_keep(r, t, tw, code, now);
-}
-
-static __always_inline void carrier_fill(struct event_record *e, const struct tuple *t, u8 last)
-{
-	u64 key = tuple_key(t);
-	struct carrier *c = carriers.lookup(&key);
-
-	e->at = bpf_ktime_get_ns();
-	event_tuple(e, t);
-	if (!c)
-		return;
-	e->born = c->born;
-	e->cgroup = c->cgroup;
-	e->pid = c->pid;
-	e->uid = c->uid;
-	e->flags |= c->flags & (F_CLIENT | F_SERVER);
-	e->owner_from = c->owner_from;
-	__builtin_memcpy(e->comm, c->comm, sizeof(e->comm));
-	if (last)
-		carriers.delete(&key);
-}
-
-/*
- * Is a FIN that meets this TIME_WAIT a repetition? Not the one that began it. Of a TIME_WAIT that was not seen to begin
- * it is unknown.
- */
-static __always_inline int fin_again(const struct tuple *t)
-{
-	u64 key = tuple_key(t);
-	struct carrier *c = carriers.lookup(&key);
-
-	if (!c || c->flags & F_DONE)
-		return c != 0;
-	c->flags |= F_DONE;
-	return 0;
-}
-
-static __always_inline void timewait_event_of(const struct tuple *t, const void *tw, u8 code,
-					      u8 last)
-{
-	struct event_record e = {};
-
-	e.kind = EVENT_TIMEWAIT;
-	e.code = code;
-	e.sk = (u64)tw;
-	carrier_fill(&e, t, last);
-	event_send(&e);
-}
-
-/* Something happened to a mini-socket. */
-static __always_inline void timewait_event(const void *tw, u8 code, u8 last)
-{
-	struct tuple t;
-
-	tuple_of_common(&t, tw);
-	timewait_event_of(&t, tw, code, last);
-}
-
-/* A FIN has met a mini-socket in TIME_WAIT. */
-static __always_inline void fin_event(const void *tw)
-{
-	struct tuple t;
-
-	tuple_of_common(&t, tw);
-	if (fin_again(&t))
-		timewait_event_of(&t, tw, TIMEWAIT_REACKED, 0);
-}
-
-/* A new connection has the tuple of a TIME_WAIT that never expired: it took it over. */
-static __always_inline void reuse_event(const void *sk, u8 code)
-{
-	struct event_record e = {};
-	struct tuple t;
-	u64 key;
-
-	tuple_of_common(&t, sk);
-	key = tuple_key(&t);
-	if (!carriers.lookup(&key))
-		return;
-	e.kind = EVENT_TIMEWAIT;
-	e.code = code;
-	e.sk = (u64)sk;
-	carrier_fill(&e, &t, 1);
-	event_send(&e);
-}
-#endif
-
 #ifdef WANT_DROPS
 /* The same of a packet of which it is not known which socket refused it: nobody knows the owner. */
 static __always_inline void packet_drop_event(const struct tuple *t, const void *skb, u8 flags,
 					      u32 reason)
 {
-	u8 code = drop_code(reason, flags & 4);
+	u8 code = drop_code(reason, flags & TCP_FLAG_RST);
 	struct event_record e = {};
 
 	if (!code)
@@ -291,25 +133,6 @@ static __always_inline void packet_drop_event(const struct tuple *t, const void 
 	e.kind = EVENT_DROP;
 	event_tuple(&e, t);
 	drop_send(&e, skb, code, reason);
-}
-
-/* A segment for a TIME_WAIT with a timestamp from the past. */
-static __always_inline void mini_drop_event(const void *tw, const void *skb, u32 reason)
-{
-	struct event_record e = {};
-	struct tuple t;
-
-	e.kind = EVENT_DROP;
-	e.from = TCP_TIME_WAIT;
-	e.sk = (u64)tw;
-	tuple_of_common(&t, tw);
-#ifdef WANT_TIMEWAITS
-	carrier_fill(&e, &t, 0);
-#else
-	e.at = bpf_ktime_get_ns();
-	event_tuple(&e, &t);
-#endif
-	drop_send(&e, skb, DROP_PAWS_TIMEWAIT, reason);
 }
 #endif
 #endif

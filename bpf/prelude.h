@@ -2,22 +2,27 @@
 /*
  * Maps and the small things that every hook uses.
  *
- * The planner puts before this file, from the running kernel's BTF: the offsets OFF_..., the
- * TCP_ states, HAVE_... for what this kernel has, WANT_... for what was asked for, the sizes
- * CONN_SLOTS, CLOSING_SLOTS, MINI_SLOTS (powers of two) and the filter PASSES(r).
+ * The planner (tracetw/kernel/plan.py) puts before this file: the offsets OFF_... and the TCP_ states from the
+ * running kernel's BTF, HAVE_... for what this kernel has, WANT_... for what was asked for, the filter (filter.h),
+ * and the sizes: WAYS keys in a set (a power of two), CONN_SETS, CLOSING_SETS and MINI_SETS sets, CPUS rows of
+ * the tables with one row a CPU (a power of two).
  */
 
 #ifndef __always_inline
 #define __always_inline inline __attribute__((always_inline))
 #endif
 
-/* Slots of one set of the tables below: their keys fill one cache line. */
-#define WAYS 8
-/* Rows of the tables with one row a CPU. */
-#define CPUS 1024
+#define TCP_FLAG_FIN 0x01
+#define TCP_FLAG_SYN 0x02
+#define TCP_FLAG_RST 0x04
+#define TCP_FLAG_ACK 0x10
+
+#define CONN_SLOTS (CONN_SETS * WAYS)
+#define CLOSING_SLOTS (CLOSING_SETS * WAYS)
+#define MINI_SLOTS (MINI_SETS * WAYS)
 #define STATS (CPUS * STAT_MAX)
 
-/* A slot whose record is just being sent: no socket has this address. */
+/* A slot whose record is being filled or sent: no socket has this address. */
 #define KEY_BUSY 1
 
 /* Any kernel memory, at the price of a helper call; 0 where it cannot be read. */
@@ -43,9 +48,9 @@ static u64 (*cast_to)(const void *object, u32 type) = (void *)CAST_CALL;
 #endif
 
 /*
- * The tables are arrays in sets of WAYS, keys apart from values, not hash maps: the lookup is inlined by
- * the verifier, a set of keys is one cache line, and there is no allocation, no bucket lock, no LRU list.
- * A key is 0 (free), KEY_BUSY, the address of a socket, or the key of a tuple.
+ * The tables are arrays in sets of WAYS, keys apart from values, not hash maps: the verifier inlines the lookup,
+ * a set of keys is one cache line, and there is no allocation, no bucket lock, no LRU list. Each key has two sets
+ * (table.h). A key is 0 (free), KEY_BUSY, the address of a socket, or the key of a tuple.
  */
 struct keys {
 	u64 key[WAYS];
@@ -70,16 +75,19 @@ struct conn {
 	u8 pad[3];
 };
 
-BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SLOTS / WAYS, 0);
+BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SETS, 0);
 BPF_F_TABLE("array", u32, struct conn, conns, CONN_SLOTS, 0);
 /*
  * Finished records that wait: for the application to close a dead socket (key: the socket), or for the
  * end of FIN_WAIT2 (key: the tuple). User space maps both and takes what waits for too long.
  */
-BPF_F_TABLE("array", u32, struct keys, closing_keys, CLOSING_SLOTS / WAYS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct keys, closing_keys, CLOSING_SETS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct close_record, closing, CLOSING_SLOTS, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct keys, mini_keys, MINI_SLOTS / WAYS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct keys, mini_keys, MINI_SETS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct close_record, minis, MINI_SLOTS, BPF_F_MMAPABLE);
+/* By slot: at[AT_CLOSED] of the record that user space has reported. User space writes it. */
+BPF_F_TABLE("array", u32, u64, closing_reported, CLOSING_SLOTS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, u64, mini_reported, MINI_SLOTS, BPF_F_MMAPABLE);
 #ifndef HAVE_RX_SK
 /* The mini-socket of each slot, where a packet does not tell which one it met. */
 BPF_F_TABLE("array", u32, u64, mini_tws, MINI_SLOTS, 0);
@@ -88,6 +96,8 @@ BPF_F_TABLE("array", u32, u64, mini_tws, MINI_SLOTS, 0);
 BPF_F_TABLE("array", u32, struct close_record, held, CPUS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, stats, STATS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, learned, 1, 0);
+/* User space writes 1 here before it detaches: from then on no program begins a record. */
+BPF_F_TABLE("array", u32, u64, stopped, 1, BPF_F_MMAPABLE);
 BPF_TABLE("percpu_array", u32, struct close_record, spare, 2);
 BPF_RINGBUF_OUTPUT(closes, CLOSES_PAGES);
 #ifdef WANT_EVENTS
@@ -103,19 +113,29 @@ static __always_inline void count(u32 stat)
 		__sync_fetch_and_add(value, 1);
 }
 
+static __always_inline int tracing_stopped(void)
+{
+	u32 zero = 0;
+	u64 *flag = stopped.lookup(&zero);
+
+	return flag && *flag;
+}
+
 /*
- * Change a slot's key, for the one caller that finds the old one. Atomic, since two CPUs, or a softirq
- * on top of a system call, may want the same slot; before atomics came (Linux kernel commit
- * 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg") (in v5.12)) nearly so.
+ * Change a slot's key from one value to another; 1 for the one caller that did. Atomic, since two CPUs, or a softirq
+ * on top of a system call, may want the same slot.
  */
-static __always_inline int swap(u64 *key, u64 from, u64 to)
+static __always_inline int cmpxchg(u64 *key, u64 from, u64 to)
 {
 #ifdef HAVE_CMPXCHG
 	return __sync_val_compare_and_swap(key, from, to) == from;
 #else
+	/*
+	 * Before Linux kernel commit 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg") (in v5.12) there is no
+	 * cmpxchg. An atomic add without fetch exists and is also a full barrier; a race between two CPUs remains possible.
+	 */
 	if (*key != from)
 		return 0;
-	/* Without a result this one is old, and as good a barrier. */
 	__sync_fetch_and_add(key, to - from);
 	return 1;
 #endif

@@ -13,8 +13,10 @@
 
 #define RECORD_VERSION 1
 
-/* Longest path of states kept with a time each. The longest real one has six. */
+/* Times of a record: one for each state of its path, of which there are six at most, and at[AT_CLOSED]. */
 #define PATH_MAX 7
+/* When the full socket reached CLOSE. With its address the identity of this life of it: always set. */
+#define AT_CLOSED 6
 
 /* What completed a close record. */
 enum end {
@@ -26,7 +28,7 @@ enum end {
 	END_LATE_DATA,	/* data or a SYN met the FIN_WAIT2 mini-socket, the kernel answered RST */
 	END_TIMEOUT,	/* the FIN_WAIT2 mini-socket timed out */
 	END_FULL,	/* no room to wait for the end: sent at once */
-	END_PENDING,	/* user space took it: still waiting for its owner to close it */
+	END_PENDING,	/* its owner has not closed it yet: user space took it, or its slot was needed */
 	END_STALE,	/* user space took it: the mini-socket vanished without a witness */
 };
 
@@ -38,6 +40,7 @@ enum owner {
 	OWNER_IO,
 	OWNER_LISTENER,
 	OWNER_DIAG,
+	OWNER_KERNEL,	/* no process: the kernel's own socket, without a file (NFS, an MPTCP join) */
 };
 
 /* Facts of one bit. */
@@ -84,8 +87,8 @@ enum owner {
  * that a ring is a plain array and no record is ever split at its end.
  */
 struct close_record {
-	__u64 sk;		/* address of struct sock; with at[] the identity of this life of it */
-	__u64 at[PATH_MAX];	/* CLOCK_MONOTONIC ns of each state of path; 0 unknown */
+	__u64 sk;		/* address of struct sock */
+	__u64 at[PATH_MAX];	/* CLOCK_MONOTONIC ns of each state of path, 0 unknown; at[AT_CLOSED] */
 	__u64 bytes_sent;	/* tcp_sock.bytes_sent: payload, retransmissions included */
 	__u64 bytes_retrans;
 	__u64 bytes_received;
@@ -203,13 +206,14 @@ enum stat {
 	STAT_FILTERED,		/* connections that did not pass the filters of the kernel side */
 	STAT_LOST_CLOSES,	/* close records that found the ring full */
 	STAT_LOST_EVENTS,	/* event records that found the ring full */
-	STAT_CONN_FULL,		/* no room to follow one more live connection */
+	STAT_CONN_FULL,		/* connections that began without room to follow them */
 	STAT_CLOSING_FULL,	/* no room to wait for the owner or the mini-socket */
 	STAT_RST_NO_SOCKET,	/* RST sent for a segment that met no socket, a listener or a request */
 	STAT_RST_TIMEWAIT,	/* RST sent by a mini-socket */
 	STAT_RST_SOCKET,	/* RST sent for a full socket */
 	STAT_UNSEEN_ENDS,	/* a socket's next life began, and no end of the one before was announced */
-	STAT_AGAIN,		/* runs that a program was kept from, and that its second one did */
+	STAT_AGAIN,		/* runs that the kernel skipped, done by the second program */
+	STAT_END_FULL,		/* facts of the end of a connection without a slot that found no room either */
 	STAT_MAX
 };
 

@@ -4,69 +4,7 @@
  * tracetw/kernel/layout.py in a few wide reads, since one bpf_probe_read_kernel costs more than the bytes.
  */
 
-/* include/linux/sched.h: no enum, so not in BTF; the values have not changed since 2.6. */
-#define PF_WQ_WORKER 0x00000020
-#define PF_EXITING 0x00000004
-#define PF_KTHREAD 0x00200000
-
 #define SHUT_BOTH (SHUT_RECEIVE | SHUT_SEND)
-
-/*
- * The process of a task as the owner of d (struct conn or close_record): a thread may carry a name of its own, so
- * the name is the group leader's. Three helper calls cost more than seven loads. Read as a string where an earlier,
- * longer name may stand behind its end: __set_task_comm() pads it since Linux kernel commit 06c5088aeeda ("fs/exec:
- * replace strlcpy with strscpy_pad in __set_task_comm") (in v5.17), before bpf_rdonly_cast() came.
- */
-#ifdef HAVE_CAST
-#define OWNER_IS_TASK(d, task)                                                               \
-	({                                                                                   \
-		u64 leader_ = GET(u64, task_struct, task, OFF_TASK_GROUP_LEADER);            \
-		u64 set_ = GET(u64, task_struct, task, OFF_TASK_CGROUPS);                    \
-		u64 group_ = GET(u64, css_set, set_, OFF_CSS_SET_DFL_CGRP);                  \
-                                                                                             \
-		(d)->pid = GET(u32, task_struct, task, OFF_TASK_TGID);                       \
-		((u64 *)(d)->comm)[0] = GET(u64, task_struct, leader_, OFF_TASK_COMM);       \
-		((u64 *)(d)->comm)[1] = GET(u64, task_struct, leader_, OFF_TASK_COMM + 8);   \
-		(d)->cgroup = GET(u64, kernfs_node, GET(u64, cgroup, group_, OFF_CGROUP_KN), \
-				  OFF_KERNFS_NODE_ID);                                       \
-	})
-#else
-#define OWNER_IS_TASK(d, task)                                                \
-	({                                                                    \
-		u64 leader_ = FIELD(u64, task, OFF_TASK_GROUP_LEADER);        \
-                                                                              \
-		(d)->pid = bpf_get_current_pid_tgid() >> 32;                  \
-		__builtin_memset((d)->comm, 0, sizeof((d)->comm));            \
-		bpf_probe_read_kernel_str((d)->comm, sizeof((d)->comm),       \
-					  (void *)(leader_ + OFF_TASK_COMM)); \
-		(d)->cgroup = bpf_get_current_cgroup_id();                    \
-	})
-#endif
-
-/*
- * The process that closes, and whether it closes because it dies. A kernel thread (delayed fput, a
- * workqueue) closes for somebody else: what connect() told stays.
- */
-#define CLOSED_BY_CURRENT(d)                                                                       \
-	({                                                                                         \
-		const void *task_ = (const void *)bpf_get_current_task();                          \
-		u32 task_flags_ = GET(u32, task_struct, task_, OFF_TASK_FLAGS);                    \
-                                                                                                   \
-		if (task_flags_ & (PF_KTHREAD | PF_WQ_WORKER)) {                                   \
-			(d)->flags |= F_KTHREAD;                                                   \
-		} else {                                                                           \
-			OWNER_IS_TASK(d, task_);                                                   \
-			(d)->owner_from = OWNER_CLOSE;                                             \
-			if (task_flags_ & PF_EXITING) {                                            \
-				u64 signal_ = GET(u64, task_struct, task_, OFF_TASK_SIGNAL);       \
-                                                                                                   \
-				(d)->flags |= F_EXITING;                                           \
-				(d)->exit_code = GET(u32, task_struct, task_, OFF_TASK_EXIT_CODE); \
-				if (GET(u64, signal_struct, signal_, OFF_SIGNAL_OOM_MM))           \
-					(d)->flags |= F_OOM;                                       \
-			}                                                                          \
-		}                                                                                  \
-	})
 
 /* What identifies a connection end where there is no socket address: its tuple and namespace. */
 struct tuple {
@@ -88,7 +26,7 @@ static __always_inline u64 tuple_key(const struct tuple *t)
 	key = (key ^ key >> 32) * 0xBF58476D1CE4E5B9ull ^ t->net;
 	key = (key ^ key >> 29) * 0x94D049BB133111EBull + ((u64)t->ports << 16 | t->family);
 	key ^= key >> 32;
-	/* The low bits as an address has them, see some_way(). */
+	/* The lower bits as an address has them, see slot_at(). */
 	return (key & ~7ull) | 1ull << 63 | (t->net & 7);
 }
 
@@ -256,7 +194,6 @@ static __always_inline void load_history(struct close_record *r, const struct co
 	r->at[3] = steps > 3 ? c->at[3] : 0;
 	r->at[4] = steps > 4 ? c->at[4] : 0;
 	r->at[5] = 0;
-	r->at[6] = 0;
 	if (!c) {
 		r->path = 0;
 		r->pid = 0;
@@ -273,12 +210,11 @@ static __always_inline void load_history(struct close_record *r, const struct co
 		r->owner_from = c->owner_from;
 		r->reset_reason = c->reset_reason;
 	}
-	if (c && c->owner_from == OWNER_CLOSE) {
-		r->exit_code = c->exit_code;
+	r->exit_code = c && c->flags & F_EXITING ? c->exit_code : 0;
+	if (c && c->pid) {
 		r->cgroup = c->cgroup;
 		__builtin_memcpy(r->comm, c->comm, sizeof(r->comm));
 	} else {
-		r->exit_code = 0;
 		r->cgroup = 0;
 		__builtin_memset(r->comm, 0, sizeof(r->comm));
 	}
@@ -293,7 +229,10 @@ static __always_inline void record_whole(struct close_record *r)
 	r->flags |= F_CLOSED;
 }
 
-/* The last state and its time. at[] is written by position, since the verifier wants constant places. */
+/*
+ * The last state and its time: the sixth at most, after CONN_STEPS of the history. at[] is written by position, since
+ * the verifier wants constant places.
+ */
 static __always_inline void record_step(struct close_record *r, u32 state, u64 now)
 {
 	if (!r->at[0])
@@ -306,9 +245,7 @@ static __always_inline void record_step(struct close_record *r, u32 state, u64 n
 		r->at[3] = now;
 	else if (!r->at[4])
 		r->at[4] = now;
-	else if (!r->at[5])
-		r->at[5] = now;
 	else
-		r->at[6] = now;
+		r->at[5] = now;
 	r->path = r->path << 4 | state;
 }

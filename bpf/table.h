@@ -1,73 +1,22 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Finding, taking and freeing slots of the tables, and sending a record off. */
-
-/* What was found: the slot's key and its number; key 0 for nothing. */
-struct slot {
-	u64 *key;
-	u32 index;
-};
-
-/* Slab objects are neighbours: multiply and take the top, so that they spread. */
-static __always_inline u32 set_of(u64 key, u32 slots)
-{
-	return (u32)((key * 0x9E3779B97F4A7C15ull) >> 40) & (slots / WAYS - 1);
-}
-
-/*
- * The way of a slot that was found, for what follows: the same number, but one that the verifier does not know, or
- * it would walk all that follows once for each way. The low bits of a key are 0 (an aligned address, or so made).
- */
-static __always_inline u32 some_way(u32 way, u64 key)
-{
-	return (way + (u32)key) & (WAYS - 1);
-}
-
-static __always_inline struct slot slot_find(struct keys *keys, u32 set, u64 wanted)
-{
-	struct slot found = {};
-	u32 way;
-
-	if (!keys)
-		return found;
-#pragma unroll
-	for (way = 0; way < WAYS; way++) {
-		if (keys->key[way] == wanted)
-			break;
-	}
-	if (way == WAYS)
-		return found;
-	way = some_way(way, wanted);
-	found.key = &keys->key[way];
-	found.index = set * WAYS + way;
-	return found;
-}
-
-/* A free slot for this key, marked. Two CPUs may reach for the same one: the loser looks on. */
-static __always_inline struct slot slot_take(struct keys *keys, u32 set, u64 key, u64 mark)
-{
-	struct slot taken = {};
-	u32 way;
-
-	if (!keys)
-		return taken;
-#pragma unroll
-	for (way = 0; way < WAYS; way++) {
-		if (!keys->key[way] && swap(&keys->key[way], 0, mark))
-			break;
-	}
-	if (way == WAYS)
-		return taken;
-	way = some_way(way, key);
-	taken.key = &keys->key[way];
-	taken.index = set * WAYS + way;
-	return taken;
-}
+/* The tables: finding, taking and freeing their slots (slot.h), and sending a record off. */
 
 static __always_inline struct slot conn_slot(u64 sk)
 {
-	u32 set = set_of(sk, CONN_SLOTS);
+	u32 set = first_set(sk, CONN_SETS);
+	struct slot slot = slot_find(conn_keys.lookup(&set), set, sk);
 
+	if (slot.key)
+		return slot;
+	set = second_set(sk, CONN_SETS);
 	return slot_find(conn_keys.lookup(&set), set, sk);
+}
+
+static __always_inline struct place conn_place(u64 sk)
+{
+	u32 first = first_set(sk, CONN_SETS), second = second_set(sk, CONN_SETS);
+
+	return emptier(conn_keys.lookup(&first), first, conn_keys.lookup(&second), second);
 }
 
 static __always_inline struct conn *conn_at(u32 index)
@@ -83,9 +32,9 @@ static __always_inline struct conn *conn_find(u64 sk)
 }
 
 /*
- * A new life of this socket begins. If the one before is still open here, its last two state changes and its
- * destruction never ran our programs, and the kernel counted no miss. Seen under one kernel, which runs no programs
- * in softirqs that interrupt a thread of its init, while the tracepoints themselves fire.
+ * A new life of this socket begins. If its previous life was never closed here, the tracepoints fired but no program
+ * ran and the kernel counted no miss (seen on one kernel, in softirqs that interrupt a thread of its init): count it
+ * as a lost end.
  */
 static __always_inline void conn_begin(struct conn *c)
 {
@@ -94,25 +43,43 @@ static __always_inline void conn_begin(struct conn *c)
 	c->path = 0;
 	c->flags = 0;
 	c->pid = 0;
+	/* steps, fin_retrans, backoff, owner_from, reset_reason */
 	*(u64 *)&c->steps = 0;
 }
 
-/*
- * The slot of this socket, a new one if it has none. A full set loses the history of this connection, not the
- * record of its end.
- */
-static __always_inline struct conn *conn_open(u64 sk)
+/* What a slot is wanted for. */
+enum occasion {
+	FOR_BEGIN, /* a connection begins: once for each */
+	FOR_LIFE,
+	FOR_END, /* what is seen now decides the verdict or the owner */
+};
+
+static __always_inline u32 spared(enum occasion occasion)
 {
-	u32 set = set_of(sk, CONN_SLOTS);
-	struct keys *keys = conn_keys.lookup(&set);
-	struct slot slot = slot_find(keys, set, sk);
+	return occasion == FOR_END ? 0 : 2;
+}
+
+/*
+ * The slot of this socket, a new one if it has none. The last two free ways of a set are for connections that are
+ * about to end: so idle ones can take the history of others, but neither their reset nor their owner. What the filter rules
+ * out gets no slot.
+ */
+static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
+{
+	struct slot slot = conn_slot(sk);
+	struct place place;
 	struct conn *c;
 
 	if (slot.key)
 		return conn_at(slot.index);
-	slot = slot_take(keys, set, sk, sk);
+	if (!may_pass((const void *)sk))
+		return 0;
+	place = conn_place(sk);
+	if (place.room > spared(occasion))
+		slot = slot_take(place.keys, place.set, sk, sk);
 	if (!slot.key) {
-		count(STAT_CONN_FULL);
+		if (occasion != FOR_LIFE)
+			count(occasion == FOR_BEGIN ? STAT_CONN_FULL : STAT_END_FULL);
 		return 0;
 	}
 	c = conn_at(slot.index);
@@ -121,6 +88,14 @@ static __always_inline struct conn *conn_open(u64 sk)
 		conn_begin(c);
 	}
 	return c;
+}
+
+static __always_inline void conn_drop(u64 sk)
+{
+	struct slot slot = conn_slot(sk);
+
+	if (slot.key)
+		*slot.key = 0;
 }
 
 /* One more state. The first ones and the last are what a story needs, so a full path stops growing. */
@@ -135,11 +110,35 @@ static __always_inline void conn_step(struct conn *c, u32 state, u64 now)
 	c->steps = n + 1;
 }
 
+/* Without a flag the kernel wakes the reader only if it had read everything before: never in a storm. */
+static __always_inline int output(struct close_record *r, u8 end)
+{
+	r->end = end;
+	return !closes.ringbuf_output(r, sizeof(*r), 0);
+}
+
+static __always_inline void send(struct close_record *r, u8 end)
+{
+	if (!output(r, end))
+		count(STAT_LOST_CLOSES);
+}
+
 static __always_inline struct slot closing_slot(u64 sk)
 {
-	u32 set = set_of(sk, CLOSING_SLOTS);
+	u32 set = first_set(sk, CLOSING_SETS);
+	struct slot slot = slot_find(closing_keys.lookup(&set), set, sk);
 
+	if (slot.key)
+		return slot;
+	set = second_set(sk, CLOSING_SETS);
 	return slot_find(closing_keys.lookup(&set), set, sk);
+}
+
+static __always_inline struct place closing_place(u64 sk)
+{
+	u32 first = first_set(sk, CLOSING_SETS), second = second_set(sk, CLOSING_SETS);
+
+	return emptier(closing_keys.lookup(&first), first, closing_keys.lookup(&second), second);
 }
 
 static __always_inline struct close_record *closing_at(struct slot slot)
@@ -147,11 +146,34 @@ static __always_inline struct close_record *closing_at(struct slot slot)
 	return slot.key ? closing.lookup(&slot.index) : 0;
 }
 
+/* It is no loss if the ring has no room for what user space has reported already. */
+static __always_inline void closing_send(struct slot slot, struct close_record *r, u8 end)
+{
+	u64 *reported;
+
+	if (output(r, end))
+		return;
+	reported = closing_reported.lookup(&slot.index);
+	if (!reported || *reported != r->at[AT_CLOSED])
+		count(STAT_LOST_CLOSES);
+}
+
 static __always_inline struct slot mini_slot(u64 key)
 {
-	u32 set = set_of(key, MINI_SLOTS);
+	u32 set = first_set(key, MINI_SETS);
+	struct slot slot = slot_find(mini_keys.lookup(&set), set, key);
 
+	if (slot.key)
+		return slot;
+	set = second_set(key, MINI_SETS);
 	return slot_find(mini_keys.lookup(&set), set, key);
+}
+
+static __always_inline struct place mini_place(u64 key)
+{
+	u32 first = first_set(key, MINI_SETS), second = second_set(key, MINI_SETS);
+
+	return emptier(mini_keys.lookup(&first), first, mini_keys.lookup(&second), second);
 }
 
 static __always_inline struct close_record *mini_at(struct slot slot)
@@ -159,59 +181,90 @@ static __always_inline struct close_record *mini_at(struct slot slot)
 	return slot.key ? minis.lookup(&slot.index) : 0;
 }
 
+static __always_inline void mini_send(struct slot slot, struct close_record *r, u8 end)
+{
+	u64 *reported;
+
+	if (output(r, end))
+		return;
+	reported = mini_reported.lookup(&slot.index);
+	if (!reported || *reported != r->at[AT_CLOSED])
+		count(STAT_LOST_CLOSES);
+}
+
 /*
- * Slots whose end nobody sees are taken again when their set is full, long after user space has reported them: a
- * dead socket that its application never closes (user space waits for it 0.2 s), and a mini-socket that vanished
- * (with its namespace; it lives max(tcp_fin_timeout, 3.5 RTO), tcp_time_wait()).
+ * Slots whose end nobody sees are taken again when their set is full, long after user space should have reported
+ * them: a dead socket that its application never closes (user space waits for it 0.2 s), and a mini-socket that
+ * vanished (with its namespace; it lives max(tcp_fin_timeout, 3.5 RTO), tcp_time_wait()). User space may have been
+ * stopped all that time, so the record is sent: what it has reported it knows again.
  */
 #define CLOSING_OLD_NS 10000000000ull
 #define MINI_OLD_NS 600000000000ull
 
-/* Is the last step of this record before then? Without branches: the verifier would walk each. */
-static __always_inline int older(const struct close_record *r, u64 then)
+static __always_inline int closed_before(const struct close_record *r, u64 then)
 {
-	u64 newer = (then - r->at[0]) | (then - r->at[1]) | (then - r->at[2]) | (then - r->at[3]) |
-		    (then - r->at[4]) | (then - r->at[5]);
-
-	return r->flags && !(newer >> 63);
+	return r->flags & F_CLOSED && r->at[AT_CLOSED] < then;
 }
 
-static __always_inline struct slot closing_again(struct keys *keys, u32 set, u64 key)
+/* A slot of this set whose record is old, busy. */
+static __always_inline struct slot closing_evict(struct keys *keys, u32 set, u64 key)
 {
 	u64 then = bpf_ktime_get_ns() - CLOSING_OLD_NS;
-	struct slot slot = {};
+	struct slot none = {};
 	u32 way;
 
+	if (!keys)
+		return none;
 	for (way = 0; way < WAYS; way++) {
 		u32 index = set * WAYS + way;
 		struct close_record *r = closing.lookup(&index);
 		u64 old = keys->key[way];
 
-		if (r && older(r, then) && swap(&keys->key[way], old, key)) {
-			r->flags = 0;
+		if (r && old > KEY_BUSY && closed_before(r, then) &&
+		    cmpxchg(&keys->key[way], old, KEY_BUSY))
 			break;
-		}
 	}
-	if (way == WAYS)
+	return slot_at(keys, set, way, key);
+}
+
+/* A busy slot becomes that of this socket, empty. */
+static __always_inline struct slot closing_start(struct slot slot, struct close_record *r, u64 sk)
+{
+	if (!r)
 		return slot;
-	way = some_way(way, key);
-	slot.key = &keys->key[way];
-	slot.index = set * WAYS + way;
+	r->flags = 0;
+	*slot.key = sk;
 	return slot;
 }
 
-/* The slot for this socket: the one it has, a free one, an old one. */
-static __always_inline struct slot closing_take(u64 sk)
+/*
+ * The slot for this socket: the one it has, a free one, an old one. The last free way of a set is not for records that
+ * wait until the application closes a dead socket, which may never happen.
+ */
+static __always_inline struct slot closing_take(u64 sk, int waits)
 {
-	u32 set = set_of(sk, CLOSING_SLOTS);
-	struct keys *keys = closing_keys.lookup(&set);
-	struct slot slot = slot_find(keys, set, sk);
+	struct slot slot = closing_slot(sk);
+	struct close_record *r;
+	struct place place;
 
-	if (!slot.key)
-		slot = slot_take(keys, set, sk, sk);
-	if (!slot.key && keys)
-		slot = closing_again(keys, set, sk);
-	return slot;
+	if (slot.key && cmpxchg(slot.key, sk, KEY_BUSY)) {
+		r = closing_at(slot);
+		/* Of an earlier socket at this address, whose destruction was missed. */
+		if (r && r->flags & F_CLOSED)
+			closing_send(slot, r, END_REUSE);
+		return closing_start(slot, r, sk);
+	}
+	place = closing_place(sk);
+	slot.key = 0;
+	if (place.room > (waits ? 1 : 0))
+		slot = slot_take(place.keys, place.set, sk, sk);
+	if (slot.key)
+		return slot;
+	slot = closing_evict(place.keys, place.set, sk);
+	r = closing_at(slot);
+	if (r)
+		closing_send(slot, r, END_PENDING);
+	return closing_start(slot, r, sk);
 }
 
 /*
@@ -220,32 +273,28 @@ static __always_inline struct slot closing_take(u64 sk)
  */
 static __always_inline struct slot mini_take(u64 key)
 {
-	u32 set = set_of(key, MINI_SLOTS);
-	struct keys *keys = mini_keys.lookup(&set);
-	struct slot slot = slot_find(keys, set, key);
+	struct slot slot = mini_slot(key);
+	struct place place;
 	u64 then;
 	u32 way;
 
-	if (slot.key && swap(slot.key, key, KEY_BUSY))
+	if (slot.key && cmpxchg(slot.key, key, KEY_BUSY))
 		return slot;
-	slot = slot_take(keys, set, key, KEY_BUSY);
-	if (slot.key || !keys)
+	place = mini_place(key);
+	slot = slot_take(place.keys, place.set, key, KEY_BUSY);
+	if (slot.key || !place.keys)
 		return slot;
 	then = bpf_ktime_get_ns() - MINI_OLD_NS;
 	for (way = 0; way < WAYS; way++) {
-		u32 index = set * WAYS + way;
+		u32 index = place.set * WAYS + way;
 		struct close_record *r = minis.lookup(&index);
-		u64 old = keys->key[way];
+		u64 old = place.keys->key[way];
 
-		if (r && old != KEY_BUSY && older(r, then) && swap(&keys->key[way], old, KEY_BUSY))
+		if (r && old > KEY_BUSY && closed_before(r, then) &&
+		    cmpxchg(&place.keys->key[way], old, KEY_BUSY))
 			break;
 	}
-	if (way == WAYS)
-		return slot;
-	way = some_way(way, key);
-	slot.key = &keys->key[way];
-	slot.index = set * WAYS + way;
-	return slot;
+	return slot_at(place.keys, place.set, way, key);
 }
 
 /* A reader in user space believes a record that has F_CLOSED: flags go first. */
@@ -253,14 +302,6 @@ static __always_inline void slot_free(struct slot slot, struct close_record *r)
 {
 	r->flags = 0;
 	*slot.key = 0;
-}
-
-/* Without a flag the kernel wakes the reader only if it had read everything before: never in a storm. */
-static __always_inline void send(struct close_record *r, u8 end)
-{
-	r->end = end;
-	if (closes.ringbuf_output(r, sizeof(*r), 0))
-		count(STAT_LOST_CLOSES);
 }
 
 /*

@@ -71,7 +71,7 @@ static __always_inline void mini_end_of(const struct tuple *t, const void *tw, u
 	struct slot slot = mini_slot(key);
 	struct close_record *r = mini_at(slot);
 
-	if (!r || !swap(slot.key, key, KEY_BUSY))
+	if (!r || !cmpxchg(slot.key, key, KEY_BUSY))
 		return;
 	r->flags |= flags;
 	r->reset_reason = reason;
@@ -80,7 +80,7 @@ static __always_inline void mini_end_of(const struct tuple *t, const void *tw, u
 	if (end == END_FIN)
 		carrier_event(r, t, tw, TIMEWAIT_ENTERED);
 #endif
-	send(r, end);
+	mini_send(slot, r, end);
 	slot_free(slot, r);
 }
 

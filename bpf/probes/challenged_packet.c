@@ -20,7 +20,7 @@ int challenged_packet(struct bpf_raw_tracepoint_args *ctx)
 	drop_event((const void *)*sk, (const void *)ctx->args[0], reason);
 #endif
 	if (reason == DROP_REASON_INVALID_SYN) {
-		c = conn_open(*sk);
+		c = conn_open(*sk, FOR_END);
 		if (c)
 			c->flags |= F_SYN_HIT;
 	}

@@ -26,13 +26,16 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 	u32 one = 1;
 
 	if (r) {
+		/* Another CPU may be taking the slot, since its record is old: that one sends it. */
+		if (!cmpxchg(slot.key, sk, KEY_BUSY))
+			return 0;
 		/* Not orphaned at ->CLOSE: only close() can bring it here. */
-		if (!(r->flags & F_DEAD))
-			CLOSED_BY_CURRENT(r);
+		if (!(r->flags & F_DEAD) && r->owner_from != OWNER_KERNEL)
+			BY_CURRENT(r, OWNER_CLOSE);
 		if (may_be_answered(r))
 			hold(r);
 		else
-			send(r, END_DESTROY);
+			closing_send(slot, r, END_DESTROY);
 		slot_free(slot, r);
 		return 0;
 	}
@@ -42,13 +45,14 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 	/* ->CLOSE was missed (a softirq that interrupted the same program): what is left of it. */
 	c = conn_at(slot.index);
 	r = spare.lookup(&one);
-	if (c && r && load_socket(r, (const void *)sk, 0)) {
+	if (c && r && !tracing_stopped() && load_socket(r, (const void *)sk, 0)) {
 		load_history(r, c);
 		r->flags |= F_MISSED;
 		/* tcp_disconnect() has cleared it. */
 		if (!r->rport)
 			r->flags &= ~F_ADDR;
-		record_step(r, TCP_CLOSE, bpf_ktime_get_ns());
+		r->at[AT_CLOSED] = bpf_ktime_get_ns();
+		record_step(r, TCP_CLOSE, r->at[AT_CLOSED]);
 		record_whole(r);
 		if (PASSES(r))
 			send(r, END_DESTROY);

@@ -3,10 +3,6 @@
  * skb:kfree_skb(skb, location[, reason[, rx_sk]]), softirq. Every packet that a mini-socket consumes ends here
  * (discard_it in tcp_v4_rcv, tcp_v6_rcv), which is the only witness of the FIN that ends FIN_WAIT2.
  */
-#define TCP_FLAG_FIN 0x01
-#define TCP_FLAG_SYN 0x02
-#define TCP_FLAG_RST 0x04
-#define TCP_FLAG_ACK 0x10
 
 static __always_inline int on_packet_drop(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -21,7 +17,7 @@ static __always_inline int on_packet_drop(struct bpf_raw_tracepoint_args *ctx)
 		drop_event(sk, skb, ctx->args[2]);
 #endif
 		if (ctx->args[2] == DROP_REASON_INVALID_SYN) {
-			struct conn *c = conn_open((u64)sk);
+			struct conn *c = conn_open((u64)sk, FOR_END);
 
 			if (c)
 				c->flags |= F_SYN_HIT;

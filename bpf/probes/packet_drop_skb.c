@@ -6,9 +6,6 @@
  * a full socket. Cannot see which full socket refused a packet, and nothing of that before tcp_drop_reason()
  * (Linux 5.18).
  */
-#define TCP_FLAG_FIN 0x01
-#define TCP_FLAG_RST 0x04
-#define TCP_FLAG_ACK 0x10
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
 /* include/linux/skbuff.h: the low bits of skb->_skb_refdst are flags. */

@@ -15,7 +15,7 @@ int reset_flags(struct bpf_raw_tracepoint_args *ctx)
 	flags = FIELD(u8, call.args[1], OFF_SKB_CB + OFF_CB_TCP_FLAGS);
 	if (!(flags & TCP_FLAG_RST))
 		return 0;
-	c = conn_open(call.args[0]);
+	c = conn_open(call.args[0], FOR_END);
 	if (c)
 		c->flags |= F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0);
 	return 0;

@@ -5,7 +5,7 @@
  */
 static __always_inline int on_reset_received(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct conn *c = conn_open(ctx->args[0]);
+	struct conn *c = conn_open(ctx->args[0], FOR_END);
 
 	if (c)
 		c->flags |= F_RST_IN;

@@ -44,8 +44,8 @@ static __always_inline int on_reset_sent(struct bpf_raw_tracepoint_args *ctx)
 	/* The answer to an unacceptable ACK while connecting ends nothing: the SYN is sent again. */
 	if (state == TCP_SYN_SENT && how & F_RST_REPLY)
 		return 0;
-	/* A socket that is in CLOSE with no record got there before we were attached, or unseen. */
-	c = state == TCP_CLOSE ? conn_find((u64)sk) : conn_open((u64)sk);
+	/* In CLOSE without a record: it closed before we attached, or we missed it. Do not open a new history. */
+	c = state == TCP_CLOSE ? conn_find((u64)sk) : conn_open((u64)sk, FOR_END);
 	if (c) {
 		c->flags |= how | F_RST_EARLY;
 		c->reset_reason = reason;

@@ -6,7 +6,7 @@
 static __always_inline int on_retransmit(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *sk = (const void *)ctx->args[0];
-	u8 fin = GET(u8, sk_buff, ctx->args[1], OFF_SKB_CB + OFF_CB_TCP_FLAGS) & 1;
+	u8 fin = GET(u8, sk_buff, ctx->args[1], OFF_SKB_CB + OFF_CB_TCP_FLAGS) & TCP_FLAG_FIN;
 	u8 backoff = GET(u8, inet_connection_sock, sk, OFF_ICSK_BACKOFF);
 	struct conn *c;
 
@@ -17,7 +17,7 @@ static __always_inline int on_retransmit(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_RETRANSMITS
 	retransmit_event(sk, (const void *)ctx->args[1], fin, backoff);
 #endif
-	c = conn_open((u64)sk);
+	c = conn_open((u64)sk, fin ? FOR_END : FOR_LIFE);
 	if (!c)
 		return 0;
 	if (fin && c->fin_retrans < 255)

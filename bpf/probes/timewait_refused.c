@@ -17,7 +17,7 @@ int timewait_refused(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!CALL_timewait_refused(&call, ctx) || call.result)
 		return 0;
-	c = conn_open(call.args[0]);
+	c = conn_open(call.args[0], FOR_END);
 	if (c)
 		c->flags |= F_TW_REFUSED;
 	return 0;

@@ -9,42 +9,49 @@ from scripts.pages.mark import item, marked
 from scripts.pages.source import constant, define, size_of
 from tracetw.event.record import CLOSE_SIZE
 from tracetw.kernel.plan import Sizes
+from tracetw.live.attach import BYTES_A_CONNECTION, LEAST_CONNECTIONS, MOST_BY_DEFAULT
 from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS, EventEntry
 from tracetw.verdict.taxonomy import CLOSED_BY_MEANINGS, FORM_MEANINGS, LIMIT_UNITS
 
 __all__ = ["PASSAGES"]
 
 _PAGE = 4096
-_KEY = 8
 _NS = 1_000_000_000
 
 
 def _memory() -> Iterator[str]:
     sizes = Sizes()
-    conn, ring = size_of("conn"), sizes.closes_pages * _PAGE
-    slots = sizes.closing_slots + sizes.mini_slots
-    keys = (sizes.conn_slots + slots) * _KEY
-    total = sizes.conn_slots * conn + slots * CLOSE_SIZE + keys + ring
     yield item(
-        "Kernel memory is allocated once, for arrays of fixed size: live connections "
-        f"{sizes.conn_slots:,} x {conn} bytes, ends that wait for their owner {sizes.closing_slots:,} x "
-        f"{CLOSE_SIZE}, ends in FIN_WAIT2 {sizes.mini_slots:,} x {CLOSE_SIZE}, keys "
-        f"{keys / 2**20:.1f} MiB, ring buffer {ring >> 20} MiB: about {total / 2**20:.0f} MiB in all. `--events` and "
-        f"`--transitions` add a ring of {sizes.events_pages * _PAGE >> 20} MiB, `--events timewait` a hash of "
+        "Kernel memory is allocated once, for arrays of fixed size, and charged to the control group that tracetw "
+        f"starts in: {BYTES_A_CONNECTION} bytes for each live connection that there is room for. `--max-connections N` "
+        "says how many; the default is what half a percent of the machine's memory holds, "
+        f"{_room(LEAST_CONNECTIONS)} at least and {_room(MOST_BY_DEFAULT)} at most. An eighth as many sockets "
+        "can wait for their owner, a quarter as many connections for the end of FIN_WAIT2. tracetw still reports "
+        "connections beyond that, with their verdict and owner, but without the times and the role that only their "
+        f"history tells; the summary says how many. The ring buffer takes {_ring(sizes.closes_pages)}. `--events` and "
+        f"`--transitions` add a ring of {_ring(sizes.events_pages)}, `--events timewait` a hash of "
         f"{sizes.carriers:,} entries."
     )
 
 
+def _room(connections: int) -> str:
+    return f"{connections:,} ({connections * BYTES_A_CONNECTION / 2**20:.0f} MiB)"
+
+
+def _ring(pages: int) -> str:
+    return f"{pages * _PAGE >> 20} MiB"
+
+
 def _sizes() -> Iterator[str]:
-    sizes = Sizes()
+    sizes = Sizes.for_connections(LEAST_CONNECTIONS)
     yield from _table(
         ("what", "how much"),
         (
             ("record of one connection end", f"{CLOSE_SIZE} bytes"),
             ("live connection", f"{size_of('conn')} bytes"),
-            ("slots of `conns`", f"{sizes.conn_slots:,}"),
-            ("slots of `closing`", f"{sizes.closing_slots:,}"),
-            ("slots of `minis`", f"{sizes.mini_slots:,}"),
+            (f"slots of `conns` for {LEAST_CONNECTIONS:,} connections", f"{sizes.conn_slots:,}"),
+            ("slots of `closing` then", f"{sizes.closing_slots:,}"),
+            ("slots of `minis` then", f"{sizes.mini_slots:,}"),
             ("records in the ring", f"{sizes.closes_pages * _PAGE // (CLOSE_SIZE + 8):,}"),
         ),
     )

@@ -25,7 +25,7 @@ from tracetw.event.record import End, Stat
 from tracetw.kernel import unit
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import KERNEL_FACTS, Answers
-from tracetw.kernel.filter import passes
+from tracetw.kernel.filter import may_pass, passes
 from tracetw.kernel.load import loader
 from tracetw.kernel.load.cache import Cache
 from tracetw.kernel.load.loader import load
@@ -102,6 +102,7 @@ def test_the_verifier_has_room(
         btf,
         hz,
         passes=passes(wanted.kernel()),
+        may_pass=may_pass(wanted.kernel()),
         events=frozenset(events),
         without=left_out,
         answers=Answers(cmpxchg=has_cmpxchg()),

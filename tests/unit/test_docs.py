@@ -29,7 +29,7 @@ from tracetw.reconcile.compare import Reconciled
 from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.sink.json import JsonSink
-from tracetw.stream.batch import Closes, Events, Loss, Summary
+from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
 from tracetw.verdict.handbook import EVENTS
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
@@ -309,5 +309,5 @@ def test_every_field_of_loss_and_summary_is_described() -> None:
     row = Reconciled(counter="TW", kernel=1, explained=1, difference=0, reason=None)
     pages = reference()
     assert in_order(rendered(Loss(3, "ring", 0, 1))) == pages[COMMON] + pages["loss"]
-    summary = Summary(0, 1.0, {"orderly": 1}, 0, [row])
+    summary = Summary(0, 1.0, {"orderly": 1}, 0, [row], no_room=NoRoom())
     assert in_order(rendered(summary)) == pages[COMMON] + pages["summary"]

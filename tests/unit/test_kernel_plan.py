@@ -13,7 +13,7 @@ from tracetw.errors import CannotTrace
 from tracetw.kernel import layout
 from tracetw.kernel.btf import VMLINUX, Btf
 from tracetw.kernel.capability import HOOKS, KERNEL_FACTS, Answers, KernelFact, survey
-from tracetw.kernel.plan import EVENTS, HEADERS, Plan, Sizes, make_plan
+from tracetw.kernel.plan import EVENTS, HEADERS, WAYS, Plan, Sizes, make_plan
 from tracetw.kernel.unit import join, source_dir
 
 pytestmark = pytest.mark.skipif(
@@ -211,11 +211,21 @@ def test_single_events_are_compiled_in_only_when_wanted(btf: Btf, plan: Plan, ev
     assert asked.macros["WANT_EVENTS"] == "1"
 
 
-def test_sizes_are_powers_of_two() -> None:
-    sizes = Sizes()
-    for name in ("conn_slots", "closing_slots", "mini_slots", "closes_pages", "events_pages"):
+@pytest.mark.parametrize("live", [1 << 10, 65_537, 1_000_000, 1 << 24])
+def test_sizes_hold_whole_sets_and_whole_pages(live: int) -> None:
+    sizes = Sizes.for_connections(live)
+    assert live <= sizes.connections < live + WAYS
+    assert sizes.closing_slots >= 2 * (live // 8)
+    assert sizes.mini_slots >= 1.5 * (live // 4)
+    for name in ("conn_slots", "closing_slots", "mini_slots"):
+        assert getattr(sizes, name) % WAYS == 0, name
+    for name in ("closes_pages", "events_pages"):
         value = getattr(sizes, name)
         assert value & (value - 1) == 0, name
+
+
+def test_default_sizes_are_those_for_131072_connections() -> None:
+    assert Sizes.for_connections(1 << 17) == Sizes()
 
 
 def parts(text: str) -> dict[str, str]:

@@ -127,7 +127,7 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
     form, closed_by = int(findings.form[at]), int(findings.closed_by[at])
     evidence = int(findings.evidence[at])
     queues = flags & (record.F_CLOSED | record.F_MISSED)
-    owners = (None, "connect", "close", "io", "listener", "diag")
+    owners = (None, "connect", "close", "io", "listener", "diag", "kernel")
     return {
         "v": 1,
         "kind": "close",

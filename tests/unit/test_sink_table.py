@@ -11,7 +11,7 @@ from tracetw.event import record
 from tracetw.sink.human import amount, endpoint, share, size, span
 from tracetw.sink.summary import summary_text
 from tracetw.sink.table import TableSink
-from tracetw.stream.batch import Closes, Events, Loss, Summary
+from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
 from tracetw.text import columns
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS
@@ -234,3 +234,12 @@ def test_numbers_and_nouns_of_the_summary() -> None:
     assert "1 kernel counter agrees with what was explained, 1 differs" in text
     text = summary_text(Summary(0, 1.0, closed, 0, [same, same, off, off]))  # type: ignore[list-item]
     assert "2 kernel counters agree with what was explained, 2 differ" in text
+
+
+def test_what_had_no_room_is_in_the_summary_with_the_option_that_gives_more() -> None:
+    full = NoRoom(connections=85_500, ends=0, records=7, max_connections=131_072)
+    text = " ".join(summary_text(Summary(0, 2.0, {}, 0, [], no_room=full)).split())
+    assert "no room: 85,500 connections began" in text
+    assert "; 7 ends were reported before" in text
+    assert "room for 131,072 live connections; --max-connections gives more." in text
+    assert "no room" not in summary_text(Summary(0, 2.0, {}, 0, [], no_room=NoRoom()))

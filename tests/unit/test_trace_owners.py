@@ -117,17 +117,28 @@ def test_an_orphan_has_nobody_to_look_for(holder: Holder) -> None:
     assert told(resolve(rows(row), Listeners())) == [(7, b"x", Owner.NONE)]
 
 
-def test_who_connected_gets_a_name() -> None:
-    row = {"end": End.DESTROY, "pid": os.getpid(), "owner_from": Owner.CONNECT}
-    comm = Path("/proc/self/comm").read_bytes().strip()[:15]
-    assert told(resolve(rows(row), Listeners())) == [(os.getpid(), comm, Owner.CONNECT)]
+def test_who_connected_keeps_the_name_it_had(holder: Holder) -> None:
+    """Its number may be another process's by now: nobody is asked for the name."""
+    row = {"end": End.DESTROY, "pid": holder.process.pid, "comm": b"old", "owner_from": 1}
+    made = rows(row)
+    assert told(resolve(made, Listeners())) == [(holder.process.pid, b"old", Owner.CONNECT)]
 
 
-def test_a_process_that_is_gone_keeps_its_number_and_gets_no_name() -> None:
-    gone = subprocess.Popen(["true"])
-    gone.wait()
-    row = {"end": End.DESTROY, "pid": gone.pid, "owner_from": Owner.CONNECT}
-    assert told(resolve(rows(row), Listeners())) == [(gone.pid, b"", Owner.CONNECT)]
+def test_the_kernels_own_socket_is_not_looked_for(holder: Holder) -> None:
+    row = pending(holder.inode, owner_from=Owner.KERNEL)
+    assert told(resolve(rows(row), Listeners())) == [(0, b"", Owner.KERNEL)]
+
+
+def test_what_found_no_room_to_wait_is_looked_for_too(holder: Holder) -> None:
+    row = pending(holder.inode, end=End.FULL)
+    assert told(resolve(rows(row), Listeners()))[0][0] == holder.process.pid
+    row = pending(holder.inode, end=End.FULL, pid=7, comm=b"x", owner_from=Owner.CLOSE)
+    assert told(resolve(rows(row), Listeners())) == [(7, b"x", Owner.CLOSE)]
+
+
+def test_the_cgroup_of_another_process_is_not_kept(holder: Holder) -> None:
+    row = pending(holder.inode, pid=1, cgroup=5, owner_from=Owner.CONNECT)
+    assert resolve(rows(row), Listeners())["cgroup"].tolist() == [0]
 
 
 def test_what_the_kernel_told_stays_and_is_not_copied() -> None:
@@ -136,8 +147,8 @@ def test_what_the_kernel_told_stays_and_is_not_copied() -> None:
     assert resolve(made, Listeners()) is made
 
 
-def test_records_in_the_ring_are_not_written_to() -> None:
-    made = rows({"pid": os.getpid(), "owner_from": Owner.CONNECT}, {"owner_from": Owner.CLOSE})
+def test_records_in_the_ring_are_not_written_to(holder: Holder) -> None:
+    made = rows(pending(holder.inode), {"owner_from": Owner.CLOSE})
     made.flags.writeable = False
     found = resolve(made, Listeners())
     assert bytes(made["comm"][0]) == b""
@@ -146,16 +157,20 @@ def test_records_in_the_ring_are_not_written_to() -> None:
 
 def test_a_name_beyond_ascii_is_cut_to_whole_bytes() -> None:
     name = "näme-lang-über-15"
-    code = (
-        f"import ctypes;ctypes.CDLL(None).prctl(15,{name.encode()!r},0,0,0);print(flush=1);input()"
-    )
-    child = subprocess.Popen(
-        [sys.executable, "-S", "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    with socket.socket() as made:
+        fd, inode = made.fileno(), os.fstat(made.fileno()).st_ino
+        code = (
+            f"import ctypes;ctypes.CDLL(None).prctl(15,{name.encode()!r},0,0,0);"
+            "print(flush=True);input()"
+        )
+        child = subprocess.Popen(
+            [sys.executable, "-S", "-c", code],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=[fd],
+        )
     assert child.stdout is not None
     child.stdout.readline()
-    found = resolve(
-        rows({"end": End.DESTROY, "pid": child.pid, "owner_from": Owner.CONNECT}), Listeners()
-    )
+    found = resolve(rows(pending(inode)), Listeners())
     child.communicate(b"\n", timeout=10)
     assert bytes(found["comm"][0]) == name.encode()[:15]

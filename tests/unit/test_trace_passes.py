@@ -18,7 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tracetw.event import record
-from tracetw.kernel.filter import passes
+from tracetw.kernel.filter import may_pass, passes
 from tracetw.stream.criteria import Criteria
 from tracetw.stream.filter import Filter
 
@@ -149,15 +149,19 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
         "#define AF_INET6 10",
     ]
     for number, wanted in enumerate(FILTERS.values()):
-        text += [
-            f"void f{number}(struct close_record *rows, u8 *out, int n)",
-            "{",
-            "\tfor (int i = 0; i < n; i++) {",
-            "\t\tstruct close_record *r = rows + i;",
-            f"\t\tout[i] = {passes(wanted.kernel())};",
-            "\t}",
-            "}",
-        ]
+        for name, condition in (
+            (f"f{number}", passes(wanted.kernel())),
+            (f"may{number}", may_pass(wanted.kernel()) or "1"),
+        ):
+            text += [
+                f"void {name}(struct close_record *rows, u8 *out, int n)",
+                "{",
+                "\tfor (int i = 0; i < n; i++) {",
+                "\t\tstruct close_record *r = rows + i;",
+                f"\t\tout[i] = {condition};",
+                "\t}",
+                "}",
+            ]
     out = tmp_path_factory.mktemp("passes") / "passes.so"
     command = [compiler, "-Wall", "-Werror", "-Wno-unused-variable", "-fno-strict-aliasing"]
     command += ["-shared", "-fPIC", "-x", "c", "-", "-o", str(out)]
@@ -168,19 +172,24 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return ctypes.CDLL(str(out))
 
 
+def run(library: ctypes.CDLL, name: str, rows: NDArray[Any]) -> NDArray[np.bool_]:
+    out = np.full(len(rows), 2, np.uint8)
+    rows = np.ascontiguousarray(rows)
+    getattr(library, name)(
+        ctypes.c_void_p(rows.ctypes.data), ctypes.c_void_p(out.ctypes.data), len(rows)
+    )
+    return out.astype(np.bool_)
+
+
 @pytest.mark.parametrize("name", FILTERS)
 def test_kernel_and_user_space_want_the_same(
     library: ctypes.CDLL, rows: NDArray[Any], name: str
 ) -> None:
-    number = [*FILTERS].index(name)
-    out = np.full(len(rows), 2, np.uint8)
-    getattr(library, f"f{number}")(
-        ctypes.c_void_p(rows.ctypes.data), ctypes.c_void_p(out.ctypes.data), len(rows)
-    )
+    out = run(library, f"f{[*FILTERS].index(name)}", rows)
     mask = FILTERS[name].mask(rows, None)
     # What has no address is in no network, and is not left out for one either.
-    more = out.astype(bool) & ~mask & (rows["flags"] & record.F_ADDR == 0)
-    different = np.flatnonzero((out.astype(bool) != mask) & ~more)
+    more = out & ~mask & (rows["flags"] & record.F_ADDR == 0)
+    different = np.flatnonzero((out != mask) & ~more)
     shown = rows[different[:1]][["family", "laddr", "raddr", "lport", "rport", "netns"]]
     assert len(different) == 0, (len(different), shown)
     if name not in ("all", "widest"):
@@ -189,6 +198,7 @@ def test_kernel_and_user_space_want_the_same(
 
 def test_no_condition_is_no_work() -> None:
     assert passes(Filter().kernel()) == "1"
+    assert may_pass(Filter().kernel()) == ""
 
 
 def test_what_only_user_space_knows_lets_everything_through() -> None:
@@ -224,3 +234,49 @@ def test_thousands_of_networks_are_compared_at_once(rows: NDArray[Any]) -> None:
         one_by_one |= Filter(nets=(net,)).mask(rows, None)
     assert (wanted.mask(rows, None) == one_by_one).all()
     assert 0 < one_by_one.sum() < len(rows)
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_what_may_still_pass_is_not_ruled_out(
+    library: ctypes.CDLL, rows: NDArray[Any], name: str
+) -> None:
+    """What a connection that passes in the end looks like when it begins."""
+    number = [*FILTERS].index(name)
+    rows = rows[rows["flags"] & record.F_ADDR != 0]
+    wanted = run(library, f"f{number}", rows)
+    begun = rows.copy()
+    # connect(): no local port, perhaps no local address yet.
+    begun["lport"] = 0
+    assert not (wanted & ~run(library, f"may{number}", begun)).any()
+    begun["laddr"] = 0
+    assert not (wanted & ~run(library, f"may{number}", begun)).any()
+    # A listener's child has addresses and a port of the listener, which may be those of somebody else.
+    child = rows[::-1].copy()
+    child["rport"], child["netns"] = 0, rows["netns"]
+    assert not (wanted & ~run(library, f"may{number}", child)).any()
+    # As soon as all is known nothing else passes.
+    whole = run(library, f"may{number}", rows)
+    known = (rows["laddr"] != 0).any(axis=1)
+    assert (whole == wanted)[known].all()
+
+
+def test_a_new_connection_to_an_excluded_port_is_ruled_out(
+    library: ctypes.CDLL, rows: NDArray[Any]
+) -> None:
+    """The remote port is known while connect() looks for a local one; families are known with it."""
+    begun = rows.copy()
+    begun["lport"] = 0
+    out = run(library, f"may{[*FILTERS].index('not-port')}", begun)
+    assert (out == ~np.isin(rows["rport"], (80, 443))).all()
+    begun["rport"], begun["laddr"] = 0, 0
+    assert run(library, f"may{[*FILTERS].index('four')}", begun).all()
+    assert run(library, f"may{[*FILTERS].index('not-any-v4')}", begun).all()
+
+
+def test_a_listeners_child_of_another_namespace_is_ruled_out(
+    library: ctypes.CDLL, rows: NDArray[Any]
+) -> None:
+    child = rows.copy()
+    child["rport"] = 0
+    number = [*FILTERS].index("netns")
+    assert (run(library, f"may{number}", child) == (rows["netns"] == NETNS[0])).all()

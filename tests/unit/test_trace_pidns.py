@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the kernel's pids are other processes in /proc, none of them gives its name."""
+"""Where the kernel's pids are other processes in /proc, none of them is an owner."""
 
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from tests.unit.sink_rows import CLOCK, CONTEXT, closes, events
 from tests.unit.test_trace_source import Kernel
-from tracetw.event.record import End, Owner
+from tracetw.event.record import F_SOCKET, End, Owner
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.collector import Collector
 from tracetw.live.writer import Writer
@@ -53,18 +54,26 @@ class Ring:
 
 @pytest.mark.parametrize("look_up", [True, False])
 def test_names_by_pid(monkeypatch: pytest.MonkeyPatch, *, look_up: bool) -> None:
+    """The process that holds the socket is looked for; a number alone is never given a name."""
     sink, backlog = Names(), Backlog(1 << 20)
     writer = Writer(Stages(CONTEXT, Filter(), sink), backlog, Stop(), look_up=look_up)
-    mine = {"pid": os.getpid(), "comm": b""}
-    connect = mine | {"owner_from": Owner.CONNECT, "end": End.FIN}
-    told = {"pid": os.getpid(), "comm": b"told", "owner_from": Owner.CLOSE}
-    backlog.put(Taken(closes(connect, told).rows, CLOCK))
-    with Kernel().session() as session:
-        monkeypatch.setattr(session, "events", Ring(events(mine).rows))
-        for batch in Collector(session, backlog, CLOCK, look_up=look_up)._rings():
-            backlog.put(batch)
-    writer.start()
-    writer.finish(lambda _: None)
-    name = OWN if look_up else b""
+    nameless: dict[str, Any] = {"pid": os.getpid(), "comm": b""}
+    connect = nameless | {"owner_from": Owner.CONNECT, "end": End.FIN}
+    told: dict[str, Any] = {"pid": os.getpid(), "comm": b"told", "owner_from": Owner.CLOSE}
+    with socket.socket() as made:
+        held: dict[str, Any] = {
+            "inode": os.fstat(made.fileno()).st_ino,
+            "end": End.PENDING,
+            "flags": F_SOCKET,
+        }
+        held |= {"pid": 1, "comm": b"told", "owner_from": Owner.CONNECT}
+        backlog.put(Taken(closes(connect, told, held).rows, CLOCK))
+        with Kernel().session() as session:
+            monkeypatch.setattr(session, "events", Ring(events(nameless).rows))
+            for batch in Collector(session, backlog, CLOCK, look_up=look_up)._rings():
+                backlog.put(batch)
+        writer.start()
+        writer.finish(lambda _: None)
     pid = os.getpid()
-    assert sink.seen == [(pid, name), (pid, b"told"), (pid, name)]
+    holder = (pid, OWN) if look_up else (1, b"told")
+    assert sink.seen == [(pid, b""), (pid, b"told"), holder, (pid, b"")]

@@ -15,10 +15,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tests.unit.sink_rows import NAMES
-from tracetw.event.record import CLOSE, F_CLOSED, F_DEAD, End, Owner, Stat
+from tracetw.event.record import AT_CLOSED, CLOSE, F_CLOSED, F_DEAD, End, Owner, Stat
 from tracetw.kernel.load import session
-from tracetw.kernel.load.session import _CPUS, Session
-from tracetw.kernel.plan import Plan, Sizes
+from tracetw.kernel.load.session import Session
+from tracetw.kernel.plan import CPUS, Plan, Sizes
 from tracetw.live.source import Lost, Source
 
 PAGE = mmap.PAGESIZE
@@ -43,9 +43,11 @@ class Kernel:
         self.keys = np.frombuffer(self._map("closing_keys", SLOTS * 8), "<u8", SLOTS)
         self.minis = np.frombuffer(self._map("minis", SLOTS * CLOSE.itemsize), CLOSE, SLOTS)
         self.mini_keys = np.frombuffer(self._map("mini_keys", SLOTS * 8), "<u8", SLOTS)
-        self.held = np.frombuffer(self._map("held", _CPUS * CLOSE.itemsize), CLOSE, _CPUS)
-        stats = self._map("stats", _CPUS * Stat.MAX * 8)
-        self.stats = np.frombuffer(stats, "<u8", _CPUS * Stat.MAX).reshape(_CPUS, Stat.MAX)
+        self.reported = np.frombuffer(self._map("closing_reported", SLOTS * 8), "<u8", SLOTS)
+        self.minis_reported = np.frombuffer(self._map("mini_reported", SLOTS * 8), "<u8", SLOTS)
+        self.held = np.frombuffer(self._map("held", CPUS * CLOSE.itemsize), CLOSE, CPUS)
+        stats = self._map("stats", CPUS * Stat.MAX * 8)
+        self.stats = np.frombuffer(stats, "<u8", CPUS * Stat.MAX).reshape(CPUS, Stat.MAX)
         self._sent = 0
 
     def _map(self, name: str, size: int) -> mmap.mmap:
@@ -94,6 +96,7 @@ def row(sk: int, born: int, ended: int, path: int, **more: int) -> NDArray[Any]:
     depth = (path.bit_length() + 3) // 4
     made["sk"], made["path"], made["flags"] = sk, path, F_CLOSED
     made["at"][0], made["at"][depth - 1] = born, ended
+    made["at"][AT_CLOSED] = ended
     for name, value in more.items():
         made[name] = value
     return made
@@ -102,7 +105,7 @@ def row(sk: int, born: int, ended: int, path: int, **more: int) -> NDArray[Any]:
 @pytest.fixture
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     """Of a machine with as many CPUs as can be."""
-    monkeypatch.setattr(session, "_possible_cpus", lambda: _CPUS)
+    monkeypatch.setattr(session, "_possible_cpus", lambda: CPUS)
     return Kernel()
 
 
@@ -245,7 +248,7 @@ def test_a_record_that_waits_for_a_reset_waits_shorter(kernel: Kernel, source: S
 def test_a_connection_older_than_the_trace_is_taken_once(kernel: Kernel, source: Source) -> None:
     """It has no first state: its time is that of the only one seen."""
     kernel.wait(3, 0xA, 0, 0)
-    kernel.closing["at"][3] = [now() - SECOND, 0, 0, 0, 0, 0, 0]
+    kernel.closing["at"][3] = [now() - SECOND, 0, 0, 0, 0, 0, now() - SECOND]
     kernel.closing["path"][3] = 7
     assert source.overdue()["sk"].tolist() == [0xA]
     kernel.send(3)
@@ -317,3 +320,48 @@ def test_what_is_no_loss_is_none(kernel: Kernel, source: Source) -> None:
     for stat in (Stat.FILTERED, Stat.RST_NO_SOCKET, Stat.RST_SOCKET, Stat.RST_TIMEWAIT):
         kernel.stats[0, stat] = 7
     assert source.losses() == []
+
+
+def test_two_connections_without_a_history_at_one_address_are_two(
+    kernel: Kernel, source: Source
+) -> None:
+    """No state of theirs has a time: they are told apart by when they closed."""
+    kernel.wait(3, 0xA, 0, now() - 2 * SECOND)
+    kernel.closing["at"][3, :AT_CLOSED] = kernel.closing["path"][3] = 0
+    assert source.overdue()["sk"].tolist() == [0xA]
+    kernel.send(3)
+    kernel.wait(3, 0xA, 0, now() - SECOND)
+    kernel.closing["at"][3, :AT_CLOSED] = kernel.closing["path"][3] = 0
+    kernel.send(3)
+    assert taken(source) == [0xA]
+
+
+def test_a_long_half_closed_connection_is_not_stale_when_its_mini_socket_begins(
+    kernel: Kernel, source: Source
+) -> None:
+    kernel.linger(0, 0xA, now() - 500 * SECOND)
+    kernel.minis["at"][0, AT_CLOSED] = now() - SECOND
+    assert len(source.stale()) == 0
+
+
+def test_the_kernel_side_is_told_what_was_reported(kernel: Kernel, source: Source) -> None:
+    closed = now() - SECOND
+    kernel.wait(3, 0xA, 100, closed)
+    kernel.wait(5, 0xB, 100, now())
+    assert len(source.overdue()) == 1
+    assert kernel.reported[3] == closed
+    assert kernel.reported.sum() == closed
+    gone = now() - 80 * SECOND
+    kernel.linger(7, 0xC, gone)
+    source.stale()
+    assert kernel.minis_reported[7] == gone
+
+
+def test_what_leaves_its_slot_meanwhile_is_not_forgotten(kernel: Kernel, source: Source) -> None:
+    """A record that is being sent, its key busy, has yet to come out of the ring."""
+    kernel.wait(3, 0xA, 100, now() - SECOND)
+    source.overdue()
+    kernel.keys[3] = 1
+    source.forget()
+    kernel.send(3)
+    assert taken(source) == []

@@ -190,8 +190,15 @@ def event_options(*, recorded: bool = False) -> Callable[[Command], Command]:
 
 
 def run_options(function: Command) -> Command:
-    """How long to trace and what meanwhile: ``duration``, ``ready_fd`` and ``cmd``."""
+    """How much room, how long, and what meanwhile: ``max_connections``, ``duration``, ``ready_fd``, ``cmd``."""
     options = (
+        click.option(
+            "--max-connections",
+            type=click.IntRange(1 << 10, 1 << 24),
+            metavar="N",
+            help="Live connections to have room for, 405 bytes of kernel memory each.",
+            show_default="what half a percent of the memory holds, 65,536 to 1,048,576",
+        ),
         click.option("--duration", metavar="TIME", help="Stop after this time: 30, 30s, 5m."),
         click.option(
             "--ready-fd", type=int, metavar="N", help="Write one byte to it when attached."

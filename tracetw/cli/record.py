@@ -67,6 +67,7 @@ def command(
     trigger: tuple[str, ...],
     keep: str,
     kinds: frozenset[str],
+    max_connections: int | None,
     duration: str | None,
     ready_fd: int | None,
     cmd: tuple[str, ...],
@@ -104,6 +105,7 @@ def command(
         duration=parse_duration(duration),
         ready_fd=parse_ready_fd(ready_fd),
         command=runnable(cmd),
+        max_connections=max_connections,
     )
     from tracetw.live.run import run  # noqa: PLC0415 (loaded when every argument is good)
     from tracetw.recorder.make import records_to  # noqa: PLC0415

@@ -43,6 +43,7 @@ def command(
     utc: bool,
     kinds: frozenset[str],
     buffer: str | None,
+    max_connections: int | None,
     duration: str | None,
     ready_fd: int | None,
     cmd: tuple[str, ...],
@@ -80,6 +81,7 @@ def command(
         ready_fd=parse_ready_fd(ready_fd),
         command=runnable(cmd),
         buffer_bytes=default_bytes() if buffer is None else parse_buffer(buffer),
+        max_connections=max_connections,
     )
     from tracetw.live.run import run  # noqa: PLC0415 (only when every argument is good)
 

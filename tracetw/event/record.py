@@ -10,6 +10,7 @@ import numpy as np
 
 RECORD_VERSION = 1
 PATH_MAX = 7
+AT_CLOSED = 6
 
 F_BORN = 1 << 0
 F_CLIENT = 1 << 1
@@ -72,6 +73,7 @@ class Owner(IntEnum):
     IO = 3
     LISTENER = 4
     DIAG = 5
+    KERNEL = 6
 
 
 class EventKind(IntEnum):
@@ -127,7 +129,8 @@ class Stat(IntEnum):
     RST_SOCKET = 7
     UNSEEN_ENDS = 8
     AGAIN = 9
-    MAX = 10
+    END_FULL = 10
+    MAX = 11
 
 
 CLOSE = np.dtype(

@@ -10,13 +10,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-__all__ = ["KernelFilter", "KernelNet", "PortRange", "passes"]
+__all__ = ["KernelFilter", "KernelNet", "PortRange", "may_pass", "passes"]
 
 PortRange: TypeAlias = tuple[int, int]
 
 _MAPPED = (
     "((u32 *)({side}))[0] == 0 && ((u32 *)({side}))[1] == 0 && ((u32 *)({side}))[2] == 0xffff0000u"
 )
+_UNKNOWN = {
+    "lport": "!(r)->lport",
+    "laddr": "!(((u64 *)((r)->laddr))[0] | ((u64 *)((r)->laddr))[1])",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,30 +58,58 @@ class KernelFilter:
 
 def passes(wanted: KernelFilter) -> str:
     """``1`` for no condition; else a condition for each kind, all of which must hold."""
-    conditions = [*_conditions(wanted)]
+    return " && ".join([*_netns(wanted), *_ends(wanted)]) or "1"
+
+
+def may_pass(wanted: KernelFilter) -> str:
+    """Whether it can still pass, of a connection that has just begun; empty for no condition.
+
+    A listener's child has the addresses and ports of the listener at first (inet_csk_clone_lock),
+    no remote port among them: then only its namespace counts. While connect() looks for a local
+    port there is none. ``r`` has no flags: a socket that begins has its addresses.
+    """
+    known = " && ".join(_ends(wanted, begun=True))
+    return " && ".join([*_netns(wanted), *([f"(!(r)->rport || ({known}))"] if known else [])])
+
+
+def _netns(wanted: KernelFilter) -> Iterator[str]:
+    for each, sign in ((wanted, ""), (wanted.unless, "!")):
+        if each is not None and each.netns:
+            yield sign + _any(f"(r)->netns == {inode}u" for inode in each.netns)
+
+
+def _ends(wanted: KernelFilter, *, begun: bool = False) -> Iterator[str]:
+    """Conditions on ports, addresses and families.
+
+    A local end that is zero may still become anything if the connection has just ``begun``.
+    """
+    unknown = _UNKNOWN if begun else {}
+    for terms in _kinds(wanted, begun=begun):
+        yield _any([*(unknown[name] for name in terms if name in unknown), *terms.values()])
     if wanted.families:
-        conditions.append(_any(_of_family(family) for family in wanted.families))
+        four_or_six = (_of_family(family) for family in wanted.families)
+        yield _any([*([unknown["laddr"]] if begun else []), *four_or_six])
     if wanted.unless is not None:
-        conditions += [f"!{condition}" for condition in _conditions(wanted.unless)]
-    return " && ".join(conditions) or "1"
+        for terms in _kinds(wanted.unless, begun=begun):
+            for name, term in terms.items():
+                yield _any([*([unknown[name]] if name in unknown else []), f"!{term}"])
 
 
-def _conditions(wanted: KernelFilter) -> Iterator[str]:
-    """One for each kind that names values, in parentheses."""
+def _kinds(wanted: KernelFilter, *, begun: bool) -> Iterator[dict[str, str]]:
+    """For each kind that names values what it asks of a field, in parentheses; one field is enough."""
     for ports, names in (
         (wanted.ports, ("lport", "rport")),
         (wanted.local_ports, ("lport",)),
         (wanted.remote_ports, ("rport",)),
     ):
         if ports:
-            yield _any(_in_range(name, ports) for name in names)
-    if wanted.netns:
-        yield _any(f"(r)->netns == {inode}u" for inode in wanted.netns)
+            yield {name: _in_range(name, ports) for name in names}
     if wanted.nets4 or wanted.nets6:
-        within = _any(
-            _in_nets(f"(r)->{side}", wanted.nets4, wanted.nets6) for side in ("laddr", "raddr")
-        )
-        yield f"(((r)->flags & F_ADDR) && {within})"
+        readable = "" if begun else "((r)->flags & F_ADDR) && "
+        yield {
+            side: f"({readable}{_in_nets(f'(r)->{side}', wanted.nets4, wanted.nets6)})"
+            for side in ("laddr", "raddr")
+        }
 
 
 def _of_family(family: int) -> str:

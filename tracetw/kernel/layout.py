@@ -30,6 +30,7 @@ class Missing(LookupError):
 # Macro -> field.
 OFFSETS = {
     "OFF_SKC_STATE": "sock_common.skc_state",
+    "OFF_SKC_FLAGS": "sock_common.skc_flags",
     "OFF_SKC_FAMILY": "sock_common.skc_family",
     "OFF_SKC_NUM": "sock_common.skc_num",
     "OFF_SKC_DPORT": "sock_common.skc_dport",
@@ -44,6 +45,7 @@ OFFSETS = {
     "OFF_SK_OWNED": "sock.sk_lock.owned",
     "OFF_SK_UID": "sock.sk_uid",
     "OFF_SK_PROTOCOL": "sock.sk_protocol",
+    "OFF_SK_SOCKET": "sock.sk_socket",
     "OFF_INET_SPORT": "inet_sock.inet_sport",
     "OFF_ICSK_BACKOFF": "inet_connection_sock.icsk_backoff",
     "OFF_ICSK_RTO": "inet_connection_sock.icsk_rto",
@@ -79,6 +81,13 @@ OFFSETS = {
     "OFF_TASK_SIGNAL": "task_struct.signal",
     "OFF_TASK_EXIT_CODE": "task_struct.exit_code",
     "OFF_TASK_GROUP_LEADER": "task_struct.group_leader",
+    "OFF_TASK_REAL_PARENT": "task_struct.real_parent",
+    "OFF_TASK_VFORK_DONE": "task_struct.vfork_done",
+    "OFF_TASK_START_TIME": "task_struct.start_time",
+    "OFF_TASK_SELF_EXEC_ID": "task_struct.self_exec_id",
+    "OFF_TASK_PARENT_EXEC_ID": "task_struct.parent_exec_id",
+    "OFF_TASK_MM": "task_struct.mm",
+    "OFF_MM_START_STACK": "mm_struct.start_stack",
     "OFF_SIGNAL_OOM_MM": "signal_struct.oom_mm",
     "OFF_SYSCTL_FIN_TIMEOUT": "net.ipv4.sysctl_tcp_fin_timeout",
     "OFF_SYSCTL_RETRIES2": "net.ipv4.sysctl_tcp_retries2",
@@ -163,6 +172,8 @@ STRUCTURES = (
     "cgroup",
     "kernfs_node",
     "timer_list",
+    "mm_struct",
+    "pt_regs",
 )
 # No helper has this number: the loader finds the calls by it.
 CAST_CALL = 1_000_001
@@ -200,6 +211,9 @@ def constants(btf: Btf) -> dict[str, int]:
     values["OFF_FILE_REFS"] = _field(btf, "file.f_ref" if counted else "file.f_count").offset
     values["FILE_REFS_HELD"] = 0 if counted else 1
     values["SIZE_EHASH_BUCKET"] = btf.size("inet_ehash_bucket")
+    kern = _field(btf, "sock.sk_kern_sock")
+    values["OFF_SK_KERN"] = kern.offset + kern.bit_offset // 8
+    values["MASK_SK_KERN"] = 1 << kern.bit_offset % 8
     rx_opt = _field(btf, "tcp_sock.rx_opt.saw_tstamp")
     for macro, name in (("BIT_SAW_TSTAMP", "saw_tstamp"), ("BIT_TSTAMP_OK", "tstamp_ok")):
         bit = _field(btf, f"tcp_sock.rx_opt.{name}")
@@ -219,7 +233,11 @@ def casts(btf: Btf) -> dict[str, int]:
     if number is None:
         return {}
     types = {f"TYPE_{name}": btf.number(name) for name in STRUCTURES}
-    return {"CAST_CALL": CAST_CALL, "CAST_FUNCTION": number, **types}
+    macros = {"CAST_CALL": CAST_CALL, "CAST_FUNCTION": number, **types}
+    if platform.machine() in _REGISTERS:
+        # The helper that finds the registers is older than the cast (v5.15).
+        macros["OFF_REGS_SP"] = _field(btf, "pt_regs.sp").offset
+    return macros
 
 
 # By architecture, the registers of the first three arguments and of the result: fields of struct

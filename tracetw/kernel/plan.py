@@ -17,10 +17,22 @@ from tracetw.kernel.capability import Answers, Hook, choose
 from tracetw.kernel.function_probe import PlacedProbe, place
 from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
 
-__all__ = ["AGAIN", "HEADERS", "Plan", "Sizes", "kernel_names", "make_plan"]
+__all__ = ["AGAIN", "CPUS", "HEADERS", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
 # In this order, before the probes.
-HEADERS = ("record.h", "prelude.h", "table.h", "sock.h", "event.h", "timewait.h")
+HEADERS = (
+    "record.h",
+    "prelude.h",
+    "filter.h",
+    "slot.h",
+    "table.h",
+    "owner.h",
+    "sock.h",
+    "event.h",
+    "carrier.h",
+    "timewait.h",
+    "close.h",
+)
 # After them, where there are function probes.
 CALL_HEADER = "call.h"
 AGAIN = "again_"
@@ -34,20 +46,51 @@ EVENTS = {
 }
 
 
+WAYS = 8
+"""Slots of one set of the tables: their keys fill one cache line."""
+CPUS = 1024
+"""Rows of the tables with one row a CPU; CPUs beyond share them."""
+# Slots for each connection that there is room for. So many are free that no pair of sets is full (simulated with a
+# million keys); fewer do where fewer ways of a set are kept free for others.
+_SPREAD, _CLOSING_SPREAD, _MINI_SPREAD = 2.5, 2, 1.5
+
+
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Room in the kernel. Slots are powers of two; ring sizes in pages, powers of two.
+    """Room in the kernel: slots of the tables, multiples of ``WAYS``; pages of the rings, powers of two.
 
     A ring of 2,048 pages holds 32,768 finished connections: a quarter of a second of the hardest
     storm that two cores can make.
     """
 
-    conn_slots: int = 1 << 17
-    closing_slots: int = 1 << 14
-    mini_slots: int = 1 << 15
+    conn_slots: int = 5 << 16
+    closing_slots: int = 1 << 15
+    mini_slots: int = 3 << 14
     closes_pages: int = 2048
     events_pages: int = 1024
     carriers: int = 1 << 17
+
+    @classmethod
+    def for_connections(cls, live: int) -> Sizes:
+        """Room for so many live connections.
+
+        And for an eighth as many sockets that died under their application, and a quarter as many
+        connections in FIN_WAIT2.
+        """
+        return cls(
+            conn_slots=_whole_sets(live * _SPREAD),
+            closing_slots=_whole_sets(live / 8 * _CLOSING_SPREAD),
+            mini_slots=_whole_sets(live / 4 * _MINI_SPREAD),
+        )
+
+    @property
+    def connections(self) -> int:
+        """Live connections that can be followed."""
+        return int(self.conn_slots / _SPREAD)
+
+
+def _whole_sets(slots: float) -> int:
+    return -(-int(slots) // WAYS) * WAYS
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +173,7 @@ def make_plan(
     hz: int,
     *,
     passes: str = "1",
+    may_pass: str = "",
     events: frozenset[str] = frozenset(),
     sizes: Sizes | None = None,
     without: frozenset[str] = frozenset(),
@@ -141,6 +185,7 @@ def make_plan(
         btf: of the running kernel.
         hz: jiffies per second.
         passes: C expression over ``struct close_record *r``: is this one wanted?
+        may_pass: the same where not everything is known yet; empty where nothing is filtered.
         events: single events wanted, keys of ``EVENTS``.
         sizes: room; None takes the defaults.
         without: capabilities to do without though the kernel has them.
@@ -176,14 +221,18 @@ def make_plan(
     macros = {name: str(value) for name, value in values.items()}
     macros |= dict.fromkeys(sorted(have), "1")
     macros |= {
-        "CONN_SLOTS": str(sizes.conn_slots),
-        "CLOSING_SLOTS": str(sizes.closing_slots),
-        "MINI_SLOTS": str(sizes.mini_slots),
+        "WAYS": str(WAYS),
+        "CPUS": str(CPUS),
+        "CONN_SETS": str(sizes.conn_slots // WAYS),
+        "CLOSING_SETS": str(sizes.closing_slots // WAYS),
+        "MINI_SETS": str(sizes.mini_slots // WAYS),
         "CLOSES_PAGES": str(sizes.closes_pages),
         "EVENTS_PAGES": str(sizes.events_pages),
         "CARRIERS": str(sizes.carriers),
         "PASSES(r)": f"({passes})",
     }
+    if may_pass:
+        macros["MAY_PASS(r)"] = f"({may_pass})"
     for macro, reason in DROP_MACROS.items():
         macros[macro] = str(names.drop_reason(reason))
     macros |= _calls(probes)

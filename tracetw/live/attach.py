@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,15 +11,27 @@ from contextlib import contextmanager
 from tracetw.errors import CannotTrace, shortage
 from tracetw.kernel import preflight
 from tracetw.kernel.btf import Btf, BtfError
-from tracetw.kernel.filter import passes
+from tracetw.kernel.filter import may_pass, passes
 from tracetw.kernel.load.loader import load_best
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
-from tracetw.kernel.plan import Plan, make_plan
+from tracetw.kernel.plan import Plan, Sizes, make_plan
 from tracetw.live.request import Request
 
-__all__ = ["attach"]
+__all__ = [
+    "BYTES_A_CONNECTION",
+    "LEAST_CONNECTIONS",
+    "MOST_BY_DEFAULT",
+    "attach",
+    "connections_for",
+    "memory",
+]
 
+LEAST_CONNECTIONS, MOST_BY_DEFAULT = 1 << 16, 1 << 20
+_SHARE = 200
+# Kernel memory of Sizes.for_connections (tests/kernel/test_pressure.py adds it up).
+BYTES_A_CONNECTION = 405
+_ROUND = 1024
 _CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h: its resolution is one jiffy
 
 
@@ -47,12 +60,25 @@ def _attach(request: Request, say: Callable[[str], None]) -> Session:
                 btf,
                 round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE)),
                 passes=passes(request.filter.kernel()),
+                may_pass=may_pass(request.filter.kernel()),
+                sizes=Sizes.for_connections(request.max_connections or connections_for(memory())),
                 events=request.events,
                 without=refused,
                 answers=answers,
             )
 
     return load_best(planned, say=say)
+
+
+def memory() -> int:
+    """Bytes of the machine's memory."""
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def connections_for(memory_bytes: int) -> int:
+    """How many live connections there is room for by default: tables of half a percent of the memory."""
+    wanted = memory_bytes // _SHARE // BYTES_A_CONNECTION
+    return min(max(wanted, LEAST_CONNECTIONS), MOST_BY_DEFAULT) // _ROUND * _ROUND
 
 
 @contextmanager

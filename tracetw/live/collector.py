@@ -15,7 +15,7 @@ from tracetw.host.listeners import Listeners
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.ring import Ring
 from tracetw.live.backlog import Backlog, Taken
-from tracetw.live.owners import named, resolve
+from tracetw.live.owners import resolve
 from tracetw.live.source import Source
 from tracetw.messages import say
 from tracetw.stream.batch import Ends, Events, Loss
@@ -137,7 +137,7 @@ class Collector:
             rows = _copied(session.events.peek())
             session.events.release()
             if len(rows):
-                batches.append(Events(rows if self._listeners is None else named(rows), self.clock))
+                batches.append(Events(rows, self.clock))
         return batches
 
     def _late(self, now: float, *, everything: bool) -> list[Ends | Events]:

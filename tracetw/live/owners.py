@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.fields import end_ns
-from tracetw.event.record import F_DEAD, F_SERVER, F_SOCKET, End, Owner
+from tracetw.event.record import F_DEAD, F_KTHREAD, F_SERVER, F_SOCKET, End, Owner
 from tracetw.host import process
 from tracetw.host.listeners import Listeners
 
-__all__ = ["named", "resolve"]
+__all__ = ["resolve"]
 
 Rows = NDArray[np.void]
 
@@ -24,20 +24,22 @@ def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
     """The rows with pid, comm and ``owner_from`` filled in where something can be known.
 
     A socket that its application still holds is looked for among the descriptors of all processes;
-    one that nobody has accepted yet belongs to the listener. What connect() told needs only the
-    name. Anything else stays unknown: a guess would be worse. Without ``listeners`` nothing is
-    looked up.
+    one that nobody has accepted yet belongs to the listener. The owner that connect() told stays where
+    the socket cannot be looked for. Anything else stays unknown: a guess would be worse. Without
+    ``listeners`` nothing is looked up.
     """
-    if listeners is None or (rows["owner_from"] == Owner.CLOSE).all():
+    if listeners is None:
         return rows
-    rows = rows.copy()
-    for index in np.flatnonzero(rows["owner_from"] == Owner.CONNECT):
-        if rows["end"][index] != End.PENDING or not rows["inode"][index]:
-            name = process.comm(int(rows["pid"][index]))
-            rows["comm"][index] = name[:_COMM] if name else b""
-    held = np.flatnonzero((rows["end"] == End.PENDING) & (rows["flags"] & F_DEAD == 0))
+    ends, known = rows["end"], rows["owner_from"]
+    # What found no room to wait may still be held, too.
+    waits = (ends == End.PENDING) | ((ends == End.FULL) & (known != Owner.CLOSE))
+    # An MPTCP subflow is closed by a kernel thread while its application has the socket open.
+    waits |= (known == Owner.NONE) & (rows["flags"] & F_KTHREAD != 0) & (rows["inode"] != 0)
+    waits &= (rows["flags"] & F_DEAD == 0) & (known != Owner.KERNEL)
+    held = np.flatnonzero(waits)
     if not len(held):
         return rows
+    rows = rows.copy()
     ended = zip(rows["inode"][held].tolist(), end_ns(rows[held]).tolist(), strict=True)
     owners = process.owners_by_inode({inode: at for inode, at in ended if inode})
     for index in held:
@@ -54,19 +56,9 @@ def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
     return rows
 
 
-def named(rows: Rows) -> Rows:
-    """Single events with the names of owners that are known by their pid alone."""
-    nameless = (rows["pid"] != 0) & (rows["comm"] == b"")
-    if not nameless.any():
-        return rows
-    rows = rows.copy()
-    for pid in np.unique(rows["pid"][nameless]):
-        name = process.comm(int(pid))
-        rows["comm"][nameless & (rows["pid"] == pid)] = name[:_COMM] if name else b""
-    return rows
-
-
 def _put(rows: Rows, index: np.intp, pid: int | None, comm: bytes | None, how: Owner) -> None:
+    if pid != rows["pid"][index]:
+        rows["cgroup"][index] = 0
     rows["pid"][index] = pid or 0
     rows["comm"][index] = comm[:_COMM] if comm else b""
     rows["owner_from"][index] = how if pid or comm else Owner.NONE

@@ -22,6 +22,7 @@ class Request:
         duration: seconds to trace; None until interrupted or until the command ends.
         ready_fd: descriptor that gets one byte when every hook is attached.
         command: program and arguments to run under the trace; empty for none.
+        max_connections: live connections to have room for; None takes what suits the memory.
         buffer_bytes: records that may wait in memory for the output.
     """
 
@@ -30,4 +31,5 @@ class Request:
     duration: float | None = None
     ready_fd: int | None = None
     command: tuple[str, ...] = ()
+    max_connections: int | None = None
     buffer_bytes: int = field(default_factory=default_bytes)

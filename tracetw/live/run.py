@@ -27,7 +27,7 @@ from tracetw.live.writer import Writer
 from tracetw.messages import say, show
 from tracetw.reconcile.reading import Reading
 from tracetw.sink.output import OutputClosed
-from tracetw.stream.batch import Context, MakeSink, Summary, Unwritten
+from tracetw.stream.batch import Context, MakeSink, NoRoom, Summary, Unwritten
 from tracetw.stream.reconciliation import reconciled
 from tracetw.stream.stages import Stages
 from tracetw.stream.stop import Stop
@@ -93,6 +93,7 @@ def _context(
         hooks=tuple(hook.program for hook in session.plan.hooks),
         absent=tuple(hook.program for hook in session.plan.absent),
         stats=session.stats,
+        max_connections=session.plan.sizes.connections,
         stop=stop,
     )
 
@@ -210,6 +211,7 @@ class _Trace:
             unfinished=unfinished,
             waited=self._backlog.most,
             unwritten=self._unwritten(),
+            no_room=NoRoom.of(after.stats, self._context.max_connections),
         )
         if not self._writer.over():
             try:

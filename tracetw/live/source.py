@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.fields import end_ns
-from tracetw.event.record import F_DEAD, End, Owner, Stat
+from tracetw.event.record import AT_CLOSED, F_DEAD, End, Owner, Stat
 from tracetw.kernel.load.session import Session
 
 __all__ = ["Lost", "Source"]
@@ -48,7 +47,7 @@ class Source:
     """Reads a session.
 
     A record that was taken early comes out of the ring as well, later: its identity (socket
-    address and the time of its first state) is remembered until then.
+    address and the time when the socket reached CLOSE) is remembered until then.
     """
 
     def __init__(self, session: Session) -> None:
@@ -88,7 +87,7 @@ class Source:
         rows = self._session.waiting()
         if not len(rows):
             return rows
-        age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - end_ns(rows)
+        age = _age(rows)
         destroyed = rows["end"] == End.DESTROY
         due = np.where(destroyed, age > _SOFTIRQ_NS, age > _PATIENCE_NS) | everything
         for index in np.flatnonzero(due):
@@ -97,6 +96,7 @@ class Source:
         # What is in the ring by now was not waiting: it is taken from there.
         rows["end"] = np.where(rows["end"] == End.DESTROY, End.DESTROY, End.PENDING)
         self._given |= {_identity(row) for row in rows}
+        self._session.reported(rows)
         return rows
 
     def confirmed(self, rows: Rows, *, everything: bool = False) -> Rows:
@@ -112,7 +112,7 @@ class Source:
         if not unknown.any():
             return rows
         waiting = {_identity(row) for row in self._session.waiting()}
-        age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - end_ns(rows)
+        age = _age(rows)
         again = (age < _SEARCH_NS) & (not everything)
         for index in np.flatnonzero(unknown):
             identity = _identity(rows[index])
@@ -127,11 +127,13 @@ class Source:
         rows = self._session.minis()
         if not len(rows):
             return rows
-        age = time.clock_gettime_ns(time.CLOCK_MONOTONIC) - end_ns(rows)
+        age = _age(rows)
         rows = rows[age > self._mini_life_ns(rows)]
         fresh = [index for index, row in enumerate(rows) if _identity(row) not in self._given]
         rows = rows[fresh]
         self._given |= {_identity(row) for row in rows}
+        if len(rows):
+            self._session.minis_reported(rows)
         rows["end"] = End.STALE
         return rows
 
@@ -146,9 +148,14 @@ class Source:
 
     def forget(self) -> None:
         """Let go of the identities of records that can no longer come out of the ring."""
-        if self._given and not self._session.closes.pending():
-            slots = np.concatenate([self._session.waiting(), self._session.minis()])
-            self._given &= {_identity(row) for row in slots}
+        if not self._given:
+            return
+        # In this order: what has left the tables meanwhile is in the ring.
+        rows = self._session.remembered()
+        sockets = np.fromiter((sk for sk, _ in self._given), "<u8")
+        kept = {_identity(row) for row in rows[np.isin(rows["sk"], sockets)]}
+        if not self._session.closes.pending():
+            self._given &= kept
 
     def unfinished(self) -> int:
         """Connections that are closed here and wait in FIN_WAIT2 for the peer's FIN."""
@@ -176,5 +183,11 @@ class Source:
         return lost
 
 
+def _age(rows: Rows) -> NDArray[np.int64]:
+    """Nanoseconds since the socket reached CLOSE."""
+    closed: NDArray[np.int64] = rows["at"][:, AT_CLOSED].astype(np.int64)
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC) - closed
+
+
 def _identity(row: np.void) -> tuple[int, int]:
-    return int(row["sk"]), int(row["at"][0])
+    return int(row["sk"]), int(row["at"][AT_CLOSED])

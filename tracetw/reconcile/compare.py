@@ -62,12 +62,14 @@ class Missing:
         closes: records of connection ends that were lost.
         events: records of single events that were lost.
         unjudged: records that came, and were not judged for want of time.
+        no_room: records that may lack a reset, since the tables of the kernel side were full.
         pending: connections that closed, but whose record had not left the kernel side at the end.
     """
 
     closes: int = 0
     events: int = 0
     unjudged: int = 0
+    no_room: int = 0
     pending: int = 0
 
 
@@ -123,6 +125,7 @@ class _Case:
         return {
             "records lost": 0 if of_host else lost,
             "records not judged": 0 if of_host else missing.unjudged,
+            "no room for what came at the end": 0 if of_host else missing.no_room,
             "connections not finished": missing.pending if counter in _TIME_WAITS else 0,
             "connections undetermined": unclear if counter in _BY_VERDICT else 0,
             "resets counted but not sent for want of memory": (

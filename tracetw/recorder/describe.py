@@ -41,6 +41,7 @@ class Describe:
     clock: Clock = field(default_factory=Clock.now)
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started_ns: int = field(default_factory=time.time_ns)
+    max_connections: int | None = None
 
     def header(self, segment: int, sample: Sample, clock: Clock) -> Header:
         """Of a segment that begins now, with the numbers of the latest ``sample``.
@@ -75,6 +76,7 @@ class Describe:
             netns_traced=None if self.scope.netns is None else tuple(sorted(self.scope.netns)),
             tw_at_birth=self.scope.tw_at_birth,
             hidden=dict(self.scope.hidden),
+            max_connections=self.max_connections,
             tracetw=__version__,
             signals={int(one): one.name for one in signal.Signals},
             errors=dict(errno.errorcode),

@@ -68,6 +68,7 @@ def records_to(
             scope=context.scope,
             clock=context.clock,
             started_ns=context.started_ns,
+            max_connections=context.max_connections,
         )
         recorder = Recorder(
             store,

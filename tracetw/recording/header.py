@@ -48,6 +48,7 @@ class Header:
         netns_traced: inodes of the network namespaces that were traced; None for all.
         tw_at_birth: that kernel counts TIME_WAIT when it begins, not when it expires.
         hidden: counter to what of it that kernel does not let a tracer see.
+        max_connections: live connections that there was room for; None unknown.
         tracetw: version of the program.
         signals: number to name.
         errors: errno to name.
@@ -82,6 +83,7 @@ class Header:
     netns_traced: tuple[int, ...] | None = None
     tw_at_birth: bool = True
     hidden: Mapping[str, str] = field(default_factory=dict)
+    max_connections: int | None = None
 
     @property
     def clock_offset_ns(self) -> int:
@@ -120,6 +122,7 @@ class Header:
             "netns_traced": self.netns_traced,
             "tw_at_birth": self.tw_at_birth,
             "hidden": self.hidden,
+            "max_connections": self.max_connections,
             "tracetw": self.tracetw,
             "signals": self.signals,
             "errors": self.errors,
@@ -164,4 +167,5 @@ class Header:
             netns_traced=None if document.netns_traced is None else tuple(document.netns_traced),
             tw_at_birth=document.tw_at_birth,
             hidden=document.hidden,
+            max_connections=document.max_connections,
         )

@@ -127,6 +127,7 @@ class HeaderDocument(Struct, frozen=True):
     netns_traced: list[Inode] | None = None
     tw_at_birth: bool = True
     hidden: Annotated[dict[Word, Text], Meta(max_length=1024)] = msgspec.field(default_factory=dict)
+    max_connections: Count | None = None
 
 
 class SampleDocument(Struct, frozen=True):

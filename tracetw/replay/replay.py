@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from tracetw.recording.reader import Recording
 from tracetw.replay.pace import Pace
-from tracetw.replay.reconciled import ONLY_A_PART, reconciled
+from tracetw.replay.reconciled import ONLY_A_PART, reading, reconciled
 from tracetw.replay.source import context_of, end_of_trace, ends
 from tracetw.replay.window import ALWAYS, Window
-from tracetw.stream.batch import Batch, Ends, Events, Loss, MakeSink, Summary, ended_ns
+from tracetw.stream.batch import Batch, Ends, Events, Loss, MakeSink, NoRoom, Summary, ended_ns
 from tracetw.stream.filter import Filter
 from tracetw.stream.stages import Stages
 
@@ -69,9 +69,16 @@ def replay(
         lost=stages.lost,
         reconciliation=rows or (),
         not_reconciled=why,
+        no_room=_no_room(recording) if window == ALWAYS else None,
     )
     sink.summary(summary)
     return summary
+
+
+def _no_room(recording: Recording) -> NoRoom | None:
+    """As it was counted at the end of the recording, if that is there."""
+    end = reading(recording, "stopped")
+    return None if end is None else NoRoom.of(end.stats, recording.header.max_connections)
 
 
 def _ended_ns(recording: Recording, last_ns: int) -> int:

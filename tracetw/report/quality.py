@@ -67,8 +67,9 @@ def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
         yield "the recording was not finished: it may still be written, or its host crashed"
     stats = samples["stopped"].stats if "stopped" in samples else {}
     for stat, noun, text in (
-        (Stat.CONN_FULL, "connection", "could not be followed: the table was full"),
-        (Stat.CLOSING_FULL, "record", "left early: the table of closing sockets was full"),
+        (Stat.CONN_FULL, "connection", "began without room to be followed"),
+        (Stat.END_FULL, "fact", "about the end of such a connection found no room"),
+        (Stat.CLOSING_FULL, "end", "left before all was known about it: no room"),
     ):
         if stats.get(stat.name, 0):
             yield f"{amount(stats[stat.name], noun)} {text}"

@@ -8,6 +8,7 @@ a shape is rendered once and kept (``template``).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -153,6 +154,7 @@ class JsonSink:
                 "duration_ms": round(summary.duration_s * 1000),
                 "closes": dict(summary.closes),
                 "lost": summary.lost,
+                "no_room": summary.no_room and asdict(summary.no_room),
                 "reconciliation": [dict(row) for row in summary.reconciliation],
                 "not_reconciled": summary.not_reconciled,
             },

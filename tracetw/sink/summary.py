@@ -28,7 +28,15 @@ _MANY_WAITED = 32_768
 def summary_text(summary: Summary) -> str:
     """Closes by verdict, advice if an abnormal one is frequent, loss, reconciliation."""
     return "\n".join(
-        ["", *_closes(summary), *_lost(summary), *_output(summary), *_reconciled(summary), ""]
+        [
+            "",
+            *_closes(summary),
+            *_lost(summary),
+            *_output(summary),
+            *_no_room(summary),
+            *_reconciled(summary),
+            "",
+        ]
     )
 
 
@@ -86,6 +94,30 @@ def _output(summary: Summary) -> Iterator[str]:
     """Whether the output was slow."""
     if summary.waited > _MANY_WAITED:
         yield f"the output was slower: up to {summary.waited:,} records waited for it"
+
+
+def _no_room(summary: Summary) -> Iterator[str]:
+    """What the tables of the kernel side could not hold, and the option that gives more room."""
+    missing = summary.no_room
+    if missing is None:
+        return
+    parts = [
+        f"{number:,} {text}"
+        for number, text in (
+            (missing.connections, "connections began that could not be followed from then on"),
+            (missing.ends, "facts about the end of such connections were not kept"),
+            (missing.records, "ends were reported before all was known about them"),
+        )
+        if number
+    ]
+    if not parts:
+        return
+    yield ""
+    yield from textwrap.wrap(
+        f"no room: {'; '.join(parts)}. There is room for {missing.max_connections:,} live connections;"
+        " --max-connections gives more.",
+        _WIDTH,
+    )
 
 
 def _reconciled(summary: Summary) -> Iterator[str]:

@@ -29,6 +29,7 @@ __all__ = [
     "Events",
     "Loss",
     "MakeSink",
+    "NoRoom",
     "Sink",
     "Summary",
     "Unwritten",
@@ -71,6 +72,7 @@ class Context:
         scope: what of the kernel's counters can be compared.
         hooks, absent: programs that are attached, and those that the kernel has no hook for.
         stats: the tracer's own counters.
+        max_connections: live connections that there is room for; None unknown.
         stop: says when nothing may wait for the reader of the output any longer.
     """
 
@@ -87,6 +89,7 @@ class Context:
     hooks: tuple[str, ...] = ()
     absent: tuple[str, ...] = ()
     stats: Callable[[], Mapping[Stat, int]] = dict
+    max_connections: int | None = None
     stop: Stop = field(default_factory=Stop)
 
 
@@ -172,6 +175,38 @@ Batch: TypeAlias = Ends | Events | Loss
 
 
 @dataclass(frozen=True, slots=True)
+class NoRoom:
+    """What did not fit into the tables of the kernel side.
+
+    Attributes:
+        connections: that began when there was no room to follow them. They are reported all the
+            same, without their times and their role, and without the owner that connect() told.
+        ends: facts of the ends of such connections for which there was no room either: a reset
+            received or sent, who closed, a repeated FIN.
+        records: that did not wait for what comes after CLOSE: the application's close() that tells
+            the owner, or the end of FIN_WAIT2.
+        max_connections: live connections that there is room for.
+    """
+
+    connections: int = 0
+    ends: int = 0
+    records: int = 0
+    max_connections: int = 0
+
+    @classmethod
+    def of(cls, stats: Mapping[Stat, int], max_connections: int | None) -> NoRoom | None:
+        """From the tracer's own counters at the end; None where there are none."""
+        if max_connections is None or not stats:
+            return None
+        return cls(
+            connections=stats[Stat.CONN_FULL],
+            ends=stats[Stat.END_FULL],
+            records=stats[Stat.CLOSING_FULL],
+            max_connections=max_connections,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Summary:
     """The end of a trace.
 
@@ -187,6 +222,7 @@ class Summary:
         unfinished: connections in FIN_WAIT2 that are not reported.
         waited: records that waited for the output, at most.
         unwritten: connections and events that the output did not take.
+        no_room: what did not fit into the tables of the kernel side; None where that is unknown.
     """
 
     time_ns: int
@@ -200,6 +236,7 @@ class Summary:
     unfinished: int = 0
     waited: int = 0
     unwritten: int = 0
+    no_room: NoRoom | None = None
 
 
 class Sink(Protocol):

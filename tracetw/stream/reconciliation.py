@@ -12,6 +12,8 @@ from tracetw.stream.stages import Stages
 
 __all__ = ["NOT_COMPARABLE", "reconciled"]
 
+# Not records that were lost, but records that may lack a reset.
+_NO_ROOM = (Stat.CLOSING_FULL, Stat.END_FULL)
 NOT_COMPARABLE = (
     "the kernel counts by network namespace; this filter is finer, so that its counters cannot be"
     " compared with what was traced"
@@ -44,7 +46,13 @@ def reconciled(
         ended.counters,
         stages.tally.result(stopped.stats),
         stages.tally.edges(attached.stats, ended.stats, stopped.stats),
-        Missing(stages.lost - lost_events, lost_events, unjudged, pending),
+        Missing(
+            closes=stages.lost - lost_events,
+            events=lost_events,
+            unjudged=unjudged,
+            no_room=sum(stopped.stats.get(stat, 0) for stat in _NO_ROOM),
+            pending=pending,
+        ),
         scope=scope,
         events=events,
     )

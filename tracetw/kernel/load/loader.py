@@ -28,6 +28,8 @@ __all__ = ["ProbeRefused", "load", "load_best", "unusable"]
 
 _FLAGS = ["-Wno-macro-redefined", "-Wno-unused-value"]
 
+_LESS_ROOM = "; or ask for smaller tables with --max-connections"
+
 
 class ProbeRefused(Exception):
     """The kernel refused a function probe; tracing is possible without it."""
@@ -78,7 +80,9 @@ def load(plan: Plan, cache: Cache | None = None, say: Callable[[str], None] = _s
         held = instantiate(image, plan.attach_points, call=CAST_CALL, function=plan.cast_function)
     except OSError as error:
         if (short := shortage(error)) is not None:
-            raise CannotTrace(*short) from error
+            message, hint = short
+            more = _LESS_ROOM if error.errno == errno.ENOMEM else ""
+            raise CannotTrace(message, hint + more) from error
         if isinstance(error, Refused) and error.program in optional:
             raise ProbeRefused(optional[error.program], str(error.strerror)) from error
         if error.errno == errno.EPERM:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
@@ -17,15 +18,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.record import CLOSE, EVENT, F_CLOSED, Stat
+from tracetw.event.record import (
+    AT_CLOSED,
+    CLOSE,
+    EVENT,
+    F_CLOSED,
+    F_DEAD,
+    F_OWNED,
+    F_SOCKET,
+    End,
+    Stat,
+)
 from tracetw.kernel.load.bpf import program_info
-from tracetw.kernel.plan import AGAIN, Plan
+from tracetw.kernel.plan import AGAIN, CPUS, Plan
 from tracetw.kernel.ring import Ring
 
 __all__ = ["Session"]
 
-# CPUS in bpf/prelude.h: rows of the tables with one row a CPU.
-_CPUS = 1024
+# Slots of the table of FIN_WAIT2 that are mapped at a time: what is mapped counts as memory of ours.
+_WINDOW = 1 << 14
+# At the end: how often to look, and for how long, whether what has begun to end has all its facts. That takes a
+# softirq or a part of close(), but the task that closes may have to wait for a CPU.
+_LOOK_S, _SETTLED_NS = 0.002, 1_000_000_000
+_KEY_BUSY = 1  # of bpf/prelude.h: a record is being written
 _STATS = [stat for stat in Stat if stat is not Stat.MAX]
 
 
@@ -48,15 +63,28 @@ class Session:
         slots = plan.sizes.closing_slots
         self._closing = self._table("closing", CLOSE, slots)
         self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
+        self._reported = self._table("closing_reported", np.dtype("<u8"), slots, writable=True)
         cpus = _possible_cpus()
-        self._held = self._table("held", CLOSE, _CPUS)[:cpus]
-        stats = self._table("stats", np.dtype("<u8"), _CPUS * len(_STATS))
-        self._stats = stats.reshape(_CPUS, len(_STATS))[:cpus]
+        self._held = self._table("held", CLOSE, CPUS)[:cpus]
+        stats = self._table("stats", np.dtype("<u8"), CPUS * len(_STATS))
+        self._stats = stats.reshape(CPUS, len(_STATS))[:cpus]
 
-    def _table(self, name: str, row: np.dtype[Any], rows: int) -> NDArray[Any]:
-        """A mapped array map, as long as somebody refers to it."""
+    def _table(
+        self, name: str, row: np.dtype[Any], rows: int, first: int = 0, *, writable: bool = False
+    ) -> NDArray[Any]:
+        """Rows of a mapped array map, as long as somebody refers to them.
+
+        ``first`` is a row that begins a page.
+        """
         size = -(-rows * row.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
-        memory = mmap.mmap(self._fds[f"map:{name}"], size, mmap.MAP_SHARED, mmap.PROT_READ)
+        access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+        memory = mmap.mmap(
+            self._fds[f"map:{name}"],
+            size,
+            mmap.MAP_SHARED,
+            access,
+            offset=first * row.itemsize,
+        )
         return np.frombuffer(memory, row, rows)
 
     def stats(self) -> dict[Stat, int]:
@@ -99,17 +127,60 @@ class Session:
         return np.concatenate([rows[whole], held]) if len(held) else rows[whole]
 
     def minis(self) -> NDArray[np.void]:
-        """Copies of the records that wait for the end of FIN_WAIT2.
-
-        The table is mapped for the moment only: its pages would count as ours.
-        """
-        slots = self.plan.sizes.mini_slots
-        full = _taken(self._table("mini_keys", np.dtype("<u8"), slots))
-        if not len(full):
-            return np.zeros(0, CLOSE)
-        rows: NDArray[np.void] = self._table("minis", CLOSE, slots)[full]
+        """Copies of the records that wait for the end of FIN_WAIT2."""
+        rows = self._minis()
         found: NDArray[np.void] = rows[(rows["flags"] & F_CLOSED) != 0]
         return found
+
+    def _minis(self, above: int = _KEY_BUSY) -> NDArray[np.void]:
+        """Copies of the rows of taken slots, whole or not."""
+        slots = self.plan.sizes.mini_slots
+        full = _taken(self._table("mini_keys", np.dtype("<u8"), slots), above)
+        if not len(full):
+            return np.zeros(0, CLOSE)
+        found = []
+        for first in range(0, slots, _WINDOW):
+            last = min(first + _WINDOW, slots)
+            here = full[np.searchsorted(full, first) : np.searchsorted(full, last)]
+            if len(here):
+                found.append(self._table("minis", CLOSE, last - first, first)[here - first])
+        return np.concatenate(found)
+
+    def remembered(self) -> NDArray[np.void]:
+        """What is in the tables, even half written: no record that can still come is missing.
+
+        A record is in the ring before its slot is free: look into the ring afterwards.
+        """
+        closing = self._closing[_taken(self._keys, above=0)]
+        return np.concatenate([closing, self._minis(above=0), self._held.copy()])
+
+    def reported(self, rows: NDArray[np.void]) -> None:
+        """Tell the kernel side that these waiting records have been reported.
+
+        When their slots are needed it is then no loss if the ring is full.
+        """
+        _mark(self._keys, self._closing, self._reported, rows)
+
+    def minis_reported(self, rows: NDArray[np.void]) -> None:
+        """The same of records that wait for the end of FIN_WAIT2."""
+        slots = self.plan.sizes.mini_slots
+        marks = self._table("mini_reported", np.dtype("<u8"), slots, writable=True)
+        keys = self._table("mini_keys", np.dtype("<u8"), slots)
+        for first in range(0, slots, _WINDOW):
+            here = slice(first, min(first + _WINDOW, slots))
+            table = self._table("minis", CLOSE, here.stop - first, first)
+            _mark(keys[here], table, marks[here], rows)
+
+    def memory(self) -> int:
+        """Bytes of kernel memory that the maps take, as the kernel counts them (memlock in fdinfo)."""
+        total = 0
+        for name, fd in self._fds.items():
+            if name.startswith("map:"):
+                with Path(f"/proc/self/fdinfo/{fd}").open(encoding="ascii") as lines:
+                    total += sum(
+                        int(line.split()[1]) for line in lines if line.startswith("memlock")
+                    )
+        return total
 
     def programs(self) -> dict[str, int]:
         """Descriptors of the programs by name, for measurements."""
@@ -120,9 +191,31 @@ class Session:
         }
 
     def detach(self) -> None:
-        """Stop tracing; what is in the rings and tables can still be read."""
-        for name in [name for name in self._fds if name.startswith("link:")]:
+        """Stop tracing; what is in the rings and tables can still be read.
+
+        First no program begins a record any more. Those that are being made get the facts that
+        come within the same softirq or the same close(): a reset sent, an error, the owner. Then
+        the programs go.
+        """
+        links = [name for name in self._fds if name.startswith("link:")]
+        if not links:
+            return
+        self._table("stopped", np.dtype("<u8"), 1, writable=True)[0] = 1
+        until = time.monotonic_ns() + _SETTLED_NS
+        time.sleep(_LOOK_S)
+        while self._unsettled() and time.monotonic_ns() < until:
+            time.sleep(_LOOK_S)
+        for name in links:
             os.close(self._fds.pop(name))
+
+    def _unsettled(self) -> bool:
+        """A waiting record is of a socket that some CPU is about to destroy."""
+        rows = self.waiting()
+        flags = rows["flags"]
+        in_call = (flags & F_SOCKET == 0) | (flags & F_OWNED != 0)
+        inside = (flags & F_DEAD != 0) | (in_call & (rows["err"] == 0))
+        fresh = rows["at"][:, AT_CLOSED] > time.monotonic_ns() - _SETTLED_NS
+        return bool((inside & fresh & (rows["end"] == End.NONE)).any())
 
     def close(self) -> None:
         """Detach and let go of the maps; the memory mapped goes with this object."""
@@ -147,14 +240,32 @@ def _possible_cpus() -> int:
     """Rows that the kernel may write to of a table with one a CPU: the highest number and one."""
     try:
         last = Path("/sys/devices/system/cpu/possible").read_text(encoding="ascii")
-        return min(int(re.split("[-,]", last.strip())[-1]) + 1, _CPUS)
+        return min(int(re.split("[-,]", last.strip())[-1]) + 1, CPUS)
     except (OSError, ValueError):
-        return _CPUS
+        return CPUS
 
 
-def _taken(keys: NDArray[np.uint64]) -> NDArray[np.intp]:
-    """Slots with a key, neither free nor KEY_BUSY (bpf/prelude.h); the kernel writes there."""
-    return np.flatnonzero(keys.copy() > 1)
+def _taken(keys: NDArray[np.uint64], above: int = _KEY_BUSY) -> NDArray[np.intp]:
+    """Slots with a key, neither free nor busy; the kernel writes there."""
+    return np.flatnonzero(keys.copy() > above)
+
+
+def _mark(
+    keys: NDArray[np.uint64],
+    table: NDArray[np.void],
+    marks: NDArray[np.uint64],
+    rows: NDArray[np.void],
+) -> None:
+    """Write into ``marks`` when the records of ``rows`` were closed, where they lie in the table."""
+    slots = _taken(keys)
+    sockets = table["sk"][slots]
+    order = np.argsort(sockets, kind="stable")
+    places = np.searchsorted(sockets, rows["sk"], sorter=order)
+    known = places < len(sockets)
+    slots = slots[order[places[known]]]
+    times = rows["at"][known, AT_CLOSED]
+    same = table["at"][slots, AT_CLOSED] == times
+    marks[slots[same]] = times[same]
 
 
 def _bytes(rows: NDArray[np.void]) -> NDArray[np.uint8]:

@@ -1,0 +1,165 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* A full socket reaches CLOSE: its record. */
+
+/*
+ * FIN_WAIT2|CLOSING -> CLOSE: is it the end, or does a mini-socket carry on? In substate FIN_WAIT2 a copy of
+ * the record waits for the peer's FIN (or what else ends that phase). Returns END_NONE when the record is to go its
+ * usual way, END_FIN when the mini-socket has it, END_FULL when there was no room.
+ */
+static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64 now)
+{
+	struct close_record *copy;
+	struct slot slot;
+	struct tuple t;
+	u64 key, tw;
+
+	tuple_of_record(&t, r, FIELD(u64, sk, OFF_SKC_NET));
+	tw = mini_find(&t, sk);
+	if (!tw) {
+#ifdef WANT_TIMEWAITS
+#ifdef HAVE_TIMEWAIT_REFUSED
+		if (r->flags & F_TW_REFUSED)
+#else
+		/* No mini-socket, yet no RST and no TCP_LINGER2 below 0: tcp_time_wait() got no memory. */
+		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0)
+#endif
+			carrier_event(r, &t, 0, TIMEWAIT_OVERFLOW);
+#endif
+		record_step(r, TCP_CLOSE, now);
+		return END_NONE;
+	}
+	learn_timer(tw);
+	r->flags |= F_TW;
+	/*
+	 * The peer's FIN, if the full socket had it (tcp_fin() sets SOCK_DONE), makes it TIME_WAIT from the start. Else
+	 * it begins in FIN_WAIT2, even if the FIN has met it on another CPU by now.
+	 */
+	if (r->flags & F_DONE) {
+#ifdef WANT_TIMEWAITS
+		carrier_event(r, &t, (const void *)tw, TIMEWAIT_ENTERED);
+#endif
+		record_step(r, TCP_TIME_WAIT, now);
+		return END_NONE;
+	}
+	r->flags |= F_TW_FIN_WAIT2;
+	/* Without a history this is when it was first seen to be in FIN_WAIT2. */
+	if (!r->at[0])
+		record_step(r, TCP_FIN_WAIT2, now);
+#ifdef WANT_TIMEWAITS
+	carrier_event(r, &t, (const void *)tw, TIMEWAIT_FIN_WAIT2);
+#endif
+	key = tuple_key(&t);
+	slot = mini_take(key);
+	copy = mini_at(slot);
+	if (!copy)
+		return END_FULL;
+	if (copy->flags)
+		mini_send(slot, copy, END_STALE);
+#ifndef HAVE_RX_SK
+	{
+		u64 *known = mini_tws.lookup(&slot.index);
+
+		if (known)
+			*known = tw;
+	}
+#endif
+	__builtin_memcpy(copy, r, sizeof(*r));
+	record_whole(copy);
+	/*
+	 * The FIN may have come on another CPU before the slot had its key. Atomic for its barrier: this CPU stores
+	 * the key and loads the substate, the other one stores the substate and loads the key.
+	 */
+	cmpxchg(slot.key, KEY_BUSY, key);
+	if (mini_substate((const void *)tw) == TCP_TIME_WAIT)
+		mini_end((const void *)tw, END_FIN, TCP_TIME_WAIT, 0, 0);
+	return END_FIN;
+}
+
+/*
+ * An MPTCP subflow may have been given the application's socket since the kernel connected it: then whoever has that
+ * open is the owner.
+ */
+static __always_inline void settle_owner(struct close_record *r, const void *sk)
+{
+	if (kernels_own(sk))
+		NOBODY_OWNS(r, OWNER_KERNEL);
+	else if (r->owner_from == OWNER_KERNEL && r->flags & F_SOCKET)
+		NOBODY_OWNS(r, OWNER_NONE);
+}
+
+/* It died under its application, by a reset or a timer: what closes it may come at any time. */
+static __always_inline int waits_for_owner(const void *sk)
+{
+	return GET(u32, sock, sk, OFF_SK_ERR) &&
+	       !(GET(u64, sock_common, sk, OFF_SKC_FLAGS) & 1ull << BIT_SOCK_DEAD);
+}
+
+/* Inside a call on the socket: close(), or connect(AF_UNSPEC). */
+static __always_inline int in_call(const struct close_record *r)
+{
+	return (r->flags & (F_DEAD | F_SOCKET | F_OWNED)) == (F_SOCKET | F_OWNED) && !r->err;
+}
+
+static __always_inline void closed(const void *sk, u32 from)
+{
+	struct slot conn, slot;
+	struct close_record *r;
+	struct conn *c;
+	u8 end = END_NONE;
+	u32 zero = 0;
+	u64 now;
+	int tcp;
+
+	if (tracing_stopped())
+		return;
+	conn = conn_slot((u64)sk);
+	c = conn.key ? conn_at(conn.index) : 0;
+	slot = closing_take((u64)sk, waits_for_owner(sk));
+	r = closing_at(slot);
+	if (!r) {
+		r = spare.lookup(&zero);
+		if (!r)
+			return;
+		slot.key = 0;
+		end = END_FULL;
+	}
+	tcp = load_socket(r, sk, from);
+	load_history(r, c);
+	if (made_by_kernel(sk))
+		settle_owner(r, sk);
+	now = r->flags & F_RST_IN ? packet_time(sk) : bpf_ktime_get_ns();
+	/* The peer's FIN (tcp_fin()): at the same moment as FIN_WAIT2 if one segment had both. */
+	if (r->flags & F_DONE && from == TCP_FIN_WAIT2) {
+		now = packet_time(sk);
+		r->flags |= F_SEGMENT_TIME;
+	}
+	r->at[AT_CLOSED] = now;
+	if (conn.key)
+		*conn.key = 0;
+	if (!tcp) {
+		end = END_FIN;
+	} else if (!PASSES(r)) {
+		count(STAT_FILTERED);
+		end = END_FIN;
+	} else if (!r->err && (from == TCP_FIN_WAIT2 || from == TCP_CLOSING)) {
+		u8 how = carried_on(r, sk, now);
+
+		end = how ? how : end;
+	} else {
+		record_step(r, TCP_CLOSE, now);
+	}
+	if (!end) {
+		record_whole(r);
+		return;
+	}
+	if (end == END_FULL) {
+		count(STAT_CLOSING_FULL);
+		/* Nobody will see the socket destroyed. */
+		if (in_call(r) && r->owner_from != OWNER_KERNEL)
+			BY_CURRENT(r, OWNER_CLOSE);
+		r->flags |= F_CLOSED;
+		send(r, END_FULL);
+	}
+	if (slot.key)
+		slot_free(slot, r);
+}
