@@ -54,7 +54,7 @@ def run(request: Request, make_sink: MakeSink) -> int:
     """
     before = Reading(counters.snapshot(), {}, time.monotonic_ns())
     with ExitStack() as stack:
-        session = stack.enter_context(attach(request, lambda line: say(f"tracetw: {line}")))
+        session = stack.enter_context(attach(request, say))
         attached = _reading(session)
         stop = Stop()
         for signum in _ending():
