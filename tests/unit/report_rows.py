@@ -6,7 +6,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,7 @@ from tracetw.host.clock import Clock
 from tracetw.recording.facts import Damage, Lost, Sample
 from tracetw.recording.header import Header
 from tracetw.recording.reader import Recording
+from tracetw.recording.segment import Segment
 
 Values = Mapping[str, Any]
 
@@ -180,6 +182,7 @@ class Memory(Recording):
         self._samples, self._losses = samples, list(losses)
         self.damage = list(damage)
         self.header = replace(header_of(host, seconds), **header)
+        self.segments = (cast("Segment", SimpleNamespace(header=self.header)),)
 
     def closes(self, batch: int = 1 << 16) -> Iterator[NDArray[Any]]:
         for first in range(0, len(self._all), batch):

@@ -20,6 +20,7 @@ from tracetw.event.record import EventKind, Timewait
 from tracetw.recording.facts import Lost
 from tracetw.replay.pace import Pace
 from tracetw.replay.replay import replay
+from tracetw.replay.window import ALWAYS, Window
 from tracetw.sink.json import JsonSink
 from tracetw.stream.filter import Filter
 
@@ -42,6 +43,7 @@ def lines(recording: Memory, wanted: Filter = Filter(), **more: Any) -> list[dic
         more.pop("kinds", ALL),
         lambda context: JsonSink(out, context),
         more.pop("pace", Pace(None)),
+        window=more.pop("window", ALWAYS),
     )
     return [json.loads(line) for line in out.getvalue().splitlines()]
 
@@ -79,6 +81,23 @@ def test_events_and_losses_come_in_their_place() -> None:
     assert one_by_one[-1]["lost"] == 3
     unasked = lines(recording, kinds=frozenset())
     assert "timewait" not in [one["kind"] for one in unasked]
+
+
+def test_a_window_shows_what_is_in_it_and_a_loss_before_it_still_weakens() -> None:
+    events = sink_rows.events(
+        {"kind": EventKind.TIMEWAIT, "code": Timewait.ENTERED, "at": BOOT + 15 * SECOND}
+    ).rows
+    lost = Lost(3, "ring buffer of closes", WALL + 9 * SECOND, WALL + 10 * SECOND)
+    recording = Memory(
+        connections("orderly-active", [5.0, 10.5, 30.0]), events=events, losses=[lost]
+    )
+    window = Window(WALL + 10 * SECOND + 1, WALL + 20 * SECOND)
+    found = lines(recording, window=window)
+    assert [one["kind"] for one in found] == ["close", "timewait", "summary"]
+    assert found[0]["confidence"] == "weakened"
+    assert found[-1]["lost"] == 0
+    assert found[-1]["reconciliation"] == []
+    assert found[-1]["not_reconciled"] == "only a stretch of time was read"
 
 
 @pytest.mark.parametrize(("speed", "waited"), [(1.0, 20.0), (10.0, 2.0), (None, 0.0)])

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 
@@ -53,6 +55,15 @@ def test_spans_that_touch_are_one_and_their_order_does_not_matter() -> None:
     assert (lossy._since, lossy._until) == ([0], [101 * SECOND])
     far = (500 * SECOND, 501 * SECOND)
     assert weak([*losses, far], 102 * SECOND, 501 * SECOND) == [False, True]
+
+
+def test_a_hundred_thousand_losses_of_a_recording_take_no_time() -> None:
+    lossy = Lossy()
+    began = time.process_time()
+    for place in reversed(range(100_000)):
+        lossy.add(Loss(1, "here", 3 * place * SECOND, 3 * place * SECOND))
+    assert time.process_time() - began < 10
+    assert lossy.weakens(np.array([SECOND, 2 * SECOND])).tolist() == [True, False]
 
 
 class Told:
