@@ -17,8 +17,11 @@ from scripts.benchmark.namespace import Namespace
 __all__ = ["Account", "Output", "Reader", "backlog", "json_lines", "lines_of", "lost_messages"]
 __all__ += ["recording", "silent", "storm_lines", "table_lines"]
 
-# Client addresses of the loads, 127.16.x.y to 127.215.x.y: one is in each line about a connection.
-CLIENT = re.compile(rb"\b127\.(?:1[6-9]|[2-9][0-9]|1[0-9]{2}|20[0-9]|21[0-5])\.\d")
+# Client addresses of the loads, 127.16.x.y to 127.215.x.y: one is in each line about a connection. The
+# table puts an ellipsis in place of the beginning of what is too long for its column.
+CLIENT = re.compile(
+    rb"(?:\b127|\xe2\x80\xa6(?:27|7)?)\.(?:1[6-9]|[2-9][0-9]|1[0-9]{2}|20[0-9]|21[0-5])\.\d"
+)
 LOST = re.compile(rb"lost (\d+) (?:events|samples)", re.IGNORECASE)
 SUMMARY_LOST = re.compile(r"^lost: (nothing|[\d,]+)", re.MULTILINE)
 SUMMARY_WAITED = re.compile(r"up to ([\d,]+) records waited")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from scripts.benchmark.storm import Load
 
-__all__ = ["connections_for"]
+__all__ = ["MARGIN", "connections_for"]
 
 FIRST = 2_000
 FACTOR = 4

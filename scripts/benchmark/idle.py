@@ -86,9 +86,9 @@ def idle(row: Row, plan: Plan, seconds: float, folder: Path, progress: Progress)
             progress.step(f"{IDLE} {row.name}: {ENDS} ends")
             with _ender(namespace) as ender:
                 late = tuple(_end(tracer, ender) for _ in range(ENDS))
-            tracer.drop_output()
             tracer.stop()
-    except NotStarted as error:
+    except (BenchError, NotStarted) as error:
+        progress.say(f"{IDLE} {row.name}: {error}")
         return Idle(row.name, failed=str(error))
     found = Idle(row.name, tuple(seen), late, memory)
     progress.say(

@@ -20,12 +20,14 @@ __all__ = ["BpfCost", "Measured", "Plan", "Round", "Side", "Tracing"]
 class Plan:
     """What a row goes through: how many pairs, connections of each side.
 
-    ``attempts``: so many times ``rounds`` pairs are made at most, where others disturb them;
+    ``seconds``: how long the side that nobody traces lasts at least; ``attempts``: so many times ``rounds`` pairs are made at most, where others disturb them or they are too
+    short;
     ``settle_s``: how long an idle machine is waited for.
     """
 
     rounds: int
     connections: int
+    seconds: float = 0.0
     attempts: int = 2
     settle_s: float = 20.0
 

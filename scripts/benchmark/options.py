@@ -40,7 +40,7 @@ class Settings:
         """For a load with so many connections a side."""
         if self.quick:
             return Plan(self.rounds, connections, attempts=1, settle_s=QUICK_SETTLE_S)
-        return Plan(self.rounds, connections)
+        return Plan(self.rounds, connections, 0.0 if self.connections else self.seconds)
 
     def rows(self, load: str) -> list[Row]:
         """The chosen rows of a load."""

@@ -3,14 +3,16 @@
 
 from __future__ import annotations
 
+import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.benchmark import bpf
 from scripts.benchmark.account import Account, backlog
+from scripts.benchmark.calibrate import MARGIN
 from scripts.benchmark.empty import HOOK
-from scripts.benchmark.errors import NotStarted
+from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.machine import cpu_times, settle
 from scripts.benchmark.measured import BpfCost, Measured, Plan, Round, Side, Tracing
 from scripts.benchmark.namespace import Namespace
@@ -22,6 +24,8 @@ from scripts.benchmark.work import Run, Work
 
 __all__ = ["NOISE", "measure"]
 
+MB = 1e6
+BYTES_PER_END = 1_300  # a line of JSON, the longest of all outputs
 NOISE = 0.05  # share of the CPU that others may take in a round that counts
 
 
@@ -127,16 +131,17 @@ def _parts(before: dict[int, Thread], after: dict[int, Thread]) -> tuple[Thread,
 def measure(row: Row, plan: Plan, work: Work, folder: Path, progress: Progress) -> Measured:
     """All rounds of a row; output of the tracer goes to ``folder`` and is removed.
 
-    A round that others disturbed is repeated, within reason; the quietest ones count. A row in which
-    rows and losses are not the truth has failed, whatever its numbers.
+    A round that others disturbed, or that was too short, is repeated, within reason; the best ones
+    count. A row in which rows and losses are not the truth has failed, whatever its numbers.
     """
     bench = Bench(row, plan, work, folder, progress)
     rounds: list[Round] = []
     try:
+        _check_room(plan, folder)
         progress.step(f"{work.name} {row.name}: counting BPF time")
         cost = bench.count()
         for number in range(plan.attempts * plan.rounds):
-            done = sum(one.noise <= NOISE for one in rounds)
+            done = sum(_good(one, plan) for one in rounds)
             if done == plan.rounds:
                 break
             progress.step(
@@ -144,12 +149,29 @@ def measure(row: Row, plan: Plan, work: Work, folder: Path, progress: Progress) 
             )
             rounds.append(bench.pair(number))
             progress.say(_said(row, work, rounds[-1]))
-    except NotStarted as error:
+            if rounds[-1].alone.load.seconds < plan.seconds:
+                more = min(work.most, round(bench.plan.connections * MARGIN))
+                bench = replace(bench, plan=replace(plan, connections=more))
+    except (BenchError, NotStarted) as error:
         progress.say(f"{work.name} {row.name}: {error}")
         return Measured(row.name, work.name, plan, failed=str(error))
     wrong = [text for one in rounds if row.ends and (text := one.tracing.account.wrong())]
-    quietest = sorted(rounds, key=lambda one: one.noise)[: plan.rounds]
-    return Measured(row.name, work.name, plan, tuple(quietest), cost, wrong=tuple(wrong))
+    best = sorted(rounds, key=lambda one: (one.alone.load.seconds < plan.seconds, one.noise))
+    return Measured(row.name, work.name, plan, tuple(best[: plan.rounds]), cost, wrong=tuple(wrong))
+
+
+def _good(one: Round, plan: Plan) -> bool:
+    return one.noise <= NOISE and one.alone.load.seconds >= plan.seconds
+
+
+def _check_room(plan: Plan, folder: Path) -> None:
+    """Raises BenchError: an output that does not fit is no measurement, and a full disk harms others."""
+    needed = 2 * plan.connections * BYTES_PER_END
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise BenchError(
+            f"{free / MB:,.0f} MB free in {folder.parent}, an output may need {needed / MB:,.0f} MB;"
+            " set TMPDIR to a folder with more, or give --connections"
+        )
 
 
 def _said(row: Row, work: Work, one: Round) -> str:

@@ -127,20 +127,15 @@ class Tracer:
                 sizes += path.stat().st_size
         return sizes
 
-    def drop_output(self) -> None:
-        """Nobody reads its pipe any more."""
-        if self.stdout is not None:
-            self.stdout.close()
-
     def stop(self) -> None:
         """End it as Ctrl-C would. Raises NotStarted if it failed."""
         self._process.send_signal(signal.SIGINT)
         try:
-            status = self._process.wait(STOP_LIMIT_S)
+            self._process.communicate(timeout=STOP_LIMIT_S)  # a pipe must be read to its end
         except subprocess.TimeoutExpired:
             self._kill()
             raise NotStarted(f"did not end within {STOP_LIMIT_S:.0f} s of SIGINT") from None
-        if status not in OK:
+        if (status := self._process.returncode) not in OK:
             raise NotStarted(f"exit {status}: {reason(self.output, peer=self.row.peer)}")
 
     def _kill(self) -> None:
@@ -158,7 +153,8 @@ class Tracer:
     ) -> None:
         if self._process.poll() is None:
             self._kill()
-        self.drop_output()
+        if self.stdout is not None:
+            self.stdout.close()
         for path in (self.output.stdout, self.output.stderr):
             with suppress(FileNotFoundError):
                 path.unlink()

@@ -102,9 +102,12 @@ def output(folder: Path) -> Output:
     return Output(folder / "out", folder / "err", folder / "rec")
 
 
-@pytest.mark.parametrize("address", ["127.16.0.1", "127.99.1.2", "127.100.255.1", "127.215.0.9"])
+@pytest.mark.parametrize(
+    "address",
+    ["127.16.0.1", "127.99.1.2", "127.215.0.9", "127.100.255.1", "…7.215.0.9", "….16.0.9"],
+)
 def test_clients_of_the_load_are_known_by_their_address(tmp_path: Path, address: str) -> None:
-    lines = [f"10:00:00 127.0.0.1:80 < {address}:9", f"x{address}:9 > 127.0.0.1:1"]
+    lines = [f"10:00:00 127.0.0.1:80 < {address}:9", "x127.16.0.1:9 > 127.0.0.1:1"]
     tmp_path.joinpath("out").write_text("\n".join([*lines, "127.0.0.1:80 127.216.0.1:9"]))
     assert storm_lines(tmp_path / "out") == 1
 
