@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which code the numbers in docs/performance.md depend on, and a digest of it.
+"""Which code the numbers in docs/performance.md depend on, and digests of it.
 
 Comments, docstrings and empty lines do not count: they cost nothing.
 """
@@ -12,25 +12,23 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["MEASURED", "digest", "files", "of_page", "stale"]
+__all__ = ["MEASURED", "files", "mark", "stale"]
 
 ROOMS = ("event", "kernel", "live", "reconcile", "recorder", "sink", "stream", "verdict")
 MEASURED = ("bpf", *(f"tracetw/{room}" for room in ROOMS), "scripts/storm.c")
 # Texts for `tracetw explain`, which a trace never reads.
 NOT_RUN = "tracetw/verdict/handbook"
-MARK = re.compile(r"^<!-- measured code: ([0-9a-f]{64}) -->$", re.MULTILINE)
+MARK = re.compile(r"^<!-- measured code: (.*) -->$", re.MULTILINE)
 C_COMMENT = re.compile(r"/\*.*?\*/|//[^\n]*", re.DOTALL)
 
 
-def files(root: Path) -> Iterator[Path]:
-    """The measured files of the checkout, in order."""
-    for name in MEASURED:
-        path = root / name
-        found = [path] if path.is_file() else sorted(path.rglob("*.[pch]*"))
-        for file in found:
-            inside = file.relative_to(root).as_posix()
-            if file.suffix in {".py", ".c", ".h"} and not inside.startswith(NOT_RUN):
-                yield file
+def files(root: Path, place: str) -> Iterator[Path]:
+    """The files of a measured place of the checkout, in order."""
+    path = root / place
+    for file in [path] if path.is_file() else sorted(path.rglob("*")):
+        inside = file.relative_to(root).as_posix()
+        if file.suffix in {".py", ".c", ".h"} and not inside.startswith(NOT_RUN):
+            yield file
 
 
 def _docstrings(text: str) -> set[int]:
@@ -56,27 +54,27 @@ def _code(path: Path) -> str:
     return "\n".join(line.rstrip() for line in lines if line.strip())
 
 
-def digest(root: Path) -> str:
-    """SHA-256 of the measured code of the checkout, in hexadecimal."""
+def _digest(root: Path, place: str) -> str:
     total = hashlib.sha256()
-    for path in files(root):
+    for path in files(root, place):
         total.update(f"{path.relative_to(root).as_posix()}\n{_code(path)}\0".encode())
-    return total.hexdigest()
+    return total.hexdigest()[:20]
 
 
-def of_page(text: str) -> str | None:
-    """The digest that a page holds; None when it holds none."""
-    found = MARK.search(text)
-    return found[1] if found else None
+def mark(root: Path) -> str:
+    """The line that the page holds: a digest of each measured place of the checkout."""
+    digests = " ".join(f"{place}={_digest(root, place)}" for place in MEASURED)
+    return f"<!-- measured code: {digests} -->"
 
 
 def stale(root: Path) -> str | None:
     """What is wrong with docs/performance.md and what to run; None when it is of this code."""
-    known = of_page((root / "docs" / "performance.md").read_text(encoding="utf-8"))
-    if known == digest(root):
+    held = MARK.search((root / "docs" / "performance.md").read_text(encoding="utf-8"))
+    known = dict(word.split("=", 1) for word in held[1].split()) if held else {}
+    changed = [place for place in MEASURED if known.get(place) != _digest(root, place)]
+    if not changed:
         return None
-    why = "does not say which code was measured" if known is None else "is of other code"
     return (
-        f"docs/performance.md {why}: {', '.join(MEASURED)} changed since;"
+        f"docs/performance.md was measured before {', '.join(changed)} changed;"
         " commit, then on a quiet machine: sudo scripts/bench --write"
     )

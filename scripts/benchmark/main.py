@@ -8,7 +8,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from scripts.benchmark.calibrate import connections_for
@@ -37,8 +37,8 @@ TITLES = {
 }
 
 
-def run(settings: Settings, folder: Path) -> list[Measured | Idle]:
-    """Measure. Raises BenchError."""
+def run(settings: Settings, folder: Path, rows: list[Measured | Idle]) -> None:
+    """Measure, and add each row that is done to ``rows``. Raises BenchError."""
     works: list[Work] = []
     if set(settings.loads) & set(STORMS):
         storm = Storm(folder)
@@ -51,23 +51,20 @@ def run(settings: Settings, folder: Path) -> list[Measured | Idle]:
     windows = min(settings.rounds, MOST_WINDOWS)
     idles = settings.rows(IDLE) if IDLE in settings.loads else []
     progress = Progress(pairs + len(idles) * (windows + 1))
-    rows: list[Measured | Idle] = []
     try:
         for work in works:
-            rows += _under(work, settings, folder, progress)
-        rows += [
-            idle(row, settings.plan(0), settings.idle_seconds, folder, progress) for row in idles
-        ]
+            rows.extend(_under(work, settings, folder, progress))  # one by one
+        plan = settings.plan(0)
+        rows.extend(idle(row, plan, settings.idle_seconds, folder, progress) for row in idles)
     finally:
         progress.end()
-    return rows
 
 
-def _under(work: Work, settings: Settings, folder: Path, progress: Progress) -> list[Measured]:
+def _under(work: Work, settings: Settings, folder: Path, progress: Progress) -> Iterator[Measured]:
     """All rows of a load; the time that a side takes is found out once, for all of them."""
     rows = settings.rows(work.name)
     if not rows:
-        return []
+        return
     connections = settings.connections
     if connections is None:
         try:
@@ -76,10 +73,12 @@ def _under(work: Work, settings: Settings, folder: Path, progress: Progress) -> 
         except NotStarted as error:
             progress.say(f"{work.name}: {error}")
             plan = settings.plan(0)
-            return [Measured(row.name, work.name, plan, failed=str(error)) for row in rows]
+            yield from (Measured(row.name, work.name, plan, failed=str(error)) for row in rows)
+            return
     progress.say(f"{work.name}: {connections:,} connections a side")
     plan = settings.plan(connections)
-    return [measure(row, plan, work, folder, progress) for row in rows]
+    for row in rows:
+        yield measure(row, plan, work, folder, progress)
 
 
 def bench(settings: Settings) -> int:
@@ -87,10 +86,15 @@ def bench(settings: Settings) -> int:
     if os.geteuid() != 0:
         raise BenchError("tracing needs root: sudo scripts/bench")
     named = commit(ROOT) if settings.write else ""
-    with tempfile.TemporaryDirectory(prefix="tracetw-bench-") as name:
-        rows = run(settings, Path(name))
+    rows: list[Measured | Idle] = []
+    try:
+        with tempfile.TemporaryDirectory(prefix="tracetw-bench-") as name:
+            run(settings, Path(name), rows)
+    finally:
+        # Also what was measured before Ctrl-C: it took long enough.
+        if rows:
+            print(as_text(rows, TITLES.__getitem__))
     machine = this_machine(time.strftime("%Y-%m-%d", time.gmtime()))
-    print(as_text(rows, TITLES.__getitem__))
     if settings.json is not None:
         settings.json.write_text(as_json(rows, machine) + "\n")
     if settings.write:

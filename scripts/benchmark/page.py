@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from scripts.benchmark.digest import MEASURED, digest
+from scripts.benchmark.digest import MEASURED, mark
 from scripts.benchmark.errors import BenchError
 from scripts.benchmark.idle import Idle
 from scripts.benchmark.machine import Machine
@@ -32,7 +32,7 @@ PREFACE = """\
 Written by `sudo scripts/bench --write`, which repeats it. Every number here was measured, on commit
 {commit}.
 
-<!-- measured code: {digest} -->
+{mark}
 
 - {machine.date}, Linux {machine.kernel}, {machine.architecture}, {machine.model}, {machine.cpus} CPUs.
 - A round is a pair: the load alone and the load traced, on a machine found idle before each, in a network
@@ -84,7 +84,7 @@ def as_page(
     rounds = [one for row in rows if isinstance(row, Measured) for one in row.rounds]
     preface = PREFACE.format(
         commit=named,
-        digest=digest(root),
+        mark=mark(root),
         machine=machine,
         rounds=max((row.plan.rounds for row in rows if isinstance(row, Measured)), default=0),
         shortest=min((one.alone.load.seconds for one in rounds), default=0),
