@@ -19,6 +19,7 @@ class Progress:
         self._done = 0
         self._started = time.monotonic()
         self._terminal = sys.stderr.isatty()
+        self._said: set[str] = set()
 
     def step(self, text: str, counts: bool = True) -> None:  # noqa: FBT001, FBT002 - a repeated one does not
         """The next step begins; one that is repeated does not count."""
@@ -36,6 +37,12 @@ class Progress:
         """Something that stays to be read."""
         clear = CLEAR if self._terminal else ""
         print(f"{clear}bench: {text}", file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Something to be read once, however often it happens."""
+        if text not in self._said:
+            self._said.add(text)
+            self.say(text)
 
     def end(self) -> None:
         """No more steps."""

@@ -42,7 +42,9 @@ class Bench:
     def quiet(self) -> None:
         """Wait for an idle machine, or say that it is not."""
         if not settle(self.plan.settle_s):
-            self.progress.say("the machine is not idle; the numbers will be worse and less certain")
+            self.progress.warn(
+                "the machine is not idle; the numbers will be worse and less certain"
+            )
 
     def alone(self) -> Side:
         """The load that nobody watches."""
