@@ -115,7 +115,7 @@ def _ran(pids: list[int]) -> float:
 
 @contextmanager
 def _ender(namespace: Namespace) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "scripts.benchmark.ender"]
+    command = [sys.executable, "-I", "-m", "scripts.benchmark.ender"]
     process = subprocess.Popen(
         namespace.inside(command),
         stdin=subprocess.PIPE,

@@ -37,16 +37,19 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A limit and what was measured; None: not measured."""
+    """A limit and what was measured; None: not measured. ``broken``: the account of the row is wrong."""
 
     limit: Limit
     value: Value
+    broken: bool = False
 
     @property
     def verdict(self) -> str:
         """In a few words."""
         if self.value is None:
             return "not measured"
+        if self.broken:
+            return "FAIL, the row does not add up"
         held = "pass" if self.limit.holds(self.value.mean) else "FAIL"
         return f"{held}, not certain" if self.value.spans(self.limit.bound) else held
 
@@ -139,4 +142,11 @@ def check(rows: Iterable[Measured | Idle]) -> list[Result]:
     """Every limit against what was measured."""
     measured = {(row.name, row.load): row for row in rows if row.failed is None}
     found = [(limit, measured.get((PREFIX + limit.row, limit.load))) for limit in LIMITS]
-    return [Result(limit, None if row is None else limit.value(row)) for limit, row in found]
+    return [
+        Result(limit, None if row is None else limit.value(row), _broken(row))
+        for limit, row in found
+    ]
+
+
+def _broken(row: Measured | Idle | None) -> bool:
+    return isinstance(row, Measured) and bool(row.wrong)

@@ -94,7 +94,7 @@ _STATES = "one line a state change, to a file"
 ROWS = (
     Row(
         EMPTY,
-        (sys.executable, "-m", "scripts.benchmark.empty"),
+        (sys.executable, "-I", "-m", "scripts.benchmark.empty"),
         "a BPF program that does nothing on the same hook: the floor",
         None,
         ready_option="",

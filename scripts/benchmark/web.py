@@ -21,7 +21,7 @@ from scripts.benchmark.storm import LIMIT_S, Load
 from scripts.benchmark.unpack import Programs, find
 from scripts.benchmark.work import Run, Work
 
-__all__ = ["WebWork", "parse_ab"]
+__all__ = ["PACKAGES", "WebWork", "parse_ab"]
 
 PACKAGES = {"nginx": "nginx", "ab": "apache2-utils"}
 PAGE_BYTES = 4096

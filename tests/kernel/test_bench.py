@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from scripts.benchmark.errors import NotStarted
+from scripts.benchmark.unpack import find
+from scripts.benchmark.web import PACKAGES
+
 ROOT = Path(__file__).parents[2]
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
@@ -51,6 +55,10 @@ def test_idle_is_measured(tmp_path: Path) -> None:
 
 
 def test_a_web_server_is_traced(tmp_path: Path) -> None:
+    try:
+        find(PACKAGES, tmp_path)
+    except NotStarted as error:
+        pytest.skip(f"neither installed nor to be had: {error}")
     chosen = ("--only", "tracetw-json", "--load", "nginx", "--connections", "1000")
     (row,) = bench(tmp_path, *chosen)
     account = row["rounds"][0]["tracing"]["account"]

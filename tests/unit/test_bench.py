@@ -14,11 +14,12 @@ import pytest
 from scripts.benchmark.account import Account, Output, backlog, lost_messages, storm_lines
 from scripts.benchmark.calibrate import connections_for
 from scripts.benchmark.closes import count_closes, read_closes, read_summary
-from scripts.benchmark.errors import BenchError
+from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.machine import CpuTimes, cpu_times
 from scripts.benchmark.process import memory, sleeps, threads, tree, usage
 from scripts.benchmark.storm import Load, Storm, parse_load
 from scripts.benchmark.tracer import reason
+from scripts.benchmark.unpack import find
 from scripts.benchmark.web import parse_ab
 
 NETNS = 4026532345
@@ -225,6 +226,20 @@ def test_what_ab_says() -> None:
         parse_ab(AB.format(failed=3), "99,1.0", 1.5)
     with pytest.raises(BenchError):
         parse_ab("ab: Could not resolve host", "", 0)
+
+
+def test_a_program_that_cannot_be_had_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(NotStarted, match=r"^not on PATH: no-such; install some-package$"):
+        find({"no-such": "some-package"}, tmp_path)
+
+
+def test_an_installed_program_is_taken_as_it_is(tmp_path: Path) -> None:
+    programs = find({"sh": "dash"}, tmp_path)
+    assert Path(programs.paths["sh"]).name == "sh"
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_line_of_the_storm() -> None:
