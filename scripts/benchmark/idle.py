@@ -110,7 +110,11 @@ def _window(tracer: Tracer, seconds: float) -> Window:
 
 
 def _ran(pids: list[int]) -> float:
-    return sum(thread.ran for thread in threads(pids).values())
+    """CPU seconds so far. Raises BenchError where the scheduler does not count them."""
+    total = sum(thread.ran for thread in threads(pids).values())
+    if not total:
+        raise BenchError("this kernel does not fill /proc/PID/schedstat (CONFIG_SCHED_INFO)")
+    return total
 
 
 @contextmanager
