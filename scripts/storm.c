@@ -38,7 +38,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define WORKERS_MAX 64
+#define WORKERS_MAX 200
 #define CHUNK 32 /* connections a worker takes at once: small, so that all end together */
 #define ERRORS_MAX 100 /* a worker that fails this often gives up */
 #define GRACE 5 /* seconds past --seconds until a worker that hangs is killed */
@@ -311,7 +311,7 @@ static void parse(int argc, char **argv, struct options *options)
 
 	while ((option = getopt_long(argc, argv, "", names, &index)) != -1) {
 		if (option == 'c')
-			options->connections = number("connections", optarg, 1, 10000000);
+			options->connections = number("connections", optarg, 1, 20000000);
 		else if (option == 's')
 			options->seconds = number("seconds", optarg, 1, 600);
 		else if (option == 'w')

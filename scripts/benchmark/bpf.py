@@ -61,8 +61,8 @@ def counting() -> Iterator[None]:
 
 
 @contextmanager
-def empty_program(tracepoint: str) -> Iterator[None]:
-    """A program that does nothing on a raw tracepoint, while in the context. Raises OSError."""
+def empty_program(tracepoint: str) -> Iterator[int]:
+    """A program that does nothing on a raw tracepoint, while in the context: its id. Raises OSError."""
     code = ctypes.create_string_buffer(NOTHING)
     licence = ctypes.create_string_buffer(b"GPL")
     name = ctypes.create_string_buffer(tracepoint.encode())
@@ -78,7 +78,7 @@ def empty_program(tracepoint: str) -> Iterator[None]:
     try:
         link, _ = _bpf(RAW_TRACEPOINT_OPEN, "=QI", ctypes.addressof(name), program)
         try:
-            yield
+            yield int(_fdinfo("self", program)["prog_id"])
         finally:
             os.close(link)
     finally:

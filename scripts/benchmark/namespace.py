@@ -9,12 +9,13 @@ from types import TracebackType
 
 from scripts.benchmark.errors import BenchError
 
-__all__ = ["Namespace"]
+__all__ = ["TIMEWAIT_BUCKETS", "Namespace"]
 
 # Room for every TIME_WAIT of a round: 60 s worth of connections.
 TIMEWAIT_BUCKETS = 4_000_000
 SETUP = f"""ip link set lo up &&
 echo {TIMEWAIT_BUCKETS} > /proc/sys/net/ipv4/tcp_max_tw_buckets &&
+echo 1024 65535 > /proc/sys/net/ipv4/ip_local_port_range &&
 echo ready && exec cat"""
 DEADLINE_S = 10.0
 

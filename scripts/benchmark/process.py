@@ -1,22 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /proc tells about a running tracer and about the machine."""
+"""What /proc tells about a running tracer: its processes and threads, their CPU time and memory."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CpuTimes", "Memory", "cpu_seconds", "cpu_times", "memory", "settle", "tree"]
+__all__ = ["Memory", "Thread", "Usage", "memory", "sleeps", "threads", "tree", "usage"]
 
 TICK = os.sysconf("SC_CLK_TCK")
 COMPILER = ("libLLVM", "libclang", "libbcc.so")
-QUIET = 0.05  # busy share of all CPUs below which the machine counts as idle
-SAMPLE_S = 0.2
-SETTLE_LIMIT_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +25,33 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True)
-class CpuTimes:
-    """Of all CPUs since boot, seconds: idle, used by processes (or kept by a hypervisor), all."""
+class Usage:
+    """CPU seconds in user space and in the kernel."""
 
-    idle: float
-    used: float
-    total: float
+    user: float
+    system: float
 
-    def others(self, earlier: CpuTimes, own: float) -> float:
-        """Share of the CPU time since ``earlier`` that went to others than ``own`` seconds."""
-        spent = self.total - earlier.total
-        return max(0.0, (self.used - earlier.used - own) / spent) if spent else 0.0
+    @property
+    def all(self) -> float:
+        """Both."""
+        return self.user + self.system
+
+    def __sub__(self, earlier: Usage) -> Usage:
+        return Usage(self.user - earlier.user, self.system - earlier.system)
 
 
-def _stat(pid: int) -> list[str]:
-    """Fields of /proc/PID/stat from the third (state) on; the name before may hold spaces."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+@dataclass(frozen=True, slots=True)
+class Thread:
+    """A thread: its name, user seconds, and seconds on a CPU as the scheduler measured them."""
+
+    name: str
+    user: float
+    ran: float
+
+
+def _stat(path: Path) -> list[str]:
+    """Fields of a stat file from the third (state) on; the name before may hold spaces."""
+    return (path / "stat").read_text().rpartition(")")[2].split()
 
 
 def tree(root: int) -> list[int]:
@@ -53,20 +60,49 @@ def tree(root: int) -> list[int]:
     for entry in os.scandir("/proc"):
         if entry.name.isdigit():
             with suppress(OSError, IndexError):
-                parents[int(entry.name)] = int(_stat(int(entry.name))[1])
+                parents[int(entry.name)] = int(_stat(Path(entry.path))[1])
     found = [root]
     for pid in found:
         found += [child for child, parent in parents.items() if parent == pid]
     return found
 
 
-def cpu_seconds(pids: Iterable[int]) -> float:
-    """User and system time of the processes and of the children they waited for."""
-    ticks = 0
+def usage(pids: Iterable[int]) -> Usage:
+    """Of the processes and of the children they waited for."""
+    user = system = 0
     for pid in pids:
         with suppress(OSError):
-            ticks += sum(int(field) for field in _stat(pid)[11:15])
-    return ticks / TICK
+            fields = _stat(Path(f"/proc/{pid}"))
+            user += int(fields[11]) + int(fields[13])
+            system += int(fields[12]) + int(fields[14])
+    return Usage(user / TICK, system / TICK)
+
+
+def _tasks(pids: Iterable[int]) -> Iterator[Path]:
+    for pid in pids:
+        with suppress(OSError):
+            yield from sorted(Path(f"/proc/{pid}/task").iterdir())
+
+
+def threads(pids: Iterable[int]) -> dict[int, Thread]:
+    """Every thread of the processes, by its number."""
+    found: dict[int, Thread] = {}
+    for task in _tasks(pids):
+        with suppress(OSError):
+            name = (task / "comm").read_text().rstrip("\n")
+            ran = int((task / "schedstat").read_text().split()[0]) / 1e9
+            found[int(task.name)] = Thread(name, int(_stat(task)[11]) / TICK, ran)
+    return found
+
+
+def sleeps(pids: Iterable[int]) -> int:
+    """How often the threads of the processes went to sleep so far: each time something woke them."""
+    total = 0
+    for task in _tasks(pids):
+        with suppress(OSError):
+            status = (task / "status").read_text()
+            total += int(status.partition("\nvoluntary_ctxt_switches:")[2].split()[0])
+    return total
 
 
 def memory(pids: Iterable[int]) -> Memory:
@@ -82,29 +118,3 @@ def memory(pids: Iterable[int]) -> Memory:
             maps = Path(f"/proc/{pid}/maps").read_text()
             compiler = compiler or any(name in maps for name in COMPILER)
     return Memory(resident, peak, compiler)
-
-
-def cpu_times() -> CpuTimes:
-    """Now. Interrupts are nobody's: a storm causes most of them and is not charged for them."""
-    line = Path("/proc/stat").read_text().split("\n", 1)[0]
-    user, nice, system, idle, wait, hard, soft, steal = (
-        int(field) / TICK for field in line.split()[1:9]
-    )
-    used = user + nice + system + steal
-    return CpuTimes(idle + wait, used, used + idle + wait + hard + soft)
-
-
-def settle() -> bool:
-    """Wait until the machine is idle: also for the kernel to have taken down the last namespace.
-
-    False when it does not become idle.
-    """
-    end = time.monotonic() + SETTLE_LIMIT_S
-    before = cpu_times()
-    while time.monotonic() < end:
-        time.sleep(SAMPLE_S)
-        now = cpu_times()
-        if now.idle - before.idle > (1 - QUIET) * (now.total - before.total) > 0:
-            return True
-        before = now
-    return False

@@ -25,12 +25,16 @@ LONGEST_S = 600
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What one storm did: connections made and closed, seconds, CPU seconds of its own, failures."""
+    """What one run of a load did: connections made and closed, seconds, CPU seconds of its own, failures.
+
+    ``p99_ms``: the 99th percentile of the time that a client saw, where the load has such clients.
+    """
 
     connections: int
     seconds: float
     cpu_s: float
     errors: int
+    p99_ms: float | None = None
 
     @property
     def rate(self) -> float:
@@ -90,7 +94,12 @@ class Storm:
 
     def finish(self, process: subprocess.Popen[str]) -> Load:
         """Wait for a storm of ``start``. Raises BenchError like ``run``."""
-        said, _ = process.communicate()
+        try:
+            said, _ = process.communicate()
+        except BaseException:
+            process.kill()  # its workers die with it
+            process.wait()
+            raise
         if process.returncode:
             raise BenchError(f"the storm failed (exit {process.returncode}): {said.strip()}")
         return parse_load(said)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import re
 import select
+import shutil
 import signal
 import subprocess
 import time
@@ -13,17 +14,20 @@ from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
+from scripts.benchmark.account import Output
 from scripts.benchmark.bpf import attached
 from scripts.benchmark.errors import NotStarted
-from scripts.benchmark.process import Memory, cpu_seconds, memory, tree
-from scripts.benchmark.rows import ROOT, Output, Row
+from scripts.benchmark.process import Memory, Thread, Usage, memory, threads, tree, usage
+from scripts.benchmark.rows import ROOT, Row
 
 __all__ = ["Tracer", "reason"]
 
 READY_LIMIT_S = 30.0
 STOP_LIMIT_S = 120.0
 POLL_S = 0.02
-QUIET_S = 1.0  # a peer whose output did not grow for so long has caught up
+QUIET_S = 0.5  # a tracer that did next to nothing for so long has caught up
+LOOK_S = 0.1
+RESTING = 0.05  # of one CPU: what it may use meanwhile
 OK = (0, 130, -signal.SIGINT)
 FAILURE = re.compile("^(?!raise ).*(error|failed|unable|cannot)", re.IGNORECASE)
 LINE = 160
@@ -32,20 +36,22 @@ LINE = 160
 class Tracer:
     """Runs while in its context; attached from then on.
 
-    ``ready_s`` is the time from its start until it was attached. Raises NotStarted with the reason.
+    ``ready_s`` is the time from its start until it was attached. With ``piped`` its output is read
+    from ``stdout`` instead of going to a file. Raises NotStarted with the reason.
     """
 
-    def __init__(self, row: Row, folder: Path) -> None:
+    def __init__(self, row: Row, folder: Path, *, piped: bool = False) -> None:
         self.row = row
-        self.output = Output(folder / f"{row.name}.out", folder / f"{row.name}.err")
+        paths = (folder / f"{row.name}.{end}" for end in ("out", "err", "rec"))
+        self.output = Output(*paths)
         ready, told = os.pipe()
         started = time.monotonic()
         try:
             with self.output.stdout.open("wb") as out, self.output.stderr.open("wb") as errors:
                 self._process = subprocess.Popen(
-                    row.argv(told),
+                    row.argv(told, self.output),
                     stdin=subprocess.DEVNULL,
-                    stdout=out,
+                    stdout=subprocess.PIPE if piped else out,
                     stderr=errors,
                     pass_fds=(told,),
                     cwd=ROOT,
@@ -62,7 +68,7 @@ class Tracer:
             self._kill()
             raise
         self.ready_s = time.monotonic() - started
-        self._cpu_before = self.cpu_s()
+        self.stdout = self._process.stdout
 
     def _await_ready(self, ready: int, limit: float) -> None:
         """By its own word where it has one, else once a program of it is attached."""
@@ -88,44 +94,49 @@ class Tracer:
         """Ids of its BPF programs."""
         return attached(self.pids())
 
-    def cpu_s(self) -> float:
-        """CPU seconds of its processes so far."""
-        return cpu_seconds(self.pids())
+    def usage(self) -> Usage:
+        """CPU time of its processes so far."""
+        return usage(self.pids())
+
+    def threads(self) -> dict[int, Thread]:
+        """Its threads and what they used so far."""
+        return threads(self.pids())
 
     def memory(self) -> Memory:
         """Its memory now."""
         return memory(self.pids())
 
-    def stop(self) -> float:
-        """End it as Ctrl-C would; CPU seconds since it was ready. Raises NotStarted if it failed.
+    def catch_up(self) -> None:
+        """Wait until it has handled what it still holds, and written it."""
+        before, since = (-1, 0.0), time.monotonic()
+        limit = since + STOP_LIMIT_S
+        pids = self.pids()  # once: finding them is work that would be measured
+        while time.monotonic() < limit:
+            now = (self._written(), sum(thread.ran for thread in threads(pids).values()))
+            if now[0] != before[0] or now[1] - before[1] > RESTING * QUIET_S:
+                before, since = now, time.monotonic()
+            elif time.monotonic() - since >= QUIET_S:
+                return
+            time.sleep(LOOK_S)
 
-        A peer is given the time to write what it still holds: its loss is to be of its own making.
-        """
-        if self.row.peer:
-            self._drain()
+    def _written(self) -> int:
+        paths = [self.output.stdout, *self.output.recording.rglob("*")]
+        sizes = 0
+        for path in paths:
+            with suppress(FileNotFoundError):
+                sizes += path.stat().st_size
+        return sizes
+
+    def stop(self) -> None:
+        """End it as Ctrl-C would. Raises NotStarted if it failed."""
         self._process.send_signal(signal.SIGINT)
-        limit = time.monotonic() + STOP_LIMIT_S
-        # It stays readable in /proc, as a zombie, until it is waited for.
-        while os.waitid(os.P_PID, self._process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-            if time.monotonic() > limit:
-                self._kill()
-                raise NotStarted(f"did not end within {STOP_LIMIT_S:.0f} s of SIGINT")
-            time.sleep(POLL_S)
-        spent = cpu_seconds([self._process.pid]) - self._cpu_before
-        if self._process.wait() not in OK:
-            raise NotStarted(
-                f"exit {self._process.returncode}: {reason(self.output, peer=self.row.peer)}"
-            )
-        return spent
-
-    def _drain(self) -> None:
-        size, grown = -1, time.monotonic()
-        limit = grown + STOP_LIMIT_S
-        while time.monotonic() < min(grown + QUIET_S, limit):
-            now = self.output.stdout.stat().st_size
-            if now != size:
-                size, grown = now, time.monotonic()
-            time.sleep(POLL_S)
+        try:
+            self._process.communicate(timeout=STOP_LIMIT_S)  # a pipe must be read to its end
+        except subprocess.TimeoutExpired:
+            self._kill()
+            raise NotStarted(f"did not end within {STOP_LIMIT_S:.0f} s of SIGINT") from None
+        if (status := self._process.returncode) not in OK:
+            raise NotStarted(f"exit {status}: {reason(self.output, peer=self.row.peer)}")
 
     def _kill(self) -> None:
         self._process.kill()
@@ -142,9 +153,12 @@ class Tracer:
     ) -> None:
         if self._process.poll() is None:
             self._kill()
+        if self.stdout is not None:
+            self.stdout.close()
         for path in (self.output.stdout, self.output.stderr):
             with suppress(FileNotFoundError):
                 path.unlink()
+        shutil.rmtree(self.output.recording, ignore_errors=True)
 
 
 def reason(output: Output, *, peer: bool) -> str:
