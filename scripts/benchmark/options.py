@@ -85,7 +85,7 @@ def _epilog() -> str:
             "Examples:",
             "  sudo scripts/bench --quick                          does everything work? (minutes)",
             "  sudo scripts/bench --only tracetw-json --load rst   one row",
-            "  sudo scripts/bench --write                          docs/performance.md (an hour)",
+            "  sudo scripts/bench --write                          docs/performance.md (an hour; less with --rounds)",
         ]
     )
 
@@ -125,13 +125,13 @@ def parse(arguments: Sequence[str]) -> Settings:
     add(
         "--write",
         action="store_true",
-        help="write docs/performance.md; takes all rows, loads and rounds",
+        help="write docs/performance.md; takes all rows and loads, and rounds of full length",
     )
     given = parser.parse_args(arguments)
     short = given.quick
-    chosen = (given.only, given.load, given.rounds, given.seconds, given.connections)
+    chosen = (given.only, given.load, given.seconds, given.connections)
     if given.write and (short or any(value is not None for value in chosen)):
-        parser.error("--write takes all rows with default rounds: leave the other options out")
+        parser.error("--write takes all rows in rounds of full length: only --rounds goes with it")
     return Settings(
         tuple(name for name in LOADS if given.load is None or name in given.load),
         frozenset(given.only or names),

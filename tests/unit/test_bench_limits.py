@@ -163,10 +163,11 @@ def test_the_page_is_written_by_a_whole_run_only(capsys: pytest.CaptureFixture[s
     assert parse(["--write"]).write
     assert parse(["--write"]).seconds >= 4
     assert not parse([]).write
-    for more in (["--quick"], ["--only", "empty"], ["--rounds", "9"], ["--load", "rst"]):
+    assert parse(["--write", "--rounds", "9"]).rounds == 9
+    for more in (["--quick"], ["--only", "empty"], ["--seconds", "9"], ["--load", "rst"]):
         with pytest.raises(SystemExit):
             parse(["--write", *more])
-        assert "leave the other options out" in capsys.readouterr().err
+        assert "only --rounds goes with it" in capsys.readouterr().err
 
 
 def test_rows_are_chosen_by_name_and_load() -> None:
