@@ -144,7 +144,6 @@ def test_interrupted_it_leaves_nothing_behind(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "list or run"),
         (["run"], "--all"),
         (["run", "four-way-closs"], "four-way-close"),
         (["run", "v4-mapped-server", "-6"], "IP version"),
@@ -156,3 +155,9 @@ def test_bad_input(arguments: list[str], says: str) -> None:
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_without_a_command_it_shows_its_help() -> None:
+    done = lab()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("Usage: tracetw lab")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from tracetw.errors import BadInput
+from tracetw.errors import BadInput, Failed, shortage
 from tracetw.recorder.compact import TEMPORARY, clean, files_of, is_raw
 from tracetw.recorder.folder import Folder, NotOurs
 from tracetw.recording.reader import SUFFIX
@@ -70,6 +70,8 @@ class Store:
         except NotOurs as error:
             raise BadInput(f"cannot record to {folder}: {error.strerror}", error.hint) from error
         except OSError as error:
+            if (short := shortage(error)) is not None:
+                raise Failed(*short) from error
             raise BadInput(
                 f"cannot write to {folder}: {error.strerror}", "give a folder for -o"
             ) from error
