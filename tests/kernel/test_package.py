@@ -125,14 +125,19 @@ def test_the_sdist_is_complete(built: Path) -> None:
             assert bool(members[name].mode & 0o100) == executable, name
 
 
-def test_the_wheel_is_complete(wheel: Path) -> None:
-    """The package, the BPF sources, the licences, and nothing else."""
+def test_the_wheel_is_complete(wheel: Path, version: str) -> None:
+    """The package, the BPF sources, the manual, the licences, and nothing else."""
     files = contents(wheel)
     wanted = {name: name for name in tracked() if name.startswith("tracetw/")}
     wanted |= {
         name.replace("bpf/", "tracetw/_bpf/", 1): name
         for name in tracked()
         if name.startswith("bpf/")
+    }
+    wanted |= {
+        f"tracetw-{version.split()[1]}.data/data/share/man/man1/{Path(name).name}": name
+        for name in tracked()
+        if name.startswith("man/")
     }
     found = {name for name in files if ".dist-info/" not in name}
     assert found == wanted.keys()
