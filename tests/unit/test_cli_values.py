@@ -116,6 +116,6 @@ def test_any_value(path: tuple[str, ...], option: str, folder: Path) -> None:
         assert not {*"\x1b\x07\x9b\u202e"} & {*result.stderr}, value
     if option != "--output":
         made = {file.relative_to(folder).parts[0] for file in {*folder.rglob("*")} - there}
-        assert all(name.startswith(("out-", "recording")) or option == "--html" for name in made), (
-            made
-        )
+        assert all(
+            name.startswith(("out-", "recording")) or option in {"--html", "--to"} for name in made
+        ), made
