@@ -31,7 +31,10 @@ install_browser() {
 }
 
 install_roots() {
-	command -v mmdebstrap >/dev/null || install_packages mmdebstrap
+	local missing=()
+	command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
+	command -v gpg >/dev/null || missing+=(gpg)
+	((${#missing[@]} == 0)) || install_packages "${missing[@]}"
 }
 
 # Packages are not in every release of every distribution: what fails does not end the run.

@@ -43,18 +43,18 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
 """
 
 
-def find_mirror() -> str:
-    """Where the host gets Debian's packages from. Raises Missing on other distributions."""
+def find_mirror(distribution: str = "Debian") -> str:
+    """Where the host gets the packages of this distribution from. Raises Missing on hosts of another."""
     if shutil.which("apt-get") is None:
         raise Missing("apt-get is not here", "kernels are fetched on Debian and Ubuntu only")
     form = "$(ORIGIN)\t$(LABEL)\t$(REPO_URI)"
     for line in run(["apt-get", "indextargets", "--format", form]).splitlines():
         origin, label, address = line.split("\t")
-        if (origin, label) == ("Debian", "Debian"):
+        if (origin, label) == (distribution, distribution):
             return address.rstrip("/")
     raise Missing(
-        "this host has no list of Debian's packages",
-        "run apt-get update, or name a mirror of Debian: --mirror ADDRESS",
+        f"this host has no list of {distribution}'s packages",
+        f"run apt-get update, or name a mirror of {distribution}: --mirror ADDRESS",
     )
 
 

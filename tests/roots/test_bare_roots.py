@@ -4,6 +4,9 @@
 A root has what ``mmdebstrap --variant=minbase`` makes and nothing else, not even Python; the kernel is
 the one that runs. Only with ``-m roots``: it fetches some 300 MB for each. How long each step took, and
 what it took on disk, is printed (``-s``) and is in docs/set-up.md.
+
+Debian signs a package with Ubuntu's keys. Of these one is trusted, by its fingerprint. Where Ubuntu's packages
+come from the host says, when it is Ubuntu itself, or the variable.
 """
 
 from __future__ import annotations
@@ -23,6 +26,8 @@ import pytest
 from scripts.guests.apt import KEYRING, Archive, find_mirror
 from scripts.guests.architecture import this_architecture
 from scripts.guests.command import run
+from scripts.guests.errors import Missing
+from scripts.guests.keyring import UBUNTU_ARCHIVE, fingerprints, pin
 from scripts.guests.root import APART, bootstrap, reaching_an_index
 from tests.kernel.kit.checkout import checkout
 
@@ -50,35 +55,54 @@ exec chroot "$root" sh -ec 'cd /opt/tracetw && exec "$@"' sh "$@"
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """A root; ``own`` is what the user had installed before."""
+    """A root; ``own`` is what the user had installed before, ``keyring`` what the root itself trusts."""
 
     name: str
     suite: str
     own: tuple[str, ...] = ()
+    keyring: Path = KEYRING
 
 
 BARE = (
     Bare("debian-12", "bookworm"),
     Bare("debian-12-numpy", "bookworm", ("python3-numpy", "python3-click", "python3-scapy")),
     Bare("debian-13", "trixie"),
-    Bare("ubuntu-24.04", "noble"),
+    Bare("ubuntu-24.04", "noble", keyring=UBUNTU_KEYRING),
 )
 
 
-def archive(suite: str, folder: Path) -> Archive:
+def archive(bare: Bare, folder: Path) -> Archive:
     """Where its packages come from, verified."""
     architecture = this_architecture().debian
-    if suite != "noble":
-        return Archive(suite, architecture, find_mirror(), folder, keyring=KEYRING)
-    mirror = os.environ.get(UBUNTU_MIRROR)
-    if mirror is None or not UBUNTU_KEYRING.exists():
-        pytest.skip(
-            f"{UBUNTU_KEYRING} {'exists' if UBUNTU_KEYRING.exists() else 'does not exist'},"
-            f" {UBUNTU_MIRROR} is {mirror}: needs both"
-        )
-    return Archive(
-        suite, architecture, mirror, folder, components="main universe", keyring=UBUNTU_KEYRING
-    )
+    if bare.keyring == KEYRING:
+        return Archive(bare.suite, architecture, find_mirror(), folder)
+    try:
+        mirror = os.environ.get(UBUNTU_MIRROR) or find_mirror("Ubuntu")
+    except Missing as error:
+        pytest.skip(f"{UBUNTU_MIRROR} is not set, and {error.message}")
+    folder.mkdir()
+    keyring = pin(ubuntu_keys(folder), UBUNTU_ARCHIVE, folder / "ubuntu.gpg")
+    components = "main universe"
+    return Archive(bare.suite, architecture, mirror, folder, components=components, keyring=keyring)
+
+
+def ubuntu_keys(folder: Path) -> Path:
+    """Ubuntu's keyring: the host's, else Debian's copy of it, of which nothing is run."""
+    if UBUNTU_KEYRING.exists():
+        return UBUNTU_KEYRING
+    debian = Archive("trixie", this_architecture().debian, find_mirror(), folder / "debian")
+    debian.update()
+    debian.extract("ubuntu-keyring", debian.show("ubuntu-keyring")["Version"], folder / "keys")
+    return folder / "keys" / UBUNTU_KEYRING.relative_to("/")
+
+
+def test_the_key_of_ubuntu_comes_verified_and_is_all_that_is_trusted(tmp_path: Path) -> None:
+    key = pin(ubuntu_keys(tmp_path), UBUNTU_ARCHIVE, tmp_path / "ubuntu.gpg")
+    assert fingerprints(key) == [UBUNTU_ARCHIVE]
+    architecture = this_architecture().debian
+    other = Archive("bookworm", architecture, find_mirror(), tmp_path / "other", keyring=key)
+    with pytest.raises(Missing, match="NO_PUBKEY"):
+        other.update()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +140,12 @@ def bare(request: pytest.FixtureRequest) -> Iterator[Root]:
     if os.geteuid() != 0:
         pytest.skip(f"needs root, is uid {os.geteuid()}")
     with tempfile.TemporaryDirectory(prefix="tracetw-root-", dir="/var/tmp") as name:
-        source = archive(one.suite, Path(name, "apt"))
+        source = archive(one, Path(name, "apt"))
         path = Path(name, "root")
         bootstrap(path, source, ("ca-certificates", *one.own))
+        # The keyring that made it is not in it.
+        sources = path / "etc/apt/sources.list"
+        sources.write_text(source.source.replace(str(source.keyring), str(one.keyring)) + "\n")
         shutil.copy("/etc/resolv.conf", path / "etc/resolv.conf", follow_symlinks=True)
         acquire = [
             line for line in run(["apt-config", "dump"]).splitlines() if line.startswith("Acquire:")

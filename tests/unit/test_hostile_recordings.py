@@ -107,7 +107,8 @@ def run_all(folder: Path, places: dict[str, Path], watch: Watch) -> None:
         arguments = [word.format(folder=folder, out=out) for word in words]
         before = peak_mb(reset=True)
         begun = time.process_time()  # others may keep the CPUs busy
-        watch.allowed = (str(places["cache"]), str(out))
+        # The page is written beside its place, under a name of its own, and moved there.
+        watch.allowed = (str(places["cache"]), str(out), str(out.with_name(f".{out.name}-")))
         try:
             result = CliRunner().invoke(main, arguments)
         finally:
