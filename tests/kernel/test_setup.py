@@ -100,7 +100,8 @@ def test_two_first_starts_at_once(
     assert said.count(f"tracetw: making {fresh}/.venv\n") == 1
     assert said.count("tracetw: installing from PyPI into ") == 1
     assert (
-        "for tracetw: click, NumPy, pyroute2 and tabulate; about 17 MB to download, 80 MB" in said
+        "for tracetw: click, msgspec, NumPy, pyroute2, tabulate and wcwidth; about 19 MB to download, 87 MB"
+        in said
     )
 
 
