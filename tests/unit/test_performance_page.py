@@ -14,8 +14,13 @@ from scripts.benchmark.digest import MEASURED, files, mark, stale
 ROOT = Path(__file__).parents[2]
 
 
+# A page of other code has to say so to its reader; scripts/bench --write leaves no such line.
+OF_OTHER_CODE = "**These numbers are of commit "
+
+
 def test_the_measured_code_has_not_changed_since() -> None:
-    assert stale(ROOT) is None, stale(ROOT)
+    page = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+    assert stale(ROOT) is None or OF_OTHER_CODE in page, stale(ROOT)
 
 
 @pytest.fixture

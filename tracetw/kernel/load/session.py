@@ -61,7 +61,6 @@ class Session:
             Ring(self._fds["map:events"], EVENT, plan.sizes.events_pages) if plan.events else None
         )
         slots = plan.sizes.closing_slots
-        self._closing = self._table("closing", CLOSE, slots)
         self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
         self._reported = self._table("closing_reported", np.dtype("<u8"), slots, writable=True)
         cpus = _possible_cpus()
@@ -118,11 +117,11 @@ class Session:
         ``end`` is ``DESTROY`` for those that only wait for a RST that may follow.
         """
         slots = _taken(self._keys)
-        rows = self._closing[slots]
+        rows = self._copies("closing", slots)
         # The kernel writes meanwhile. What has F_CLOSED was whole when that was set; what has
         # changed since it was copied is on its way to the ring.
         whole = (rows["flags"] & F_CLOSED) != 0
-        whole &= (_bytes(rows) == _bytes(self._closing[slots])).all(axis=1)
+        whole &= (_bytes(rows) == _bytes(self._copies("closing", slots))).all(axis=1)
         held = self._held[np.flatnonzero(self._held["flags"].copy() & F_CLOSED)]
         return np.concatenate([rows[whole], held]) if len(held) else rows[whole]
 
@@ -135,15 +134,22 @@ class Session:
     def _minis(self, above: int = _KEY_BUSY) -> NDArray[np.void]:
         """Copies of the rows of taken slots, whole or not."""
         slots = self.plan.sizes.mini_slots
-        full = _taken(self._table("mini_keys", np.dtype("<u8"), slots), above)
-        if not len(full):
-            return np.zeros(0, CLOSE)
-        found = []
-        for first in range(0, slots, _WINDOW):
-            last = min(first + _WINDOW, slots)
-            here = full[np.searchsorted(full, first) : np.searchsorted(full, last)]
-            if len(here):
-                found.append(self._table("minis", CLOSE, last - first, first)[here - first])
+        return self._copies(
+            "minis", _taken(self._table("mini_keys", np.dtype("<u8"), slots), above)
+        )
+
+    def _copies(self, name: str, slots: NDArray[np.intp]) -> NDArray[np.void]:
+        """Copies of the records in some slots, which are in order.
+
+        A mapped table counts as memory of this process: the records are mapped for this moment, and
+        only the parts that hold some.
+        """
+        found = [np.zeros(0, CLOSE)]
+        for window in np.unique(slots // _WINDOW).tolist():
+            first = window * _WINDOW
+            here = slots[np.searchsorted(slots, first) : np.searchsorted(slots, first + _WINDOW)]
+            rows = self._table(name, CLOSE, int(here[-1]) - first + 1, first)
+            found.append(rows[here - first])
         return np.concatenate(found)
 
     def remembered(self) -> NDArray[np.void]:
@@ -151,7 +157,7 @@ class Session:
 
         A record is in the ring before its slot is free: look into the ring afterwards.
         """
-        closing = self._closing[_taken(self._keys, above=0)]
+        closing = self._copies("closing", _taken(self._keys, above=0))
         return np.concatenate([closing, self._minis(above=0), self._held.copy()])
 
     def reported(self, rows: NDArray[np.void]) -> None:
@@ -159,17 +165,31 @@ class Session:
 
         When their slots are needed it is then no loss if the ring is full.
         """
-        _mark(self._keys, self._closing, self._reported, rows)
+        self._mark("closing", self._keys, self._reported, rows)
 
     def minis_reported(self, rows: NDArray[np.void]) -> None:
         """The same of records that wait for the end of FIN_WAIT2."""
         slots = self.plan.sizes.mini_slots
         marks = self._table("mini_reported", np.dtype("<u8"), slots, writable=True)
-        keys = self._table("mini_keys", np.dtype("<u8"), slots)
-        for first in range(0, slots, _WINDOW):
-            here = slice(first, min(first + _WINDOW, slots))
-            table = self._table("minis", CLOSE, here.stop - first, first)
-            _mark(keys[here], table, marks[here], rows)
+        self._mark("minis", self._table("mini_keys", np.dtype("<u8"), slots), marks, rows)
+
+    def _mark(
+        self,
+        name: str,
+        keys: NDArray[np.uint64],
+        marks: NDArray[np.uint64],
+        rows: NDArray[np.void],
+    ) -> None:
+        """Write into ``marks`` when the records of ``rows`` were closed, where they lie in the table."""
+        slots = _taken(keys)
+        table = self._copies(name, slots)
+        order = np.argsort(table["sk"], kind="stable")
+        places = np.searchsorted(table["sk"], rows["sk"], sorter=order)
+        known = places < len(table)
+        found = order[places[known]]
+        times = rows["at"][known, AT_CLOSED]
+        same = table["at"][found, AT_CLOSED] == times
+        marks[slots[found[same]]] = times[same]
 
     def memory(self) -> int:
         """Bytes of kernel memory that the maps take, as the kernel counts them (memlock in fdinfo)."""
@@ -248,24 +268,6 @@ def _possible_cpus() -> int:
 def _taken(keys: NDArray[np.uint64], above: int = _KEY_BUSY) -> NDArray[np.intp]:
     """Slots with a key, neither free nor busy; the kernel writes there."""
     return np.flatnonzero(keys.copy() > above)
-
-
-def _mark(
-    keys: NDArray[np.uint64],
-    table: NDArray[np.void],
-    marks: NDArray[np.uint64],
-    rows: NDArray[np.void],
-) -> None:
-    """Write into ``marks`` when the records of ``rows`` were closed, where they lie in the table."""
-    slots = _taken(keys)
-    sockets = table["sk"][slots]
-    order = np.argsort(sockets, kind="stable")
-    places = np.searchsorted(sockets, rows["sk"], sorter=order)
-    known = places < len(sockets)
-    slots = slots[order[places[known]]]
-    times = rows["at"][known, AT_CLOSED]
-    same = table["at"][slots, AT_CLOSED] == times
-    marks[slots[same]] = times[same]
 
 
 def _bytes(rows: NDArray[np.void]) -> NDArray[np.uint8]:
