@@ -256,7 +256,9 @@ def test_a_package_that_does_not_import_ends_the_set_up(unready: Path) -> None:
     project = unready / "scripts/setup.bash"
     text = project.read_text(encoding="utf-8")
     assert "click msgspec numpy pyroute2 tabulate wcwidth" in text
-    project.write_text(text.replace("click msgspec numpy pyroute2 tabulate wcwidth", "click no_such_module"))
+    project.write_text(
+        text.replace("click msgspec numpy pyroute2 tabulate wcwidth", "click no_such_module")
+    )
     message = run(unready / "scripts/tracetw", "--version")
     assert message.returncode == 3
     assert "ModuleNotFoundError: No module named 'no_such_module'" in message.stderr

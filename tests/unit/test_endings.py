@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -197,9 +198,8 @@ def test_an_ignored_interrupt_stays_ignored() -> None:
 @pytest.mark.parametrize("number", [1, 2])
 def test_both_outputs_into_one_pipe_that_nobody_reads(number: int, folder: Path) -> None:
     """``tracetw ... 2>&1 | head`` ended with 120: Python writes once more at its end."""
-    script = (
-        f"{' '.join(PROGRAM)} explain 2>&1 | head -{number} >/dev/null; echo ${{PIPESTATUS[0]}}"
-    )
+    program = shlex.join(PROGRAM)
+    script = f"{program} explain 2>&1 | head -{number} >/dev/null; echo ${{PIPESTATUS[0]}}"
     done = subprocess.run(
         ["bash", "-c", script],
         capture_output=True,
