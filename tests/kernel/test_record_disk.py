@@ -21,6 +21,8 @@ from tracetw.lab.play.tracer import COMMAND, Tracer, environment
 from tracetw.lab.polling import eventually, patient
 from tracetw.recording.reader import open_recordings
 
+pytestmark = pytest.mark.counts_ends
+
 __all__ = ["pair"]
 
 NOBODY = 65534
