@@ -150,7 +150,10 @@ def test_table(form: str, group: bytes, names: list[str], recording: Path) -> No
         else:
             assert all(r" \x1b" in line for line in rows)
             end = str(os.getpid())[-2:]
-            assert [line.split()[1] for line in rows] == [rf"tw\…{end}"] * 2 + [f"tw-…{end}"] * 2
+            second = [line.split()[1] for line in rows]
+            assert second[2:] == [f"tw-…{end}"] * 2
+            # The column appears with the second namespace: lines before it may have been written.
+            assert all(one == rf"tw\…{end}" or one.startswith("127.") for one in second[:2])
 
 
 def test_report_and_query(recording: Path) -> None:

@@ -148,8 +148,12 @@ def base() -> Base:
         found = {frame.kind: payload(file, frame) for frame in scan(file)}
     header = json.loads(found[Kind.HEADER])
     header["filters"], header["netns_names"] = ["--port 80"], {"4026531833": "blue"}
+    # What later versions of this format may leave out.
+    header |= {"comparable": True, "netns_traced": [4026531833], "tw_at_birth": True}
+    header |= {"hidden": {"OutRsts": "resets"}, "max_connections": 65_536}
     start = header["started_ns"]
     lost = {"records": 3, "where": "a ring buffer", "since_ns": start, "until_ns": start + 10**9}
+    lost["closes"] = 1
     sample = json.loads(found[Kind.SAMPLE])
     inode = next(iter(header["counters"]))
     sample["counters"] = {inode: header["counters"][inode]}
