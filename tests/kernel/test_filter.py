@@ -21,6 +21,8 @@ from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient
 
+pytestmark = pytest.mark.counts_ends
+
 # Host and server port of a connection end.
 End: TypeAlias = tuple[str, int]
 

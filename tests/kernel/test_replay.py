@@ -22,7 +22,7 @@ from scripts.benchmark.storm import Storm
 from tracetw.lab.play.tracer import COMMAND, ROOT, environment
 from tracetw.lab.polling import eventually, patient
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.counts_ends, pytest.mark.kernel, pytest.mark.timeout(300)]
 
 READY_S = 60.0
 END_S = 120.0

@@ -22,7 +22,7 @@ from scripts.benchmark.storm import Storm
 from tracetw.lab.play.tracer import COMMAND, environment
 from tracetw.lab.polling import eventually, patient
 
-pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.counts_ends, pytest.mark.kernel, pytest.mark.timeout(120)]
 
 READY_S = 60.0
 ENDED_S = 1.0

@@ -26,6 +26,8 @@ from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import COMMAND, ROOT, Tracer, environment
 from tracetw.lab.polling import eventually, patient
 
+pytestmark = pytest.mark.counts_ends
+
 LINGER_0 = struct.pack("ii", 1, 0)
 NOBODY = 65534
 READY_S = 2.0
