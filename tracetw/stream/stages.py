@@ -13,6 +13,7 @@ from tracetw.reconcile.tally import Tally
 from tracetw.stream.batch import Batch, Closes, Context, Ends, Events, Loss, Sink, ended_ns
 from tracetw.stream.filter import Filter
 from tracetw.stream.lossy import Lossy
+from tracetw.stream.subflows import Subflows
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -53,6 +54,7 @@ class Stages:
             else [kind.value for kind in EventKind if kind.name.lower() in kinds]
         )
         self._lossy = Lossy()
+        self._subflows = Subflows()
         self._counts = np.zeros(len(VERDICTS), np.int64)
         self.sink = sink
         self.tally = Tally(context.names, context.attached.at_ns)
@@ -73,13 +75,16 @@ class Stages:
 
     def judge(self, ends: Ends) -> Closes:
         """Judge, weaken and tally: each end once."""
-        closes = self.closes(ends)
+        closes = self._judge(ends)
         self.tally.add(closes.rows, closes.findings)
         self.judged += len(closes.rows)
-        return closes
+        return self._subflows.together(closes)
 
     def closes(self, ends: Ends) -> Closes:
         """Judge and weaken."""
+        return self._subflows.together(self._judge(ends))
+
+    def _judge(self, ends: Ends) -> Closes:
         rows = ends.rows
         mono = ended_ns(rows)
         at: NDArray[np.int64] = ends.clock.to_wall_ns(mono)

@@ -346,6 +346,32 @@ VERDICTS: tuple[Verdict, ...] = (
         "Read in why which fact was missing. tracetw doctor says what this kernel cannot show, the summary "
         "how many records were lost.",
     ),
+    Verdict(
+        "subflows-lost",
+        "A connection of MPTCP ended because none of its subflows was left.",
+        "__mptcp_close_ssk, __mptcp_close; each subflow ended in its own way, as a connection of TCP",
+        _EITHER,
+        (("mptcp",),),
+        "Look in mptcp.subflows how each of them ended: that is the cause. One address at each end has no "
+        "second way: give the path manager one (ip mptcp endpoint).",
+    ),
+    Verdict(
+        "mptcp-close-timeout",
+        "A closed connection of MPTCP did not get the peer's DATA_FIN or ACK in time and was given up.",
+        "mptcp_close_tout_expired, mptcp_do_fastclose in mptcp_worker (net.mptcp.close_timeout)",
+        _TIMES_OUT,
+        (("mptcp", "orphan", "rst-out"),),
+        "Look at the peer: it does not close its end, or no subflow reaches it any more (mptcp.subflows).",
+    ),
+    Verdict(
+        "mptcp-reset",
+        "MPTCP on this side ended a subflow with RST, its own or because the connection was aborted.",
+        "mptcp_do_fastclose, mptcp_subflow_reset, mptcp_check_fastclose: tcp_send_active_reset or tcp_disconnect",
+        _SENDS,
+        (("rst-out",), ("rst-early",)),
+        "Look at the line of its connection: the application's doing is told there. If that went on, the subflow "
+        "was refused or broken (checksum, path manager): nstat MPTcpExt*.",
+    ),
 )
 
 VERDICT_INDEX = {verdict.code: number for number, verdict in enumerate(VERDICTS)}
