@@ -93,14 +93,20 @@ static __always_inline void owner_of_connection(struct close_record *r, u64 msk)
 		COPY_OWNER(r, m);
 }
 
+/* A kernel thread: the worker of MPTCP, or one that closes for somebody else. */
+static __always_inline u32 kernel_runs(void)
+{
+	const void *task = (const void *)bpf_get_current_task();
+
+	return GET(u32, task_struct, task, OFF_TASK_FLAGS) & (PF_KTHREAD | PF_WQ_WORKER);
+}
+
 /*
  * The only subflow of a connection that is plain TCP: what the application holds is the socket of MPTCP. Inside its
  * close() that has been detached already (__mptcp_close), so the lock of the subflow and the task tell.
  */
 static __always_inline void stands_for(struct close_record *r, u64 msk)
 {
-	const void *task = (const void *)bpf_get_current_task();
-	u32 kernel = GET(u32, task_struct, task, OFF_TASK_FLAGS) & (PF_KTHREAD | PF_WQ_WORKER);
 	u64 socket = FIELD(u64, msk, OFF_SK_SOCKET);
 	u32 locked = FIELD(u32, msk, OFF_SK_OWNED);
 
@@ -111,7 +117,7 @@ static __always_inline void stands_for(struct close_record *r, u64 msk)
 		r->flags |= F_SOCKET;
 		if (!r->inode && (!locked || r->err))
 			r->inode = FIELD(u32, socket, OFF_SOCKET_INO);
-	} else if (r->flags & F_OWNED && locked && !kernel) {
+	} else if (r->flags & F_OWNED && locked && !kernel_runs()) {
 		r->flags |= F_SOCKET;
 	} else {
 		r->flags |= F_DEAD;
@@ -226,6 +232,19 @@ static __always_inline void load_reading(struct close_record *r, u64 msk)
 #endif
 }
 
+/* MP_FASTCLOSE from the peer takes the token (mptcp_token_destroy): the first subflow still has it. */
+static __always_inline u32 token_of(u64 msk)
+{
+	u32 token = FIELD(u32, msk, OFF_MSK_TOKEN);
+	u64 first, ctx;
+
+	if (token)
+		return token;
+	first = FIELD(u64, msk, OFF_MSK_FIRST);
+	ctx = first ? FIELD(u64, first, OFF_ICSK_ULP_DATA) : 0;
+	return ctx ? FIELD(u32, ctx, OFF_SUBFLOW_TOKEN) : 0;
+}
+
 /* Everything that the socket of MPTCP tells at its end; sequence numbers are the lower halves of MPTCP's. */
 static __always_inline void load_connection(struct close_record *r, const void *sk, u32 from)
 {
@@ -257,7 +276,7 @@ static __always_inline void load_connection(struct close_record *r, const void *
 	r->shutdown = FIELD(u8, sk, OFF_SK_SHUTDOWN);
 	r->layer = LAYER_MPTCP;
 	r->mptcp_conn = msk;
-	r->mptcp_token = FIELD(u32, msk, OFF_MSK_TOKEN);
+	r->mptcp_token = token_of(msk);
 	r->mptcp_flags = MP_CONNECTION;
 	r->snd_una = FIELD(u64, msk, OFF_MSK_SND_UNA);
 	r->snd_nxt = FIELD(u64, msk, OFF_MSK_SND_NXT);
@@ -425,6 +444,9 @@ static __always_inline void connection_closed(const void *sk, u32 from)
 	record_step(r, TCP_CLOSE, r->at[AT_CLOSED]);
 	if (conn.key)
 		*conn.key = 0;
+	/* The worker of MPTCP holds the lock as a call does, and the application still holds the socket. */
+	if (kernel_runs())
+		r->flags &= ~F_OWNED;
 	/* Inside a call, or in the accept queue of a listener that closes. */
 	if (in_call(r) || !(r->flags & (F_DEAD | F_SOCKET)))
 		BY_CURRENT(r, OWNER_CLOSE);
@@ -449,17 +471,24 @@ static __always_inline void connection_closed(const void *sk, u32 from)
 /* ->CLOSE again: close() of what was over before, or the worker that finds it over (__mptcp_close, __mptcp_close_ssk). */
 static __always_inline void connection_let_go(const void *sk)
 {
-	const void *task = (const void *)bpf_get_current_task();
-	u32 kernel = GET(u32, task_struct, task, OFF_TASK_FLAGS) & (PF_KTHREAD | PF_WQ_WORKER);
 	struct slot slot = closing_slot((u64)sk);
 	struct close_record *r = closing_at(slot);
 	u64 dead = FIELD(u64, sk, OFF_SKC_FLAGS) >> BIT_SOCK_DEAD & 1;
 
-	if (!r || !(r->flags & F_CLOSED) || r->mptcp_flags & MP_LET_GO || (kernel && !dead))
+	if (!r || !(r->flags & F_CLOSED) || r->mptcp_flags & MP_LET_GO || (!dead && kernel_runs()))
 		return;
 	BY_CURRENT(r, OWNER_CLOSE);
 	load_reading(r, (u64)sk);
 	r->mptcp_flags |= MP_LET_GO;
 	connection_may_go((u64)sk);
+}
+#else
+static __always_inline void load_subflow(struct close_record *r, const void *sk,
+					 const struct conn *c)
+{
+}
+
+static __always_inline void subflow_left(const struct close_record *r)
+{
 }
 #endif

@@ -79,6 +79,8 @@ struct conn {
 	u8 traits;
 	u8 ttl;
 	u8 rst_ttl;
+	u8 mptcp; /* MP_SUBFLOW, MP_FASTCLOSE_OUT: of a subflow that sent RST */
+	u8 pad[7];
 };
 
 BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SETS, 0);

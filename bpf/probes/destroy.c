@@ -36,6 +36,7 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 			hold(r);
 		else
 			closing_send(slot, r, END_DESTROY);
+		subflow_left(r);
 		slot_free(slot, r);
 		return 0;
 	}
@@ -47,6 +48,7 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 	r = spare.lookup(&one);
 	if (c && r && !tracing_stopped() && load_socket(r, (const void *)sk, 0)) {
 		load_history(r, c);
+		settle_layer(r, (const void *)sk, c);
 		r->flags |= F_MISSED;
 		/* tcp_disconnect() has cleared it. */
 		if (!r->rport)

@@ -7,6 +7,7 @@ All of it is optional: a kernel that lacks a structure or a field gets no macro,
 from __future__ import annotations
 
 from tracetw.kernel.btf import Btf, BtfError
+from tracetw.kernel.layout import Missing
 
 __all__ = ["layers"]
 
@@ -92,9 +93,11 @@ def _bits(btf: Btf, paths: dict[str, str]) -> dict[str, int]:
 def layers(btf: Btf) -> dict[str, int]:
     """Offsets and masks of what stands above TCP; ``HAVE_MPTCP`` where its connections can be told.
 
-    Raises BtfError when TCP itself has no place for an upper layer (before v4.13).
+    Raises Missing when TCP has no place for an upper layer (before v4.13).
     """
-    values = {macro: btf.field(path).offset for macro, path in _COMMON.items()}
+    values = _offsets(btf, _COMMON)
+    if not values:
+        raise Missing(", ".join(_COMMON.values()))
     values |= _offsets(btf, _PSOCK)
     mptcp = _offsets(btf, _MPTCP)
     bits = _bits(btf, _MPTCP_BITS)

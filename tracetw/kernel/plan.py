@@ -15,6 +15,7 @@ from tracetw.kernel.attach_point import FAMILIES, AttachPoint, AttachType
 from tracetw.kernel.btf import Btf, BtfError
 from tracetw.kernel.capability import Answers, Hook, choose
 from tracetw.kernel.function_probe import PlacedProbe, place
+from tracetw.kernel.layers import layers
 from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
 
 __all__ = ["AGAIN", "CPUS", "HEADERS", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
@@ -27,9 +28,11 @@ HEADERS = (
     "slot.h",
     "table.h",
     "owner.h",
+    "layer.h",
     "sock.h",
     "event.h",
     "carrier.h",
+    "mptcp.h",
     "timewait.h",
     "close.h",
 )
@@ -208,7 +211,7 @@ def make_plan(
     replaced = {name for placed in probes for name in placed.replaces(events)}
     try:
         direct = casts(btf) if "HAVE_CAST" in have else {}
-        values = constants(btf) | direct
+        values = constants(btf) | direct | layers(btf)
         facts = load_facts(btf, direct=bool(direct))
         if any(placed.type in FAMILIES[AttachType.KPROBE] for placed in probes):
             values |= registers(btf)

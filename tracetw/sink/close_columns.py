@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event import fields
+from tracetw.event.layer import carried, reading_known
 from tracetw.event.names import KernelNames
 from tracetw.event.record import (
     F_ADDR,
@@ -68,6 +69,9 @@ KNOWN = {
             "rto",
             "limit_value",
             "limit_elapsed",
+            "carried",
+            "reading",
+            "mptcp",
         )
     )
 }
@@ -102,6 +106,7 @@ SHAPE = np.dtype(
         ("family", "u1"),
         ("role", "u1"),
         ("owner_from", "u1"),
+        ("layer", "u1"),
         ("probe", "u1"),
     ]
 )
@@ -177,7 +182,7 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
     shape = np.zeros(len(rows), dtype=SHAPE)
     for name in (*_FROM_FINDINGS, "evidence", "missing"):
         shape[name] = getattr(findings, name)
-    for name in ("path", "reset_reason", "owner_from"):
+    for name in ("path", "reset_reason", "owner_from", "layer"):
         shape[name] = rows[name]
     shape["why"] = why
     shape["flags"] = flags & _FLAGS
@@ -203,6 +208,9 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
         ("rto", rows["rto"]),
         ("limit_value", findings.limit_value >= 0),
         ("limit_elapsed", findings.limit_elapsed_ms >= 0),
+        ("carried", carried(rows)),
+        ("reading", reading_known(rows)),
+        ("mptcp", rows["mptcp_flags"]),
     ):
         known |= np.where(mask, np.uint32(KNOWN[name]), np.uint32(0))
     shape["known"] = known

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from tracetw.event import fields
+from tracetw.event.layer import LAYERS
 from tracetw.event.names import KernelNames
 from tracetw.event.record import (
     F_EXITING,
@@ -79,7 +80,7 @@ def close_document(
         why: the sentence, as JSON text with its quotes.
     """
     shape = _Shape(raw)
-    queues = shape.has("queues")
+    queues, carried = shape.has("queues"), shape.has("carried")
     return {
         "v": SCHEMA,
         "kind": "close",
@@ -96,6 +97,8 @@ def close_document(
         "cgroup": text("cgroup"),
         "container": text("container"),
         "owner_from": OWNERS.get(shape.owner_from),
+        "layer": LAYERS.get(shape.layer),
+        "mptcp": shape.known("mptcp", text("mptcp")),
         "first_close": FIRST_CLOSE[shape.first_close],
         "form": None if shape.form == UNKNOWN else FORMS[shape.form],
         "verdict": VERDICTS[shape.verdict].code,
@@ -105,9 +108,9 @@ def close_document(
         "states": _states(shape, names),
         "duration_ms": shape.known("duration", millis("duration")),
         "teardown_ms": shape.known("teardown", millis("teardown")),
-        "bytes_sent": shape.count("bytes_sent"),
-        "bytes_received": shape.count("bytes_received"),
-        "bytes_unread": shape.count("bytes_unread") if queues else None,
+        "bytes_sent": shape.count("bytes_sent") if carried else None,
+        "bytes_received": shape.count("bytes_received") if carried else None,
+        "bytes_unread": shape.count("bytes_unread") if queues and shape.has("reading") else None,
         "bytes_unacked": shape.count("bytes_unacked") if queues else None,
         "retransmits": {
             "total": shape.count("total_retrans"),

@@ -19,6 +19,7 @@ from tracetw.host.clock import rfc3339
 from tracetw.sink.close_columns import SHAPE, columns, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
+from tracetw.sink.mptcp import mptcp_texts
 from tracetw.sink.output import Output, missing
 from tracetw.sink.remembered import Remembered
 from tracetw.sink.schema import SCHEMA
@@ -66,6 +67,8 @@ class _Values:
         values = columns(part, self._context.names)
         keys = shapes(part, values, why.template)
         values |= {why_column(name): column for name, column in why.columns.items()}
+        if part.rows["mptcp_flags"].any():
+            values["mptcp"] = mptcp_texts(part, self._context.names)
         return self._named(part.rows, values), keys
 
     def events(self, part: Events) -> tuple[dict[str, Any], list[bytes]]:

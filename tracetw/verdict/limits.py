@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tracetw.event.fields import Rows, State, end_ns, jiffies_to_ms, time_in
 from tracetw.event.names import KernelNames
-from tracetw.event.record import F_DEAD, F_RST_EARLY, F_SYSCTL
+from tracetw.event.record import F_DEAD, F_RST_EARLY, F_SYSCTL, MP_CONNECTION
 from tracetw.verdict.taxonomy import LIMITS, VERDICT_INDEX
 
 __all__ = ["Limit", "limits"]
@@ -49,6 +49,8 @@ def limits(rows: Rows, verdict: NDArray[np.uint8], names: KernelNames) -> Limit:
     value = np.full(len(rows), -1, np.int64)
     elapsed = np.full(len(rows), -1, np.int64)
     kinds = _KIND[verdict]
+    # The timers of MPTCP are its own.
+    kinds[(rows["mptcp_flags"] & MP_CONNECTION) != 0] = 0
     for kind in np.flatnonzero(np.bincount(kinds)).tolist():
         if kind:
             decide, wait = _BY_KIND[kind]

@@ -64,7 +64,6 @@ _CULPRIT = {
     "unreachable": "kernel-timer",
     "output-blocked": "kernel-timer",
     "connect-timeout": "kernel-timer",
-    "mptcp-close-timeout": "kernel-timer",
     "namespace-gone": "netns-exit",
 }
 _NONE_FIRST = ("abort-admin", "abort-memory", "connect-timeout", "namespace-gone")

@@ -79,7 +79,9 @@ RULES: tuple[Rule, ...] = (
     _rule("abort-unread", "mptcp in-close rst-out", inferred=True),
     _rule("abort-disconnect", "mptcp in-call rst-out"),
     _rule("abort-listener", "mptcp unaccepted rst-out", also="unread-data"),
-    _rule("mptcp-close-timeout", "mptcp orphan rst-out"),
+    # mptcp_close_tout_expired: an orphan gets 60 s (TCP_TIMEWAIT_LEN), then MP_FASTCLOSE.
+    _rule("fin-wait2-timeout", "mptcp from-fin-wait2 orphan rst-out"),
+    _rule("fin-exhausted", "mptcp orphan rst-out", also=_CLOSING),
     _rule("subflows-lost", "mptcp no-subflow", also="orphan " + _CLOSING),
     _rule("undetermined", "mptcp", also="no-error rst-out", missing="cause"),
     # A subflow: MPTCP closes it, by whatever means, not the application.

@@ -42,7 +42,10 @@ _MPTCP = {
             "Both sides sent DATA_FIN at the same time and both were acknowledged.",
         ),
         ("mptcp first-local", "{who} first, by DATA_FIN; the peer sent its own."),
-        ("mptcp", "The peer closed first, by DATA_FIN; this side closed and its own was acknowledged."),
+        (
+            "mptcp",
+            "The peer closed first, by DATA_FIN; this side closed and its own was acknowledged.",
+        ),
     ),
     "peer-reset": (
         (
@@ -53,13 +56,17 @@ _MPTCP = {
     "abort-unread": (
         (
             "mptcp unread-data",
-            "{who} with {unread:byte} unread, so MPTCP aborted the connection: RST with MP_FASTCLOSE on its "
-            "subflows.",
+            (
+                "{who} with {unread:byte} unread, so MPTCP aborted the connection: RST with MP_FASTCLOSE on its "
+                "subflows."
+            ),
         ),
         (
             "mptcp",
-            "{who} with received data unread, so MPTCP aborted the connection: RST with MP_FASTCLOSE on its "
-            "subflows.",
+            (
+                "{who} with received data unread, so MPTCP aborted the connection: RST with MP_FASTCLOSE on its "
+                "subflows."
+            ),
         ),
     ),
     "abort-linger": (
@@ -71,8 +78,10 @@ _MPTCP = {
     "abort-disconnect": (
         (
             "mptcp",
-            "The application dissolved the connection with connect(AF_UNSPEC): RST with MP_FASTCLOSE on its "
-            "subflows.",
+            (
+                "The application dissolved the connection with connect(AF_UNSPEC): RST with MP_FASTCLOSE on its "
+                "subflows."
+            ),
         ),
     ),
     "abort-listener": (
@@ -82,14 +91,28 @@ _MPTCP = {
         ),
     ),
     "subflows-lost": (
-        ("orphan", "The application had closed, and the last subflow ended before both DATA_FINs were done."),
-        ("", "The last subflow ended, and no other could be made."),
-    ),
-    "mptcp-close-timeout": (
         (
-            "",
-            "The application had closed, and the connection was not over when net.mptcp.close_timeout ran out: "
-            "MPTCP gave it up and sent RST with MP_FASTCLOSE.",
+            "orphan",
+            "The application had closed, and the last subflow ended before both DATA_FINs were done.",
+        ),
+        ("", "The last subflow ended, and no other came before net.mptcp.close_timeout ran out."),
+    ),
+    "fin-wait2-timeout": (
+        (
+            "mptcp",
+            (
+                "The peer acknowledged our DATA_FIN but sent none of its own within 60 s: MPTCP gave the closed "
+                "connection up and sent RST with MP_FASTCLOSE."
+            ),
+        ),
+    ),
+    "fin-exhausted": (
+        (
+            "mptcp",
+            (
+                "The application had closed, and the connection was not over within 60 s: MPTCP gave it up and "
+                "sent RST with MP_FASTCLOSE."
+            ),
         ),
     ),
     "mptcp-reset": (

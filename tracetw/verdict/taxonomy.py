@@ -227,6 +227,7 @@ VERDICTS: tuple[Verdict, ...] = (
             ("error-timeout", "unacked", "retransmitted", "from-fin-wait1"),
             ("error-timeout", "unacked", "retransmitted", "from-closing"),
             ("error-timeout", "unacked", "retransmitted", "from-last-ack"),
+            ("mptcp", "orphan", "rst-out"),
         ),
         "Look whether data is lost: evidence has unacked-data then. The peer vanished before the close was "
         "complete, and the application saw no error.",
@@ -268,7 +269,11 @@ VERDICTS: tuple[Verdict, ...] = (
         "Our FIN was acknowledged but the peer never sent its own; the orphan was dropped.",
         "tcp_time_wait with FIN_WAIT2, tw_timer_handler; tcp_keepalive_timer for times above 60 s",
         _TIMES_OUT,
-        (("mini-timeout",), ("from-fin-wait2", "orphan", "rst-early")),
+        (
+            ("mini-timeout",),
+            ("from-fin-wait2", "orphan", "rst-early"),
+            ("mptcp", "from-fin-wait2", "orphan"),
+        ),
         "Look for CLOSE_WAIT sockets at the peer (ss -tnp): it does not close its end. A descriptor leak "
         "there, or a half-closed stream that is longer than net.ipv4.tcp_fin_timeout.",
     ),
@@ -354,14 +359,6 @@ VERDICTS: tuple[Verdict, ...] = (
         (("mptcp",),),
         "Look in mptcp.subflows how each of them ended: that is the cause. One address at each end has no "
         "second way: give the path manager one (ip mptcp endpoint).",
-    ),
-    Verdict(
-        "mptcp-close-timeout",
-        "A closed connection of MPTCP did not get the peer's DATA_FIN or ACK in time and was given up.",
-        "mptcp_close_tout_expired, mptcp_do_fastclose in mptcp_worker (net.mptcp.close_timeout)",
-        _TIMES_OUT,
-        (("mptcp", "orphan", "rst-out"),),
-        "Look at the peer: it does not close its end, or no subflow reaches it any more (mptcp.subflows).",
     ),
     Verdict(
         "mptcp-reset",
