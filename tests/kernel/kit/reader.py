@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import CLOSE, Stat
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.filter import may_pass, passes
 from tracetw.kernel.load.loader import load
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
@@ -31,12 +30,10 @@ __all__ = ["Reader", "attached", "ends", "once", "verdicts"]
 def attached(sizes: Sizes | None = None, wanted: Filter | None = None) -> Iterator[Session]:
     """A session with these sizes and this filter."""
     btf = Btf.read()
-    kernel = (wanted or Filter()).kernel()
     plan = make_plan(
         btf,
         round(1 / time.clock_getres(6)),
-        passes=passes(kernel),
-        may_pass=may_pass(kernel),
+        wanted=(wanted or Filter()).kernel(),
         sizes=sizes,
         answers=ask(btf),
     )
