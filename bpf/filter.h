@@ -112,25 +112,24 @@ static __always_inline u64 netns_passes(const struct filter *f, const struct end
 	return (pass | in_netns(&f->wanted, e->netns)) & ~in_netns(&f->unwanted, e->netns);
 }
 
-/* Ports, addresses and family. With begun, a local end that is zero may still become anything. */
+/* Ports (no range has 0), addresses and family. With begun, a local end that is zero may still become anything. */
 static __always_inline u64 ends_pass(const struct filter *f, const struct ends *e, int begun)
 {
 	const struct filter_values *w = &f->wanted, *u = &f->unwanted;
 	const u64 *laddr = (const u64 *)e->laddr;
 	u64 open_port = 0, open_address = 0, pass = 1;
-	u32 lport = e->lport;
 
 	if (begun) {
 		u64 bits = laddr[0] | laddr[1];
 
-		open_port = is_zero(lport);
-		lport |= open_port << 16; /* in no range */
+		open_port = is_zero(e->lport);
 		open_address = is_zero((u32)bits | bits >> 32);
 	}
 	if (w->ports_count)
-		pass &= open_port | in_ports(w->ports, w->ports_count, lport, e->rport);
+		pass &= open_port | in_ports(w->ports, w->ports_count, e->lport, e->rport);
 	if (w->local_ports_count)
-		pass &= open_port | in_ports(w->local_ports, w->local_ports_count, lport, lport);
+		pass &= open_port |
+			in_ports(w->local_ports, w->local_ports_count, e->lport, e->lport);
 	if (w->remote_ports_count)
 		pass &= in_ports(w->remote_ports, w->remote_ports_count, e->rport, e->rport);
 	if (w->nets4_count | w->nets6_count)
@@ -139,9 +138,9 @@ static __always_inline u64 ends_pass(const struct filter *f, const struct ends *
 	if (w->family)
 		pass &= open_address | (is_ipv4(e) ^ (w->family == 6));
 	if (u->ports_count)
-		pass &= ~in_ports(u->ports, u->ports_count, lport, e->rport);
+		pass &= ~in_ports(u->ports, u->ports_count, e->lport, e->rport);
 	if (u->local_ports_count)
-		pass &= ~in_ports(u->local_ports, u->local_ports_count, lport, lport);
+		pass &= ~in_ports(u->local_ports, u->local_ports_count, e->lport, e->lport);
 	if (u->remote_ports_count)
 		pass &= ~in_ports(u->remote_ports, u->remote_ports_count, e->rport, e->rport);
 	if (u->nets4_count | u->nets6_count)
