@@ -67,7 +67,7 @@ class Kernel:
         self.keys[slot] = sk
 
     def linger(self, slot: int, sk: int, ended: int) -> None:
-        """A mini-socket's record waits for the end of FIN_WAIT2."""
+        """A timewait socket's record waits for the end of FIN_WAIT2."""
         self.minis[slot] = row(sk, 100, ended, ORPHANED)
         self.mini_keys[slot] = sk
 

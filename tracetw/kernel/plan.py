@@ -18,7 +18,7 @@ from tracetw.kernel.filter import KernelFilter
 from tracetw.kernel.function_probe import PlacedProbe, place
 from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
 
-__all__ = ["AGAIN", "CPUS", "HEADERS", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
+__all__ = ["SECOND", "CPUS", "HEADERS", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
 # In this order, before the probes.
 HEADERS = (
@@ -37,7 +37,7 @@ HEADERS = (
 )
 # After them, where there are function probes.
 CALL_HEADER = "call.h"
-AGAIN = "again_"
+SECOND = "second_"
 """Before the name of a program's second one: see bpf/hook.c."""
 # What --events asks for -> macro.
 EVENTS = {
@@ -139,7 +139,7 @@ class Plan:
         for hook in self.hooks:
             found.append(AttachPoint(hook.program, hook.event))
             if hook.interrupted and "HAVE_GUARD" in self.macros:
-                found.append(AttachPoint(f"{AGAIN}{hook.program}", hook.event))
+                found.append(AttachPoint(f"{SECOND}{hook.program}", hook.event))
         return found
 
 

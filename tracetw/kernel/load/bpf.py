@@ -50,7 +50,7 @@ class ProgramInfo:
 
     Attributes:
         run_time_ns, run_count: only while ``kernel.bpf_stats_enabled`` is 1.
-        misses: runs left out since the program was already running on that CPU: raw tracepoints do
+        misses: runs skipped since the program was already running on that CPU: raw tracepoints do
             so since Linux kernel commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw
             tracepoint probes") (in v6.1). 0 on a kernel that does not count them.
         verified: instructions that the verifier walked (since v5.16); 0 unknown.
