@@ -41,7 +41,9 @@ def _same(rows: Rows) -> Rows:
 
 # Fields that version 3 brought, and what stands there in older rows: unknown.
 _CLOSES_3: Mapping[str, int] = {
-    **dict.fromkeys(("bytes_acked", "mptcp_conn", "mptcp_token", "icmp_from", "srtt", "segs_in"), 0),
+    **dict.fromkeys(
+        ("bytes_acked", "mptcp_conn", "mptcp_token", "icmp_from", "srtt", "segs_in"), 0
+    ),
     **dict.fromkeys(("rtt_min", "quiet", "since_sent", "since_received"), SINCE_UNKNOWN),
     **dict.fromkeys(("mss", "mptcp_flags", "ttl", "rst_ttl", "mptcp_local_id"), 0),
     **dict.fromkeys(("mptcp_remote_id", "rto_max", "traits", "mptcp_reset", "bind"), 0),
