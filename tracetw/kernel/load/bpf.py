@@ -22,6 +22,7 @@ __all__ = [
     "ProgramInfo",
     "ProgramType",
     "create_map",
+    "fill_and_freeze",
     "load",
     "open_raw_tracepoint",
     "program_info",
@@ -30,7 +31,8 @@ __all__ = [
 # asm/unistd.h
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "ppc64le": 361, "s390x": 351, "riscv64": 280}
 # enum bpf_cmd, enum bpf_prog_type: include/uapi/linux/bpf.h
-_MAP_CREATE, _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 0, 5, 15, 17
+_MAP_CREATE, _MAP_UPDATE_ELEM, _PROG_LOAD, _OBJ_GET_INFO_BY_FD = 0, 2, 5, 15
+_RAW_TRACEPOINT_OPEN, _MAP_FREEZE = 17, 22
 KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
 # enum bpf_attach_type: what a program of type TRACING does with its function.
 TRACE_FENTRY, TRACE_FEXIT = 24, 25
@@ -93,6 +95,16 @@ def create_map(name: str, shape: tuple[int, int, int, int, int]) -> int:
         shape: type, key size, value size, entries, flags.
     """
     return _bpf(_MAP_CREATE, struct.pack("=IIIII8x16s", *shape, name.encode()[:15]))
+
+
+def fill_and_freeze(map_fd: int, content: bytes) -> None:
+    """Write the one element of an array map, for good: later the kernel refuses. Raises OSError."""
+    key, value = ctypes.c_uint32(0), ctypes.create_string_buffer(content, len(content))
+    _bpf(
+        _MAP_UPDATE_ELEM,
+        struct.pack("=IxxxxQQQ", map_fd, ctypes.addressof(key), ctypes.addressof(value), 0),
+    )
+    _bpf(_MAP_FREEZE, struct.pack("=I", map_fd))
 
 
 def load(name: str, code: bytes, kind: ProgramType | None = None) -> int:
