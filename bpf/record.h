@@ -78,7 +78,7 @@ enum owner {
 #define F_SEGMENT_TIME	(1u << 31)	/* FIN_WAIT2 and the peer's FIN: times of segments */
 
 /* More of one bit, in traits. */
-#define T_QUIET		(1u << 0)	/* quiet, since_sent and since_received hold, each but for SINCE_UNKNOWN */
+#define T_QUIET		(1u << 0)	/* quiet, since_sent and since_received hold, or are SINCE_UNKNOWN */
 #define T_KEEPALIVE	(1u << 1)	/* SO_KEEPALIVE at CLOSE */
 #define T_URGENT	(1u << 2)	/* an urgent byte is among what was unread at CLOSE */
 #define T_FULL_LOST	(1u << 3)	/* data of a full segment or more was retransmitted */
