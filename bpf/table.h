@@ -43,7 +43,7 @@ static __always_inline void conn_begin(struct conn *c)
 	c->path = 0;
 	c->flags = 0;
 	c->pid = 0;
-	/* steps, fin_retrans, backoff, owner_from, reset_reason */
+	/* steps, fin_retrans, backoff, owner_from, reset_reason, traits, ttl, rst_ttl */
 	*(u64 *)&c->steps = 0;
 }
 

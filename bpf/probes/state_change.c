@@ -128,6 +128,8 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 	/* An ACK makes FIN_WAIT2, nothing else. */
 	if (from != to)
 		conn_step(c, to, to == TCP_FIN_WAIT2 ? packet_time(sk) : bpf_ktime_get_ns());
+	if (to == TCP_FIN_WAIT1 || to == TCP_CLOSE_WAIT)
+		quiet_before_fin(c, sk, to);
 	if (to != TCP_SYN_SENT && to != TCP_SYN_RECV)
 		leaving(sk, c, from, to);
 	return 0;
