@@ -18,7 +18,7 @@ from tracetw.kernel.capability import HOOKS, KERNEL_FACTS, Answers, survey
 from tracetw.kernel.function_probe import FUNCTION_PROBES
 from tracetw.kernel.load import loader
 from tracetw.kernel.load.loader import ProbeRefused, load_best
-from tracetw.kernel.plan import SECOND, EVENTS, HEADERS, Plan, make_plan
+from tracetw.kernel.plan import EVENTS, HEADERS, SECOND, Plan, make_plan
 from tracetw.kernel.unit import join, source_dir
 
 pytestmark = pytest.mark.skipif(

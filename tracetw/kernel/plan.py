@@ -18,7 +18,7 @@ from tracetw.kernel.filter import KernelFilter
 from tracetw.kernel.function_probe import PlacedProbe, place
 from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
 
-__all__ = ["SECOND", "CPUS", "HEADERS", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
+__all__ = ["CPUS", "HEADERS", "SECOND", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
 # In this order, before the probes.
 HEADERS = (

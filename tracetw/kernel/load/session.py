@@ -30,7 +30,7 @@ from tracetw.event.record import (
     Stat,
 )
 from tracetw.kernel.load.bpf import program_info
-from tracetw.kernel.plan import SECOND, CPUS, Plan
+from tracetw.kernel.plan import CPUS, SECOND, Plan
 from tracetw.kernel.ring import Ring
 
 __all__ = ["Session"]
