@@ -187,7 +187,7 @@ TIMEOUTS: Cases = {
         (None, "none", "icmp", "none", "proven"),
     ),
     "closed while connecting": (
-        {"path": 0x27, "old_state": 2, "shutdown": 3, "snd_una": 4999, "flags": IN_CALL},
+        {"path": 0x27, "old_state": 2, "shutdown": 3, "snd_una": 999, "flags": IN_CALL},
         "connect-aborted",
         (None, "local", "app", "none", "proven"),
     ),
@@ -202,7 +202,7 @@ TIMEOUTS: Cases = {
         (None, "local", "app", "none", "proven"),
     ),
     "disconnected while connecting": (
-        {"path": 0x27, "old_state": 2, "snd_una": 4999, "flags": IN_CALL},
+        {"path": 0x27, "old_state": 2, "snd_una": 999, "flags": IN_CALL},
         "connect-aborted",
         (None, "local", "app", "none", "proven"),
     ),
