@@ -97,7 +97,7 @@ BPF_F_TABLE("array", u32, struct close_record, minis, MINI_SLOTS, BPF_F_MMAPABLE
 BPF_F_TABLE("array", u32, u64, closing_reported, CLOSING_SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, mini_reported, MINI_SLOTS, BPF_F_MMAPABLE);
 #ifndef HAVE_RX_SK
-/* The mini-socket of each slot, where a packet does not tell which one it met. */
+/* The timewait socket of each slot, where a packet does not tell which one it met. */
 BPF_F_TABLE("array", u32, u64, mini_tws, MINI_SLOTS, 0);
 #endif
 /* One record per CPU that is destroyed, but may still be answered with a RST (probes/destroy.c). */

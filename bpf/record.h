@@ -23,13 +23,13 @@ enum end {
 	END_NONE,
 	END_DESTROY,	/* the socket was destroyed: the usual end */
 	END_REUSE,	/* the application connected the same socket again */
-	END_FIN,	/* the peer's FIN reached the FIN_WAIT2 mini-socket: TIME_WAIT begins */
-	END_RST,	/* a RST killed the FIN_WAIT2 mini-socket */
-	END_LATE_DATA,	/* data or a SYN met the FIN_WAIT2 mini-socket, the kernel answered RST */
-	END_TIMEOUT,	/* the FIN_WAIT2 mini-socket timed out */
+	END_FIN,	/* the peer's FIN reached the timewait socket in FIN_WAIT2: TIME_WAIT begins */
+	END_RST,	/* a RST killed the timewait socket in FIN_WAIT2 */
+	END_LATE_DATA,	/* data or a SYN met the timewait socket in FIN_WAIT2, the kernel answered RST */
+	END_TIMEOUT,	/* the timewait socket in FIN_WAIT2 timed out */
 	END_FULL,	/* no room to wait for the end: sent at once */
 	END_PENDING,	/* its owner has not closed it yet: user space took it, or its slot was needed */
-	END_STALE,	/* user space took it: the mini-socket vanished without a witness */
+	END_STALE,	/* user space took it: the timewait socket vanished without a witness */
 };
 
 /* How the owner (pid, comm, cgroup) is known; user space adds its own ways above OWNER_CLOSE. */
@@ -59,7 +59,7 @@ enum owner {
 #define F_RST_EARLY	(1u << 12)	/* the active reset came before CLOSE (timer, administrator) */
 #define F_TS_OK		(1u << 13)	/* timestamps were negotiated */
 #define F_TS_SEEN	(1u << 14)	/* the last segment received carried a timestamp */
-#define F_TW		(1u << 15)	/* CLOSE left a mini-socket behind */
+#define F_TW		(1u << 15)	/* CLOSE left a timewait socket behind */
 #define F_TW_FIN_WAIT2	(1u << 16)	/* ... in substate FIN_WAIT2 */
 #define F_EXITING	(1u << 17)	/* PF_EXITING when the owner closed: exit_code holds */
 #define F_OOM		(1u << 18)	/* ... as an OOM victim */
@@ -78,7 +78,7 @@ enum owner {
 #define F_SEGMENT_TIME	(1u << 31)	/* FIN_WAIT2 and the peer's FIN: times of segments */
 
 /* More of one bit, in traits. */
-#define T_QUIET		(1u << 0)	/* quiet, since_sent and since_received hold, each but for SINCE_UNKNOWN */
+#define T_QUIET		(1u << 0)	/* quiet, since_sent and since_received hold, or are SINCE_UNKNOWN */
 #define T_KEEPALIVE	(1u << 1)	/* SO_KEEPALIVE at CLOSE */
 #define T_URGENT	(1u << 2)	/* an urgent byte is among what was unread at CLOSE */
 #define T_FULL_LOST	(1u << 3)	/* data of a full segment or more was retransmitted */
@@ -280,12 +280,12 @@ enum stat {
 	STAT_LOST_CLOSES,	/* close records that found the ring full */
 	STAT_LOST_EVENTS,	/* event records that found the ring full */
 	STAT_CONN_FULL,		/* connections that began without room to follow them */
-	STAT_CLOSING_FULL,	/* no room to wait for the owner or the mini-socket */
+	STAT_CLOSING_FULL,	/* no room to wait for the owner or the timewait socket */
 	STAT_RST_NO_SOCKET,	/* RST sent for a segment that met no socket, a listener or a request */
-	STAT_RST_TIMEWAIT,	/* RST sent by a mini-socket */
+	STAT_RST_TIMEWAIT,	/* RST sent by a timewait socket */
 	STAT_RST_SOCKET,	/* RST sent for a full socket */
 	STAT_UNSEEN_ENDS,	/* a socket's next life began, and no end of the one before was announced */
-	STAT_AGAIN,		/* runs that the kernel skipped, done by the second program */
+	STAT_SECOND,		/* runs that the kernel skipped, done by the second program */
 	STAT_END_FULL,		/* facts of the end of a connection without a slot that found no room either */
 	STAT_MAX
 };

@@ -213,14 +213,13 @@ static __always_inline void quiet_before_fin(struct conn *c, const void *sk, u32
 	u32 acked = GET(u32, tcp_sock, sk, OFF_TCP_RCV_TSTAMP);
 	u32 fin = to == TCP_CLOSE_WAIT;
 
-	c->since_sent = GET(u64, tcp_sock, sk, OFF_TCP_BYTES_SENT) ?
-				jiffies - GET(u32, tcp_sock, sk, OFF_TCP_LSNDTIME) :
-				SINCE_UNKNOWN;
-	c->since_received = GET(u64, tcp_sock, sk, OFF_TCP_BYTES_RECEIVED) > fin ?
-				    jiffies - received :
-				    SINCE_UNKNOWN;
-	c->quiet = fin ? SINCE_UNKNOWN :
-			 jiffies - ((s32)(received - acked) > 0 ? received : acked);
+	c->since_sent = GET(u64, tcp_sock, sk, OFF_TCP_BYTES_SENT)
+				? jiffies - GET(u32, tcp_sock, sk, OFF_TCP_LSNDTIME)
+				: SINCE_UNKNOWN;
+	c->since_received = GET(u64, tcp_sock, sk, OFF_TCP_BYTES_RECEIVED) > fin
+				    ? jiffies - received
+				    : SINCE_UNKNOWN;
+	c->quiet = fin ? SINCE_UNKNOWN : jiffies - ((s32)(received - acked) > 0 ? received : acked);
 	c->traits |= T_QUIET;
 }
 

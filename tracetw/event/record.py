@@ -169,7 +169,7 @@ class Stat(IntEnum):
     RST_TIMEWAIT = 6
     RST_SOCKET = 7
     UNSEEN_ENDS = 8
-    AGAIN = 9
+    SECOND = 9
     END_FULL = 10
     MAX = 11
 

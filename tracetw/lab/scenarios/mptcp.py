@@ -20,7 +20,9 @@ from tracetw.lab.expect.lines import (
 from tracetw.lab.expect.match import ANYTHING, SOME, Claim, accepted, at_least, path
 from tracetw.lab.expect.scenario import Expectation, Scenario
 from tracetw.lab.net.cable import addresses
+from tracetw.lab.net.fault import Drop
 from tracetw.lab.net.host import PORT
+from tracetw.lab.net.spawn import run
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.disconnect import dissolve
@@ -132,16 +134,20 @@ def killed(net: Net) -> None:
     to_the_end(end)
 
 
-def _two_ways(net: Net) -> Link:
-    """A connection with two subflows, the second from another address of A."""
-    address, other = SECOND[net.family], net.a.addresses[net.family]
+def _endpoint(net: Net) -> None:
+    """A has a second address, from which a second subflow may be opened."""
+    address = SECOND[net.family]
     width = {4: "24", 6: "64"}[net.family]
     nodad = ["nodad"] if net.family != 4 else []  # noqa: PLR2004 (IPv4)
     net.a.run("ip", "address", "add", f"{address}/{width}", "dev", "eth0", *nodad)
     net.a.run("ip", "mptcp", "endpoint", "add", address, "dev", "eth0", "subflow")
     for host in (net.a, net.b):
         host.run("ip", "mptcp", "limits", "set", "subflow", "2", "add_addr_accepted", "2")
-    require(address != other, "one address")
+
+
+def _two_ways(net: Net) -> Link:
+    """A connection with two subflows, the second from another address of A."""
+    _endpoint(net)
     link = connect(net)
     talk(link)
     eventually(lambda: net.b.states() == ["ESTABLISHED"] * BOTH, what="a second subflow")
@@ -161,6 +167,36 @@ def join_killed(net: Net) -> None:
 
 def two_subflows(net: Net) -> None:
     link = _two_ways(net)
+    close_in_turn(net, link)
+
+
+def join_stripped(net: Net) -> None:
+    _endpoint(net)
+    strip = f"ip saddr {SECOND[4]} tcp option mptcp exists"
+    with Drop(net.b, strip, verdict="reset tcp option mptcp") as stripped:
+        link = connect(net)
+        talk(link)
+        eventually(lambda: net.a.counters()["MPJoinSynTx"] == 1, what="a second subflow")
+        eventually(lambda: net.a.counters()["OutRsts"] == 1, what="A resets it")
+        require(stripped.packets() > 0, "no option was taken out")
+    net.step("options of MPTCP do not pass from the second address; the connection goes on")
+    talk(link)
+    close_in_turn(net, link)
+
+
+def no_stripping() -> str | None:
+    """Why this kernel cannot take options out of packets."""
+    rule = "table inet t {\n chain c {\n type filter hook prerouting priority 0\n reset tcp option mptcp\n }\n}\n"
+    status, _, errors = run(["unshare", "--net", "nft", "-f", "-"], rule)
+    return no_mptcp() or (f"no nft reset: {errors.strip().splitlines()[0]}" if status else None)
+
+
+def removed_by_path_manager(net: Net) -> None:
+    link = _two_ways(net)
+    net.a.run("ip", "mptcp", "endpoint", "flush")
+    eventually(lambda: net.b.states() == ["ESTABLISHED"], what="the second subflow is gone")
+    net.step("A's path manager removes the second address; the connection goes on")
+    talk(link)
     close_in_turn(net, link)
 
 
@@ -422,6 +458,67 @@ SCENARIOS = (
         ),
         wire={"A>B RST": 1, "B>A RST": 0, "A>B FIN": 1, "B>A FIN": 1},
         counters={"a": {"OutRsts": 1}, "b": {"OutRsts": 0}},
+        **COMMON,
+    ),
+    Scenario(
+        name="mptcp-join-stripped",
+        claim="A box on the way takes MPTCP out of a second subflow: MPTCP resets it, and the connection goes on.",
+        play=join_stripped,
+        a=(
+            client(
+                **{**ORDERLY, **OF_MPTCP, "retransmits": ANYTHING},
+                first_close="local",
+                bytes_sent=10,
+                mptcp=connection("orderly", "mptcp-reset"),
+            ),
+            client(
+                **lone("mptcp-reset", local={"addr": SECOND[4], "port": at_least(1024)}),
+                form="rst-sent",
+                closed_by=None,
+            ),
+        ),
+        b=server(
+            **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
+            first_close="remote",
+            bytes_received=10,
+            mptcp=connection("orderly"),
+        ),
+        wire={"A>B RST": 1, "B>A RST": 0, "A>B FIN": 1, "B>A FIN": 1},
+        counters={"a": {"OutRsts": 1, "MPJoinSynTx": 1, "MPJoinSynAckRx": 0}},
+        **{**COMMON, "needs": no_stripping},
+    ),
+    Scenario(
+        name="mptcp-address-removed",
+        claim="A subflow that the path manager removes ends by FIN, and its line says that the connection went on.",
+        play=removed_by_path_manager,
+        a=(
+            client(
+                **{**ORDERLY, **OF_MPTCP, "retransmits": ANYTHING},
+                first_close="local",
+                bytes_sent=10,
+                mptcp=connection("orderly", "orderly"),
+            ),
+            client(
+                **lone("orderly", local={"addr": SECOND[4], "port": at_least(1024)}),
+                pid=ANYTHING,
+                comm=ANYTHING,
+            ),
+        ),
+        b=(
+            server(
+                **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
+                first_close="remote",
+                bytes_received=10,
+                mptcp=connection("orderly", "orderly"),
+            ),
+            server(
+                **lone("orderly", remote={"addr": SECOND[4], "port": at_least(1024)}),
+                pid=ANYTHING,
+                comm=ANYTHING,
+            ),
+        ),
+        wire={"RST": 0, "A>B FIN": 2, "B>A FIN": 2},
+        counters={"a": {"OutRsts": 0}},
         **COMMON,
     ),
     Scenario(
