@@ -34,6 +34,7 @@ HEADERS = (
     "sock.h",
     "event.h",
     "carrier.h",
+    "subflow.h",
     "mptcp.h",
     "timewait.h",
     "close.h",

@@ -11,6 +11,7 @@ from tracetw.lab.scenarios import (
     attempt,
     closing,
     disconnect,
+    fallback,
     frozen,
     mptcp,
     orderly,
@@ -18,6 +19,7 @@ from tracetw.lab.scenarios import (
     process,
     raw,
     reuse,
+    subflow,
     timeout,
     timewait,
     twice,
@@ -39,7 +41,7 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "TIME_WAIT taken over": reuse.SCENARIOS,
     "Segments that should not have come": raw.SCENARIOS,
     "Segments that arrive twice": twice.SCENARIOS,
-    "Connections of MPTCP": mptcp.SCENARIOS,
+    "Connections of MPTCP": (*mptcp.SCENARIOS, *subflow.SCENARIOS, *fallback.SCENARIOS),
 }
 
 SCENARIOS: tuple[Scenario, ...] = tuple(

@@ -102,7 +102,13 @@ VERDICTS: tuple[Verdict, ...] = (
         "Both directions were closed by FIN and both FINs were acknowledged.",
         "RFC 9293 3.6; tcp_send_fin, tcp_fin, tcp_time_wait or tcp_timewait_state_process",
         _EITHER,
-        (("mini-fin",), ("time-wait",), ("fin-acked",), ("peer-fin", "no-time-wait")),
+        (
+            ("mini-fin",),
+            ("time-wait",),
+            ("fin-acked",),
+            ("peer-fin", "no-time-wait"),
+            ("mptcp", "peer-fin"),
+        ),
         "Nothing to do. The side that closes first carries TIME_WAIT for 60 s: let the client close "
         "first if a server runs out of ports or buckets.",
         abnormal=False,
@@ -122,7 +128,11 @@ VERDICTS: tuple[Verdict, ...] = (
         "The application closed with received data unread, so the kernel aborted with RST.",
         "RFC 2525 2.17; __tcp_close, tcp_send_active_reset (TCPAbortOnClose)",
         _SENDS,
-        (("in-close", "unread-data"), ("rst-out", "reason-close")),
+        (
+            ("in-close", "unread-data"),
+            ("rst-out", "reason-close"),
+            ("mptcp", "in-close", "rst-out"),
+        ),
         "Read to the end of the stream before close(), or shutdown(SHUT_WR) and read until 0. The peer "
         "may lose data that it had not read yet.",
     ),
@@ -185,6 +195,7 @@ VERDICTS: tuple[Verdict, ...] = (
             ("rst-in", "peer-fin", "unacked-data"),
             ("rst-in", "nothing-unanswered"),
             ("mini-rst",),
+            ("mptcp", "rst-in"),
         ),
         "Trace at the peer, where the reason is (abort-unread, abort-linger, abort-late-data, a crash), "
         "or look for a proxy or firewall that resets on its own.",
@@ -373,8 +384,7 @@ VERDICTS: tuple[Verdict, ...] = (
         "__mptcp_close_ssk, __mptcp_close; each subflow ended in its own way, as a connection of TCP",
         _EITHER,
         (("mptcp",),),
-        "Look in mptcp.subflows how each of them ended: that is the cause. One address at each end has no "
-        "second way: give the path manager one (ip mptcp endpoint).",
+        "Look in mptcp.subflows how each of them ended. A second way needs a second address: ip mptcp endpoint.",
     ),
     Verdict(
         "mptcp-reset",
