@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +157,14 @@ def test_namespaces_that_are_alike_are_shown_once() -> None:
 )
 def test_times(time: Wait | float, words: str) -> None:
     assert text(time) == words
+
+
+def _documented(heading: str) -> list[str]:
+    page = Path(__file__).parents[2] / "docs" / "doctor.md"
+    section = page.read_text(encoding="utf-8").split(f"### {heading}\n", 1)[1].split("\n#", 1)[0]
+    return re.findall(r"^\| `([^|]*)` \|", section, re.MULTILINE)
+
+
+def test_the_fields_are_documented() -> None:
+    assert _documented("settings") == list(document.settings(audit(namespace()))[0])
+    assert _documented("findings") == list(document.findings(audit(namespace()))[0])

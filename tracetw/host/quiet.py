@@ -124,8 +124,9 @@ def quiet(longer_than_s: float) -> Quiet:
     connections = keepalive = silent = probed = half_closed = 0
     longest: list[tuple[int, Idle]] = []
     states = 1 << _ESTABLISHED | 1 << _CLOSE_WAIT | 1 << _FIN_WAIT2
+    ours = {row.local for row in _dump(states, socket.IPPROTO_TCP)}
     for row in _dump(states, socket.IPPROTO_TCP, _INFO):
-        if row.local == row.remote or _loopback(row.family, row.remote):
+        if row.remote in ours or _loopback(row.family, row.remote):
             continue
         connections += 1
         probes = row.timer == _KEEPALIVE_TIMER
