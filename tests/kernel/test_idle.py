@@ -9,11 +9,9 @@ import socket
 import statistics
 import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from tests.kernel.kit.pair import only
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import patient
@@ -25,16 +23,6 @@ WAKEUPS = 14
 # A look every 25 ms would be 12 ms late on the average.
 LINE_MS = 9.0
 LINES = 15
-
-
-@pytest.fixture
-def pair() -> Iterator[Net]:
-    with Net() as made:
-        yield made
-
-
-def only(pair: Net) -> list[str]:
-    return ["--netns", pair.a.name, "--netns", pair.b.name]
 
 
 def wakeups(pid: int) -> int:
