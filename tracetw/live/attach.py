@@ -61,7 +61,9 @@ def _attach(request: Request, say: Callable[[str], None]) -> Session:
                 round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE)),
                 passes=passes(request.filter.kernel()),
                 may_pass=may_pass(request.filter.kernel()),
-                sizes=Sizes.for_connections(request.max_connections or connections_for(memory())),
+                sizes=Sizes.for_connections(
+                    request.max_connections or connections_for(memory()), os.cpu_count() or 1
+                ),
                 events=request.events,
                 without=refused,
                 answers=answers,

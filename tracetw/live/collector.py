@@ -13,7 +13,6 @@ from tracetw.host import netns
 from tracetw.host.clock import Clock
 from tracetw.host.listeners import Listeners
 from tracetw.kernel.load.session import Session
-from tracetw.kernel.ring import Ring
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.owners import resolve
 from tracetw.live.source import Source
@@ -127,7 +126,7 @@ class Collector:
         """What is in the rings now, once through each at most."""
         session, source = self._session, self._source
         batches: list[Ends | Events] = []
-        for _ in range(_pieces(session.closes)):
+        for _ in range(session.closes.turns):
             rows = _copied(source.take())
             source.release()
             if not len(rows):
@@ -177,11 +176,8 @@ class Collector:
             self.clock = clock
 
 
-def _pieces(ring: Ring) -> int:
-    """Calls of ``peek`` that empty a full ring, which may begin in the middle."""
-    return 2 + ring.capacity // Ring.AT_ONCE
-
-
 def _copied(rows: Rows) -> Rows:
     """Out of the ring. As opaque blocks: copying field by field takes ten times as long."""
+    if rows.flags.writeable:
+        return rows
     return np.array(rows.view(f"V{rows.dtype.itemsize}"), order="C").view(rows.dtype)

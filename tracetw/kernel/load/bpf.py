@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 
 __all__ = [
+    "ARRAY_OF_MAPS",
     "KPROBE",
     "RAW_TRACEPOINT",
     "TRACE_FENTRY",
@@ -25,12 +26,15 @@ __all__ = [
     "load",
     "open_raw_tracepoint",
     "program_info",
+    "put_map",
 ]
 
 # asm/unistd.h
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "ppc64le": 361, "s390x": 351, "riscv64": 280}
 # enum bpf_cmd, enum bpf_prog_type: include/uapi/linux/bpf.h
-_MAP_CREATE, _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 0, 5, 15, 17
+_MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 0, 2, 5, 15, 17
+# enum bpf_map_type
+ARRAY_OF_MAPS = 12
 KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
 # enum bpf_attach_type: what a program of type TRACING does with its function.
 TRACE_FENTRY, TRACE_FEXIT = 24, 25
@@ -85,14 +89,22 @@ def _bpf(command: int, attributes: bytes) -> int:
     return result
 
 
-def create_map(name: str, shape: tuple[int, int, int, int, int]) -> int:
+def create_map(name: str, shape: tuple[int, int, int, int, int], inner: int = 0) -> int:
     """Create a map; its descriptor. Raises OSError.
 
     Args:
         name: the kernel keeps 15 characters.
         shape: type, key size, value size, entries, flags.
+        inner: of an array of maps: descriptor of one like those that it is to have.
     """
-    return _bpf(_MAP_CREATE, struct.pack("=IIIII8x16s", *shape, name.encode()[:15]))
+    return _bpf(_MAP_CREATE, struct.pack("=IIIIII4x16s", *shape, inner, name.encode()[:15]))
+
+
+def put_map(outer: int, place: int, inner: int) -> None:
+    """Put a map into an array of maps. Raises OSError."""
+    key, value = ctypes.c_uint32(place), ctypes.c_uint32(inner)
+    addresses = ctypes.addressof(key), ctypes.addressof(value)
+    _bpf(_MAP_UPDATE, struct.pack("=I4xQQQ", outer, *addresses, 0))
 
 
 def load(name: str, code: bytes, kind: ProgramType | None = None) -> int:

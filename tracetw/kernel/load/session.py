@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.event.fields import end_ns
 from tracetw.event.record import (
     AT_CLOSED,
     CLOSE,
@@ -32,6 +33,7 @@ from tracetw.event.record import (
 from tracetw.kernel.load.bpf import program_info
 from tracetw.kernel.plan import AGAIN, CPUS, Plan
 from tracetw.kernel.ring import Ring
+from tracetw.kernel.rings import Rings
 
 __all__ = ["Session"]
 
@@ -49,14 +51,16 @@ class Session:
 
     Attributes:
         plan: what was loaded.
-        closes: ring of ``CLOSE`` records.
+        closes: rings of ``CLOSE`` records.
         events: ring of ``EVENT`` records; None when none were asked for.
     """
 
     def __init__(self, plan: Plan, descriptors: Mapping[str, int]) -> None:
         self.plan = plan
         self._fds = dict(descriptors)
-        self.closes = Ring(self._fds["map:closes"], CLOSE, plan.sizes.closes_pages)
+        self._rings = [f"map:closes{number or ''}" for number in range(plan.sizes.rings)]
+        pages = plan.sizes.closes_pages // plan.sizes.rings
+        self.closes = Rings([Ring(self._fds[name], CLOSE, pages) for name in self._rings], end_ns)
         self.events = (
             Ring(self._fds["map:events"], EVENT, plan.sizes.events_pages) if plan.events else None
         )
@@ -103,7 +107,7 @@ class Session:
 
     def rings(self) -> list[int]:
         """Descriptors that can be polled: readable when a record came after all were read."""
-        return [self._fds[name] for name in ("map:closes", "map:events") if name in self._fds]
+        return [self._fds[name] for name in (*self._rings, "map:events") if name in self._fds]
 
     def any_waiting(self) -> bool:
         """May :meth:`waiting` give something? Costs a few microseconds."""
