@@ -98,6 +98,12 @@ BPF_F_TABLE("array", u32, u64, stats, STATS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, learned, 1, 0);
 /* User space writes 1 here before it detaches: from then on no program begins a record. */
 BPF_F_TABLE("array", u32, u64, stopped, 1, BPF_F_MMAPABLE);
+/*
+ * User space writes 1 here before it sleeps for long. Records that begin to wait in a table wake nobody: the next one
+ * rings `bell` then.
+ */
+BPF_F_TABLE("array", u32, u64, asleep, 1, BPF_F_MMAPABLE);
+BPF_RINGBUF_OUTPUT(bell, 1);
 BPF_TABLE("percpu_array", u32, struct close_record, spare, 2);
 /*
  * CPUs that write into one ring wait for each other's cache lines: `closes_of` has RINGS (a power of two) like `closes`,

@@ -320,6 +320,16 @@ static __always_inline void slot_free(struct slot slot, struct close_record *r)
 	*slot.key = 0;
 }
 
+/* A record waits in a table since now. Its key was stored with a barrier before. */
+static __always_inline void waits(void)
+{
+	u32 zero = 0;
+	u64 *flag = asleep.lookup(&zero), nothing = 0;
+
+	if (flag && *flag && cmpxchg(flag, 1, 0))
+		bell.ringbuf_output(&nothing, sizeof(nothing), BPF_RB_FORCE_WAKEUP);
+}
+
 /*
  * Data that arrives after close() on an orphan: tcp_reset() destroys the socket and only then is the RST sent
  * (tcp_rcv_state_process, tcp_v4_do_rcv). The record waits for that on its CPU, where nothing else happens to
@@ -336,6 +346,7 @@ static __always_inline void hold(const struct close_record *r)
 		send(h, END_DESTROY);
 	__builtin_memcpy(h, r, sizeof(*h));
 	h->end = END_DESTROY;
+	waits();
 }
 
 /*

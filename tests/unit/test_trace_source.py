@@ -46,6 +46,8 @@ class Kernel:
         self.reported = np.frombuffer(self._map("closing_reported", SLOTS * 8), "<u8", SLOTS)
         self.minis_reported = np.frombuffer(self._map("mini_reported", SLOTS * 8), "<u8", SLOTS)
         self.held = np.frombuffer(self._map("held", CPUS * CLOSE.itemsize), CLOSE, CPUS)
+        self._map("bell", 4 * PAGE)
+        self._map("asleep", 8)
         stats = self._map("stats", CPUS * Stat.MAX * 8)
         self.stats = np.frombuffer(stats, "<u8", CPUS * Stat.MAX).reshape(CPUS, Stat.MAX)
         self._sent = 0

@@ -48,11 +48,15 @@ class Source:
 
     A record that was taken early comes out of the ring as well, later: its identity (socket
     address and the time when the socket reached CLOSE) is remembered until then.
+
+    Attributes:
+        waits: something was in the tables at the last look that will be overdue.
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._given: set[tuple[int, int]] = set()
+        self.waits = False
         self._counted = dict.fromkeys(_WHERE, 0)
         self._misses = session.misses()
 
@@ -85,11 +89,13 @@ class Source:
     def overdue(self, *, everything: bool = False) -> Rows:
         """Records that wait for too long (at the end: all of them), marked so in ``end``."""
         rows = self._session.waiting()
+        self.waits = False
         if not len(rows):
             return rows
         age = _age(rows)
         destroyed = rows["end"] == End.DESTROY
         due = np.where(destroyed, age > _SOFTIRQ_NS, age > _PATIENCE_NS) | everything
+        self.waits = not due.all()
         for index in np.flatnonzero(due):
             due[index] = _identity(rows[index]) not in self._given
         rows = rows[due]
@@ -119,6 +125,7 @@ class Source:
             unknown[index] = again[index] or identity not in waiting
             if unknown[index]:
                 self._given.discard(identity)
+                self.waits = True
         kept: Rows = rows[~unknown]
         return kept
 

@@ -67,6 +67,8 @@ class Session:
         slots = plan.sizes.closing_slots
         self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
         self._reported = self._table("closing_reported", np.dtype("<u8"), slots, writable=True)
+        self._bell = Ring(self._fds["map:bell"], np.dtype([("nothing", "<u8")]), 1)
+        self._asleep = self._table("asleep", np.dtype("<u8"), 1, writable=True)
         cpus = _possible_cpus()
         self._held = self._table("held", CLOSE, CPUS)[:cpus]
         stats = self._table("stats", np.dtype("<u8"), CPUS * len(_STATS))
@@ -106,8 +108,23 @@ class Session:
         return max(missed - self.stats()[Stat.AGAIN], 0)
 
     def rings(self) -> list[int]:
-        """Descriptors that can be polled: readable when a record came after all were read."""
-        return [self._fds[name] for name in (*self._rings, "map:events") if name in self._fds]
+        """Descriptors that can be polled: readable when a record came after all were read, or by :meth:`sleep`."""
+        names = (*self._rings, "map:events", "map:bell")
+        return [self._fds[name] for name in names if name in self._fds]
+
+    def sleep(self) -> None:
+        """From now on the next record that begins to wait makes :meth:`rings` readable, once."""
+        self._asleep[0] = 1
+
+    def wake(self) -> None:
+        """No more."""
+        self._asleep[0] = 0
+
+    def heard(self) -> bool:
+        """Has one begun to wait since :meth:`sleep`? Asked once."""
+        rung = bool(len(self._bell.peek()))
+        self._bell.release()
+        return rung
 
     def any_waiting(self) -> bool:
         """May :meth:`waiting` give something? Costs a few microseconds."""
