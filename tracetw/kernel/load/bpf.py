@@ -23,6 +23,7 @@ __all__ = [
     "ProgramInfo",
     "ProgramType",
     "create_map",
+    "fill_and_freeze",
     "load",
     "open_raw_tracepoint",
     "program_info",
@@ -32,7 +33,8 @@ __all__ = [
 # asm/unistd.h
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "ppc64le": 361, "s390x": 351, "riscv64": 280}
 # enum bpf_cmd, enum bpf_prog_type: include/uapi/linux/bpf.h
-_MAP_CREATE, _MAP_UPDATE, _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 0, 2, 5, 15, 17
+_MAP_CREATE, _MAP_UPDATE_ELEM, _PROG_LOAD, _OBJ_GET_INFO_BY_FD = 0, 2, 5, 15
+_RAW_TRACEPOINT_OPEN, _MAP_FREEZE = 17, 22
 # enum bpf_map_type
 ARRAY_OF_MAPS = 12
 KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
@@ -52,7 +54,7 @@ class ProgramInfo:
 
     Attributes:
         run_time_ns, run_count: only while ``kernel.bpf_stats_enabled`` is 1.
-        misses: runs left out since the program was already running on that CPU: raw tracepoints do
+        misses: runs skipped since the program was already running on that CPU: raw tracepoints do
             so since Linux kernel commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw
             tracepoint probes") (in v6.1). 0 on a kernel that does not count them.
         verified: instructions that the verifier walked (since v5.16); 0 unknown.
@@ -102,9 +104,19 @@ def create_map(name: str, shape: tuple[int, int, int, int, int], inner: int = 0)
 
 def put_map(outer: int, place: int, inner: int) -> None:
     """Put a map into an array of maps. Raises OSError."""
-    key, value = ctypes.c_uint32(place), ctypes.c_uint32(inner)
+    _put(outer, place, struct.pack("=I", inner))
+
+
+def fill_and_freeze(map_fd: int, content: bytes) -> None:
+    """Write the one element of an array map, for good: later the kernel refuses. Raises OSError."""
+    _put(map_fd, 0, content)
+    _bpf(_MAP_FREEZE, struct.pack("=I", map_fd))
+
+
+def _put(map_fd: int, place: int, content: bytes) -> None:
+    key, value = ctypes.c_uint32(place), ctypes.create_string_buffer(content, len(content))
     addresses = ctypes.addressof(key), ctypes.addressof(value)
-    _bpf(_MAP_UPDATE, struct.pack("=I4xQQQ", outer, *addresses, 0))
+    _bpf(_MAP_UPDATE_ELEM, struct.pack("=I4xQQQ", map_fd, *addresses, 0))
 
 
 def load(name: str, code: bytes, kind: ProgramType | None = None) -> int:

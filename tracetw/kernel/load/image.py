@@ -102,13 +102,19 @@ class Refused(OSError):
 
 
 def instantiate(
-    image: Image, points: Iterable[AttachPoint], *, call: int, function: int
+    image: Image,
+    points: Iterable[AttachPoint],
+    contents: Mapping[str, bytes],
+    *,
+    call: int,
+    function: int,
 ) -> dict[str, int]:
-    """Create the maps, load and attach the programs, in this order.
+    """Create the maps, fill and freeze some, load and attach the programs, in this order.
 
     Args:
         image: what was compiled.
         points: the programs, and where each goes.
+        contents: map to what it holds; frozen, so that the verifier takes it for constants.
         call: helper number that stands for the kfunc.
         function: BTF id of the kfunc; 0 when the image has no such call.
 
@@ -125,6 +131,8 @@ def instantiate(
     try:
         for spec in image.maps:
             _create(spec, image, held)
+        for name, content in contents.items():
+            bpf.fill_and_freeze(held[f"map:{name}"], content)
         numbers = {number: held[f"map:{spec.name}"] for number, spec in enumerate(image.maps)}
         points = list(points)
         # Load tracepoint programs first, so that an error common to all is reported for a program that
