@@ -175,8 +175,10 @@ class Collector:
     def _stale(self) -> list[Ends | Events]:
         """What must be gone, though nobody saw how."""
         self._look_at_the_clock()
-        stale = self._source.stale()
         self._source.forget()
+        if time.monotonic() < self._source.stale_s:
+            return []
+        stale = self._source.stale()
         if not len(stale):
             return []
         gone = ~np.isin(stale["netns"], list(netns.find()))

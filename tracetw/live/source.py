@@ -51,12 +51,14 @@ class Source:
 
     Attributes:
         waits: something was in the tables at the last look that will be overdue.
+        stale_s: when :meth:`stale` can find something new (``time.monotonic``).
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._given: set[tuple[int, int]] = set()
         self.waits = False
+        self.stale_s = 0.0
         self._counted = dict.fromkeys(_WHERE, 0)
         self._misses = session.misses()
 
@@ -132,10 +134,13 @@ class Source:
     def stale(self) -> Rows:
         """Timewait sockets in FIN_WAIT2 that must be gone, though nobody saw how."""
         rows = self._session.minis()
+        # What begins from now on lives longer than until then.
+        self.stale_s = time.monotonic() + _TIMEWAIT_S
         if not len(rows):
             return rows
-        age = _age(rows)
-        rows = rows[age > self._mini_life_ns(rows)]
+        left = self._mini_life_ns(rows) - _age(rows)
+        self.stale_s += min(left[left >= 0].min(initial=_TIMEWAIT_S * 10**9) / 1e9 - _TIMEWAIT_S, 0)
+        rows = rows[left < 0]
         fresh = [index for index, row in enumerate(rows) if _identity(row) not in self._given]
         rows = rows[fresh]
         self._given |= {_identity(row) for row in rows}
