@@ -20,6 +20,7 @@ import pytest
 from tests.kernel.kit.checkout import NOBODY
 from tests.kernel.kit.namespace import connection, ip, namespace
 from tests.unit.commands import PROGRAM
+from tests.unit.recording_files import GOLDEN
 from tracetw.doctor.audit import SETTINGS, audit
 from tracetw.doctor.enter import look
 from tracetw.doctor.facts import Facts
@@ -28,6 +29,7 @@ from tracetw.host.netns import Netns
 from tracetw.host.quiet import listening, quiet
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, patient
+from tracetw.recording.convert import FORMAT_VERSION
 
 MPTCP = 262
 RETRIES2 = "net.ipv4.tcp_retries2"
@@ -281,6 +283,15 @@ def test_who_set_it(tmp_path: Path, *, value: str, wrong: bool) -> None:
     assert [each["evidence"] for each in document["findings"] if each["about"] == RETRIES2] == (
         [said] if wrong else []
     )
+
+
+def test_verdicts_of_a_recording_stand_beside_their_settings() -> None:
+    recording = str(GOLDEN / f"v{FORMAT_VERSION}" / "raw")
+    document = told("--recording", recording)
+    assert document["recorded"]["peer-reset"] > 0
+    shown = doctor("--recording", recording, "-o", "wide").stdout
+    assert f"peer-reset {document['recorded']['peer-reset']} recorded" in " ".join(shown.split())
+    assert doctor("--recording", "/nowhere").returncode == 2
 
 
 def test_documents_are_alike_from_run_to_run(ns: Netns) -> None:
