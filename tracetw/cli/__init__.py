@@ -21,6 +21,7 @@ __all__ = ["main"]
 # Command to module. A module is loaded when its command runs: most need NumPy, some much more.
 _COMMANDS = {
     "trace": "tracetw.cli.trace",
+    "top": "tracetw.cli.top",
     "record": "tracetw.cli.record",
     "report": "tracetw.cli.report",
     "replay": "tracetw.cli.replay",
