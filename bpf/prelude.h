@@ -67,12 +67,18 @@ struct conn {
 	u32 exit_code;
 	u64 cgroup;
 	u8 comm[16];
+	u32 quiet; /* before the first FIN (T_QUIET): see record.h */
+	u32 since_sent;
+	u32 since_received;
+	u32 icmp_from;
 	u8 steps;
 	u8 fin_retrans;
 	u8 backoff;
 	u8 owner_from;
 	u8 reset_reason;
-	u8 pad[3];
+	u8 traits;
+	u8 ttl;
+	u8 rst_ttl;
 };
 
 BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SETS, 0);
@@ -89,7 +95,7 @@ BPF_F_TABLE("array", u32, struct close_record, minis, MINI_SLOTS, BPF_F_MMAPABLE
 BPF_F_TABLE("array", u32, u64, closing_reported, CLOSING_SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, mini_reported, MINI_SLOTS, BPF_F_MMAPABLE);
 #ifndef HAVE_RX_SK
-/* The mini-socket of each slot, where a packet does not tell which one it met. */
+/* The timewait socket of each slot, where a packet does not tell which one it met. */
 BPF_F_TABLE("array", u32, u64, mini_tws, MINI_SLOTS, 0);
 #endif
 /* One record per CPU that is destroyed, but may still be answered with a RST (probes/destroy.c). */

@@ -126,7 +126,7 @@ def test_fin_wait2_of_connections_older_than_the_trace(crowd: Crowd) -> None:
             time.sleep(0.3)
         crowd.do("finish", 1000)
         reader.look()
-        # What waited in FIN_WAIT2 as an open socket for long is not overdue when the mini-socket begins.
+        # What waited in FIN_WAIT2 as an open socket for long is not overdue when the timewait socket begins.
         rows = reader.finish()
     assert len(rows) == 2000
     assert once(rows)

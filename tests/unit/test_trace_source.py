@@ -23,7 +23,7 @@ from tracetw.live.source import Lost, Source
 
 PAGE = mmap.PAGESIZE
 SLOTS = 64
-SIZES = Sizes(conn_slots=SLOTS, closing_slots=SLOTS, mini_slots=SLOTS, closes_pages=4)
+SIZES = Sizes(conn_slots=SLOTS, closing_slots=SLOTS, mini_slots=SLOTS, closes_pages=8)
 SECOND = 1_000_000_000
 # FIN_WAIT2 after ESTABLISHED and FIN_WAIT1; CLOSE after ESTABLISHED.
 ABORTED, ORPHANED = 0x17, 0x145
@@ -67,7 +67,7 @@ class Kernel:
         self.keys[slot] = sk
 
     def linger(self, slot: int, sk: int, ended: int) -> None:
-        """A mini-socket's record waits for the end of FIN_WAIT2."""
+        """A timewait socket's record waits for the end of FIN_WAIT2."""
         self.minis[slot] = row(sk, 100, ended, ORPHANED)
         self.mini_keys[slot] = sk
 
@@ -86,8 +86,9 @@ class Kernel:
 
     def put(self, record: NDArray[Any]) -> None:
         at = 2 * PAGE + self._sent % (SIZES.closes_pages * PAGE)
-        self.ring[at : at + 256] = struct.pack("=II", 248, 0) + record.tobytes()
-        self._sent += 256
+        size = 8 + CLOSE.itemsize
+        self.ring[at : at + size] = struct.pack("=II", CLOSE.itemsize, 0) + record.tobytes()
+        self._sent += size
         struct.pack_into("=Q", self.ring, PAGE, self._sent)
 
 

@@ -11,7 +11,6 @@ from tracetw.errors import CannotTrace, shortage
 from tracetw.host.clock import jiffies_per_second
 from tracetw.kernel import preflight
 from tracetw.kernel.btf import Btf, BtfError
-from tracetw.kernel.filter import may_pass, passes
 from tracetw.kernel.load.loader import load_best
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
@@ -30,7 +29,7 @@ __all__ = [
 LEAST_CONNECTIONS, MOST_BY_DEFAULT = 1 << 16, 1 << 20
 _SHARE = 200
 # Kernel memory of Sizes.for_connections (tests/kernel/test_pressure.py adds it up).
-BYTES_A_CONNECTION = 405
+BYTES_A_CONNECTION = 485
 _ROUND = 1024
 
 
@@ -58,8 +57,7 @@ def _attach(request: Request, say: Callable[[str], None]) -> Session:
             return make_plan(
                 btf,
                 jiffies_per_second(),
-                passes=passes(request.filter.kernel()),
-                may_pass=may_pass(request.filter.kernel()),
+                wanted=request.filter.kernel(),
                 sizes=Sizes.for_connections(request.max_connections or connections_for(memory())),
                 events=request.events,
                 without=refused,

@@ -22,7 +22,7 @@ Rows = NDArray[np.void]
 _PATIENCE_NS = 200_000_000
 _SOFTIRQ_NS = 50_000_000
 _SEARCH_NS = 1_000_000_000
-# A FIN_WAIT2 mini-socket lives max(60 s, what of tcp_fin_timeout or TCP_LINGER2 is above that,
+# A timewait socket in FIN_WAIT2 lives max(60 s, what of tcp_fin_timeout or TCP_LINGER2 is above that,
 # 3.5 RTO) (tcp_fin_time(), tcp_time_wait()); the timer wheel adds an eighth.
 _TIMEWAIT_S = 60
 _WHEEL = 1.125
@@ -123,7 +123,7 @@ class Source:
         return kept
 
     def stale(self) -> Rows:
-        """FIN_WAIT2 mini-sockets that must be gone, though nobody saw how."""
+        """Timewait sockets in FIN_WAIT2 that must be gone, though nobody saw how."""
         rows = self._session.minis()
         if not len(rows):
             return rows
@@ -138,7 +138,7 @@ class Source:
         return rows
 
     def _mini_life_ns(self, rows: Rows) -> NDArray[np.int64]:
-        """How long the mini-sockets of these records can live."""
+        """How long the timewait sockets of these records can live."""
         hz = self._session.plan.names.hz
         jiffies = np.maximum(rows["fin_timeout"].astype(np.int64), rows["linger2"])
         jiffies = np.maximum(jiffies, (3.5 * rows["rto"]).astype(np.int64))

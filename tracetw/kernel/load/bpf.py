@@ -22,6 +22,7 @@ __all__ = [
     "ProgramInfo",
     "ProgramType",
     "create_map",
+    "fill_and_freeze",
     "load",
     "open_raw_tracepoint",
     "program_info",
@@ -30,7 +31,8 @@ __all__ = [
 # asm/unistd.h
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "ppc64le": 361, "s390x": 351, "riscv64": 280}
 # enum bpf_cmd, enum bpf_prog_type: include/uapi/linux/bpf.h
-_MAP_CREATE, _PROG_LOAD, _OBJ_GET_INFO_BY_FD, _RAW_TRACEPOINT_OPEN = 0, 5, 15, 17
+_MAP_CREATE, _MAP_UPDATE_ELEM, _PROG_LOAD, _OBJ_GET_INFO_BY_FD = 0, 2, 5, 15
+_RAW_TRACEPOINT_OPEN, _MAP_FREEZE = 17, 22
 KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
 # enum bpf_attach_type: what a program of type TRACING does with its function.
 TRACE_FENTRY, TRACE_FEXIT = 24, 25
@@ -48,7 +50,7 @@ class ProgramInfo:
 
     Attributes:
         run_time_ns, run_count: only while ``kernel.bpf_stats_enabled`` is 1.
-        misses: runs left out since the program was already running on that CPU: raw tracepoints do
+        misses: runs skipped since the program was already running on that CPU: raw tracepoints do
             so since Linux kernel commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw
             tracepoint probes") (in v6.1). 0 on a kernel that does not count them.
         verified: instructions that the verifier walked (since v5.16); 0 unknown.
@@ -93,6 +95,16 @@ def create_map(name: str, shape: tuple[int, int, int, int, int]) -> int:
         shape: type, key size, value size, entries, flags.
     """
     return _bpf(_MAP_CREATE, struct.pack("=IIIII8x16s", *shape, name.encode()[:15]))
+
+
+def fill_and_freeze(map_fd: int, content: bytes) -> None:
+    """Write the one element of an array map, for good: later the kernel refuses. Raises OSError."""
+    key, value = ctypes.c_uint32(0), ctypes.create_string_buffer(content, len(content))
+    _bpf(
+        _MAP_UPDATE_ELEM,
+        struct.pack("=IxxxxQQQ", map_fd, ctypes.addressof(key), ctypes.addressof(value), 0),
+    )
+    _bpf(_MAP_FREEZE, struct.pack("=I", map_fd))
 
 
 def load(name: str, code: bytes, kind: ProgramType | None = None) -> int:

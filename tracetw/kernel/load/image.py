@@ -102,13 +102,19 @@ class Refused(OSError):
 
 
 def instantiate(
-    image: Image, points: Iterable[AttachPoint], *, call: int, function: int
+    image: Image,
+    points: Iterable[AttachPoint],
+    contents: Mapping[str, bytes],
+    *,
+    call: int,
+    function: int,
 ) -> dict[str, int]:
-    """Create the maps, load and attach the programs, in this order.
+    """Create the maps, fill and freeze some, load and attach the programs, in this order.
 
     Args:
         image: what was compiled.
         points: the programs, and where each goes.
+        contents: map to what it holds; frozen, so that the verifier takes it for constants.
         call: helper number that stands for the kfunc.
         function: BTF id of the kfunc; 0 when the image has no such call.
 
@@ -128,6 +134,8 @@ def instantiate(
                 spec.name,
                 (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags),
             )
+        for name, content in contents.items():
+            bpf.fill_and_freeze(held[f"map:{name}"], content)
         numbers = dict(enumerate(held.values()))
         points = list(points)
         # Load tracepoint programs first, so that an error common to all is reported for a program that

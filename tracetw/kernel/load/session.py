@@ -30,7 +30,7 @@ from tracetw.event.record import (
     Stat,
 )
 from tracetw.kernel.load.bpf import program_info
-from tracetw.kernel.plan import AGAIN, CPUS, Plan
+from tracetw.kernel.plan import CPUS, SECOND, Plan
 from tracetw.kernel.ring import Ring
 
 __all__ = ["Session"]
@@ -92,14 +92,14 @@ class Session:
         return {stat: int(totals[stat]) for stat in _STATS}
 
     def misses(self) -> int:
-        """Runs left out since the program was interrupted on that CPU, and not made up for."""
+        """Runs that the recursion guard skipped, and that no second program made up for."""
         missed = sum(
             program_info(fd).misses
             for name, fd in self.programs().items()
-            if not name.startswith(AGAIN)
+            if not name.startswith(SECOND)
         )
-        # In this order: what is made up for was left out before.
-        return max(missed - self.stats()[Stat.AGAIN], 0)
+        # In this order: a run is skipped before the second program makes up for it.
+        return max(missed - self.stats()[Stat.SECOND], 0)
 
     def rings(self) -> list[int]:
         """Descriptors that can be polled: readable when a record came after all were read."""
