@@ -82,7 +82,7 @@ def test_real_connections_on_a_real_terminal(pair: Net, terminal: Screen) -> Non
     terminal.until(lambda text: "group: " in text and "LOCAL" in text)
     terminal.keys("Enter")
     text = terminal.until(lambda text: "here" in text and "--SYN" in text)
-    assert "SO_LINGER 0, so the kernel sent RST instead of FIN." in text
+    assert "SO_LINGER 0" in text
     terminal.keys("5", "3")
     text = terminal.until(lambda text: "top: trust" in text)
     assert re.search(r"^6 connections ended, lost: nothing$", text, re.MULTILINE)

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 from textual.pilot import Pilot
-from textual.widgets import Input
 
 from tests.unit.commands import ROOT
 from tests.unit.top_boards import fed, recorded, resets
@@ -88,12 +87,15 @@ def test_a_filter_is_typed_and_taken_away() -> None:
         assert isinstance(app, TopApp)
         await pilot.press("slash", *"envoy q", "enter")
         assert screen(app)[1] == "filter: envoy q"  # q is a letter here
-        await pilot.press("slash", "backspace", "backspace", "enter")
+        await pilot.press("f", *"envx", "backspace", *"oy", "enter")
         assert screen(app)[1] == "filter: envoy"
         assert not any(line.startswith("nginx") for line in screen(app))
         await pilot.press("slash", "x", "escape")  # no answer: as it was
         assert screen(app)[1] == "filter: envoy"
-        assert not app.query_one(Input).has_class("shown")
+        await pilot.press("slash", "x", "y", "ctrl+u", "z", "!")
+        assert screen(app)[-1] == "show lines with: z!_"
+        await pilot.press("escape")
+        assert "? help" in screen(app)[-1]
         await pilot.press("escape")
         assert any(line.startswith("nginx") for line in screen(app))
 

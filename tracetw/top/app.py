@@ -12,16 +12,16 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.app import App, ComposeResult
 from textual.binding import Binding
-from textual.events import Print
+from textual.events import Key, Paste, Print
 from textual.geometry import Region
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
-from textual.widgets import Input
 
+from tracetw.text import visible
 from tracetw.top.board import Board
 from tracetw.top.keys import KEYS
-from tracetw.top.lines import Line
+from tracetw.top.lines import Line, whole
 from tracetw.top.moves import Moves
 from tracetw.top.page import LEAST, Page, Painter
 from tracetw.top.state import State
@@ -39,6 +39,9 @@ _STYLES = {
     "": Style(),
 }
 # Textual has a use of its own for these.
+_ASK = ("slash", "f")
+_PROMPT = "show lines with: "
+_LONGEST = 200
 _FIRST = {"ctrl+c", "ctrl+q", "tab"}
 _SELECTED = Style(reverse=True)
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
@@ -52,10 +55,52 @@ class View(Widget, can_focus=True):
     class Sized(Message):
         """It has another size."""
 
+    class Typed(Message):
+        """Words were typed; ``words`` is None when nothing is to come of them.
+
+        Args:
+            words: them.
+        """
+
+        def __init__(self, words: str | None) -> None:
+            super().__init__()
+            self.words = words
+
     def __init__(self) -> None:
         super().__init__()
         self._lines: tuple[Line, ...] = ()
         self._selected: int | None = None
+        self.typing: str | None = None
+
+    def on_key(self, event: Key) -> None:
+        """Words of a filter: every key belongs to them until Enter or Escape, also the one after ``/``."""
+        if self.typing is None:
+            if event.key in _ASK:
+                self.ask("")
+                event.stop()
+            return
+        event.stop()
+        event.prevent_default()
+        if event.key in {"enter", "escape"}:
+            words, self.typing = self.typing, None
+            self.post_message(self.Typed(words if event.key == "enter" else None))
+            return
+        if event.key in {"backspace", "ctrl+h"}:
+            self.ask(self.typing[:-1])
+        elif event.key == "ctrl+u":
+            self.ask("")
+        elif event.character is not None and event.is_printable:
+            self.ask((self.typing + event.character)[:_LONGEST])
+
+    def on_paste(self, event: Paste) -> None:
+        """The same at once."""
+        if self.typing is not None:
+            self.ask((self.typing + event.text)[:_LONGEST])
+
+    def ask(self, words: str) -> None:
+        """Words are typed in the last line."""
+        self.typing = words
+        self.refresh(Region(0, self.size.height - 1, self.size.width, 1))
 
     def on_resize(self) -> None:
         """Say so."""
@@ -78,6 +123,9 @@ class View(Widget, can_focus=True):
     def render_line(self, y: int) -> Strip:
         """One line."""
         line = self._lines[y] if y < len(self._lines) else ()
+        if self.typing is not None and y == self.size.height - 1:
+            shown = visible(self.typing)[-max(self.size.width - len(_PROMPT) - 1, 1) :]
+            line = whole(((_PROMPT, "key"), (shown, ""), ("_", "dim")), self.size.width)
         chosen = y == self._selected
         segments = [
             Segment(text, _STYLES[tone] + _SELECTED if chosen else _STYLES[tone])
@@ -102,9 +150,6 @@ class TopApp(App[None]):
     TITLE = "tracetw top"
     CSS = """
     Screen { background: ansi_default; layout: vertical; }
-    Input { height: 1; border: none; padding: 0; background: ansi_default; display: none; }
-    Input:focus { border: none; }
-    Input.shown { display: block; }
     """
     BINDINGS: ClassVar = [
         Binding(name, key.action, key.text, show=False, priority=name in _FIRST)
@@ -131,14 +176,11 @@ class TopApp(App[None]):
         self.animation_level = "none"
 
     def compose(self) -> ComposeResult:
-        """One widget for everything, and the line where a filter is typed."""
+        """One widget for everything."""
         yield View()
-        yield Input(placeholder="words; ! in front: without", compact=True, select_on_focus=False)
 
     def on_mount(self) -> None:
         """Begin to look at the board."""
-        ask = self.query_one(Input)
-        ask.cursor_blink = False
         self.query_one(View).focus()
         self.begin_capture_print(self)
         loop = asyncio.get_running_loop()
@@ -215,30 +257,19 @@ class TopApp(App[None]):
 
     def action_step_out(self) -> None:
         """See ``keys``."""
-        if self.query_one(Input).has_class("shown"):
-            self._asked(None)
-        else:
-            self._moves.back()
+        self._moves.back()
         self.paint()
 
     def action_ask(self) -> None:
         """See ``keys``."""
-        ask = self.query_one(Input)
-        ask.value = self._state.filter
-        ask.add_class("shown")
-        ask.focus()
+        self.query_one(View).ask("")
 
-    def on_input_submitted(self, event: Input.Submitted) -> None:
+    def on_view_typed(self, event: View.Typed) -> None:
         """The words of a filter."""
-        self._asked(event.value)
+        if event.words is not None:
+            self._moves.ask(event.words)
+        self.query_one(View).refresh()
         self.paint()
-
-    def _asked(self, words: str | None) -> None:
-        """No more asking; None: no answer."""
-        if words is not None:
-            self._moves.ask(words)
-        self.query_one(Input).remove_class("shown")
-        self.query_one(View).focus()
 
     def action_sort(self) -> None:
         """See ``keys``."""
@@ -278,7 +309,6 @@ class TopApp(App[None]):
 
 def too_small(text: str, width: int, height: int) -> Page:
     """A page that says only this."""
-    from tracetw.top.lines import whole  # noqa: PLC0415
     from tracetw.top.state import Body  # noqa: PLC0415
 
     lines = [whole(((text, "odd"),), width), *[()] * (height - 1)]

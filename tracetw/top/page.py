@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tracetw.text import clip, visible
+from tracetw.text import ELLIPSIS, clip, columns, visible
 from tracetw.top.board import Board
 from tracetw.top.closes import Names, closes_body
 from tracetw.top.connections import connections_body
@@ -21,6 +21,8 @@ __all__ = ["LEAST", "Page", "Painter"]
 
 LEAST = (40, 8)
 """Columns and lines below which nothing can be shown."""
+
+_SIMPLE = {ELLIPSIS: "~"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,10 @@ class Painter:
         lines += [()] * (height - keys - len(lines))
         lines = [*lines[: height - keys], *([hints(width)] if keys else [])]
         selected = None if cursor is None else len(top) + cursor - first
-        return Page([whole(line, width) for line in lines], selected, item, body, room)
+        lines = [whole(line, width) for line in lines]
+        if not self._utf8:
+            lines = [tuple((_ascii(text), tone) for text, tone in line) for line in lines]
+        return Page(lines, selected, item, body, room)
 
     def _first(self, state: State, order: Cell) -> Line:
         board, time = self._board, span_of(self._board, state)
@@ -118,6 +123,13 @@ class Painter:
             order,
         ]
         return joined(part for part in parts if part[0])
+
+
+def _ascii(text: str) -> str:
+    """The same in as many columns."""
+    if text.isascii():
+        return text
+    return "".join(_SIMPLE.get(one, "?" * columns(one)) if one > "\x7f" else one for one in text)
 
 
 def _seconds(seconds: float) -> str:
