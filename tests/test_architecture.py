@@ -28,7 +28,18 @@ MAY_IMPORT = {
     "recorder": {"event", "host", "reconcile", "recording", "sink", "stream", "verdict"},
     "replay": {"event", "host", "reconcile", "recording", "stream", "verdict"},
     "live": {"event", "host", "kernel", "reconcile", "sink", "stream", "verdict"},
-    "report": {"event", "host", "reconcile", "recording", "replay", "sink", "stream", "verdict"},
+    "doctor": {"event", "host", "verdict"},
+    "report": {
+        "doctor",
+        "event",
+        "host",
+        "reconcile",
+        "recording",
+        "replay",
+        "sink",
+        "stream",
+        "verdict",
+    },
     "query": {"event", "host", "recording", "replay", "report", "sink", "stream", "verdict"},
     "top": {
         "event",
@@ -43,6 +54,7 @@ MAY_IMPORT = {
     },
     "lab": {"event", "host", "kernel", "verdict"},
     "cli": {
+        "doctor",
         "host",
         "kernel",
         "lab",
