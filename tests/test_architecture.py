@@ -30,6 +30,7 @@ MAY_IMPORT = {
     "live": {"event", "host", "kernel", "reconcile", "sink", "stream", "verdict"},
     "report": {"event", "host", "reconcile", "recording", "replay", "sink", "stream", "verdict"},
     "query": {"event", "host", "recording", "replay", "report", "sink", "stream", "verdict"},
+    "timewait": {"event", "host", "live", "recording", "replay", "stream", "verdict"},
     "lab": {"event", "host", "kernel", "verdict"},
     "cli": {
         "host",
@@ -43,6 +44,7 @@ MAY_IMPORT = {
         "report",
         "sink",
         "stream",
+        "timewait",
         "verdict",
     },
     "__main__": {"cli"},
