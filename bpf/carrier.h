@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Single events of mini-sockets, and whose connections they come from. */
+/* Single events of timewait sockets, and whose connections they come from. */
 #ifdef WANT_EVENTS
 
 #ifdef WANT_TIMEWAITS
-/* Whose connection left a TIME_WAIT behind: the mini-socket itself has forgotten. */
+/* Whose connection left a timewait socket behind: it has no owner itself. */
 struct carrier {
 	u64 born;
 	u64 cgroup;
@@ -13,7 +13,7 @@ struct carrier {
 	u32 flags; /* F_CLIENT, F_SERVER; F_DONE: the peer's FIN was met, another one is a repetition */
 	u32 owner_from;
 #ifndef HAVE_RX_SK
-	u64 tw; /* the mini-socket: here a packet does not tell which one it met */
+	u64 tw; /* the timewait socket: here a packet does not tell which one it met */
 #endif
 };
 
@@ -52,7 +52,7 @@ static __always_inline void carrier_keep(const struct close_record *r, const str
 	c.cgroup = r->cgroup;
 	c.pid = r->pid;
 	c.uid = r->uid;
-	/* Of a mini-socket that began in FIN_WAIT2, the FIN may be met on another CPU before this is told. */
+	/* Of a timewait socket that began in FIN_WAIT2, the FIN may be met on another CPU before this is told. */
 	c.flags = r->flags & (F_CLIENT | F_SERVER | F_DONE);
 	c.owner_from = r->owner_from;
 	__builtin_memcpy(c.comm, r->comm, sizeof(c.comm));
@@ -124,7 +124,7 @@ static __always_inline void timewait_event_of(const struct tuple *t, const void 
 	event_send(&e);
 }
 
-/* Something happened to a mini-socket. */
+/* Something happened to a timewait socket. */
 static __always_inline void timewait_event(const void *tw, u8 code, u8 last)
 {
 	struct tuple t;
@@ -133,7 +133,7 @@ static __always_inline void timewait_event(const void *tw, u8 code, u8 last)
 	timewait_event_of(&t, tw, code, last);
 }
 
-/* A FIN has met a mini-socket in TIME_WAIT. */
+/* A FIN has met a timewait socket in TIME_WAIT. */
 static __always_inline void fin_event(const void *tw)
 {
 	struct tuple t;

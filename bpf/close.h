@@ -2,9 +2,9 @@
 /* A full socket reaches CLOSE: its record. */
 
 /*
- * FIN_WAIT2|CLOSING -> CLOSE: is it the end, or does a mini-socket carry on? In substate FIN_WAIT2 a copy of
+ * FIN_WAIT2|CLOSING -> CLOSE: is it the end, or does a timewait socket carry on? In substate FIN_WAIT2 a copy of
  * the record waits for the peer's FIN (or what else ends that phase). Returns END_NONE when the record is to go its
- * usual way, END_FIN when the mini-socket has it, END_FULL when there was no room.
+ * usual way, END_FIN when the timewait socket has it, END_FULL when there was no room.
  */
 static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64 now)
 {
@@ -20,7 +20,7 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 #ifdef HAVE_TIMEWAIT_REFUSED
 		if (r->flags & F_TW_REFUSED)
 #else
-		/* No mini-socket, yet no RST and no TCP_LINGER2 below 0: tcp_time_wait() got no memory. */
+		/* No timewait socket, yet no RST and no TCP_LINGER2 below 0: tcp_time_wait() got no memory. */
 		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0)
 #endif
 			carrier_event(r, &t, 0, TIMEWAIT_OVERFLOW);
@@ -150,6 +150,8 @@ static __always_inline void closed(const void *sk, u32 from)
 	}
 	if (!end) {
 		record_whole(r);
+		if (!(r->flags & F_DEAD))
+			waits();
 		return;
 	}
 	if (end == END_FULL) {

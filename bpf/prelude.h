@@ -5,7 +5,7 @@
  * The planner (tracetw/kernel/plan.py) puts before this file: the offsets OFF_... and the TCP_ states from the
  * running kernel's BTF, HAVE_... for what this kernel has, WANT_... for what was asked for, the filter (filter.h),
  * and the sizes: WAYS keys in a set (a power of two), CONN_SETS, CLOSING_SETS and MINI_SETS sets, CPUS rows of
- * the tables with one row a CPU (a power of two).
+ * the tables with one row a CPU (a power of two), RINGS of finished records.
  */
 
 #ifndef __always_inline
@@ -67,12 +67,18 @@ struct conn {
 	u32 exit_code;
 	u64 cgroup;
 	u8 comm[16];
+	u32 quiet; /* before the first FIN (T_QUIET): see record.h */
+	u32 since_sent;
+	u32 since_received;
+	u32 icmp_from;
 	u8 steps;
 	u8 fin_retrans;
 	u8 backoff;
 	u8 owner_from;
 	u8 reset_reason;
-	u8 pad[3];
+	u8 traits;
+	u8 ttl;
+	u8 rst_ttl;
 };
 
 BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SETS, 0);
@@ -89,7 +95,7 @@ BPF_F_TABLE("array", u32, struct close_record, minis, MINI_SLOTS, BPF_F_MMAPABLE
 BPF_F_TABLE("array", u32, u64, closing_reported, CLOSING_SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, mini_reported, MINI_SLOTS, BPF_F_MMAPABLE);
 #ifndef HAVE_RX_SK
-/* The mini-socket of each slot, where a packet does not tell which one it met. */
+/* The timewait socket of each slot, where a packet does not tell which one it met. */
 BPF_F_TABLE("array", u32, u64, mini_tws, MINI_SLOTS, 0);
 #endif
 /* One record per CPU that is destroyed, but may still be answered with a RST (probes/destroy.c). */
@@ -98,8 +104,19 @@ BPF_F_TABLE("array", u32, u64, stats, STATS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, learned, 1, 0);
 /* User space writes 1 here before it detaches: from then on no program begins a record. */
 BPF_F_TABLE("array", u32, u64, stopped, 1, BPF_F_MMAPABLE);
+/*
+ * User space writes 1 here before it sleeps for long. Records that begin to wait in a table wake nobody: the next one
+ * rings `bell` then.
+ */
+BPF_F_TABLE("array", u32, u64, asleep, 1, BPF_F_MMAPABLE);
+BPF_RINGBUF_OUTPUT(bell, 1);
 BPF_TABLE("percpu_array", u32, struct close_record, spare, 2);
+/*
+ * CPUs that write into one ring wait for each other's cache lines: `closes_of` has RINGS (a power of two) like `closes`,
+ * which is the first of them. The loader makes the others.
+ */
 BPF_RINGBUF_OUTPUT(closes, CLOSES_PAGES);
+BPF_ARRAY_OF_MAPS(closes_of, "closes", RINGS);
 #ifdef WANT_EVENTS
 BPF_RINGBUF_OUTPUT(events, EVENTS_PAGES);
 #endif

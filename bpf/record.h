@@ -11,7 +11,7 @@
 #ifndef TRACETW_RECORD_H
 #define TRACETW_RECORD_H
 
-#define RECORD_VERSION 1
+#define RECORD_VERSION 2
 
 /* Times of a record: one for each state of its path, of which there are six at most, and at[AT_CLOSED]. */
 #define PATH_MAX 7
@@ -23,13 +23,13 @@ enum end {
 	END_NONE,
 	END_DESTROY,	/* the socket was destroyed: the usual end */
 	END_REUSE,	/* the application connected the same socket again */
-	END_FIN,	/* the peer's FIN reached the FIN_WAIT2 mini-socket: TIME_WAIT begins */
-	END_RST,	/* a RST killed the FIN_WAIT2 mini-socket */
-	END_LATE_DATA,	/* data or a SYN met the FIN_WAIT2 mini-socket, the kernel answered RST */
-	END_TIMEOUT,	/* the FIN_WAIT2 mini-socket timed out */
+	END_FIN,	/* the peer's FIN reached the timewait socket in FIN_WAIT2: TIME_WAIT begins */
+	END_RST,	/* a RST killed the timewait socket in FIN_WAIT2 */
+	END_LATE_DATA,	/* data or a SYN met the timewait socket in FIN_WAIT2, the kernel answered RST */
+	END_TIMEOUT,	/* the timewait socket in FIN_WAIT2 timed out */
 	END_FULL,	/* no room to wait for the end: sent at once */
 	END_PENDING,	/* its owner has not closed it yet: user space took it, or its slot was needed */
-	END_STALE,	/* user space took it: the mini-socket vanished without a witness */
+	END_STALE,	/* user space took it: the timewait socket vanished without a witness */
 };
 
 /* How the owner (pid, comm, cgroup) is known; user space adds its own ways above OWNER_CLOSE. */
@@ -59,7 +59,7 @@ enum owner {
 #define F_RST_EARLY	(1u << 12)	/* the active reset came before CLOSE (timer, administrator) */
 #define F_TS_OK		(1u << 13)	/* timestamps were negotiated */
 #define F_TS_SEEN	(1u << 14)	/* the last segment received carried a timestamp */
-#define F_TW		(1u << 15)	/* CLOSE left a mini-socket behind */
+#define F_TW		(1u << 15)	/* CLOSE left a timewait socket behind */
 #define F_TW_FIN_WAIT2	(1u << 16)	/* ... in substate FIN_WAIT2 */
 #define F_EXITING	(1u << 17)	/* PF_EXITING when the owner closed: exit_code holds */
 #define F_OOM		(1u << 18)	/* ... as an OOM victim */
@@ -77,14 +77,46 @@ enum owner {
 #define F_TW_REFUSED	(1u << 30)	/* inet_twsk_alloc() gave no TIME_WAIT socket */
 #define F_SEGMENT_TIME	(1u << 31)	/* FIN_WAIT2 and the peer's FIN: times of segments */
 
-/* sk_shutdown at CLOSE, and one bit of our own beside it. */
+/* More of one bit, in traits. */
+#define T_QUIET		(1u << 0)	/* quiet, since_sent and since_received hold, or are SINCE_UNKNOWN */
+#define T_KEEPALIVE	(1u << 1)	/* SO_KEEPALIVE at CLOSE */
+#define T_URGENT	(1u << 2)	/* an urgent byte is among what was unread at CLOSE */
+#define T_FULL_LOST	(1u << 3)	/* data of a full segment or more was retransmitted */
+#define T_PART_LOST	(1u << 4)	/* data of less than a full segment was retransmitted */
+#define T_ICMP		(1u << 5)	/* icmp_from holds */
+#define T_READ		(1u << 6)	/* bytes_acked, segs_in, mss and the other bits were read */
+
+/* Of a time that never was, or that the kernel could not tell. */
+#define SINCE_UNKNOWN 0xffffffff
+
+/* What stands above TCP, or what made the socket. */
+enum layer {
+	LAYER_NONE,
+	LAYER_UNKNOWN,	/* nobody looked */
+	LAYER_MPTCP,
+	LAYER_SOCKMAP,
+	LAYER_TLS,
+	LAYER_ESPINTCP,
+	LAYER_SMC,
+	LAYER_ULP,	/* another one */
+	LAYER_KERNEL,	/* a socket of the kernel's own, of no process */
+};
+
+/* How the local address was chosen, in bind. */
+#define BIND_PORT	(1u << 0)	/* bind() took the local port */
+#define BIND_ADDR	(1u << 1)	/* bind() took the local address */
+#define BIND_REUSEADDR	(1u << 2)	/* SO_REUSEADDR */
+#define BIND_KNOWN	(1u << 7)	/* these bits were read */
+
+/* sk_shutdown at CLOSE, and bits of our own beside it. */
 #define SHUT_RECEIVE	(1u << 0)
 #define SHUT_SEND	(1u << 1)
 #define SHUT_FILE_HELD	(1u << 2)	/* shut down both ways, but not by close(): the file is in use */
+#define SHUT_READ_FINAL	(1u << 3)	/* copied_seq is of the destruction: nobody reads any more */
 
 /*
- * One finished connection end. 248 bytes: with the ring buffer's own 8-byte header exactly 256, so
- * that a ring is a plain array and no record is ever split at its end.
+ * One finished connection end. 312 bytes: with the ring buffer's own 8-byte header five cache lines. What rules judge
+ * is at the end, from path on: user space copies that part as columns.
  */
 struct close_record {
 	__u64 sk;		/* address of struct sock */
@@ -96,12 +128,27 @@ struct close_record {
 	__u8 comm[16];		/* of the owner; empty unknown */
 	__u8 laddr[16];		/* network order; IPv4 in the first four bytes */
 	__u8 raddr[16];
+	__u64 bytes_acked;	/* tcp_sock.bytes_acked: sequence space, SYN of connect() and FIN included */
+	__u64 mptcp_conn;	/* address of the MPTCP socket that a subflow belongs to; 0 none */
+	__u32 mptcp_token;	/* of the MPTCP connection; 0 none */
+	__u32 icmp_from;	/* source of the last ICMP error, network order (T_ICMP); IPv4 only */
+	__u32 srtt;		/* tcp_sock.srtt_us: smoothed round trip time, 1/8 us; 0 none was measured */
+	__u32 rtt_min;		/* us, of the last 300 s (tcp_min_rtt); SINCE_UNKNOWN none was measured */
+	__u32 segs_in;		/* tcp_sock.segs_in */
+	__u32 quiet;		/* jiffies since the last segment of the peer, before the first FIN, RST or time-out */
+	__u32 since_sent;	/* jiffies since data was last sent, repetitions included, before that moment */
+	__u32 since_received;	/* jiffies since data was last received, before that moment */
+	__u16 mss;		/* tcp_sock.mss_cache: payload of a full segment */
+	__u16 mptcp_flags;	/* of MPTCP; 0 none */
+	__u8 ttl;		/* TTL or hop limit of the segment of the handshake; 0 unknown */
+	__u8 rst_ttl;		/* ... of the RST received; 0 unknown */
+	__u8 mptcp_local_id;	/* address ids of the subflow */
+	__u8 mptcp_remote_id;
 	__u32 path;		/* states entered, 4 bits each, newest lowest; 0 before the first */
 	__u32 netns;		/* inode number */
 	__u32 inode;		/* of the socket, when F_SOCKET; 0 unknown */
 	__u32 pid;		/* process (tgid) of the owner; 0 unknown */
 	__u32 uid;		/* sk_uid */
-	__u32 exit_code;	/* wait(2) form, when F_EXITING */
 	__u32 flags;		/* F_ */
 	__u32 snd_una;		/* sequence numbers at CLOSE */
 	__u32 snd_nxt;
@@ -117,8 +164,16 @@ struct close_record {
 	__u32 probing;		/* jiffies since zero-window probing began; 0 not probing */
 	__u32 fin_timeout;	/* netns sysctl tcp_fin_timeout, jiffies (F_SYSCTL) */
 	__s32 linger2;		/* TCP_LINGER2, jiffies; 0 unset, negative: no FIN_WAIT2 */
+	__u32 rto_max;		/* icsk_rto_max, jiffies; 0 the kernel has the constant TCP_RTO_MAX */
 	__u16 lport;		/* host order */
 	__u16 rport;
+	__u16 exit_code;	/* wait(2) form, when F_EXITING */
+	__u8 traits;		/* T_ */
+	__u8 layer;		/* enum layer */
+	__u8 mptcp_reset;	/* reason in the MP_TCPRST option of the peer; 0 none */
+	__u8 bind;		/* BIND_ */
+	__u8 refused;		/* segments of the peer that this socket refused, 255 or more */
+	__u8 refused_reason;	/* enum skb_drop_reason of the last, its lowest 8 bits; 0 unknown */
 	__u8 err;		/* sk_err at CLOSE, or set later by tcp_disconnect */
 	__u8 err_soft;
 	__u8 family;		/* AF_INET 2, AF_INET6 10 */
@@ -173,7 +228,7 @@ enum drop {
 	DROP_OUT_OF_WINDOW_RESET,
 };
 
-/* One single event. 120 bytes: 128 with the ring buffer's header. */
+/* One single event. 128 bytes: 136 with the ring buffer's header. */
 struct event_record {
 	__u64 at;		/* CLOCK_MONOTONIC ns */
 	__u64 sk;
@@ -189,6 +244,8 @@ struct event_record {
 	__u32 rto;		/* jiffies */
 	__u32 seq;		/* sequence number of the segment concerned */
 	__u32 reason;		/* enum skb_drop_reason; 0 where the kernel has none */
+	__u32 backlog;		/* of a listener: sk_max_ack_backlog; else 0 */
+	__u32 queued;		/* of a listener: sk_ack_backlog; else 0 */
 	__u16 lport;
 	__u16 rport;
 	__u8 kind;		/* enum event_kind */
@@ -207,12 +264,12 @@ enum stat {
 	STAT_LOST_CLOSES,	/* close records that found the ring full */
 	STAT_LOST_EVENTS,	/* event records that found the ring full */
 	STAT_CONN_FULL,		/* connections that began without room to follow them */
-	STAT_CLOSING_FULL,	/* no room to wait for the owner or the mini-socket */
+	STAT_CLOSING_FULL,	/* no room to wait for the owner or the timewait socket */
 	STAT_RST_NO_SOCKET,	/* RST sent for a segment that met no socket, a listener or a request */
-	STAT_RST_TIMEWAIT,	/* RST sent by a mini-socket */
+	STAT_RST_TIMEWAIT,	/* RST sent by a timewait socket */
 	STAT_RST_SOCKET,	/* RST sent for a full socket */
 	STAT_UNSEEN_ENDS,	/* a socket's next life began, and no end of the one before was announced */
-	STAT_AGAIN,		/* runs that the kernel skipped, done by the second program */
+	STAT_SECOND,		/* runs that the kernel skipped, done by the second program */
 	STAT_END_FULL,		/* facts of the end of a connection without a slot that found no room either */
 	STAT_MAX
 };

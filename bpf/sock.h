@@ -110,6 +110,7 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	u32 flags = F_ADDR;
 	u32 jiffies = (u32)bpf_jiffies64();
 	u32 last;
+	u8 traits = T_READ;
 
 	load_facts(&f, r, sk);
 	if (f.protocol != IPPROTO_TCP)
@@ -162,6 +163,22 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	}
 	last = (s32)(f.lrcvtime - f.rcv_tstamp) > 0 ? f.lrcvtime : f.rcv_tstamp;
 	r->idle = last ? jiffies - last : 0;
+	r->quiet = last ? jiffies - last : SINCE_UNKNOWN;
+	r->since_sent = r->bytes_sent ? jiffies - f.lsndtime : SINCE_UNKNOWN;
+	r->since_received = r->bytes_received ? jiffies - f.lrcvtime : SINCE_UNKNOWN;
+	/* Else it was before a FIN: the history has it. */
+	if (from == TCP_ESTABLISHED)
+		traits |= T_QUIET;
+	if (f.sk_flags & 1ull << BIT_SOCK_KEEPOPEN)
+		traits |= T_KEEPALIVE;
+	/* tcp_recvmsg_locked() clears urg_data once the application has read past the byte. */
+	if (f.urg_data && (s32)(f.urg_seq - r->copied_seq) >= 0 &&
+	    (s32)(r->rcv_nxt - f.urg_seq) > 0)
+		traits |= T_URGENT;
+	r->traits = traits;
+	r->mss = f.mss > 65535 ? 65535 : f.mss;
+	r->layer = LAYER_UNKNOWN;
+	r->bind = 0;
 	r->probing = f.probes_tstamp ? jiffies - f.probes_tstamp : 0;
 	r->flags = flags;
 	r->fin_timeout = 0;
@@ -183,6 +200,27 @@ static __always_inline u64 packet_time(const void *sk)
 	return GET(u64, tcp_sock, sk, OFF_TCP_CLOCK);
 }
 
+/*
+ * Before the first FIN, ours or the peer's: for how long was it quiet? The peer's FIN has already counted as a segment
+ * (tcp_ack() sets rcv_tstamp) and as one of bytes_received; only data sets lrcvtime and lsndtime.
+ */
+static __always_inline void quiet_before_fin(struct conn *c, const void *sk, u32 to)
+{
+	u32 jiffies = (u32)bpf_jiffies64();
+	u32 received = GET(u32, inet_connection_sock, sk, OFF_ICSK_LRCVTIME);
+	u32 acked = GET(u32, tcp_sock, sk, OFF_TCP_RCV_TSTAMP);
+	u32 fin = to == TCP_CLOSE_WAIT;
+
+	c->since_sent = GET(u64, tcp_sock, sk, OFF_TCP_BYTES_SENT)
+				? jiffies - GET(u32, tcp_sock, sk, OFF_TCP_LSNDTIME)
+				: SINCE_UNKNOWN;
+	c->since_received = GET(u64, tcp_sock, sk, OFF_TCP_BYTES_RECEIVED) > fin
+				    ? jiffies - received
+				    : SINCE_UNKNOWN;
+	c->quiet = fin ? SINCE_UNKNOWN : jiffies - ((s32)(received - acked) > 0 ? received : acked);
+	c->traits |= T_QUIET;
+}
+
 /* What was seen of it while it lived. */
 static __always_inline void load_history(struct close_record *r, const struct conn *c)
 {
@@ -201,6 +239,9 @@ static __always_inline void load_history(struct close_record *r, const struct co
 		r->backoff = 0;
 		r->owner_from = OWNER_NONE;
 		r->reset_reason = 0;
+		r->ttl = 0;
+		r->rst_ttl = 0;
+		r->icmp_from = 0;
 	} else {
 		r->path = c->path;
 		r->flags |= c->flags;
@@ -209,7 +250,25 @@ static __always_inline void load_history(struct close_record *r, const struct co
 		r->backoff = c->backoff;
 		r->owner_from = c->owner_from;
 		r->reset_reason = c->reset_reason;
+		r->ttl = c->ttl;
+		r->rst_ttl = c->rst_ttl;
+		r->icmp_from = c->icmp_from;
+		r->traits |= c->traits;
+		if (c->traits & T_QUIET) {
+			r->quiet = c->quiet;
+			r->since_sent = c->since_sent;
+			r->since_received = c->since_received;
+		}
 	}
+	/* Filled by those who know of them. */
+	r->mptcp_conn = 0;
+	r->mptcp_token = 0;
+	r->mptcp_flags = 0;
+	r->mptcp_local_id = 0;
+	r->mptcp_remote_id = 0;
+	r->mptcp_reset = 0;
+	r->refused = 0;
+	r->refused_reason = 0;
 	r->exit_code = c && c->flags & F_EXITING ? c->exit_code : 0;
 	if (c && c->pid) {
 		r->cgroup = c->cgroup;

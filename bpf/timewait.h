@@ -7,7 +7,7 @@
 /* Nodes looked at in one chain; it stands first as a rule. */
 #define CHAIN_MAX 8
 
-/* The mini-socket of this tuple; 0 when there is none. */
+/* The timewait socket of this tuple; 0 when there is none. */
 static __always_inline u64 mini_find(const struct tuple *wanted, const void *sk)
 {
 	u64 net = wanted->net;
@@ -47,7 +47,7 @@ static __always_inline u8 mini_substate(const void *tw)
 	return GET(u8, inet_timewait_sock, tw, OFF_TW_SUBSTATE);
 }
 
-/* The address of tw_timer_handler, which no symbol table need tell: every mini-socket carries it. */
+/* The address of tw_timer_handler, which no symbol table need tell: every timewait socket carries it. */
 static __always_inline void learn_timer(u64 tw)
 {
 	u32 zero = 0;
@@ -57,13 +57,13 @@ static __always_inline void learn_timer(u64 tw)
 		*handler = FIELD(u64, tw, OFF_TW_TIMER + OFF_TIMER_FUNCTION);
 }
 
-/* sk_nulls_del_node_init_rcu() clears pprev: the mini-socket has been taken down. */
+/* sk_nulls_del_node_init_rcu() clears pprev: the timewait socket has been taken down. */
 static __always_inline int unhashed(const void *tw)
 {
 	return !FIELD(u64, tw, OFF_SKC_NULLS_NODE + 8);
 }
 
-/* The FIN_WAIT2 mini-socket of this tuple ended: its record is complete. Sent once, even if two CPUs see it. */
+/* The timewait socket in FIN_WAIT2 of this tuple ended: its record is complete. Sent once, even if two CPUs see it. */
 static __always_inline void mini_end_of(const struct tuple *t, const void *tw, u8 end, u32 state,
 					u32 flags, u8 reason)
 {

@@ -6,7 +6,7 @@
  */
 /*
  * An orphan that a segment ended: was the segment a RST, or data that is about to be answered with one? Either
- * tcp_reset() ran (F_RST_IN), or the orphan left FIN_WAIT2 without a mini-socket (tcp_rcv_state_process: TCP_LINGER2
+ * tcp_reset() ran (F_RST_IN), or the orphan left FIN_WAIT2 without a timewait socket (tcp_rcv_state_process: TCP_LINGER2
  * below 0, or data with the ACK of our FIN).
  */
 static __always_inline int may_be_answered(const struct close_record *r)

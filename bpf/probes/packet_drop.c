@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * skb:kfree_skb(skb, location[, reason[, rx_sk]]), softirq. Every packet that a mini-socket consumes ends here
+ * skb:kfree_skb(skb, location[, reason[, rx_sk]]), softirq. Every packet that a timewait socket consumes ends here
  * (discard_it in tcp_v4_rcv, tcp_v6_rcv), which is the only witness of the FIN that ends FIN_WAIT2.
  */
 

@@ -2,7 +2,7 @@
 /*
  * skb:kfree_skb(skb, location[, reason]) where the kernel does not say which socket the packet met (before Linux
  * kernel commit c53795d48ee8 ("net: add rx_sk to trace_kfree_skb") (in v6.11)): the tuple is read from the packet.
- * Softirq. skb->dev is still set on the way through tcp_v4_rcv to a mini-socket, and taken away from what goes to
+ * Softirq. skb->dev is still set on the way through tcp_v4_rcv to a timewait socket, and taken away from what goes to
  * a full socket. Cannot see which full socket refused a packet, and nothing of that before tcp_drop_reason()
  * (Linux 5.18).
  */
@@ -57,7 +57,7 @@ static __always_inline void timewait_met(const struct tuple *t, u8 flags)
 #endif
 
 /*
- * What the mini-socket made of a packet is seen from the mini-socket: it is in TIME_WAIT now, or taken down. That it
+ * What the timewait socket made of a packet is seen from that socket: it is in TIME_WAIT now, or taken down. That it
  * was this packet that took it down is certain where the kernel tells a drop for want of a socket apart.
  */
 static __always_inline void mini_met(const struct tuple *t, u8 flags)

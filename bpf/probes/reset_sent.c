@@ -2,7 +2,7 @@
 /*
  * tcp:tcp_send_reset(sk, skb[, reason]). skb NULL: an active reset (tcp_send_active_reset), before ->CLOSE
  * when a timer or an administrator ends the connection, after it inside close(). skb set: the answer to that
- * segment; sk is then NULL, a listener, a request, a mini-socket or a full socket (only the last before v6.10,
+ * segment; sk is then NULL, a listener, a request, a timewait socket or a full socket (only the last before v6.10,
  * tcp_v4_send_reset()).
  */
 static __always_inline int on_reset_sent(struct bpf_raw_tracepoint_args *ctx)

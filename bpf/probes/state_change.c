@@ -4,7 +4,7 @@
  * ->CLOSE comes after the port is given back (skc_num is 0 for a bound port; inet_sport stays).
  * Process context for what the application does, softirq for packets and timers: `current` means
  * something only for connect(), close() and shutdown(). old == new marks close() after shutdown().
- * Cannot see: TIME_WAIT and FIN_WAIT2 of an orphan, which are mini-sockets (timewait.h).
+ * Cannot see: TIME_WAIT and FIN_WAIT2 of an orphan, which are timewait sockets (timewait.h).
  */
 
 /* connect(): what this socket was before is over. */
@@ -66,7 +66,7 @@ static __always_inline enum occasion occasion_of(u32 from, u32 to)
  * new, history full, end without a history), return 0: the miss stays counted as a loss. Without a slot the first
  * program was skipped only if it would have got one: the filter may rule the connection out, or the table be full.
  */
-static __always_inline int left_out(const void *sk, u32 from, u32 to)
+static __always_inline int skipped(const void *sk, u32 from, u32 to)
 {
 	struct conn *c;
 
@@ -75,10 +75,10 @@ static __always_inline int left_out(const void *sk, u32 from, u32 to)
 	c = conn_find((u64)sk);
 	if (!c)
 		return to != TCP_CLOSE && may_pass(sk) &&
-		       conn_place((u64)sk).room > spared(occasion_of(from, to));
+		       conn_room((u64)sk) > spared(occasion_of(from, to));
 	return to == TCP_CLOSE || (c->steps < CONN_STEPS && (c->path & 15) != to);
 }
-#define LEFT_OUT(ctx) left_out((const void *)ctx->args[0], ctx->args[1], ctx->args[2])
+#define SKIPPED(ctx) skipped((const void *)ctx->args[0], ctx->args[1], ctx->args[2])
 
 static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -128,6 +128,8 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 	/* An ACK makes FIN_WAIT2, nothing else. */
 	if (from != to)
 		conn_step(c, to, to == TCP_FIN_WAIT2 ? packet_time(sk) : bpf_ktime_get_ns());
+	if (to == TCP_FIN_WAIT1 || to == TCP_CLOSE_WAIT)
+		quiet_before_fin(c, sk, to);
 	if (to != TCP_SYN_SENT && to != TCP_SYN_RECV)
 		leaving(sk, c, from, to);
 	return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * timer:timer_expire_entry(timer, ...), softirq: tw_timer_handler ends a mini-socket, still hashed here. Which of its
- * two lives ends, FIN_WAIT2 or TIME_WAIT, is its substate. Every expiring timer of the host comes by: one compare.
+ * timer:timer_expire_entry(timer, ...), softirq: tw_timer_handler ends a timewait socket, still hashed here. Its
+ * substate says what ends, FIN_WAIT2 or TIME_WAIT. Every expiring timer of the host comes by: one compare.
  */
 static __always_inline int on_timer_expire(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * tcp_timewait_state_process(tw, skb, th), softirq: what a mini-socket makes of each segment that meets it, told when
- * it returns. TCP_TW_RST is only known here before v6.10, where the RST of a mini-socket has no tracepoint; that of
- * FIN and RST makes kfree_skb superfluous. A mini-socket that a RST has taken down may be free by now, but not its
+ * tcp_timewait_state_process(tw, skb, th), softirq: what a timewait socket makes of each segment that meets it, seen at
+ * its return. TCP_TW_RST is only known here before v6.10, where the RST of a timewait socket has no tracepoint; that of
+ * FIN and RST makes kfree_skb superfluous. A timewait socket that a RST has taken down may be free by now, but not its
  * memory (SLAB_TYPESAFE_BY_RCU).
  */
 #ifdef ENTER_timewait_packet

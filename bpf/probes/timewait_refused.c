@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * inet_twsk_alloc(sk, ...), told when it returns: NULL when there are tcp_max_tw_buckets mini-sockets, or no memory.
+ * inet_twsk_alloc(sk, ...), seen at its return: NULL when there are tcp_max_tw_buckets timewait sockets, or no memory.
  * tcp_time_wait() then closes at once; ->CLOSE of sk follows on this CPU. Once per active close.
  */
 #ifdef ENTER_timewait_refused

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The filters of ``tracetw trace``: one set of connections, a tracer at once for each filter."""
+"""The filters of ``tracetw trace``: one set of connections, a tracer at once for each filter.
+
+And beside them, for filters that the kernel evaluates as a whole, what the programs let through
+before user space looks at it again.
+"""
 
 from __future__ import annotations
 
@@ -10,16 +14,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 
+from tests.kernel.kit.reader import SMALL, Reader, attached
 from tracetw.lab.net.cable import networks
 from tracetw.lab.net.cgroup import joined
 from tracetw.lab.net.process import Actor
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient
+from tracetw.stream.filter import Filter
 
 pytestmark = pytest.mark.counts_ends
 
@@ -90,6 +96,26 @@ CASES: dict[str, tuple[Options, set[End]]] = {
     "min-duration": (lambda _: ["--min-duration", f"{LESS_MS}ms"], ends(LONG)),
     "both": (lambda cast: ["--port", "7003", "--netns", cast.pair.a.name], {("a", RESET)}),
 }
+# All that these ask for the kernel knows. One of each kind.
+IN_KERNEL: dict[str, tuple[Callable[[Cast], dict[str, Any]], set[End]]] = {
+    "all": (lambda _: {}, ALL),
+    "ports": (lambda _: {"port": ["7001,7002"]}, ends(QUICK, SIX)),
+    "local-port": (lambda _: {"local_port": ["7001"]}, {("b", QUICK)}),
+    "remote-port": (lambda _: {"remote_port": ["7001"]}, {("a", QUICK)}),
+    "addr-v4": (lambda _: {"addr": [networks(99)[4]]}, ends(QUICK, RESET, LONG)),
+    "addr-v6": (lambda _: {"addr": [networks(99)[6]]}, ends(SIX)),
+    "netns": (lambda cast: {"netns": [cast.pair.a.name]}, at("a")),
+    "six": (lambda _: {"six": True}, ends(SIX)),
+    "not-port": (lambda _: {"port": ["!7001,7002"]}, ends(RESET, LONG)),
+    "not-local-port": (lambda _: {"local_port": ["!7001"]}, ALL - {("b", QUICK)}),
+    "not-remote-port": (lambda _: {"remote_port": ["!7001"]}, ALL - {("a", QUICK)}),
+    "not-addr": (lambda _: {"addr": [f"!{networks(99)[4]}"]}, ends(SIX)),
+    "not-netns": (lambda cast: {"netns": [f"!{cast.pair.a.name}"]}, at("b")),
+    "together": (
+        lambda cast: {"port": ["7001-7003", "!7002"], "four": True, "netns": [cast.pair.b.name]},
+        {("b", QUICK), ("b", RESET)},
+    ),
+}
 # Where everything takes longer, those that differ in kind: each of these is a tracer, and most are
 # compiled.
 FEW = [
@@ -106,6 +132,7 @@ FEW = [
 ]
 if patient(1) > 1:
     CASES = {name: CASES[name] for name in FEW}
+    IN_KERNEL = {name: IN_KERNEL[name] for name in ("ports", "addr-v6", "not-addr", "not-netns")}
 
 
 def converse(cast: Cast, process: Actor, port: int, family: int = 4, lives_s: float = 0.0) -> None:
@@ -129,7 +156,10 @@ def converse(cast: Cast, process: Actor, port: int, family: int = 4, lives_s: fl
 
 @pytest.fixture(scope="module")
 def selected() -> Iterator[dict[str, list[End]]]:
-    """What each filter let through, by name of the case; the order is of no meaning."""
+    """What each filter let through, by name of the case; the order is of no meaning.
+
+    What the kernel alone let through is under ``kernel-`` and the name.
+    """
     with ExitStack() as stack:
         pair = stack.enter_context(Net())
         alpha, beta = pair.actor(pair.a, "flt-alpha"), pair.actor(pair.a, "flt-beta")
@@ -139,6 +169,14 @@ def selected() -> Iterator[dict[str, list[End]]]:
         for one in started:
             if not one.exception():
                 stack.enter_context(one.result())
+        readers = {
+            name: Reader(
+                stack.enter_context(attached(SMALL, Filter.parse(**options(cast)))),
+                pair.a.netns,
+                pair.b.netns,
+            )
+            for name, (options, _) in IN_KERNEL.items()
+        }
         tracers = {name: one.result() for name, one in zip(CASES, started, strict=True)}
         converse(cast, cast.alpha, QUICK)
         converse(cast, cast.beta, SIX, family=6)
@@ -153,6 +191,13 @@ def selected() -> Iterator[dict[str, list[End]]]:
                 *sorted(("a", line["remote"]["port"]) for line in on_a),
                 *sorted(("b", line["local"]["port"]) for line in on_b),
             ]
+        for name, reader in readers.items():
+            rows = reader.finish()
+            on_a = rows["netns"] == pair.a.netns
+            found[f"kernel-{name}"] = sorted(
+                [("a", port) for port in rows["rport"][on_a].tolist()]
+                + [("b", port) for port in rows["lport"][~on_a].tolist()]
+            )
         yield found
 
 
@@ -161,3 +206,8 @@ def test_selects_exactly(selected: dict[str, list[End]], case: str) -> None:
     if case == "cgroup" and "cgroup2" not in Path("/proc/mounts").read_text():
         pytest.skip("no cgroup of version 2 is mounted: /proc/mounts has no cgroup2")
     assert selected[case] == sorted(CASES[case][1])
+
+
+@pytest.mark.parametrize("case", IN_KERNEL)
+def test_the_kernel_alone_selects_exactly(selected: dict[str, list[End]], case: str) -> None:
+    assert selected[f"kernel-{case}"] == sorted(IN_KERNEL[case][1])

@@ -27,7 +27,7 @@ from tracetw.kernel.load.bpf import program_info
 from tracetw.kernel.load.loader import load
 from tracetw.kernel.load.probe import has_cmpxchg
 from tracetw.kernel.load.session import Session
-from tracetw.kernel.plan import AGAIN, make_plan
+from tracetw.kernel.plan import SECOND, make_plan
 from tracetw.lab.net.host import Host
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import patient
@@ -111,7 +111,7 @@ def test_every_end_once_though_programs_are_interrupted() -> None:
             weak += int((mine["flags"] & F_MISSED != 0).sum())
             ends.update(zip(mine["sk"].tolist(), mine["at"][:, 0].tolist(), strict=True))
 
-        guarded = any(name.startswith(AGAIN) for name in session.programs())
+        guarded = any(name.startswith(SECOND) for name in session.programs())
         expected = 0
         for _ in range(TIMES):
             expected += 4 * CONNECTIONS
@@ -136,11 +136,11 @@ def test_every_end_once_though_programs_are_interrupted() -> None:
         untold = sum(watching.count("tcp_receive_reset", port) for port in (7000, 7001))
         print(
             f"{ends.total()} of {expected} ends and {weak} weak with {untold} untold,"
-            f" {stats[Stat.AGAIN]} made up for of {left_out}"
+            f" {stats[Stat.SECOND]} made up for of {left_out}"
         )
         assert stats[Stat.LOST_CLOSES] == stats[Stat.CONN_FULL] == stats[Stat.CLOSING_FULL] == 0
-        assert stats[Stat.AGAIN] == left_out["state_change"]
-        assert bool(stats[Stat.AGAIN]) == guarded
+        assert stats[Stat.SECOND] == left_out["state_change"]
+        assert bool(stats[Stat.SECOND]) == guarded
         assert session.misses() <= FEW
         assert len(ends) == ends.total()
         # Without the second program: weak are one in a hundred. Where the kernel tells no program of a

@@ -190,6 +190,16 @@ def varied(count: int, seed: int = 1) -> Closes:
     rows["snd_una"] = some(100, 101, 90)
     rows["old_state"] = some(1, 4, 9)
     rows["err"] = some(0, 104, 110)
+    rows["traits"] = some(0, record.T_READ, record.T_READ | record.T_QUIET, 0xFF)
+    for name in ("quiet", "since_sent", "since_received", "rtt_min"):
+        rows[name] = some(0, 1, 250, 3 << 20, record.SINCE_UNKNOWN)
+    for name, high in (
+        ("srtt", 1 << 14),
+        ("bytes_acked", 9),
+        ("segs_in", 1 << 30),
+        ("mss", 1 << 16),
+    ):
+        rows[name] = random.integers(0, high, count)
 
     for name, length in (
         ("verdict", len(VERDICTS)),

@@ -18,7 +18,7 @@ from tracetw.kernel.capability import HOOKS, KERNEL_FACTS, Answers, survey
 from tracetw.kernel.function_probe import FUNCTION_PROBES
 from tracetw.kernel.load import loader
 from tracetw.kernel.load.loader import ProbeRefused, load_best
-from tracetw.kernel.plan import AGAIN, EVENTS, HEADERS, Plan, make_plan
+from tracetw.kernel.plan import EVENTS, HEADERS, SECOND, Plan, make_plan
 from tracetw.kernel.unit import join, source_dir
 
 pytestmark = pytest.mark.skipif(
@@ -91,7 +91,7 @@ def test_each_program_has_its_source_and_its_way_to_the_arguments(
 ) -> None:
     plan = plan_of(btf, kinds)
     text = join(plan)
-    named = re.findall(r"(?:^#define (?:PROGRAM|AGAIN) |^int )(\w+)", text, re.MULTILINE)
+    named = re.findall(r"(?:^#define (?:PROGRAM|SECOND) |^int )(\w+)", text, re.MULTILINE)
     assert {where.program for where in plan.attach_points} <= set(named)
     for name in seated(plan):
         assert plan.macros[f"HAVE_{name.upper()}"] == "1"
@@ -110,7 +110,7 @@ def test_a_return_probe_comes_with_one_at_the_entry(btf: Btf) -> None:
 
 def test_records_are_opened_after_all_that_is_attached(btf: Btf) -> None:
     *_, last, again = plan_of(btf, TRAMPOLINES).attach_points
-    assert (last.program, again.program) == ("state_change", f"{AGAIN}state_change")
+    assert (last.program, again.program) == ("state_change", f"{SECOND}state_change")
 
 
 @pytest.mark.parametrize("row", FUNCTION_PROBES, ids=lambda row: row.program)

@@ -13,6 +13,7 @@ from tracetw.errors import CannotTrace
 from tracetw.kernel import layout
 from tracetw.kernel.btf import VMLINUX, Btf
 from tracetw.kernel.capability import HOOKS, KERNEL_FACTS, Answers, KernelFact, survey
+from tracetw.kernel.filter import KernelFilter, KernelNet
 from tracetw.kernel.plan import EVENTS, HEADERS, WAYS, Plan, Sizes, make_plan
 from tracetw.kernel.unit import join, source_dir
 
@@ -255,9 +256,22 @@ def test_every_macro_stands_before_the_first_file(plan: Plan) -> None:
     )
 
 
-def test_the_filter_is_one_expression(btf: Btf) -> None:
-    plan = make_plan(btf, 250, passes="(r)->lport == 1 || (r)->rport == 1")
-    assert "#define PASSES(r) ((r)->lport == 1 || (r)->rport == 1)\n" in join(plan)
+def test_all_filters_are_one_unit(btf: Btf) -> None:
+    """Their values are in a map: only whether there is a filter is compiled in."""
+    units = {
+        name: join(make_plan(btf, 250, wanted=wanted))
+        for name, wanted in {
+            "none": None,
+            "empty": KernelFilter(unless=KernelFilter()),
+            "port": KernelFilter(ports=((1, 1),)),
+            "other": KernelFilter(ports=((2, 3), (9, 9)), netns=(7,)),
+            "negated": KernelFilter(unless=KernelFilter(nets4=(KernelNet((1,), (255,)),))),
+            "family": KernelFilter(family=6),
+        }.items()
+    }
+    assert units["none"] == units["empty"]
+    assert len({units[name] for name in ("port", "other", "negated", "family")}) == 1
+    assert units["none"] != units["port"]
 
 
 def test_a_file_that_is_missing_is_an_os_error(plan: Plan, tmp_path: Path) -> None:

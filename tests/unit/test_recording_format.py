@@ -23,12 +23,13 @@ from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
 # What the golden recordings are known to hold, by version.
-CLOSES = {1: 150, 2: 150}
-EVENTS = {1: 79, 2: 79}
-RECEIVED = {1: 1_801_520, 2: 1_801_520}
+CLOSES = {1: 150, 2: 150, 3: 150}
+EVENTS = {1: 79, 2: 79, 3: 79}
+RECEIVED = {1: 1_801_520, 2: 1_801_520, 3: 1_801_520}
 _ABORTED = {"peer-reset": 10, "abort-late-data": 5, "abort-linger": 4, "abort-unread": 1}
-ABORTED = {1: _ABORTED, 2: _ABORTED}
-MACHINE = {1: None, 2: "5b1f0c9d8e7a46239a10f4c2d3e8b760"}
+ABORTED = {1: _ABORTED, 2: _ABORTED, 3: _ABORTED}
+_MACHINE = "5b1f0c9d8e7a46239a10f4c2d3e8b760"
+MACHINE = {1: None, 2: _MACHINE, 3: _MACHINE}
 
 INSTALL = "pip install 'tracetw[recording]'"
 

@@ -92,7 +92,9 @@ def test_what_goes_in_comes_out(tmp_path: Path) -> None:
     given = rows(5000)
     events = everything(golden(), "events")
     # As they lie in the ring: every row behind a header, and overwritten after the call.
-    ring = np.zeros(5000, {"names": ["row"], "formats": [CLOSE], "offsets": [8], "itemsize": 256})
+    size = 8 + CLOSE.itemsize
+    strided = np.dtype({"names": ["row"], "formats": [CLOSE], "offsets": [8], "itemsize": size})
+    ring = np.zeros(5000, strided)
     ring["row"] = given
     for first in range(0, 5000, 700):
         recorded.recorder.closes(ring["row"][first : first + 700])

@@ -19,6 +19,7 @@ from tests.unit.sink_rows import (
 )
 from tracetw.event import record
 from tracetw.sink.json import JsonSink
+from tracetw.sink.measures import MEMBERS
 from tracetw.stream.batch import Closes, Events, Loss, Summary
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.findings import UNKNOWN
@@ -28,8 +29,19 @@ CLOSE_FIELDS = (
     *COMMON,
     *("family", "local", "remote", "role", "pid", "comm", "uid", "cgroup", "container"),
     *("owner_from", "first_close", "form", "verdict", "closed_by", "exit", "time_wait", "states"),
-    *("duration_ms", "teardown_ms", "bytes_sent", "bytes_received", "bytes_unread"),
-    *("bytes_unacked", "retransmits", "probes", "limit", "reset", "error", "why", "evidence"),
+    *("duration_ms", "teardown_ms", "half_closed_ms", "bytes_sent", "bytes_received"),
+    *(
+        "bytes_unread",
+        "bytes_unacked",
+        *MEMBERS,
+        "retransmits",
+        "probes",
+        "limit",
+        "reset",
+        "error",
+        "why",
+        "evidence",
+    ),
     "confidence",
 )
 EVENT_COMMON = (
@@ -88,10 +100,13 @@ def test_an_ordinary_close_has_exactly_the_fields_of_the_contract() -> None:
         ],
         "duration_ms": 10.0,
         "teardown_ms": 1.0,
+        "half_closed_ms": 1.0,
         "bytes_sent": 1000,
         "bytes_received": 2000,
         "bytes_unread": 0,
         "bytes_unacked": 0,
+        **dict.fromkeys(MEMBERS),
+        "bytes_unsent": 0,
         "retransmits": {"total": 0, "fin": 0, "last_rto_ms": 204, "backoff": 0},
         "probes": {"total": 0, "what": None},
         "limit": None,
@@ -106,6 +121,7 @@ def test_what_is_unknown_is_null() -> None:
     unknown = {"form": UNKNOWN, "closed_by": UNKNOWN, "verdict": "undetermined"}
     (line,) = written(closes(unknown, bare=True))
     assert set(line) == set(CLOSE_FIELDS)
+    assert [name for name in MEMBERS if line[name] is not None] == []
     nowhere = {"addr": None, "port": None}
     assert (line["local"], line["remote"]) == (nowhere, nowhere)
     for name in (

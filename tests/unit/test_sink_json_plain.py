@@ -118,6 +118,54 @@ def role(flags: int) -> str | None:
     return "server" if flags & record.F_SERVER else None
 
 
+def half_closed(row: Any) -> float | None:
+    """FIN_WAIT1 or CLOSE_WAIT until the other side's FIN, or the end."""
+    steps = list(zip(path(row), (int(time) for time in row["at"]), strict=False))
+    for place, (state, began) in enumerate(steps):
+        if state in (4, 8):
+            ended = next((time for then, time in steps[place + 1 :] if then in (6, 7, 9, 11)), 0)
+            return ms(ended - began) if began and ended >= began else None
+    return None
+
+
+def known(value: Any, *, when: bool) -> int | None:
+    return int(value) if when else None
+
+
+def measures(row: Any) -> dict[str, Any]:
+    traits, flags = int(row["traits"]), int(row["flags"])
+    quiet, read = bool(traits & record.T_QUIET), bool(traits & record.T_READ)
+    whole = read and not flags & record.F_MISSED
+    never = record.SINCE_UNKNOWN
+    sent = int(row["bytes_sent"]) - int(row["bytes_retrans"])
+    queued = int(row["write_seq"]) - int(row["snd_nxt"])
+    unacked = int(row["snd_nxt"]) - int(row["snd_una"])
+    fin = row["old_state"] in (4, 5, 9, 11)
+    acked = int(row["bytes_acked"])
+    acked -= bool(flags & record.F_FIN_ACKED and fin) + bool(flags & record.F_CLIENT)
+    if not flags & (record.F_CLIENT | record.F_SERVER):
+        acked = min(acked, max(sent, 0) - max(unacked - (fin and not queued), 0))
+    return {
+        "idle_ms": known(int(row["quiet"]) * 4, when=quiet and row["quiet"] != never),
+        "since_sent_ms": known(
+            int(row["since_sent"]) * 4, when=quiet and row["since_sent"] != never
+        ),
+        "since_received_ms": known(
+            int(row["since_received"]) * 4, when=quiet and row["since_received"] != never
+        ),
+        "bytes_acked": known(max(acked, 0), when=whole),
+        "bytes_unsent": known(
+            max(queued - (fin and queued > 0), 0),
+            when=bool(flags & (record.F_CLOSED | record.F_MISSED)),
+        ),
+        "segments_received": known(row["segs_in"], when=whole),
+        "mss": known(row["mss"], when=whole),
+        "keepalive": bool(traits & record.T_KEEPALIVE) if read else None,
+        "rtt_ms": (int(row["srtt"]) >> 3) / 1000 if row["srtt"] else None,
+        "min_rtt_ms": int(row["rtt_min"]) / 1000 if read and row["rtt_min"] != never else None,
+    }
+
+
 def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
     row, findings = batch.rows[at], batch.findings
     one = batch.rows[at : at + 1]
@@ -153,10 +201,12 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
         "states": states(row),
         "duration_ms": ms(int(fields.duration_ns(one)[0])),
         "teardown_ms": ms(int(fields.teardown_ns(one)[0])),
+        "half_closed_ms": half_closed(row),
         "bytes_sent": max(int(row["bytes_sent"]) - int(row["bytes_retrans"]), 0),
         "bytes_received": max(int(row["bytes_received"]) - bool(flags & record.F_DONE), 0),
         "bytes_unread": int(fields.bytes_unread(one)[0]) if queues else None,
         "bytes_unacked": int(fields.bytes_unacked(one)[0]) if queues else None,
+        **measures(row),
         "retransmits": {
             "total": int(row["total_retrans"]),
             "fin": int(row["fin_retrans"]),

@@ -23,7 +23,7 @@ from tracetw.live.source import Lost, Source
 
 PAGE = mmap.PAGESIZE
 SLOTS = 64
-SIZES = Sizes(conn_slots=SLOTS, closing_slots=SLOTS, mini_slots=SLOTS, closes_pages=4)
+SIZES = Sizes(conn_slots=SLOTS, closing_slots=SLOTS, mini_slots=SLOTS, closes_pages=8)
 SECOND = 1_000_000_000
 # FIN_WAIT2 after ESTABLISHED and FIN_WAIT1; CLOSE after ESTABLISHED.
 ABORTED, ORPHANED = 0x17, 0x145
@@ -46,6 +46,8 @@ class Kernel:
         self.reported = np.frombuffer(self._map("closing_reported", SLOTS * 8), "<u8", SLOTS)
         self.minis_reported = np.frombuffer(self._map("mini_reported", SLOTS * 8), "<u8", SLOTS)
         self.held = np.frombuffer(self._map("held", CPUS * CLOSE.itemsize), CLOSE, CPUS)
+        self._map("bell", 4 * PAGE)
+        self._map("asleep", 8)
         stats = self._map("stats", CPUS * Stat.MAX * 8)
         self.stats = np.frombuffer(stats, "<u8", CPUS * Stat.MAX).reshape(CPUS, Stat.MAX)
         self._sent = 0
@@ -67,7 +69,7 @@ class Kernel:
         self.keys[slot] = sk
 
     def linger(self, slot: int, sk: int, ended: int) -> None:
-        """A mini-socket's record waits for the end of FIN_WAIT2."""
+        """A timewait socket's record waits for the end of FIN_WAIT2."""
         self.minis[slot] = row(sk, 100, ended, ORPHANED)
         self.mini_keys[slot] = sk
 
@@ -86,8 +88,9 @@ class Kernel:
 
     def put(self, record: NDArray[Any]) -> None:
         at = 2 * PAGE + self._sent % (SIZES.closes_pages * PAGE)
-        self.ring[at : at + 256] = struct.pack("=II", 248, 0) + record.tobytes()
-        self._sent += 256
+        size = 8 + CLOSE.itemsize
+        self.ring[at : at + size] = struct.pack("=II", CLOSE.itemsize, 0) + record.tobytes()
+        self._sent += size
         struct.pack_into("=Q", self.ring, PAGE, self._sent)
 
 
@@ -264,6 +267,17 @@ def test_a_mini_socket_that_must_be_gone(kernel: Kernel, source: Source) -> None
     assert gone["end"].tolist() == [End.STALE]
     assert len(source.stale()) == 0
     assert source.unfinished() == 1
+
+
+def test_when_the_next_one_can_be_gone(kernel: Kernel, source: Source) -> None:
+    """60 s, an eighth more for the timer wheel, 3 s more; of one that begins later not before."""
+    assert source.stale_s == 0
+    source.stale()
+    assert 59 < source.stale_s - time.monotonic() <= 60
+    kernel.linger(0, 0xA, now() - 60 * SECOND)
+    kernel.linger(1, 0xB, now() - 80 * SECOND)
+    source.stale()
+    assert 9 < source.stale_s - time.monotonic() < 11
 
 
 def test_a_mini_socket_reported_as_stale_is_not_reported_again(

@@ -318,12 +318,12 @@ CASES: Cases = {
     "peer reset, flags": (
         {**RESET, "flags": r.F_SOCKET | WITH_ACK},
         "peer-reset",
-        ("rst-received", "remote", "peer", "none", "proven"),
+        ("rst-received", "remote", "peer", "none", "inferred"),
     ),
     "peer reset, not closed yet": (
         {**RESET, "flags": r.F_SOCKET | WITH_ACK, "end": End.PENDING},
         "peer-reset",
-        ("rst-received", "remote", "peer", "none", "proven"),
+        ("rst-received", "remote", "peer", "none", "inferred"),
     ),
     "peer reset, timestamp": (
         {**RESET, **UNACKED, "flags": r.F_RST_IN | r.F_TS_SEEN},
@@ -356,7 +356,7 @@ CASES: Cases = {
     "peer lost state, flags, to a probe": (
         {**RESET, "flags": BARE},
         "peer-lost-state",
-        ("rst-received", "remote", "peer", "none", "proven"),
+        ("rst-received", "remote", "peer", "none", "inferred"),
     ),
     "peer lost state, flags, to our FIN": (
         {
@@ -366,7 +366,7 @@ CASES: Cases = {
             "flags": r.F_DEAD | r.F_DONE | BARE,
         },
         "peer-lost-state",
-        ("rst-received", "remote", "peer", "none", "proven"),
+        ("rst-received", "remote", "peer", "none", "inferred"),
     ),
     "peer lost state, no timestamp": (
         {**RESET, **UNACKED, "flags": r.F_RST_IN},
@@ -386,7 +386,7 @@ CASES: Cases = {
     "SYN of a restarted peer": (
         {**RESET, "flags": BARE | r.F_SYN_HIT},
         "stale-syn-reset",
-        ("rst-received", "remote", "peer", "none", "proven"),
+        ("rst-received", "remote", "peer", "none", "inferred"),
     ),
 }
 

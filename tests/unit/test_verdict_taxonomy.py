@@ -88,12 +88,12 @@ SAID: list[tuple[str, Values, str]] = [
     (
         "unread",
         {"rcv_nxt": 9096},
-        "The application closed with 4096 bytes unread, so the kernel sent RST instead of FIN.",
+        "The application closed with 4096 bytes unread, so the kernel aborted with RST instead of FIN.",
     ),
     (
         "unread",
         {"rcv_nxt": 5001},
-        "The application closed with 1 byte unread, so the kernel sent RST instead of FIN.",
+        "The application closed with 1 byte unread, so the kernel aborted with RST instead of FIN.",
     ),
     (
         "FIN lost",
@@ -104,7 +104,7 @@ SAID: list[tuple[str, Values, str]] = [
             "at": [0, 0, 0, 3400],
         },
         (
-            "Our FIN was retransmitted 5 times over 3.4 s without an answer until tcp_orphan_retries (2) "
+            "Our FIN stayed unacknowledged: retransmitted 5 times over 3.4 s until tcp_orphan_retries (2) "
             "ran out."
         ),
     ),
@@ -121,12 +121,12 @@ SAID: list[tuple[str, Values, str]] = [
     (
         "no route",
         {},
-        "The peer was reported unreachable (EHOSTUNREACH) while 5 retransmission timeouts brought no answer.",
+        "The peer was reported unreachable (EHOSTUNREACH), and 5 retransmission timeouts brought no ACK.",
     ),
     (
         "peer reset after its FIN",
         {},
-        "The peer had closed already and answered 100 bytes of ours with RST.",
+        "The peer's FIN had come; then a RST, with 100 bytes of ours unacknowledged.",
     ),
     (
         "fin-4 active",

@@ -168,15 +168,41 @@ TIMEOUTS: Cases = {
     "connecting to no route": (
         {"path": 0x27, "old_state": 2, "err": errno.EHOSTUNREACH, "flags": r.F_SOCKET},
         "unreachable",
+        (None, "none", "icmp", "none", "proven"),
+    ),
+    "connecting to no route, by the timer": (
+        {
+            "path": 0x27,
+            "old_state": 2,
+            "err": errno.EHOSTUNREACH,
+            "err_soft": errno.EHOSTUNREACH,
+            "flags": r.F_SOCKET,
+        },
+        "unreachable",
         ("timeout", "none", "kernel-timer", "none", "proven"),
     ),
+    "refused by ICMP": (
+        {"path": 0x27, "old_state": 2, "err": errno.ECONNREFUSED, "flags": r.F_SOCKET},
+        "connect-refused",
+        (None, "none", "icmp", "none", "proven"),
+    ),
     "closed while connecting": (
-        {"path": 0x27, "old_state": 2, "shutdown": 3, "flags": IN_CALL},
+        {"path": 0x27, "old_state": 2, "shutdown": 3, "snd_una": 999, "flags": IN_CALL},
         "connect-aborted",
         (None, "local", "app", "none", "proven"),
     ),
     "no port to connect from": (
         {"path": 0x27, "old_state": 2, "lport": 0, "flags": IN_CALL},
+        "connect-failed",
+        (None, "local", "app", "none", "proven"),
+    ),
+    "no route for the port": (
+        {"path": 0x27, "old_state": 2, "flags": IN_CALL},
+        "connect-failed",
+        (None, "local", "app", "none", "proven"),
+    ),
+    "disconnected while connecting": (
+        {"path": 0x27, "old_state": 2, "snd_una": 999, "flags": IN_CALL},
         "connect-aborted",
         (None, "local", "app", "none", "proven"),
     ),

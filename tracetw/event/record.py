@@ -8,9 +8,10 @@ from enum import IntEnum
 
 import numpy as np
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 PATH_MAX = 7
 AT_CLOSED = 6
+SINCE_UNKNOWN = 0xFFFFFFFF
 
 F_BORN = 1 << 0
 F_CLIENT = 1 << 1
@@ -44,9 +45,21 @@ F_ADDR = 1 << 28
 F_FIN_ACKED = 1 << 29
 F_TW_REFUSED = 1 << 30
 F_SEGMENT_TIME = 1 << 31
+T_QUIET = 1 << 0
+T_KEEPALIVE = 1 << 1
+T_URGENT = 1 << 2
+T_FULL_LOST = 1 << 3
+T_PART_LOST = 1 << 4
+T_ICMP = 1 << 5
+T_READ = 1 << 6
+BIND_PORT = 1 << 0
+BIND_ADDR = 1 << 1
+BIND_REUSEADDR = 1 << 2
+BIND_KNOWN = 1 << 7
 SHUT_RECEIVE = 1 << 0
 SHUT_SEND = 1 << 1
 SHUT_FILE_HELD = 1 << 2
+SHUT_READ_FINAL = 1 << 3
 
 
 class End(IntEnum):
@@ -74,6 +87,20 @@ class Owner(IntEnum):
     LISTENER = 4
     DIAG = 5
     KERNEL = 6
+
+
+class Layer(IntEnum):
+    """``enum layer``"""
+
+    NONE = 0
+    UNKNOWN = 1
+    MPTCP = 2
+    SOCKMAP = 3
+    TLS = 4
+    ESPINTCP = 5
+    SMC = 6
+    ULP = 7
+    KERNEL = 8
 
 
 class EventKind(IntEnum):
@@ -128,7 +155,7 @@ class Stat(IntEnum):
     RST_TIMEWAIT = 6
     RST_SOCKET = 7
     UNSEEN_ENDS = 8
-    AGAIN = 9
+    SECOND = 9
     END_FULL = 10
     MAX = 11
 
@@ -144,12 +171,27 @@ CLOSE = np.dtype(
         ("comm", "S16"),
         ("laddr", "u1", (16,)),
         ("raddr", "u1", (16,)),
+        ("bytes_acked", "<u8"),
+        ("mptcp_conn", "<u8"),
+        ("mptcp_token", "<u4"),
+        ("icmp_from", "<u4"),
+        ("srtt", "<u4"),
+        ("rtt_min", "<u4"),
+        ("segs_in", "<u4"),
+        ("quiet", "<u4"),
+        ("since_sent", "<u4"),
+        ("since_received", "<u4"),
+        ("mss", "<u2"),
+        ("mptcp_flags", "<u2"),
+        ("ttl", "u1"),
+        ("rst_ttl", "u1"),
+        ("mptcp_local_id", "u1"),
+        ("mptcp_remote_id", "u1"),
         ("path", "<u4"),
         ("netns", "<u4"),
         ("inode", "<u4"),
         ("pid", "<u4"),
         ("uid", "<u4"),
-        ("exit_code", "<u4"),
         ("flags", "<u4"),
         ("snd_una", "<u4"),
         ("snd_nxt", "<u4"),
@@ -165,8 +207,16 @@ CLOSE = np.dtype(
         ("probing", "<u4"),
         ("fin_timeout", "<u4"),
         ("linger2", "<i4"),
+        ("rto_max", "<u4"),
         ("lport", "<u2"),
         ("rport", "<u2"),
+        ("exit_code", "<u2"),
+        ("traits", "u1"),
+        ("layer", "u1"),
+        ("mptcp_reset", "u1"),
+        ("bind", "u1"),
+        ("refused", "u1"),
+        ("refused_reason", "u1"),
         ("err", "u1"),
         ("err_soft", "u1"),
         ("family", "u1"),
@@ -203,6 +253,8 @@ EVENT = np.dtype(
         ("rto", "<u4"),
         ("seq", "<u4"),
         ("reason", "<u4"),
+        ("backlog", "<u4"),
+        ("queued", "<u4"),
         ("lport", "<u2"),
         ("rport", "<u2"),
         ("kind", "u1"),
@@ -217,5 +269,5 @@ EVENT = np.dtype(
 )
 """``struct event_record``"""
 
-CLOSE_SIZE = 248
-EVENT_SIZE = 120
+CLOSE_SIZE = 312
+EVENT_SIZE = 128

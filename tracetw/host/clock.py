@@ -13,13 +13,14 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Clock", "local_times", "rfc3339", "rfc3339_all"]
+__all__ = ["Clock", "jiffies_per_second", "local_times", "rfc3339", "rfc3339_all"]
 
 _SECOND = 1_000_000_000
 _ROUNDING_NS = 1_000
 _FAR = (1 << 62) - 1
 _PREFIX = 20  # "2026-01-02T03:04:05."
 _WIDTH = _PREFIX + 9 + 1
+_CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h: its resolution is one jiffy
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,11 @@ class Clock:
             shifted: NDArray[np.int64] = known + min(max(self.offset_ns, -_FAR), _FAR)
             return shifted
         return min(max(int(mono_ns), -_FAR), _FAR) + min(max(self.offset_ns, -_FAR), _FAR)
+
+
+def jiffies_per_second() -> int:
+    """CONFIG_HZ of the running kernel."""
+    return round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE))
 
 
 def rfc3339(wall_ns: int) -> str:

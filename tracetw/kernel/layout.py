@@ -50,7 +50,13 @@ OFFSETS = {
     "OFF_ICSK_BACKOFF": "inet_connection_sock.icsk_backoff",
     "OFF_ICSK_RTO": "inet_connection_sock.icsk_rto",
     "OFF_ICSK_ACK_PENDING": "inet_connection_sock.icsk_ack",
+    "OFF_ICSK_LRCVTIME": "inet_connection_sock.icsk_ack.lrcvtime",
     "OFF_TCP_CLOCK": "tcp_sock.tcp_clock_cache",
+    "OFF_TCP_RCV_TSTAMP": "tcp_sock.rcv_tstamp",
+    "OFF_TCP_LSNDTIME": "tcp_sock.lsndtime",
+    "OFF_TCP_BYTES_SENT": "tcp_sock.bytes_sent",
+    "OFF_TCP_BYTES_RECEIVED": "tcp_sock.bytes_received",
+    "OFF_TCP_MSS": "tcp_sock.mss_cache",
     "OFF_TW_SUBSTATE": "inet_timewait_sock.tw_substate",
     "OFF_TW_SPORT": "inet_timewait_sock.tw_sport",
     "OFF_TW_TIMER": "inet_timewait_sock.tw_timer",
@@ -62,6 +68,7 @@ OFFSETS = {
     "OFF_HASHINFO_EHASH_MASK": "inet_hashinfo.ehash_mask",
     "OFF_SKB_CB": "sk_buff.cb",
     "OFF_SKB_HEAD": "sk_buff.head",
+    "OFF_SKB_LEN": "sk_buff.len",
     "OFF_SKB_DEV": "sk_buff.dev",
     "OFF_SKB_REFDST": "sk_buff._skb_refdst",
     "OFF_DST_DEV": "dst_entry.dev",
@@ -152,6 +159,16 @@ FACTS = (
     Fact("r->bytes_sent", "tcp_sock.bytes_sent", "u64"),
     Fact("r->bytes_retrans", "tcp_sock.bytes_retrans", "u64"),
     Fact("r->bytes_received", "tcp_sock.bytes_received", "u64"),
+    Fact("r->bytes_acked", "tcp_sock.bytes_acked", "u64"),
+    Fact("r->srtt", "tcp_sock.srtt_us", "u32"),
+    # struct minmax: the first of its samples is the least, and its value is behind its time.
+    Fact("r->rtt_min", "tcp_sock.rtt_min", "u32", 4),
+    Fact("r->segs_in", "tcp_sock.segs_in", "u32"),
+    Fact("f->mss", "tcp_sock.mss_cache", "u32"),
+    Fact("f->lsndtime", "tcp_sock.lsndtime", "u32"),
+    Fact("f->urg_seq", "tcp_sock.urg_seq", "u32"),
+    Fact("f->urg_data", "tcp_sock.urg_data", "u16"),
+    Fact("r->rto_max", "inet_connection_sock.icsk_rto_max", "u32"),
     Fact("f->rcv_tstamp", "tcp_sock.rcv_tstamp", "u32"),
     Fact("f->rx_opt", "tcp_sock.rx_opt.saw_tstamp", "u16"),
 )
@@ -181,6 +198,8 @@ CAST_CALL = 1_000_001
 OPTIONAL = {
     # Linux kernel commit 9d9b1ee0b2d1 ("tcp: fix TCP_USER_TIMEOUT with zero window") (in v5.11)
     "inet_connection_sock.icsk_probes_tstamp",
+    # With TCP_RTO_MAX_MS and net.ipv4.tcp_rto_max_ms (in v6.15); before, the constant TCP_RTO_MAX.
+    "inet_connection_sock.icsk_rto_max",
 }
 
 _SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
@@ -219,7 +238,7 @@ def constants(btf: Btf) -> dict[str, int]:
         bit = _field(btf, f"tcp_sock.rx_opt.{name}")
         values[macro] = (bit.offset - rx_opt.offset) * 8 + bit.bit_offset
     flags = btf.enum("sock_flags")
-    for name in ("DEAD", "DONE", "LINGER"):
+    for name in ("DEAD", "DONE", "LINGER", "KEEPOPEN"):
         values[f"BIT_SOCK_{name}"] = flags[f"SOCK_{name}"]
     states = btf.enum_with("TCP_ESTABLISHED")
     values |= {name: number for name, number in states.items() if name != "TCP_MAX_STATES"}

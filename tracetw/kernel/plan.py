@@ -14,14 +14,16 @@ from tracetw.event.names import KernelNames
 from tracetw.kernel.attach_point import FAMILIES, AttachPoint, AttachType
 from tracetw.kernel.btf import Btf, BtfError
 from tracetw.kernel.capability import Answers, Hook, choose
+from tracetw.kernel.filter import KernelFilter
 from tracetw.kernel.function_probe import PlacedProbe, place
 from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
 
-__all__ = ["AGAIN", "CPUS", "HEADERS", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
+__all__ = ["CPUS", "HEADERS", "SECOND", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
 # In this order, before the probes.
 HEADERS = (
     "record.h",
+    "filter_values.h",
     "prelude.h",
     "filter.h",
     "slot.h",
@@ -35,7 +37,7 @@ HEADERS = (
 )
 # After them, where there are function probes.
 CALL_HEADER = "call.h"
-AGAIN = "again_"
+SECOND = "second_"
 """Before the name of a program's second one: see bpf/hook.c."""
 # What --events asks for -> macro.
 EVENTS = {
@@ -53,6 +55,7 @@ CPUS = 1024
 # Slots for each connection that there is room for. So many are free that no pair of sets is full (simulated with a
 # million keys); fewer do where fewer ways of a set are kept free for others.
 _SPREAD, _CLOSING_SPREAD, _MINI_SPREAD = 2.5, 2, 1.5
+_MOST_RINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,7 @@ class Sizes:
     """Room in the kernel: slots of the tables, multiples of ``WAYS``; pages of the rings, powers of two.
 
     A ring of 2,048 pages holds 32,768 finished connections: a quarter of a second of the hardest
-    storm that two cores can make.
+    storm that two cores can make. ``rings`` share the pages of finished connections, a power of two.
     """
 
     conn_slots: int = 5 << 16
@@ -69,18 +72,21 @@ class Sizes:
     closes_pages: int = 2048
     events_pages: int = 1024
     carriers: int = 1 << 17
+    rings: int = 1
 
     @classmethod
-    def for_connections(cls, live: int) -> Sizes:
+    def for_connections(cls, live: int, cpus: int = 1) -> Sizes:
         """Room for so many live connections.
 
         And for an eighth as many sockets that died under their application, and a quarter as many
-        connections in FIN_WAIT2.
+        connections in FIN_WAIT2. With a ring for each of so many CPUs, but few of them, since one
+        busy CPU has no more than its ring.
         """
         return cls(
             conn_slots=_whole_sets(live * _SPREAD),
             closing_slots=_whole_sets(live / 8 * _CLOSING_SPREAD),
             mini_slots=_whole_sets(live / 4 * _MINI_SPREAD),
+            rings=1 << (min(cpus, _MOST_RINGS).bit_length() - 1),
         )
 
     @property
@@ -111,6 +117,7 @@ class Plan:
         sizes: room in the kernel.
         events: single events wanted.
         tw_at_birth: the counter TW goes up when TIME_WAIT begins, not when it expires.
+        contents: map to what it holds from the start and keeps: user space cannot change it either.
         hidden: counter of the kernel to what of it its tracepoints do not show.
     """
 
@@ -124,6 +131,7 @@ class Plan:
     sizes: Sizes
     events: frozenset[str]
     tw_at_birth: bool = True
+    contents: Mapping[str, bytes] = field(default_factory=dict)
     hidden: Mapping[str, str] = field(default_factory=dict)
     probes: tuple[PlacedProbe, ...] = ()
     refused: Mapping[str, str] = field(default_factory=dict)
@@ -135,7 +143,7 @@ class Plan:
         for hook in self.hooks:
             found.append(AttachPoint(hook.program, hook.event))
             if hook.interrupted and "HAVE_GUARD" in self.macros:
-                found.append(AttachPoint(f"{AGAIN}{hook.program}", hook.event))
+                found.append(AttachPoint(f"{SECOND}{hook.program}", hook.event))
         return found
 
 
@@ -172,8 +180,7 @@ def make_plan(
     btf: Btf,
     hz: int,
     *,
-    passes: str = "1",
-    may_pass: str = "",
+    wanted: KernelFilter | None = None,
     events: frozenset[str] = frozenset(),
     sizes: Sizes | None = None,
     without: frozenset[str] = frozenset(),
@@ -184,8 +191,7 @@ def make_plan(
     Args:
         btf: of the running kernel.
         hz: jiffies per second.
-        passes: C expression over ``struct close_record *r``: is this one wanted?
-        may_pass: the same where not everything is known yet; empty where nothing is filtered.
+        wanted: which connections; None for all.
         events: single events wanted, keys of ``EVENTS``.
         sizes: room; None takes the defaults.
         without: capabilities to do without though the kernel has them.
@@ -226,13 +232,13 @@ def make_plan(
         "CONN_SETS": str(sizes.conn_slots // WAYS),
         "CLOSING_SETS": str(sizes.closing_slots // WAYS),
         "MINI_SETS": str(sizes.mini_slots // WAYS),
-        "CLOSES_PAGES": str(sizes.closes_pages),
+        "RINGS": str(sizes.rings),
+        "CLOSES_PAGES": str(sizes.closes_pages // sizes.rings),
         "EVENTS_PAGES": str(sizes.events_pages),
         "CARRIERS": str(sizes.carriers),
-        "PASSES(r)": f"({passes})",
     }
-    if may_pass:
-        macros["MAY_PASS(r)"] = f"({may_pass})"
+    if packed := wanted.packed() if wanted else b"":
+        macros["FILTERED"] = "1"
     for macro, reason in DROP_MACROS.items():
         macros[macro] = str(names.drop_reason(reason))
     macros |= _calls(probes)
@@ -252,6 +258,7 @@ def make_plan(
         sizes=sizes,
         events=events,
         tw_at_birth="TW_COUNTED_AT_BIRTH" in have,
+        contents={"filter": packed} if packed else {},
         hidden=_hidden(have, names),
         probes=tuple(probes),
     )

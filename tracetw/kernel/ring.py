@@ -2,8 +2,9 @@
 """A BPF ring buffer of records of one size, read in batches.
 
 Layout: kernel/bpf/ringbuf.c. A page with the consumer position, a page with the producer position,
-then the data. Every record has an 8-byte header: length with a busy and a discard bit. With header
-and record together a power of two, the data is one plain array of rows and no row is ever split.
+then the data, twice in a row. Every record has an 8-byte header: length with a busy and a discard bit. With
+records of one size the data is an array of rows wherever it begins; the row that turns over goes on
+in the first page of the second copy.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class Ring:
 
     Args:
         fd: descriptor of the map.
-        record: dtype of a record; its size plus 8 is a power of two.
+        record: dtype of a record; a multiple of 8 bytes, less than a page.
         pages: size of the data in pages, a power of two.
 
     Raises OSError when the map cannot be mapped.
@@ -37,8 +38,8 @@ class Ring:
 
     def __init__(self, fd: int, record: np.dtype[np.void], pages: int) -> None:
         page = mmap.PAGESIZE
-        size = pages * page
-        row = np.dtype(
+        self._size = pages * page
+        self._dtype = np.dtype(
             {
                 "names": ["length", "record"],
                 "formats": ["<u4", record],
@@ -46,19 +47,18 @@ class Ring:
                 "itemsize": _HEADER + record.itemsize,
             }
         )
-        if row.itemsize & (row.itemsize - 1):
-            raise ValueError(f"records of {record.itemsize} bytes do not tile a ring buffer")
+        self._row = self._dtype.itemsize
+        if self._row % _HEADER or self._row > page:
+            raise ValueError(f"records of {record.itemsize} bytes do not lie in a ring buffer")
         consumer_map = mmap.mmap(fd, page, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        # The kernel maps the data twice in a row for readers that need it; we need it once.
-        data_map = mmap.mmap(fd, page + size, mmap.MAP_SHARED, mmap.PROT_READ, offset=page)
+        # Of the second copy only what a row needs: what is mapped counts as memory of ours.
+        self._map = mmap.mmap(
+            fd, page + self._size + page, mmap.MAP_SHARED, mmap.PROT_READ, offset=page
+        )
         self._consumer: NDArray[np.uint64] = np.frombuffer(consumer_map, "<u8", 1)
-        self._producer: NDArray[np.uint64] = np.frombuffer(data_map, "<u8", 1)
-        rows = np.frombuffer(data_map, row, size // row.itemsize, page)
-        self._lengths = rows["length"]
-        self._records = rows["record"]
-        self._row = row.itemsize
+        self._producer: NDArray[np.uint64] = np.frombuffer(self._map, "<u8", 1)
         self._peeked = 0
-        self.capacity = len(rows)
+        self.capacity = self._size // self._row
         """records"""
 
     def pending(self) -> int:
@@ -71,14 +71,16 @@ class Ring:
         Up to ``most`` records, an empty array for none; fewer than are ready where the buffer
         turns over. Stops at a record that is still being written.
         """
-        begin = int(self._consumer[0]) // self._row
-        first = begin % self.capacity
-        count = min(int(self._producer[0]) // self._row - begin, most, self.capacity - first)
-        lengths = self._lengths[first : first + max(count, 0)]
-        marked = np.flatnonzero(lengths >= _DISCARD)
+        begin = int(self._consumer[0])
+        first = begin % self._size
+        ready = (int(self._producer[0]) - begin) // self._row
+        count = max(min(ready, most, -((first - self._size) // self._row)), 0)
+        rows: NDArray[np.void] = np.frombuffer(self._map, self._dtype, count, mmap.PAGESIZE + first)
+        marked = np.flatnonzero(rows["length"] >= _DISCARD)
         # bpf_ringbuf_output() never discards, so a mark is the busy one.
-        self._peeked = int(marked[0]) if len(marked) else len(lengths)
-        return self._records[first : first + self._peeked]
+        self._peeked = int(marked[0]) if len(marked) else count
+        records: NDArray[np.void] = rows["record"][: self._peeked]
+        return records
 
     def release(self) -> None:
         """Give the room of the last :meth:`peek` back to the kernel."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tracetw.errors import CannotTrace
-from tracetw.kernel.plan import AGAIN, Plan
+from tracetw.kernel.plan import SECOND, Plan
 
 __all__ = ["join", "source_dir"]
 
@@ -42,7 +42,7 @@ def join(plan: Plan, folder: Path | None = None) -> str:
         parts.append(_text(folder, f"probes/{hook.program}.c"))
         for macro, value in {
             "PROGRAM": hook.program,
-            "AGAIN": f"{AGAIN}{hook.program}",
+            "SECOND": f"{SECOND}{hook.program}",
             "ON": f"on_{hook.program}",
         }.items():
             parts.append(f"#undef {macro}\n#define {macro} {value}")

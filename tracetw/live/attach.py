@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tracetw.errors import CannotTrace, shortage
+from tracetw.host.clock import jiffies_per_second
 from tracetw.kernel import preflight
 from tracetw.kernel.btf import Btf, BtfError
-from tracetw.kernel.filter import may_pass, passes
 from tracetw.kernel.load.loader import load_best
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
@@ -30,9 +29,8 @@ __all__ = [
 LEAST_CONNECTIONS, MOST_BY_DEFAULT = 1 << 16, 1 << 20
 _SHARE = 200
 # Kernel memory of Sizes.for_connections (tests/kernel/test_pressure.py adds it up).
-BYTES_A_CONNECTION = 405
+BYTES_A_CONNECTION = 485
 _ROUND = 1024
-_CLOCK_MONOTONIC_COARSE = 6  # include/uapi/linux/time.h: its resolution is one jiffy
 
 
 def attach(request: Request, say: Callable[[str], None]) -> Session:
@@ -58,10 +56,11 @@ def _attach(request: Request, say: Callable[[str], None]) -> Session:
         with _readable():
             return make_plan(
                 btf,
-                round(1 / time.clock_getres(_CLOCK_MONOTONIC_COARSE)),
-                passes=passes(request.filter.kernel()),
-                may_pass=may_pass(request.filter.kernel()),
-                sizes=Sizes.for_connections(request.max_connections or connections_for(memory())),
+                jiffies_per_second(),
+                wanted=request.filter.kernel(),
+                sizes=Sizes.for_connections(
+                    request.max_connections or connections_for(memory()), os.cpu_count() or 1
+                ),
                 events=request.events,
                 without=refused,
                 answers=answers,

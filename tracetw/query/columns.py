@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event import fields
+from tracetw.event import fields, measures
+from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, F_EXITING, F_RST_REASON, EventKind
 from tracetw.host.cgroup import container
 from tracetw.recording.reader import Recording
@@ -74,10 +75,12 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
         "states": _texts(rows["path"], lambda path: " ".join(fields.state_names(path, names))),
         "duration_ms": _milliseconds(fields.duration_ns(rows)),
         "teardown_ms": _milliseconds(fields.teardown_ns(rows)),
+        "half_closed_ms": _milliseconds(measures.half_closed_ns(rows)),
         "bytes_sent": fields.bytes_sent(rows),
         "bytes_received": bytes_received(rows),
         "bytes_unread": fields.bytes_unread(rows),
         "bytes_unacked": fields.bytes_unacked(rows),
+        **_measures(rows, names),
         "retransmits": rows["total_retrans"],
         "fin_retransmits": rows["fin_retrans"],
         "last_rto_ms": fields.rto_ms(rows, names),
@@ -97,6 +100,26 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
         "missing": _texts(findings.missing, lambda mask: " ".join(missing_names(mask)) or None),
     }
     return pa.table(columns)
+
+
+def _measures(rows: NDArray[Any], names: KernelNames) -> dict[str, Any]:
+    """Of ``event.measures``, null where unknown."""
+    counts = {
+        "idle_ms": measures.idle_ms(rows, names),
+        "since_sent_ms": measures.since_sent_ms(rows, names),
+        "since_received_ms": measures.since_received_ms(rows, names),
+        "bytes_acked": measures.bytes_acked(rows),
+        "bytes_unsent": measures.bytes_unsent(rows),
+        "segments_received": measures.segments_received(rows),
+        "mss": measures.mss(rows),
+    }
+    on = measures.keepalive(rows)
+    return {
+        **{name: _numbers(column, column >= 0) for name, column in counts.items()},
+        "keepalive": _numbers(on > 0, on >= 0),
+        "rtt_ms": _milliseconds(measures.rtt_us(rows) * 1000),
+        "min_rtt_ms": _milliseconds(measures.min_rtt_us(rows) * 1000),
+    }
 
 
 def events_table(recording: Recording, rows: NDArray[Any]) -> pa.Table:

@@ -15,9 +15,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.event.record import CLOSE, EVENT, SINCE_UNKNOWN, Layer
+
 __all__ = ["FORMAT_VERSION", "STEPS", "Step", "header_to_current", "rows_to_current"]
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Version that is written."""
 
 Rows: TypeAlias = NDArray[np.void]
@@ -37,9 +39,51 @@ def _same(rows: Rows) -> Rows:
     return rows
 
 
+# Fields that version 3 brought, and what stands there in older rows: unknown.
+_CLOSES_3: Mapping[str, int] = {
+    **dict.fromkeys(
+        ("bytes_acked", "mptcp_conn", "mptcp_token", "icmp_from", "srtt", "segs_in"), 0
+    ),
+    **dict.fromkeys(("rtt_min", "quiet", "since_sent", "since_received"), SINCE_UNKNOWN),
+    **dict.fromkeys(("mss", "mptcp_flags", "ttl", "rst_ttl", "mptcp_local_id"), 0),
+    **dict.fromkeys(("mptcp_remote_id", "rto_max", "traits", "mptcp_reset", "bind"), 0),
+    **dict.fromkeys(("refused", "refused_reason"), 0),
+    "layer": Layer.UNKNOWN,
+}
+_EVENTS_3: Mapping[str, int] = dict.fromkeys(("backlog", "queued"), 0)
+# It became narrower: a wait(2) status has 16 bits.
+_EXIT_CODE = "exit_code"
+
+
+def _closes_to_3(rows: Rows) -> Rows:
+    return _longer(rows, CLOSE, _CLOSES_3)
+
+
+def _events_to_3(rows: Rows) -> Rows:
+    return _longer(rows, EVENT, _EVENTS_3)
+
+
+def _longer(rows: Rows, dtype: np.dtype[np.void], new: Mapping[str, int]) -> Rows:
+    """Rows of ``dtype``, whose ``new`` fields have one value. Unchanged if they were not the older ones."""
+    kept = {name: dtype[name] for name in dtype.names or () if name not in new}
+    found = {name: rows.dtype[name] for name in rows.dtype.names or ()}
+    if _EXIT_CODE in kept:
+        kept[_EXIT_CODE] = np.dtype("<u4")
+    if kept != found:
+        return rows
+    result = np.empty(len(rows), dtype)
+    for name in kept:
+        result[name] = rows[name]
+    for name, value in new.items():
+        result[name] = value
+    return result
+
+
 STEPS: Mapping[int, Step] = {
     # 2 tells hosts of one name apart.
     1: Step(lambda values: {**values, "machine_id": None}, _same, _same),
+    # 3 has longer rows.
+    2: Step(lambda values: values, _closes_to_3, _events_to_3),
 }
 """By the version that a step begins with."""
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event import fields
+from tracetw.event import fields, measures
 from tracetw.event.names import KernelNames
 from tracetw.event.record import (
     F_ADDR,
@@ -64,6 +64,7 @@ KNOWN = {
             "comm",
             "duration",
             "teardown",
+            "half_closed",
             "queues",
             "rto",
             "limit_value",
@@ -107,7 +108,7 @@ SHAPE = np.dtype(
 )
 
 _FLAGS = F_EXITING | F_RST_OUT | F_RST_REASON | F_RST_ACK_KNOWN | F_RST_ACK
-_SPANS = (*(f"at{place}" for place in range(1, PATH_MAX)), "duration", "teardown")
+_SPANS = (*(f"at{place}" for place in range(1, PATH_MAX)), "duration", "teardown", "half_closed")
 _AT_BITS = np.array([KNOWN[f"at{place}"] for place in range(PATH_MAX)], dtype=np.uint32)
 
 
@@ -155,7 +156,8 @@ def columns(batch: Closes, names: KernelNames) -> dict[str, Any]:
     }
     # The first state known is at 0 by definition, so place 0 needs no column.
     since = np.maximum(at[:, 1:] - start[:, None], 0).T
-    spans = np.concatenate((since, [fields.duration_ns(rows), fields.teardown_ns(rows)]))
+    whole = [fields.duration_ns(rows), fields.teardown_ns(rows), measures.half_closed_ns(rows)]
+    spans = np.concatenate((since, whole))
     return result | split_millis(_SPANS, spans)
 
 
@@ -199,6 +201,7 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
         ("comm", rows["comm"] != b""),
         ("duration", values["duration_ms"] >= 0),
         ("teardown", values["teardown_ms"] >= 0),
+        ("half_closed", values["half_closed_ms"] >= 0),
         ("queues", flags & (F_CLOSED | F_MISSED)),
         ("rto", rows["rto"]),
         ("limit_value", findings.limit_value >= 0),

@@ -16,6 +16,7 @@ from tracetw.event.record import (
     Owner,
 )
 from tracetw.sink.close_columns import KNOWN, MAYBE_ZERO, WINDOW
+from tracetw.sink.measures import SLOTS
 from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, millis, number, text
 from tracetw.verdict.evidence import evidence_names
@@ -69,7 +70,7 @@ def close_document(
     host: str,
     names: KernelNames,
     why: Slot,
-) -> dict[str, Any]:
+) -> dict[Any, Any]:
     """Document for a ``Template``.
 
     Args:
@@ -105,10 +106,12 @@ def close_document(
         "states": _states(shape, names),
         "duration_ms": shape.known("duration", millis("duration")),
         "teardown_ms": shape.known("teardown", millis("teardown")),
+        "half_closed_ms": shape.known("half_closed", millis("half_closed")),
         "bytes_sent": shape.count("bytes_sent"),
         "bytes_received": shape.count("bytes_received"),
         "bytes_unread": shape.count("bytes_unread") if queues else None,
         "bytes_unacked": shape.count("bytes_unacked") if queues else None,
+        **SLOTS,
         "retransmits": {
             "total": shape.count("total_retrans"),
             "fin": shape.count("fin_retrans"),

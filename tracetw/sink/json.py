@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tracetw.host.cgroup import container
 from tracetw.host.clock import rfc3339
+from tracetw.sink import measures
 from tracetw.sink.close_columns import SHAPE, columns, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
@@ -66,6 +67,7 @@ class _Values:
         values = columns(part, self._context.names)
         keys = shapes(part, values, why.template)
         values |= {why_column(name): column for name, column in why.columns.items()}
+        values |= measures.columns(part.rows, self._context.names)
         return self._named(part.rows, values), keys
 
     def events(self, part: Events) -> tuple[dict[str, Any], list[bytes]]:

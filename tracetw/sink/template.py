@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 from tracetw.sink.remembered import Remembered
 from tracetw.text import json_line
 
-__all__ = ["Slot", "Template", "filled", "millis", "number", "render", "split_millis", "text"]
+__all__ = [
+    "Members",
+    "Slot",
+    "Template",
+    "filled",
+    "millis",
+    "number",
+    "render",
+    "split_millis",
+    "text",
+]
 
 Column = Any
 """An array or a list of the batch's length: integers, floats, or text as bytes or str."""
@@ -43,6 +53,12 @@ class Slot:
 
     form: str
     columns: tuple[str, ...]
+
+
+class Members(tuple[str, ...]):
+    """The key of several members whose text, ``"a":1,"b":2``, one slot gives."""
+
+    __slots__ = ()
 
 
 def number(column: str) -> Slot:
@@ -169,7 +185,13 @@ def filled(document: Any, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 (what 
         texts = (value.decode() if isinstance(value, bytes) else value for value in values)
         return json.loads(document.form % tuple(texts))
     if isinstance(document, Mapping):
-        return {name: filled(item, row) for name, item in document.items()}
+        whole: dict[str, Any] = {}
+        for name, item in document.items():
+            if isinstance(name, Members):
+                whole |= filled(Slot(f"{{{item.form}}}", item.columns), row)
+            else:
+                whole[name] = filled(item, row)
+        return whole
     if isinstance(document, (list, tuple)):
         return [filled(item, row) for item in document]
     return document
@@ -181,7 +203,12 @@ def _render(value: object, columns: list[str]) -> str:
         columns.extend(value.columns)
         return value.form
     if isinstance(value, Mapping):
-        members = (f"{_constant(name)}:{_render(item, columns)}" for name, item in value.items())
+        members = (
+            _render(item, columns)
+            if isinstance(name, Members)
+            else f"{_constant(name)}:{_render(item, columns)}"
+            for name, item in value.items()
+        )
         return f"{{{','.join(members)}}}"
     if isinstance(value, (list, tuple)):
         return f"[{','.join(_render(item, columns) for item in value)}]"

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from tracetw.errors import BadInput
 from tracetw.event import fields
 from tracetw.host import container as containers_of_host
-from tracetw.kernel.filter import KernelFilter, KernelNet
+from tracetw.kernel.filter import MOST_VALUES, KernelFilter, KernelNet
 from tracetw.reconcile.scope import NOTHING, Scope
 from tracetw.stream import parse
 from tracetw.stream.criteria import CgroupPath, Criteria, Mask, Rows
@@ -34,9 +34,9 @@ __all__ = ["HERE", "Filter", "Places", "closest", "seconds"]
 
 _FAMILIES = frozenset({4, 6})
 _NOTHING = Criteria()
-_IN_KERNEL = 32
-"""Values of one condition that the kernel compares, at most; where there are more, it lets all
-through. Each is code in every program: compiling thousands takes longer than anybody waits."""
+_IN_KERNEL = 4 * MOST_VALUES
+"""Values that the kernel compares, at most: the verifier walks the programs once for each
+(tests/kernel/test_loading.py). Of kinds for which there is no room it lets all through."""
 
 
 class Places(NamedTuple):
@@ -152,10 +152,12 @@ class Filter(Criteria):
 
     def kernel(self) -> KernelFilter:
         """The part that the kernel side can evaluate."""
+        wanted = _for_kernel(self, _IN_KERNEL)
+        unwanted = _for_kernel(self.unless, _IN_KERNEL - sum(map(len, wanted.values())))
         return KernelFilter(
-            **_for_kernel(self),
-            families=() if self.families == _FAMILIES else tuple(self.families),
-            unless=KernelFilter(**_for_kernel(self.unless)),
+            **wanted,
+            family=0 if self.families == _FAMILIES else min(self.families),
+            unless=KernelFilter(**unwanted),
         )
 
     def scope(self) -> Scope:
@@ -203,18 +205,25 @@ def _words(texts: Mapping[str, Sequence[str]]) -> Iterable[str]:
         yield from (f"{option} {shlex.quote(value)}" for value in values)
 
 
-def _for_kernel(criteria: Criteria) -> dict[str, Any]:
-    """The attributes of ``KernelFilter`` that name values; a kind with too many is left out."""
-    nets = criteria.nets if len(criteria.nets) <= _IN_KERNEL else ()
-    kinds: dict[str, tuple[Any, ...]] = {
-        "ports": criteria.ports,
-        "local_ports": criteria.local_ports,
-        "remote_ports": criteria.remote_ports,
-        "nets4": tuple(_masked(net) for net in nets if isinstance(net, IPv4Network)),
-        "nets6": tuple(_masked(net) for net in nets if isinstance(net, IPv6Network)),
-        "netns": tuple(sorted(criteria.netns or ())),
-    }
-    return {name: kind for name, kind in kinds.items() if len(kind) <= _IN_KERNEL}
+def _for_kernel(criteria: Criteria, room: int) -> dict[str, Any]:
+    """The attributes of ``KernelFilter`` that name values, of kinds that fit into ``room`` values."""
+    kinds: tuple[dict[str, tuple[Any, ...]], ...] = (
+        {"ports": criteria.ports},
+        {"local_ports": criteria.local_ports},
+        {"remote_ports": criteria.remote_ports},
+        {"netns": tuple(sorted(criteria.netns or ()))},
+        {
+            "nets4": tuple(_masked(net) for net in criteria.nets if isinstance(net, IPv4Network)),
+            "nets6": tuple(_masked(net) for net in criteria.nets if isinstance(net, IPv6Network)),
+        },
+    )
+    found: dict[str, tuple[Any, ...]] = {}
+    for kind in kinds:
+        values = sum(map(len, kind.values()))
+        if values <= min(room, MOST_VALUES):
+            found |= kind
+            room -= values
+    return found
 
 
 def _masked(net: Network) -> KernelNet:

@@ -72,7 +72,14 @@ _LATER_NS = 100_000_000
 _PAIR, _FIN_WAIT2_TIME_WAIT = 0xFF, State.FIN_WAIT2 << 4 | State.TIME_WAIT
 _TRIPLE = 0xFFF
 _CLOSE_WAIT_LAST_ACK_CLOSE = State.CLOSE_WAIT << 8 | State.LAST_ACK << 4 | State.CLOSE
-_UNIT = {"TCP_USER_TIMEOUT": " ms", "tcp_fin_timeout": " s", "TCP_LINGER2": " s"}
+_UNIT = {
+    "TCP_USER_TIMEOUT": " ms",
+    "TCP_RTO_MAX": " ms",
+    "tcp_fin_timeout": " s",
+    "TCP_LINGER2": " s",
+}
+_RAN_OUT = {"TCP_RTO_MAX": "the back-off reached {}"}
+"""How a limit ran out that is not used up."""
 _PLACE = re.compile(r"\{(\w+)(?::([a-z ]+))?\}")
 
 _SIGNALS = np.array([f"signal {number}" for number in range(128)], object)
@@ -124,9 +131,15 @@ _WHO = (
     Template("The process was killed for lack of memory", ()),
 )
 _BARE = (
-    Template("its RST had no ACK flag", ()),
-    Template("its RST carried no timestamp", ()),
+    Template("A RST without the ACK flag", ()),
+    Template("A RST without a timestamp", ()),
 )
+_REFUSED = (Template("", ()),)
+
+
+def _refusals(_: _Batch, which: _Which) -> NDArray[Any]:
+    """Index in ``_REFUSED``."""
+    return np.zeros(len(which), np.uint8)
 
 
 def _limit_texts() -> tuple[Template, ...]:
@@ -134,9 +147,10 @@ def _limit_texts() -> tuple[Template, ...]:
     texts = []
     for name in LIMITS:
         shown = name or "its limit"
+        form = _RAN_OUT.get(shown, "{} ran out")
         texts += [
-            Template(f"{shown} (%d{_UNIT.get(shown, '')})", ("limit_value",)),
-            Template(shown, ()),
+            Template(form.format(f"{shown} (%d{_UNIT.get(shown, '')})"), ("limit_value",)),
+            Template(form.format(shown), ()),
         ]
     texts[0] = texts[1]
     return tuple(texts)
@@ -172,6 +186,7 @@ _PLACES: dict[str, tuple[tuple[Template, ...], _Choice]] = {
         lambda batch, which: _later(batch, which) >= _LATER_NS,
     ),
     "bare": (_BARE, lambda batch, which: _has(batch, which, "rst-without-timestamp")),
+    "refused": (_REFUSED, _refusals),
     "error": (
         (Template("%s", ("error",)),),
         lambda _, which: np.zeros(len(which), np.uint8),

@@ -31,6 +31,7 @@ GUARDS = (
     "missed",
     "close-seen",
     "silent",
+    "no-syn",
 )
 
 _REASONS = {
@@ -120,6 +121,8 @@ def _sending(words: Signatures, known: Facts) -> None:
     for name in ("unacked", "unacked-data", "unsent", "retransmitted", "window-zero"):
         known[name] = words.bit(name)
     known["window-open"] = ~known["window-zero"]
+    # tcp_connect() takes a sequence number for the SYN, even if the SYN cannot be sent.
+    known["no-syn"] = known["from-syn-sent"] & ~known["unacked"]
     known["probes-unanswered"] = words.bit("probes")
     known["user-timeout-set"] = words.bit("user-timeout")
     known["nothing-unanswered"] = ~(
@@ -149,7 +152,8 @@ def _task(words: Signatures, known: Facts) -> None:
     known["process-exiting"] = exiting
     known["oom-victim"] = exiting & flag(record.F_OOM)
     known["process-signal"] = exiting & words.bit("signalled")
-    # A kernel thread that closes for a task (delayed fput, io_uring) does not show which task, and why.
+    # A kernel thread that closes for a task (delayed fput, io_uring) does not show which task, and why; the flag is
+    # not in the word where an owner is known from an earlier shutdown().
     witnessed = words.bit("close-seen") | owned | known["unaccepted"]
     known["close-seen"] = witnessed & (exiting | ~flag(record.F_KTHREAD))
 

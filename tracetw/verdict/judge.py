@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,10 +14,11 @@ from tracetw.verdict.findings import Findings
 from tracetw.verdict.limits import limits
 from tracetw.verdict.outcome import OUTCOME, outcomes
 from tracetw.verdict.signature import signatures
-from tracetw.verdict.taxonomy import CONFIDENCE
+from tracetw.verdict.taxonomy import CONFIDENCE, VERDICT_INDEX
 
 __all__ = ["judge"]
 
+_CONNECT_FAILED = VERDICT_INDEX["connect-failed"]
 _WEAKENED = CONFIDENCE.index("weakened")
 # Some hundred signatures exist in practice; a flood of invented ones must not grow without bound.
 _KEEP = 1 << 15
@@ -53,6 +56,16 @@ def _look_up(words: NDArray[np.uint64]) -> NDArray[np.void]:
     return results[at]
 
 
+def _errors(rows: Rows, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """``sk_err``; connect() that finds no port sets none but fails with EADDRNOTAVAIL (inet_hash_connect)."""
+    error: NDArray[np.uint8] = rows["err"]
+    failed = np.flatnonzero(verdict == _CONNECT_FAILED)
+    if len(failed):
+        error = error.copy()
+        error[failed[rows["lport"][failed] == 0]] = errno.EADDRNOTAVAIL
+    return error
+
+
 def judge(
     rows: Rows,
     names: KernelNames,
@@ -88,5 +101,5 @@ def judge(
         limit=limit,
         limit_value=value,
         limit_elapsed_ms=elapsed,
-        error=rows["err"],
+        error=_errors(rows, verdict),
     )

@@ -47,6 +47,7 @@ _LOCAL = (
     "abort-disconnect",
     "abort-listener",
     "connect-aborted",
+    "connect-failed",
 )
 _CULPRIT = {
     "abort-admin": "admin",
@@ -139,6 +140,8 @@ def _closed_by(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     mine |= (verdict == VERDICT_INDEX["accept-aborted"]) & known["in-close"]
     handshake = np.isin(verdict, _codes("connect-aborted", "accept-aborted"))
     mine &= ~(handshake & known["rst-in"])
+    # An ICMP error ends an attempt at once, unless the socket is in use: then a timer reports it (tcp_v4_err).
+    by[_by_icmp(known, verdict)] = CLOSED_BY.index("icmp")
     by[mine] = own[mine]
     for name in _OWN_DOING:
         out["evidence"][mine & known[name]] |= np.uint64(EVIDENCE_BIT[name])
@@ -146,6 +149,12 @@ def _closed_by(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     by[handshake & known["error-aborted"]] = CLOSED_BY.index("admin")
     by[handshake & known["expired"]] = CLOSED_BY.index("kernel-timer")
     return by.astype(np.uint8)
+
+
+def _by_icmp(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """An attempt that an ICMP error ended, and no timer."""
+    attempt = np.isin(verdict, _codes("unreachable", "connect-refused")) & known["from-syn-sent"]
+    return attempt & ~known["rst-in"] & ~known["expired"]
 
 
 def _time_wait(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -173,7 +182,7 @@ def _form(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     form[direction == _SENT] = FORMS.index("rst-sent")
     form[direction == _RECEIVED] = FORMS.index("rst-received")
     timers = [code for code, culprit in _CULPRIT.items() if culprit == "kernel-timer"]
-    form[np.isin(verdict, _codes(*timers))] = FORMS.index("timeout")
+    form[np.isin(verdict, _codes(*timers)) & ~_by_icmp(known, verdict)] = FORMS.index("timeout")
     handshake = np.isin(verdict, _codes("connect-aborted", "accept-aborted"))
     form[known["expired"] & handshake] = FORMS.index("timeout")
     orderly = verdict == VERDICT_INDEX["orderly"]

@@ -63,6 +63,7 @@ _FLAVOUR = "rst-with-ack rst-without-ack rst-with-timestamp rst-without-timestam
 _SENT = "rst-out reason-state reason-disconnect"
 _STUCK = "retransmitted unacked unacked-data unsent window-zero probes-unanswered"
 _CLOSING = "from-fin-wait1 from-closing from-last-ack"
+_SHUT = _CLOSING + " from-fin-wait2"
 
 _FIN = "orphan unacked-data"
 
@@ -73,10 +74,10 @@ RULES: tuple[Rule, ...] = (
     _rule("unreachable", "from-syn-sent error-unreachable", also="retransmitted"),
     _rule("connect-timeout", "from-syn-sent error-timeout", also="retransmitted user-timeout-set"),
     _rule("connect-aborted", "from-syn-sent error-aborted"),
-    _rule(
-        "connect-aborted", "from-syn-sent quiet owned", also="in-close in-call no-port linger-zero"
-    ),
-    _rule("connect-aborted", "from-syn-sent quiet no-port"),
+    # tcp_v4_connect and tcp_v6_connect fail in their own process: no port, or no route for the ports.
+    _rule("connect-failed", "from-syn-sent quiet no-port no-syn", also="in-call"),
+    _rule("connect-failed", "from-syn-sent quiet in-call no-syn"),
+    _rule("connect-aborted", "from-syn-sent quiet owned", also="in-close in-call linger-zero"),
     _rule("connect-aborted", "from-syn-recv client", also="rst-in error-timeout in-close"),
     _rule(
         "accept-aborted",
@@ -104,25 +105,29 @@ RULES: tuple[Rule, ...] = (
     _rule("abort-late-data", "rst-reply from-fin-wait2 orphan quiet", "rst-in", also="reason-data"),
     # FIN_WAIT2 as a timewait socket.
     _rule("fin-wait2-timeout", "mini-timeout", also="fin-acked"),
-    _rule("peer-lost-state", "mini-rst rst-without-ack", also="fin-acked"),
-    _rule("peer-reset", "mini-rst rst-with-ack", also="fin-acked"),
+    _rule("peer-lost-state", "mini-rst rst-without-ack", also="fin-acked", inferred=True),
+    _rule("peer-reset", "mini-rst rst-with-ack", also="fin-acked", inferred=True),
     _rule("peer-reset", "mini-rst", also="fin-acked nothing-unanswered", inferred=True),
     _rule("namespace-gone", "mini-open netns-gone"),
     _rule("undetermined", "mini-open", also="fin-acked record-early", missing="mini-socket-end"),
-    # RST received.
+    # RST received. Its flags prove what kind of answer it was, not who gave it: a box on the way can send either kind
+    # (ADR 0019). So all of these are inferred, whatever was seen of the RST.
     _rule("undetermined", "rst-in record-early from-fin-wait1", missing="reset-answer"),
     _rule("undetermined", "rst-in record-early from-fin-wait2", missing="reset-answer"),
-    _rule("stale-syn-reset", "rst-in syn-hit", "rst-with-ack rst-with-timestamp", also=_FLAVOUR),
-    _rule("peer-reset", "rst-in rst-with-ack", also="peer-fin"),
+    _rule(
+        "stale-syn-reset",
+        "rst-in syn-hit",
+        "rst-with-ack rst-with-timestamp",
+        also=_FLAVOUR,
+        inferred=True,
+    ),
+    _rule("peer-reset", "rst-in rst-with-ack", also="peer-fin", inferred=True),
     _rule("peer-reset", "rst-in rst-with-timestamp", also="peer-fin", inferred=True),
     _rule("peer-reset", "rst-in peer-fin unacked-data", also=_FLAVOUR, inferred=True),
     # The peer answered our ACK of its FIN: it did not want to wait for our FIN (TCP_LINGER2).
     _rule("peer-reset", "rst-in peer-fin nothing-unanswered", also=_FLAVOUR, inferred=True),
     # A peer without the connection gives a stateless answer to a FIN, a probe or an ACK. To data so does a peer
     # that closed, if its FIN was lost or still waits for our window (tcp_rcv_state_process).
-    _rule(
-        "peer-lost-state", "rst-in rst-without-ack", "unacked-data", also=_STUCK + " " + _CLOSING
-    ),
     _rule("peer-lost-state", "rst-in rst-without-ack", also=_STUCK + " " + _CLOSING, inferred=True),
     _rule(
         "peer-lost-state",
@@ -159,13 +164,16 @@ RULES: tuple[Rule, ...] = (
     ),
     # Inside close() and other calls. Order as in __tcp_close: unread data, SO_LINGER, TCP_LINGER2,
     # memory.
-    _rule("abort-unread", "rst-out reason-close", "expired", also="in-close unread-data"),
+    _rule("abort-unread", "rst-out reason-close", "expired", also="in-close unread-data " + _SHUT),
     _rule(
         "abort-unread",
         "in-close unread-data rst-out",
         "reason-state reason-linger reason-memory reason-disconnect",
+        also=_SHUT,
     ),
-    _rule("abort-linger", "in-close linger-zero rst-out", "reason-memory", also=_SENT),
+    _rule(
+        "abort-linger", "in-close linger-zero rst-out", "reason-memory", also=_SENT + " " + _SHUT
+    ),
     _rule("abort-linger", "in-close linger-zero no-reset-due", "unread-data any-rst"),
     _rule(
         "abort-linger",

@@ -6,9 +6,14 @@ without quotes, backslashes or per cent signs. In braces:
 
 - ``{who}``: the local side closing, or how its process died;
 - ``{column:noun}``: a number and its noun, ``2 bytes``;
-- ``{limit}``: name and value of the limit; ``{error}``: name of the errno;
+- ``{limit}``: that a limit ran out, with its name and value; ``{error}``: name of the errno;
 - ``{over}``, ``{silent}``, ``{later}``: a time with its preposition, or nothing if unknown;
-- ``{bare}``: what showed that a RST came from no connection.
+- ``{refused}``: that segments of the peer came and were refused, or nothing;
+- ``{bare}``: a RST, by what shows that it came from no connection.
+
+A sentence claims only what this end knows (ADR 0019): not what the peer received, nor which of the peer and the boxes
+on the way sent a segment, nor that a segment of ours left the host. "Unacknowledged" is known; "without an answer" is
+not.
 """
 
 from __future__ import annotations
@@ -51,28 +56,39 @@ _ORDERLY = (
     ("", "The peer closed first; this side closed{later} and its FIN was acknowledged."),
 )
 
+# The kernel makes a RST; whether that leaves the host (its own firewall) or arrives is not seen.
+_AFTER_SHUTDOWN = ("from-fin-wait1", "from-fin-wait2", "from-closing", "from-last-ack")
+
+
+def _with_shutdown(when: str, begin: str) -> tuple[tuple[str, str], ...]:
+    """The same for a connection whose FIN was under way: shutdown() had come before."""
+    after = "{who} after shutdown() " + begin + ", so the kernel aborted with RST."
+    plain = "{who} " + begin + ", so the kernel aborted with RST instead of FIN."
+    return (*((f"{when} {state}".strip(), after) for state in _AFTER_SHUTDOWN), (when, plain))
+
+
 _SENT = {
     "abort-linger": (
         (
             "linger-zero no-reset-due",
             "{who} with SO_LINGER 0, so the kernel dropped the socket without waiting for the last ACK.",
         ),
-        ("linger-zero", "{who} with SO_LINGER 0, so the kernel sent RST instead of FIN."),
+        *_with_shutdown("linger-zero", "with SO_LINGER 0"),
         (
             "",
-            "{who} with TCP_LINGER2 below 0, so the kernel sent RST instead of waiting in FIN_WAIT2.",
+            "{who} with TCP_LINGER2 below 0, so the kernel aborted with RST instead of waiting in FIN_WAIT2.",
         ),
     ),
     "abort-unread": (
-        ("unread-data", "{who} with {unread:byte} unread, so the kernel sent RST instead of FIN."),
-        ("", "{who} with received data unread, so the kernel sent RST instead of FIN."),
+        *_with_shutdown("unread-data", "with {unread:byte} unread"),
+        *_with_shutdown("", "with received data unread"),
     ),
     "abort-late-data": (
         (
             "mini-late-data",
             "{who}; then data or a SYN met the timewait socket in FIN_WAIT2 and the kernel answered with RST.",
         ),
-        ("", "{who}; then more data arrived from the peer and the kernel answered with RST."),
+        ("", "{who}; then more data arrived and the kernel answered with RST."),
     ),
     "abort-disconnect": (
         (
@@ -81,14 +97,14 @@ _SENT = {
         ),
         (
             "",
-            "The application dissolved the connection with connect(AF_UNSPEC), so the kernel sent RST.",
+            "The application dissolved the connection with connect(AF_UNSPEC), so the kernel aborted with RST.",
         ),
     ),
     "abort-admin": (
         ("no-reset-due", "The socket was destroyed from outside (ss -K or SOCK_DESTROY)."),
         (
             "",
-            "The socket was destroyed from outside (ss -K or SOCK_DESTROY), and the kernel sent RST.",
+            "The socket was destroyed from outside (ss -K or SOCK_DESTROY), and the kernel aborted with RST.",
         ),
     ),
     "abort-memory": (
@@ -96,7 +112,7 @@ _SENT = {
             "",
             (
                 "The kernel had too many orphans or too little TCP memory: it gave the closed socket up and "
-                "sent RST."
+                "aborted with RST."
             ),
         ),
     ),
@@ -105,51 +121,73 @@ _SENT = {
             "unread-data",
             (
                 "The listener closed before the connection was accepted, with {unread:byte} unread: the "
-                "kernel sent RST."
+                "kernel aborted with RST."
             ),
-        ),
-        ("", "The listener closed before the connection was accepted, so the kernel sent RST."),
-    ),
-}
-
-_RECEIVED = {
-    "peer-reset": (
-        ("mini-rst", "The peer acknowledged our FIN, then sent RST instead of its own FIN."),
-        (
-            "unacked-data peer-fin",
-            "The peer had closed already and answered {unacked:byte} of ours with RST.",
-        ),
-        (
-            "nothing-unanswered peer-fin",
-            "The peer had closed already, then sent RST instead of waiting for our FIN.",
-        ),
-        (
-            "rst-with-ack",
-            "The peer aborted the connection: its RST had the ACK flag, so it still held it.",
-        ),
-        (
-            "rst-with-timestamp",
-            "The peer aborted the connection: its RST carried a timestamp, so it still held it.",
         ),
         (
             "",
-            "The peer aborted the connection: nothing of ours was unanswered, so its RST was no answer.",
+            "The listener closed before the connection was accepted, so the kernel aborted with RST.",
+        ),
+    ),
+}
+
+# A box on the way can send either kind of RST: what is said is what came, when, and what sends such a RST.
+_STRANGER = "{bare} came while {what}: whoever answered, the peer or a box on the way, has no such connection."
+
+
+def _bare(what: str) -> str:
+    return _STRANGER.replace("{what}", what)
+
+
+_RECEIVED = {
+    "peer-reset": (
+        ("mini-rst", "Our FIN was acknowledged, then a RST came instead of the peer's FIN."),
+        (
+            "unacked-data peer-fin",
+            "The peer's FIN had come; then a RST, with {unacked:byte} of ours unacknowledged.",
+        ),
+        (
+            "nothing-unanswered peer-fin",
+            "The peer's FIN had come; then a RST, before our FIN.",
+        ),
+        (
+            "rst-with-ack",
+            (
+                "A RST with the ACK flag came, as an open connection sends it: from the peer, or from a box on the "
+                "way."
+            ),
+        ),
+        (
+            "rst-with-timestamp",
+            (
+                "A RST with a timestamp came, as an open connection sends it: from the peer, or from a box on the "
+                "way."
+            ),
+        ),
+        (
+            "",
+            (
+                "A RST came while nothing of ours was unanswered, so it was no answer: the peer aborted, or a box "
+                "on the way did."
+            ),
         ),
     ),
     "peer-lost-state": (
-        ("unacked-data", "{unacked:byte} of ours met no connection at the peer: {bare}."),
-        ("from-fin-wait1", "Our FIN met no connection at the peer: {bare}."),
-        ("from-closing", "Our FIN met no connection at the peer: {bare}."),
-        ("from-last-ack", "Our FIN met no connection at the peer: {bare}."),
-        ("probes-unanswered", "A probe of ours met no connection at the peer: {bare}."),
-        ("", "A segment of ours met no connection at the peer: {bare}."),
+        ("unacked-data", _bare("{unacked:byte} of ours went unacknowledged")),
+        ("from-fin-wait1", _bare("our FIN was unacknowledged")),
+        ("from-closing", _bare("our FIN was unacknowledged")),
+        ("from-last-ack", _bare("our FIN was unacknowledged")),
+        ("from-fin-wait2", _bare("the peer's FIN was awaited")),
+        ("mini-rst", _bare("the peer's FIN was awaited")),
+        ("probes-unanswered", _bare("a probe of ours was unanswered")),
+        ("", "{bare} came: whoever sent it, the peer or a box on the way, has no such connection."),
     ),
     "stale-syn-reset": (
         (
             "",
             (
-                "The peer had forgotten the connection and sent a SYN from the same port; it answered our "
-                "challenge ACK with RST."
+                "A SYN from the peer's port came for this connection, then the RST that ended it, as when the "
+                "peer has lost the connection and opens it anew."
             ),
         ),
     ),
@@ -161,7 +199,7 @@ _TIMED_OUT = {
             "",
             (
                 "{unacked:byte} of ours stayed unacknowledged: retransmitted {retransmits:time}{over} "
-                "without an answer until {limit} ran out."
+                "until {limit}{refused}."
             ),
         ),
     ),
@@ -169,56 +207,65 @@ _TIMED_OUT = {
         (
             "unacked-data",
             (
-                "Our FIN and {unacked:byte} before it were retransmitted {again:time}{over} without "
-                "an answer until {limit} ran out."
+                "Our FIN and {unacked:byte} before it stayed unacknowledged: retransmitted {again:time}{over} "
+                "until {limit}{refused}."
             ),
         ),
         (
             "",
-            "Our FIN was retransmitted {again:time}{over} without an answer until {limit} ran out.",
+            (
+                "Our FIN stayed unacknowledged: retransmitted {again:time}{over} until {limit}{refused}."
+            ),
         ),
     ),
     "user-timeout": (
-        ("rst-early", "{probes:keepalive probe} stayed unanswered{silent} until {limit} ran out."),
+        ("rst-early", "{probes:keepalive probe} stayed unanswered{silent} until {limit}{refused}."),
         (
             "unsent",
-            "The peer kept its window closed{over} with data to send until {limit} ran out.",
+            "The peer kept its window closed{over} with data to send until {limit}{refused}.",
         ),
         (
             "unacked-data",
-            "{unacked:byte} of ours stayed unacknowledged{over} until {limit} ran out.",
+            "{unacked:byte} of ours stayed unacknowledged{over} until {limit}{refused}.",
         ),
-        ("", "Our FIN stayed unacknowledged{over} until {limit} ran out."),
+        ("", "Our FIN stayed unacknowledged{over} until {limit}{refused}."),
     ),
     "keepalive-expired": (
-        ("", "{probes:keepalive probe} stayed unanswered{silent} until {limit} ran out."),
+        ("", "{probes:keepalive probe} stayed unanswered{silent} until {limit}{refused}."),
     ),
     "window-probe-expired": (
         (
-            "unsent",
+            "unsent probes-unanswered",
             (
                 "The peer's window was closed with {unsent:byte} to send, and {probes:probe} stayed "
-                "unanswered{over} until {limit} ran out."
+                "unanswered{over} until {limit}{refused}."
             ),
+        ),
+        (
+            "unsent",
+            "The peer's window was closed{over} with {unsent:byte} to send until {limit}{refused}.",
         ),
         (
             "",
             (
-                "The peer closed its window with {unacked:byte} unacknowledged and stayed silent{over} "
-                "until {limit} ran out."
+                "The peer closed its window with {unacked:byte} unacknowledged{over} "
+                "until {limit}{refused}."
             ),
         ),
     ),
     "fin-wait2-timeout": (
-        ("", "The peer acknowledged our FIN but sent none of its own{over} until {limit} ran out."),
+        ("", "The peer acknowledged our FIN but sent none of its own{over} until {limit}."),
     ),
     "unreachable": (
-        ("from-syn-sent", "Connecting failed with {error}: the peer was reported unreachable."),
+        (
+            "from-syn-sent",
+            "Connecting failed with {error}: an ICMP error reported the peer unreachable.",
+        ),
         (
             "retransmitted",
             (
-                "The peer was reported unreachable ({error}) while {retransmits:retransmission timeout}{over} "
-                "brought no answer."
+                "The peer was reported unreachable ({error}), and {retransmits:retransmission timeout}{over} "
+                "brought no ACK{refused}."
             ),
         ),
         ("", "The peer was reported unreachable ({error}) while data waited to be sent."),
@@ -227,8 +274,8 @@ _TIMED_OUT = {
         (
             "",
             (
-                "{unsent:byte} never left this host{over} although the peer's window was open, until {limit} "
-                "ran out."
+                "{unsent:byte} could not be sent on this host{over} although the peer's window was open, until "
+                "{limit}."
             ),
         ),
     ),
@@ -237,25 +284,37 @@ _TIMED_OUT = {
 _OTHERS = {
     "namespace-gone": (("", "The network namespace was torn down under the connection."),),
     "connect-refused": (
-        ("rst-in", "The SYN was answered with RST: nothing listens there, or a firewall rejects."),
+        ("rst-in", "A RST answered the SYN: nothing listens there, or a firewall rejects."),
         ("", "The connection was refused with {error}, reported by ICMP."),
     ),
     "connect-timeout": (
-        ("", "The SYN was retransmitted {retransmits:time}{over} without an answer."),
+        ("", "The SYN was retransmitted {retransmits:time}{over}, and no SYN+ACK came{refused}."),
     ),
     "connect-aborted": (
         ("error-aborted", "The socket was destroyed from outside while it was connecting."),
+        ("rst-in", "A RST came before the connection was established."),
+        ("in-close", "{who} before the connection was established{refused}."),
+        ("", "The attempt to connect ended on this host before the connection was established."),
+    ),
+    "connect-failed": (
         (
             "no-port",
-            "connect() failed on this host before a SYN was sent: no local port was found.",
+            (
+                "connect() failed on this host before a SYN was made: no local port was free "
+                "(EADDRNOTAVAIL)."
+            ),
         ),
-        ("rst-in", "The peer sent RST before the connection was established."),
-        ("in-close", "{who} before the peer had answered the SYN."),
-        ("", "The attempt to connect ended on this host before the peer had answered the SYN."),
+        (
+            "",
+            (
+                "connect() failed on this host before a SYN was made: the port was in use for this peer, or "
+                "there was no route for it."
+            ),
+        ),
     ),
     "accept-aborted": (
-        ("rst-in", "The client sent RST before the handshake was complete."),
-        ("error-timeout", "The client fell silent before the handshake was complete."),
+        ("rst-in", "A RST came before the handshake was complete."),
+        ("error-timeout", "No ACK completed the handshake before its retransmissions ran out."),
         ("error-aborted", "The socket was destroyed from outside during the handshake."),
         ("", "The connection was dropped on this host before the handshake was complete."),
     ),

@@ -23,12 +23,14 @@ from tracetw.event.names import KernelNames
 from tracetw.event.record import (
     F_CLOSE_CALLED,
     F_DONE,
+    F_KTHREAD,
     F_MISSED,
     F_RST_REASON,
     F_SEGMENT_TIME,
     F_TW,
     F_TW_FIN_WAIT2,
     F_TW_REFUSED,
+    Owner,
 )
 
 __all__ = ["Error", "Gap", "Reason", "Signatures", "signatures"]
@@ -247,7 +249,9 @@ def signatures(
     if len(direct):
         _fin_wait2_gap(rows, bits, direct)
 
-    words = (flags & _FLAGS).astype(np.uint64)
+    # A kernel thread may close what its owner has shut down: then the owner is who closed.
+    known = np.where(rows["owner_from"] == Owner.CLOSE, _FLAGS & ~np.uint32(F_KTHREAD), _FLAGS)
+    words: NDArray[np.uint64] = (flags & known).astype(np.uint64)
     words |= (
         np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint64) << _BITS_AT
     )

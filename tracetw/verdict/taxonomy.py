@@ -33,7 +33,7 @@ FORM_MEANINGS = {
     "fin-4": "FIN, ACK, FIN, ACK",
     "fin-3": "one FIN came in one segment with the ACK of the other",
     "fin-simultaneous": "both sides sent FIN before either was acknowledged",
-    "rst-sent": "this side sent RST",
+    "rst-sent": "the kernel of this side made a RST; whether it left the host or arrived is not seen",
     "rst-received": "this side received RST",
     "timeout": "nothing: a timer of this side ended the connection",
 }
@@ -44,11 +44,12 @@ CLOSED_BY_MEANINGS = {
     "process-exit": "the exit of its process",
     "process-crash": "the death of its process by a signal",
     "oom-kill": "the death of its process for lack of memory",
-    "peer": "the peer, which closed first or sent RST",
+    "peer": "the peer, or a box on the way in its name: a FIN or RST came",
     "kernel-timer": "a limit that ran out",
     "kernel-memory": "the kernel, for lack of memory or too many orphans",
     "admin": "somebody with the right to destroy sockets (`ss -K`)",
     "netns-exit": "the end of its network namespace",
+    "icmp": "an ICMP error during connect(): of the peer, of a router, or of this host itself",
 }
 CLOSED_BY = tuple(CLOSED_BY_MEANINGS)
 TIME_WAIT = ("none", "local", "remote", "skipped")
@@ -62,6 +63,7 @@ LIMIT_UNITS = {
     "TCP_KEEPCNT": "probes",
     "tcp_fin_timeout": "seconds",
     "TCP_LINGER2": "seconds",
+    "TCP_RTO_MAX": "milliseconds",
 }
 LIMITS = (None, *LIMIT_UNITS)
 
@@ -107,7 +109,7 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "abort-linger",
-        "The application closed with SO_LINGER 0 or a negative TCP_LINGER2, so the kernel sent RST.",
+        "The application closed with SO_LINGER 0 or a negative TCP_LINGER2, so the kernel aborted with RST.",
         "__tcp_close, tcp_disconnect with SO_LINGER 0; __tcp_close or tcp_rcv_state_process in "
         "FIN_WAIT2 with TCP_LINGER2 below 0",
         _SENDS,
@@ -117,7 +119,7 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "abort-unread",
-        "The application closed with received data unread, so the kernel sent RST instead of FIN.",
+        "The application closed with received data unread, so the kernel aborted with RST.",
         "RFC 2525 2.17; __tcp_close, tcp_send_active_reset (TCPAbortOnClose)",
         _SENDS,
         (("in-close", "unread-data"), ("rst-out", "reason-close")),
@@ -135,7 +137,7 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "abort-disconnect",
-        "The application dissolved the connection with connect(AF_UNSPEC), so the kernel sent RST.",
+        "The application dissolved the connection with connect(AF_UNSPEC), so the kernel aborted with RST.",
         "tcp_disconnect",
         _SENDS,
         (("in-call",), ("in-close",)),
@@ -170,10 +172,12 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "peer-reset",
-        "A peer that had the connection, or had just closed it, aborted it with RST.",
+        "A RST came as an end sends it that has the connection or has just closed it: the peer aborted it, or "
+        "a box on the way in its name.",
         "tcp_validate_incoming, tcp_reset. A live connection's RST has ACK and, once negotiated, "
         "timestamps; a bare RST after the peer's FIN that answers data or nothing but an ACK of ours "
-        "counts here as well: the peer had closed and did not wait for our FIN",
+        "counts here as well: the peer had closed and did not wait for our FIN. A proxy or firewall can make "
+        "either kind, so the verdict is inferred",
         _RECEIVES,
         (
             ("rst-in", "rst-with-ack"),
@@ -187,31 +191,33 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "peer-lost-state",
-        "A segment of ours met no socket at the peer, which answered with a bare RST.",
-        "RFC 9293 3.5.2; at the peer tcp_v4_send_reset without a socket or from a listener; here "
-        "tcp_reset",
+        "A bare RST came, which needs no connection: the peer has lost the connection, or a box on the way does "
+        "not know it.",
+        "RFC 9293 3.5.2; at the peer tcp_v4_send_reset without a socket or from a listener; on the way a "
+        "rule that rejects with TCP reset; here tcp_reset. Who sent it is not in the segment, so the verdict "
+        "is inferred",
         _RECEIVES,
         (
             ("rst-in", "rst-without-ack"),
             ("rst-in", "rst-without-timestamp"),
             ("mini-rst", "rst-without-ack"),
         ),
-        "Look whether the peer rebooted, failed over, gave up after a timeout or moved its address. Start "
-        "keepalives before the shortest idle timeout on the way.",
+        "Look whether the peer rebooted, failed over, gave up after a timeout or moved its address; if it still "
+        "has the connection (ss -tn there), a router or firewall on the way answered.",
     ),
     Verdict(
         "stale-syn-reset",
-        "The peer had forgotten the connection and opened it anew from the same port; it answered our "
-        "challenge ACK to its SYN with RST.",
+        "A SYN for this connection came, then the RST that ended it: the peer has lost the connection and opens "
+        "it anew from the same port.",
         "RFC 5961 4; tcp_send_challenge_ack, then tcp_reset",
         _RECEIVES,
         (("rst-in", "syn-hit"),),
-        "Nothing to do for the new connection. This end held a dead one until now, because the peer restarted "
-        "without closing: keepalives find that earlier.",
+        "Nothing to do for the new connection. This end held a dead one until now: the peer restarted without "
+        "closing, or a box on the way lost it. Keepalives find that earlier.",
     ),
     Verdict(
         "retransmit-exhausted",
-        "Data was retransmitted until the limit and nothing came back.",
+        "Data was retransmitted until the limit and never acknowledged.",
         "tcp_retransmit_timer, tcp_write_timeout, tcp_write_err (TCPAbortOnTimeout)",
         _TIMES_OUT,
         (("error-timeout", "unacked", "retransmitted"),),
@@ -233,7 +239,7 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "user-timeout",
-        "Something of ours stayed unanswered for as long as TCP_USER_TIMEOUT allows.",
+        "Something of ours stayed unacknowledged, or the window closed, for as long as TCP_USER_TIMEOUT allows.",
         "RFC 5482; tcp_write_timeout, tcp_probe_timer or tcp_keepalive_timer",
         _TIMES_OUT,
         (
@@ -274,8 +280,9 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "unreachable",
-        "Sending ended with an unreachable error from ICMP, ARP or the routing table.",
-        "tcp_v4_err or tcp_v6_err sets sk_err_soft, tcp_write_err reports it",
+        "Sending or connecting ended with an unreachable error from ICMP, ARP or the routing table.",
+        "tcp_v4_err or tcp_v6_err sets sk_err_soft, tcp_write_err reports it; in SYN_SENT tcp_v4_err ends the "
+        "attempt at once",
         _TIMES_OUT,
         (("error-unreachable",),),
         "Check the route, the neighbour and the firewall that sent the ICMP error (ip route get, "
@@ -283,7 +290,7 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "output-blocked",
-        "Our packets never left this host until the limit was reached.",
+        "Our packets could not be sent on this host until the limit was reached.",
         "tcp_write_xmit fails, so the probe timer runs although the peer's window is open; "
         "tcp_probe_timer, tcp_write_err",
         _TIMES_OUT,
@@ -310,7 +317,7 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "connect-timeout",
-        "The SYN was retransmitted until the limit and nothing came back.",
+        "The SYN was retransmitted until the limit and no acceptable answer came.",
         "tcp_write_timeout with net.ipv4.tcp_syn_retries or TCP_SYNCNT, tcp_write_err",
         "the side that connects",
         (("from-syn-sent", "error-timeout"),),
@@ -319,13 +326,22 @@ VERDICTS: tuple[Verdict, ...] = (
     ),
     Verdict(
         "connect-aborted",
-        "This side gave the attempt to connect up before the peer answered.",
-        "tcp_close or tcp_disconnect in SYN_SENT, tcp_abort, or tcp_v4_connect that failed",
+        "This side gave the attempt to connect up before it was established.",
+        "tcp_close or tcp_disconnect in SYN_SENT, or tcp_abort",
         "the side that connects",
         (("from-syn-sent",), ("from-syn-recv",)),
         "Nothing to do for a few: usually a connect timeout of the application itself, or a race of several "
-        "addresses. Without a local port, ports are exhausted (ss -tan state time-wait).",
+        "addresses.",
         abnormal=False,
+    ),
+    Verdict(
+        "connect-failed",
+        "connect() failed on this host before a SYN was made: no local port was free, or no route for it.",
+        "tcp_v4_connect, tcp_v6_connect: inet_hash_connect or ip_route_newports failed",
+        "the side that connects",
+        (("from-syn-sent", "no-port"), ("from-syn-sent", "in-call")),
+        "Without a local port (error EADDRNOTAVAIL) ports are exhausted: ss -tan state time-wait, "
+        "net.ipv4.ip_local_port_range. With one, look at the routing rules that match ports (ip rule).",
     ),
     Verdict(
         "accept-aborted",

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import CLOSE, Stat
 from tracetw.kernel.btf import Btf
-from tracetw.kernel.filter import may_pass, passes
 from tracetw.kernel.load.loader import load
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
@@ -24,19 +23,26 @@ from tracetw.stream.filter import Filter
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["Reader", "attached", "ends", "once", "verdicts"]
+__all__ = ["SMALL", "Reader", "attached", "ends", "once", "verdicts"]
+
+SMALL = Sizes(
+    conn_slots=1 << 12,
+    closing_slots=1 << 10,
+    mini_slots=1 << 10,
+    closes_pages=256,
+    events_pages=64,
+    carriers=1 << 10,
+)
 
 
 @contextmanager
 def attached(sizes: Sizes | None = None, wanted: Filter | None = None) -> Iterator[Session]:
     """A session with these sizes and this filter."""
     btf = Btf.read()
-    kernel = (wanted or Filter()).kernel()
     plan = make_plan(
         btf,
         round(1 / time.clock_getres(6)),
-        passes=passes(kernel),
-        may_pass=may_pass(kernel),
+        wanted=(wanted or Filter()).kernel(),
         sizes=sizes,
         answers=ask(btf),
     )
@@ -45,16 +51,16 @@ def attached(sizes: Sizes | None = None, wanted: Filter | None = None) -> Iterat
 
 
 class Reader:
-    """Keeps copies of the rows of one namespace."""
+    """Keeps copies of the rows of some namespaces."""
 
-    def __init__(self, session: Session, netns: int) -> None:
+    def __init__(self, session: Session, *netns: int) -> None:
         self.session = session
         self.source = Source(session)
         self._netns = netns
         self._parts: list[NDArray[Any]] = []
 
     def _keep(self, rows: NDArray[Any]) -> None:
-        self._parts.append(rows[rows["netns"] == self._netns].copy())
+        self._parts.append(rows[np.isin(rows["netns"], self._netns)].copy())
 
     def ring(self) -> None:
         """Empty the ring."""

@@ -77,7 +77,13 @@ def load(plan: Plan, cache: Cache | None = None, say: Callable[[str], None] = _s
         image = _compile(source, plan)
         cache.put(source, _FLAGS, image)
     try:
-        held = instantiate(image, plan.attach_points, call=CAST_CALL, function=plan.cast_function)
+        held = instantiate(
+            image,
+            plan.attach_points,
+            plan.contents,
+            call=CAST_CALL,
+            function=plan.cast_function,
+        )
     except OSError as error:
         if (short := shortage(error)) is not None:
             message, hint = short

@@ -214,7 +214,8 @@ REFUSED: Mapping[str, Any] = {
     "a": (
         client(**first("fin-4")),
         client(
-            verdict="connect-aborted",
+            verdict="connect-failed",
+            error="EADDRNOTAVAIL",
             local={"port": 0},
             states=path("SYN_SENT", "CLOSE"),
             closed_by="app",

@@ -217,7 +217,9 @@ ABORTS: Mapping[str, OnCall] = {
             "net.ipv4.tcp_max_orphans: raise it; an orphan holds up to about 64 KiB that cannot be swapped.",
             (
                 "net.ipv4.tcp_orphan_retries: 3 gives up after about 3 s, 5 after about 13 s, 0 (that is 8) "
-                "after about 102 s. Lower costs the end of the data when the network fails for that long."
+                "after about 102 s, or when the back-off reaches TCP_RTO_MAX (120 s; from 6.15 on "
+                "net.ipv4.tcp_rto_max_ms, or TCP_RTO_MAX_MS of the socket), if that comes first. Lower costs the end "
+                "of the data when the network fails for that long."
             ),
             "net.ipv4.tcp_mem (pages): raise it. Costs memory that cannot be swapped.",
         ),

@@ -35,8 +35,8 @@ ATTEMPTS: Mapping[str, OnCall] = {
                 "loop of attempts is a flood."
             ),
         ),
-        sure="proven: a RST in SYN_SENT, or ECONNREFUSED by ICMP; `reset` tells which. Nothing here tells a "
-        "firewall's RST from a host's.",
+        sure="proven: a RST in SYN_SENT, or ECONNREFUSED by ICMP; `reset` and closed_by tell which. Nothing "
+        "here tells a firewall's RST or ICMP error from a host's.",
         folklore=(
             Folklore(
                 "A full backlog refuses connections.",
@@ -70,7 +70,9 @@ ATTEMPTS: Mapping[str, OnCall] = {
             ),
             "Full queue: raise the backlog of listen() and net.core.somaxconn; the smaller one counts.",
         ),
-        sure="proven: ETIMEDOUT in SYN_SENT. This side cannot tell whether the SYN or its answer was lost.",
+        sure="proven: ETIMEDOUT in SYN_SENT. This side cannot tell whether the SYN or its answer was lost. Where "
+        "`why` says that segments were refused, somebody answered, but not with an acceptable SYN+ACK: an ACK out of "
+        "TIME_WAIT, a missing TCP-MD5 signature.",
         folklore=(
             Folklore(
                 "tcp_syn_retries counts the repeated SYNs.",
@@ -83,11 +85,6 @@ ATTEMPTS: Mapping[str, OnCall] = {
         "connect-given-up",
         causes=(
             Question(
-                "Does `evidence` have no-port?",
-                "connect() failed with EADDRNOTAVAIL: all local ports to that destination are in use or in "
-                "TIME_WAIT. See Settings.",
-            ),
-            Question(
                 "Does closed_by say admin?",
                 "Somebody destroyed the socket while it was connecting: go on with abort-admin.",
             ),
@@ -97,6 +94,31 @@ ATTEMPTS: Mapping[str, OnCall] = {
                 "do.",
                 "The application's own limit of time was shorter than the kernel's. If it is frequent and "
                 "to one place, go on with connect-timeout: nobody waited for the end of it.",
+            ),
+        ),
+        settings=("None: the limit is the application's own.",),
+        sure="proven from the state SYN_SENT and what this side was doing. The record does not say whether "
+        "the peer's answer was on its way.",
+        folklore=(
+            Folklore(
+                "close() during connect() sends RST.",
+                "tcp_disconnect in SYN_SENT sends nothing; a SYN+ACK that comes later is answered with RST, by "
+                "no socket.",
+            ),
+        ),
+    ),
+    "connect-failed": OnCall(
+        "time-wait-reuse-refused",
+        causes=(
+            Question(
+                "Does `error` say EADDRNOTAVAIL (`evidence` has no-port)?",
+                "All local ports to that destination are in use or in TIME_WAIT. See Settings.",
+            ),
+            Question(
+                "Does the program bind() a port itself?",
+                "That port is in use for the same peer, or in TIME_WAIT (EADDRNOTAVAIL as well).",
+                "A routing rule matches the ports and rejects (`ip rule`, `ip route get ADDRESS ipproto tcp dport "
+                "PORT`): the application got EACCES, EHOSTUNREACH or EINVAL.",
             ),
         ),
         settings=(
@@ -109,8 +131,9 @@ ATTEMPTS: Mapping[str, OnCall] = {
                 "other destination can use."
             ),
         ),
-        sure="proven from the state SYN_SENT and what this side was doing. The record does not say whether "
-        "the peer's answer was on its way.",
+        sure="proven: the socket went from SYN_SENT to CLOSE inside connect(), without a sequence number for a "
+        "SYN. Without a port the error is EADDRNOTAVAIL (inet_hash_connect); with one the record does not have it, "
+        "and `error` is null.",
         folklore=(
             Folklore(
                 "A host has about 28000 (or 64000) outgoing connections.",

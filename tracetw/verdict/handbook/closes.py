@@ -88,9 +88,9 @@ CLOSES: Mapping[str, OnCall] = {
             ),
             "Clients: repeat idempotent requests on a new connection, once.",
         ),
-        sure="proven where the RST's ACK flag was seen; inferred from its timestamp, from the peer's FIN "
-        "before it, or because nothing of ours waited for an answer. A middlebox that copies both looks "
-        "like the peer. Flags and timestamp unseen while something was unanswered: undetermined.",
+        sure="inferred, from the RST's ACK flag, from its timestamp, from the peer's FIN before it, or because "
+        "nothing of ours waited for an answer. A proxy or firewall can send the same RST: only the peer's own "
+        "record says that it was the peer. Flags and timestamp unseen while something was unanswered: undetermined.",
         folklore=(
             Folklore(
                 "Timestamps (PAWS) protect against old RSTs.",
@@ -118,6 +118,12 @@ CLOSES: Mapping[str, OnCall] = {
                 "Keepalives find that out sooner.",
             ),
             Question(
+                "Does `ss -tn` at the peer still show the connection, or has the RST another TTL than the peer's other "
+                "packets (`tcpdump -v`)?",
+                "The peer never got the segment: a router, firewall or NAT on the way answered in its name, since it "
+                "forgot the connection or takes the segment for invalid.",
+            ),
+            Question(
                 "Can you trace at the peer, and did an earlier line there, with the same ports, say "
                 "fin-wait2-timeout, fin-exhausted or retransmit-exhausted?",
                 "The peer gave the connection up in silence; this end is only the echo. Follow the page of "
@@ -143,8 +149,9 @@ CLOSES: Mapping[str, OnCall] = {
                 "find out with their next segment."
             ),
         ),
-        sure="The sender of a RST without ACK holds no connection: proven. Without a timestamp although "
-        "they were negotiated: inferred. Neither seen: undetermined (`rst-flags`).",
+        sure="inferred, from a RST without ACK, or without a timestamp although they were negotiated: an answer for "
+        "which no connection is needed. Who gave it, the peer or a box on the way, is not in the segment. Neither "
+        "seen: undetermined (`rst-flags`).",
         folklore=(
             Folklore(
                 "A RST means that the port is closed.",
@@ -176,8 +183,9 @@ CLOSES: Mapping[str, OnCall] = {
                 "successor does."
             ),
         ),
-        sure="A SYN met the live connection, and a RST that came from no connection followed. "
-        "The record does not say which packet the RST answers.",
+        sure="inferred: a SYN (not a repeated SYN+ACK) met the live connection, and a RST followed within "
+        "seconds, with no other segment between them. The record does not say which packet the RST answers, nor who "
+        "sent it.",
         folklore=(
             Folklore(
                 "A SYN on an established connection resets it.",

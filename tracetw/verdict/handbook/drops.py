@@ -67,8 +67,8 @@ DROP_EVENTS = (
     ),
     EventEntry(
         "challenge-ack",
-        "The kernel answered a RST in the window but not at its beginning, or a SYN on a live connection, "
-        "with an ACK.",
+        "The kernel answered a segment that did not fit a live connection with an ACK: a RST in the window but not "
+        "at its beginning, a SYN or a repeated SYN+ACK, or an ACK of what was never sent.",
         "tcp_validate_incoming, tcp_send_challenge_ack (TCPChallengeACK, TCPSYNChallenge; RFC 5961)",
         "Look whether the connection ends next.",
         OnCall(

@@ -70,11 +70,15 @@ _APPLICATION = (
     ),
     Symptom(
         "connect(): ETIMEDOUT",
-        (Choice("Always: no answer, or a full accept queue.", "connect-timeout"),),
+        (Choice("Always: no acceptable answer, or a full accept queue.", "connect-timeout"),),
     ),
     Symptom(
-        "connect(): EADDRNOTAVAIL, or its own limit of time",
-        (Choice("Always: no local port, or nobody waited for the answer.", "connect-aborted"),),
+        "connect(): EADDRNOTAVAIL",
+        (Choice("Always: no local port was free.", "connect-failed"),),
+    ),
+    Symptom(
+        "connect(): its own limit of time",
+        (Choice("Always: nobody waited for the answer.", "connect-aborted"),),
     ),
     Symptom(
         "connect() worked, then ECONNRESET, at a deploy",
@@ -173,7 +177,7 @@ _SS = (
 _TCPDUMP = (
     Symptom(
         "`[R.]` from the peer (RST with ACK)",
-        (Choice("Always: the peer still held the connection.", "peer-reset"),),
+        (Choice("Always: the peer, or a box in its name, aborted it.", "peer-reset"),),
     ),
     Symptom(
         "`[R]` from the peer in answer to us (bare RST)",
@@ -182,7 +186,7 @@ _TCPDUMP = (
                 "Did the peer send FIN before, and does the RST answer data or an ACK of ours?",
                 "peer-reset",
             ),
-            Choice("Else the peer holds no connection:", "peer-lost-state"),
+            Choice("Else whoever answered has no such connection:", "peer-lost-state"),
         ),
     ),
     Symptom(
@@ -214,12 +218,12 @@ _TCPDUMP = (
         (
             Choice("Even distances, with ICMP between them?", "unreachable"),
             Choice("Is TCP_USER_TIMEOUT set?", "user-timeout"),
-            Choice("Else growing distances, silence:", "retransmit-exhausted"),
+            Choice("Else growing distances, no ACK:", "retransmit-exhausted"),
         ),
     ),
     Symptom(
         "the same `[F.]` over and over",
-        (Choice("Always: silence after our FIN.", "fin-exhausted"),),
+        (Choice("Always: no ACK of our FIN.", "fin-exhausted"),),
     ),
     Symptom(
         "nothing from us at all", (Choice("Always: it never left this host.", "output-blocked"),)
@@ -268,7 +272,7 @@ _COUNTERS = (
     Symptom(
         "TCPSYNChallenge, TCPChallengeACK",
         (
-            Choice("Does TCPSYNChallenge grow?", "stale-syn-reset"),
+            Choice("Does TCPSYNChallenge grow, and was it no repeated SYN+ACK?", "stale-syn-reset"),
             Choice("Else RSTs that do not fit:", "challenge-ack"),
         ),
     ),
@@ -321,7 +325,8 @@ _SIGN = (
             Choice("Does `form` begin with fin?", "orderly; closed_by says who or what closed"),
             Choice("`form` timeout, and our FIN was acknowledged?", "fin-wait2-timeout"),
             Choice("`form` timeout, and it was not?", "fin-exhausted"),
-            Choice("`form` null, in SYN_SENT?", "connect-aborted"),
+            Choice("`form` null, in SYN_SENT, with `error`?", "connect-failed"),
+            Choice("`form` null, in SYN_SENT, without?", "connect-aborted"),
             Choice("`form` null, at the end of a container?", "namespace-gone"),
             Choice("Else something is missing:", "undetermined"),
         ),

@@ -25,7 +25,7 @@ TIMEOUTS: Mapping[str, OnCall] = {
             ),
             Question(
                 "Had the connection been idle before?",
-                "A firewall on the way forgot the connection and drops what it does not know. Start "
+                "A firewall on the way may have forgotten the connection and drop what it does not know. Start "
                 "keepalives below its idle timeout.",
                 "Look while it lasts: `ss -tino` shows backoff and unacked; capture at both ends to see "
                 "whether the data or its ACKs are lost.",
@@ -43,7 +43,8 @@ TIMEOUTS: Mapping[str, OnCall] = {
             "net.ipv4.tcp_mtu_probing 1 tries smaller segments when nothing gets through.",
         ),
         sure="proven: ETIMEDOUT with data unacknowledged that was retransmitted at least once. This side "
-        "cannot see what stopped the packets, or their ACKs.",
+        "cannot see what stopped the packets, or their ACKs. Where `why` says that segments were refused, packets "
+        "came: `refused` has the kernel's reason of the last one.",
         folklore=(
             Folklore(
                 "tcp_retries2 is a number of retransmissions.",
@@ -74,8 +75,10 @@ TIMEOUTS: Mapping[str, OnCall] = {
         ),
         settings=(
             (
-                "net.ipv4.tcp_orphan_retries: 0 stands for 8 and means about 102 s; 3 gives up after about "
-                "3 s, 5 after about 13 s. Lower costs the end of the data when the network fails for that long."
+                "net.ipv4.tcp_orphan_retries: 3 gives up after about 3 s, 5 after about 13 s, 0 (that is 8) "
+                "after about 102 s, or when the back-off reaches TCP_RTO_MAX (120 s; from 6.15 on "
+                "net.ipv4.tcp_rto_max_ms, or TCP_RTO_MAX_MS of the socket), if that comes first. Lower costs the end "
+                "of the data when the network fails for that long."
             ),
             "If the data matters, let the peer confirm it in the protocol before close().",
         ),
@@ -95,8 +98,9 @@ TIMEOUTS: Mapping[str, OnCall] = {
             ),
             Folklore(
                 "tcp_orphan_retries 0 means no repetition.",
-                "tcp_orphan_retries() makes 8 of it. (Without them only if an ICMP error is known and "
-                "the peer is not alive.)",
+                "tcp_orphan_retries() makes 8 of it, but only while the timeout is below TCP_RTO_MAX (120 s; from "
+                "6.15 on net.ipv4.tcp_rto_max_ms). Once it has grown to that, 0 means 0, and the next timeout ends "
+                "the orphan.",
             ),
             Folklore(
                 "The first repetition is a timeout, and doubles the timer.",
@@ -186,8 +190,9 @@ TIMEOUTS: Mapping[str, OnCall] = {
         causes=(
             Question(
                 "Does `evidence` have orphan?",
-                "This side closed with data unsent to a peer that never reads. The peer may be alive: the "
-                "kernel does not wait for ever with an orphan (tcp_probe_timer).",
+                "This side closed with data unsent to a peer that never reads. The peer may be alive and answer "
+                "every probe: the kernel gives an orphan up all the same once the distance of the probes has grown to "
+                "TCP_RTO_MAX (tcp_probe_timer).",
                 "The receiver stopped reading (blocked thread, full disk, stopped container) and then its "
                 "host or the way to it went, too. At the peer: who reads this socket, and why not? `ss -tn` "
                 "there shows Recv-Q full.",
