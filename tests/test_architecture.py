@@ -41,6 +41,7 @@ MAY_IMPORT = {
         "verdict",
     },
     "query": {"event", "host", "recording", "replay", "report", "sink", "stream", "verdict"},
+    "timewait": {"event", "host", "live", "recording", "replay", "stream", "verdict"},
     "top": {
         "event",
         "host",
@@ -50,6 +51,7 @@ MAY_IMPORT = {
         "report",
         "sink",
         "stream",
+        "timewait",
         "verdict",
     },
     "lab": {"event", "host", "kernel", "verdict"},
@@ -66,6 +68,7 @@ MAY_IMPORT = {
         "report",
         "sink",
         "stream",
+        "timewait",
         "top",
         "verdict",
     },

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.benchmark.namespace import Namespace
+from scripts.benchmark.namespace import storm_host
 from scripts.benchmark.storm import Storm
 from tests.kernel.kit.tmux import Screen, screen
 from tracetw.host.privileges import ENTER_NAMESPACES, READ_PROCESSES
@@ -138,11 +138,11 @@ def test_it_rests_when_nothing_ends(pair: Net, terminal: Screen) -> None:
 
 @pytest.mark.timeout(300)
 def test_a_storm_costs_no_record_and_little_for_the_screen(terminal: Screen, storm: Storm) -> None:
-    with Namespace() as namespace:
-        start(terminal, "--netns", str(namespace.inode))
+    with storm_host() as host:
+        start(terminal, "--netns", host.name)
         pid, begin = terminal.pid, time.monotonic()
         before, screen_before = cpu_s(pid), cpu_s(pid, pid)
-        load = storm.run(namespace, BURST)
+        load = storm.run(host, BURST)
         spent = time.monotonic() - begin
         own, whole = cpu_s(pid, pid) - screen_before, cpu_s(pid) - before
         print(

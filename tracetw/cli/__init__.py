@@ -30,6 +30,7 @@ _COMMANDS = {
     "replay": "tracetw.cli.replay",
     "query": "tracetw.cli.query",
     "doctor": "tracetw.cli.doctor",
+    "timewait": "tracetw.cli.timewait",
     "explain": "tracetw.cli.explain",
     "lab": "tracetw.cli.lab",
     "completion": "tracetw.cli.completion",

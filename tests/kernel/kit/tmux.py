@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tracetw.lab.play.tracer import COMMAND, ROOT, environment
+from tracetw.lab.play.child import COMMAND, ROOT, environment
 from tracetw.lab.polling import NotPlayed, eventually, patient
 
 __all__ = ["Screen", "screen"]
