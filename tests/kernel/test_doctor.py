@@ -295,10 +295,12 @@ def test_verdicts_of_a_recording_stand_beside_their_settings() -> None:
 
 
 def test_documents_are_alike_from_run_to_run(ns: Netns) -> None:
+    """But for the time and for evidence: the kernel counts some sockets for the whole machine."""
     one, other = (doctor("-o", "json", "--netns", str(ns.name)).stdout for _ in range(2))
     different = [
-        line.split(":")[0]
+        line
         for line, twin in zip(one.splitlines(), other.splitlines(), strict=True)
-        if line != twin
+        if line != twin and '"counters"' not in line
     ]
-    assert different == [' "time"']
+    assert len(different) == 1
+    assert different[0].startswith(' "time"')
