@@ -290,6 +290,7 @@ static __always_inline void connection_closed(const void *sk, u32 from)
 		return;
 	}
 	record_whole(r);
+	waits();
 	connection_may_go((u64)sk);
 }
 
@@ -304,6 +305,7 @@ static __always_inline void connection_let_go(const void *sk)
 		return;
 	BY_CURRENT(r, OWNER_CLOSE);
 	load_reading(r, (u64)sk);
+	r->shutdown |= SHUT_READ_FINAL;
 	r->mptcp_flags |= MP_LET_GO;
 	connection_may_go((u64)sk);
 }

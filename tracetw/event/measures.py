@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from tracetw.event import fields
 from tracetw.event.fields import Rows, State
-from tracetw.event.layer import carried
 from tracetw.event.names import KernelNames
 from tracetw.event.record import (
     F_CLIENT,
@@ -104,7 +103,7 @@ def bytes_acked(rows: Rows) -> Measure:
         acked[unknown] = np.minimum(
             acked[unknown], fields.bytes_sent(some) - fields.bytes_unacked(some)
         )
-    return np.where(_read(rows) & carried(rows), np.maximum(acked, 0), -1)
+    return np.where(_read(rows) & ~fields.past_tcp(rows), np.maximum(acked, 0), -1)
 
 
 def bytes_unsent(rows: Rows) -> Measure:
@@ -113,7 +112,7 @@ def bytes_unsent(rows: Rows) -> Measure:
     fin = np.isin(rows["old_state"], _FIN_SENT) & (queued > 0)
     opening = np.isin(rows["old_state"], (State.SYN_SENT, State.SYN_RECV))
     unsent = np.where(opening, 0, np.maximum(queued - fin, 0))
-    known = ((rows["flags"] & (F_CLOSED | F_MISSED)) != 0) & carried(rows)
+    known = ((rows["flags"] & (F_CLOSED | F_MISSED)) != 0) & ~fields.past_tcp(rows)
     return np.where(known, unsent, -1)
 
 

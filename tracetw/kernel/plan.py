@@ -29,6 +29,7 @@ HEADERS = (
     "filter.h",
     "slot.h",
     "table.h",
+    "refused.h",
     "owner.h",
     "layer.h",
     "sock.h",
@@ -59,6 +60,7 @@ CPUS = 1024
 # Slots for each connection that there is room for. So many are free that no pair of sets is full (simulated with a
 # million keys); fewer do where fewer ways of a set are kept free for others.
 _SPREAD, _CLOSING_SPREAD, _MINI_SPREAD = 2.5, 2, 1.5
+_MOST_RINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Sizes:
     """Room in the kernel: slots of the tables, multiples of ``WAYS``; pages of the rings, powers of two.
 
     A ring of 2,048 pages holds 32,768 finished connections: a quarter of a second of the hardest
-    storm that two cores can make.
+    storm that two cores can make. ``rings`` share the pages of finished connections, a power of two.
     """
 
     conn_slots: int = 5 << 16
@@ -75,18 +77,21 @@ class Sizes:
     closes_pages: int = 2048
     events_pages: int = 1024
     carriers: int = 1 << 17
+    rings: int = 1
 
     @classmethod
-    def for_connections(cls, live: int) -> Sizes:
+    def for_connections(cls, live: int, cpus: int = 1) -> Sizes:
         """Room for so many live connections.
 
         And for an eighth as many sockets that died under their application, and a quarter as many
-        connections in FIN_WAIT2.
+        connections in FIN_WAIT2. With a ring for each of so many CPUs, but few of them, since one
+        busy CPU has no more than its ring.
         """
         return cls(
             conn_slots=_whole_sets(live * _SPREAD),
             closing_slots=_whole_sets(live / 8 * _CLOSING_SPREAD),
             mini_slots=_whole_sets(live / 4 * _MINI_SPREAD),
+            rings=1 << (min(cpus, _MOST_RINGS).bit_length() - 1),
         )
 
     @property
@@ -227,12 +232,14 @@ def make_plan(
     macros = {name: str(value) for name, value in values.items()}
     macros |= dict.fromkeys(sorted(have), "1")
     macros |= {
+        "HZ": str(hz),
         "WAYS": str(WAYS),
         "CPUS": str(CPUS),
         "CONN_SETS": str(sizes.conn_slots // WAYS),
         "CLOSING_SETS": str(sizes.closing_slots // WAYS),
         "MINI_SETS": str(sizes.mini_slots // WAYS),
-        "CLOSES_PAGES": str(sizes.closes_pages),
+        "RINGS": str(sizes.rings),
+        "CLOSES_PAGES": str(sizes.closes_pages // sizes.rings),
         "EVENTS_PAGES": str(sizes.events_pages),
         "CARRIERS": str(sizes.carriers),
     }
@@ -308,4 +315,12 @@ DROP_MACROS = {
     "DROP_REASON_TW_PAWS": "TCP_RFC7323_TW_PAWS",
     "DROP_REASON_TOO_OLD_ACK": "TCP_TOO_OLD_ACK",
     "DROP_REASON_ACK_UNSENT_DATA": "TCP_ACK_UNSENT_DATA",
+    "DROP_REASON_INVALID_ACK": "TCP_INVALID_ACK_SEQUENCE",
+    "DROP_REASON_MD5_NOT_FOUND": "TCP_MD5NOTFOUND",
+    "DROP_REASON_MD5_UNEXPECTED": "TCP_MD5UNEXPECTED",
+    "DROP_REASON_MD5_FAILURE": "TCP_MD5FAILURE",
+    "DROP_REASON_AO_NOT_FOUND": "TCP_AONOTFOUND",
+    "DROP_REASON_AO_UNEXPECTED": "TCP_AOUNEXPECTED",
+    "DROP_REASON_AO_KEY_NOT_FOUND": "TCP_AOKEYNOTFOUND",
+    "DROP_REASON_AO_FAILURE": "TCP_AOFAILURE",
 }

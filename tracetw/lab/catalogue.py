@@ -12,6 +12,7 @@ from tracetw.lab.scenarios import (
     closing,
     disconnect,
     fallback,
+    final,
     frozen,
     mptcp,
     orderly,
@@ -19,6 +20,7 @@ from tracetw.lab.scenarios import (
     process,
     raw,
     reuse,
+    stranger,
     subflow,
     timeout,
     timewait,
@@ -42,6 +44,8 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "Segments that should not have come": raw.SCENARIOS,
     "Segments that arrive twice": twice.SCENARIOS,
     "Connections of MPTCP": (*mptcp.SCENARIOS, *subflow.SCENARIOS, *fallback.SCENARIOS),
+    "Was it the peer?": stranger.SCENARIOS,
+    "Numbers that are final, limits as they are": final.SCENARIOS,
 }
 
 SCENARIOS: tuple[Scenario, ...] = tuple(

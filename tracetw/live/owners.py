@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.fields import end_ns
-from tracetw.event.record import F_DEAD, F_KTHREAD, F_SERVER, F_SOCKET, End, Owner
+from tracetw.event.record import F_DEAD, F_KTHREAD, F_SERVER, F_SOCKET, MP_LET_GO, End, Owner
 from tracetw.host import process
 from tracetw.host.listeners import Listeners
 
@@ -36,6 +36,8 @@ def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
     # An MPTCP subflow is closed by a kernel thread while its application has the socket open.
     waits |= (known == Owner.NONE) & (rows["flags"] & F_KTHREAD != 0) & (rows["inode"] != 0)
     waits &= (rows["flags"] & F_DEAD == 0) & (known != Owner.KERNEL)
+    # A connection of MPTCP that its application has closed waits for its subflows only.
+    waits &= rows["mptcp_flags"] & MP_LET_GO == 0
     held = np.flatnonzero(waits)
     if not len(held):
         return rows

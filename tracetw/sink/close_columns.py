@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event import fields, measures
-from tracetw.event.layer import carried, reading_known
 from tracetw.event.names import KernelNames
 from tracetw.event.record import (
     F_ADDR,
@@ -67,11 +66,11 @@ KNOWN = {
             "teardown",
             "half_closed",
             "queues",
+            "unread",
+            "payload",
             "rto",
             "limit_value",
             "limit_elapsed",
-            "carried",
-            "reading",
             "mptcp",
         )
     )
@@ -208,11 +207,11 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
         ("teardown", values["teardown_ms"] >= 0),
         ("half_closed", values["half_closed_ms"] >= 0),
         ("queues", flags & (F_CLOSED | F_MISSED)),
+        ("unread", values["bytes_unread"] >= 0),
+        ("payload", ~fields.past_tcp(rows)),
         ("rto", rows["rto"]),
         ("limit_value", findings.limit_value >= 0),
         ("limit_elapsed", findings.limit_elapsed_ms >= 0),
-        ("carried", carried(rows)),
-        ("reading", reading_known(rows)),
         ("mptcp", rows["mptcp_flags"]),
     ):
         known |= np.where(mask, np.uint32(KNOWN[name]), np.uint32(0))
