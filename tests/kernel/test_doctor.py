@@ -21,6 +21,7 @@ from tests.kernel.kit.checkout import NOBODY
 from tests.kernel.kit.namespace import connection, ip, namespace
 from tests.unit.commands import PROGRAM
 from tests.unit.recording_files import GOLDEN
+from tracetw.doctor import document as of
 from tracetw.doctor.audit import SETTINGS, audit
 from tracetw.doctor.enter import look
 from tracetw.doctor.facts import Facts
@@ -50,6 +51,19 @@ def told(*words: str, prefix: tuple[str, ...] = ()) -> dict[str, Any]:
     assert done.returncode == 0, done.stderr
     document: dict[str, Any] = json.loads(done.stdout)
     return document
+
+
+def looked(*namespaces: Netns) -> dict[str, Any]:
+    """The same without a new interpreter, but for the child that enters."""
+    found = audit([each.inode for each in namespaces], nf_tables=True)
+    document = {
+        "settings": of.settings(found),
+        "findings": of.findings(found),
+        "evidence": of.evidence(found),
+        "listeners": of.listeners(found),
+    }
+    copied: dict[str, Any] = json.loads(of.lines(document))
+    return copied
 
 
 def inside(ns: Netns, *argv: str, text: str = "") -> str:
@@ -83,14 +97,14 @@ def test_defaults_are_those_of_a_new_namespace(ns: Netns) -> None:
 def test_a_setting_of_one_namespace_is_found_there_alone(ns: Netns) -> None:
     inside(ns, "sysctl", "-qw", f"{RETRIES2}=3")
     with namespace() as other:
-        document = told("--netns", str(ns.name), "--netns", str(other.name))
+        document = looked(ns, other)
     values = {row["netns"]: row["value"] for row in document["settings"] if row["name"] == RETRIES2}
     assert values == {ns.name: 3, other.name: 15}
     (finding,) = document["findings"]
     assert (finding["netns"], finding["about"], finding["value"]) == (ns.name, RETRIES2, "3")
     # The command does what it says.
     subprocess.run(["sh", "-c", finding["command"]], check=True, capture_output=True)
-    assert told("--netns", str(ns.name))["findings"] == []
+    assert looked(ns)["findings"] == []
 
 
 def test_exit_codes(ns: Netns) -> None:
@@ -135,7 +149,7 @@ def test_it_changes_nothing(ns: Netns) -> None:
 
     inside(ns, "nft", "-f", "-", text=_TRACK.format("drop"))
     before = state()
-    told("--netns", str(ns.name))
+    looked(ns)
     assert state() == before
 
 
@@ -176,13 +190,13 @@ def test_accept_queues(ns: Netns) -> None:
     with ExitStack() as stack, netns.inside(ns) as run:
         server = stack.enter_context(run(lambda: socket.create_server(("127.0.0.1", 0), backlog=2)))
         address = server.getsockname()
-        assert about(told("--netns", str(ns.name))) == {}
+        assert about(looked(ns)) == {}
         for _ in range(5):
             client = stack.enter_context(run(socket.socket))
             client.setblocking(False)
             with suppress(BlockingIOError):
                 client.connect(address)
-        document = told("--netns", str(ns.name))
+        document = looked(ns)
     (row,) = document["listeners"]
     assert (row["port"], row["backlog"], row["waiting"]) == (address[1], 2, 3)
     assert row["protocol"] == "tcp"
@@ -233,7 +247,7 @@ def test_connection_tracking_and_what_becomes_of_invalid_packets(
     with netns.inside(ns) as run:
         client, server = connection(run)
     with client, server:
-        document = told("--netns", str(ns.name))
+        document = looked(ns)
     (evidence,) = document["evidence"]
     assert evidence["conntrack"]["entries"] >= 1
     assert evidence["conntrack"]["drops_invalid"] is drops
