@@ -12,6 +12,7 @@ from tracetw.lab.scenarios import (
     closing,
     disconnect,
     frozen,
+    hint,
     orderly,
     owner,
     process,
@@ -38,6 +39,7 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "TIME_WAIT taken over": reuse.SCENARIOS,
     "Segments that should not have come": raw.SCENARIOS,
     "Segments that arrive twice": twice.SCENARIOS,
+    "What the facts point to beside the verdict": hint.SCENARIOS,
 }
 
 SCENARIOS: tuple[Scenario, ...] = tuple(
