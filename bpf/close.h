@@ -150,6 +150,8 @@ static __always_inline void closed(const void *sk, u32 from)
 	}
 	if (!end) {
 		record_whole(r);
+		if (!(r->flags & F_DEAD))
+			waits();
 		return;
 	}
 	if (end == END_FULL) {

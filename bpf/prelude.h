@@ -5,7 +5,7 @@
  * The planner (tracetw/kernel/plan.py) puts before this file: the offsets OFF_... and the TCP_ states from the
  * running kernel's BTF, HAVE_... for what this kernel has, WANT_... for what was asked for, the filter (filter.h),
  * and the sizes: WAYS keys in a set (a power of two), CONN_SETS, CLOSING_SETS and MINI_SETS sets, CPUS rows of
- * the tables with one row a CPU (a power of two).
+ * the tables with one row a CPU (a power of two), RINGS of finished records.
  */
 
 #ifndef __always_inline
@@ -104,8 +104,19 @@ BPF_F_TABLE("array", u32, u64, stats, STATS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, learned, 1, 0);
 /* User space writes 1 here before it detaches: from then on no program begins a record. */
 BPF_F_TABLE("array", u32, u64, stopped, 1, BPF_F_MMAPABLE);
+/*
+ * User space writes 1 here before it sleeps for long. Records that begin to wait in a table wake nobody: the next one
+ * rings `bell` then.
+ */
+BPF_F_TABLE("array", u32, u64, asleep, 1, BPF_F_MMAPABLE);
+BPF_RINGBUF_OUTPUT(bell, 1);
 BPF_TABLE("percpu_array", u32, struct close_record, spare, 2);
+/*
+ * CPUs that write into one ring wait for each other's cache lines: `closes_of` has RINGS (a power of two) like `closes`,
+ * which is the first of them. The loader makes the others.
+ */
 BPF_RINGBUF_OUTPUT(closes, CLOSES_PAGES);
+BPF_ARRAY_OF_MAPS(closes_of, "closes", RINGS);
 #ifdef WANT_EVENTS
 BPF_RINGBUF_OUTPUT(events, EVENTS_PAGES);
 #endif

@@ -96,33 +96,62 @@ static __always_inline u32 room_in(const struct keys *keys)
 	return room;
 }
 
-/* The set for a new key, and its free ways. */
+/* Most sets of a table with room: slot_take() fills the lower ways first. Costs less than counting. */
+static __always_inline int upper_half_free(const struct keys *keys)
+{
+	u64 all = 0;
+	u32 way;
+
+#pragma unroll
+	for (way = WAYS / 2; way < WAYS; way++)
+		all |= keys->key[way];
+	return !all;
+}
+
+/* Where a key may be: its two sets, of one table. No keys: no such set. */
+struct sets {
+	struct keys *keys;
+	struct keys *others;
+	u32 set;
+	u32 other;
+};
+
+static __always_inline struct slot slot_in(const struct sets *sets, u64 key)
+{
+	struct slot slot = slot_find(sets->keys, sets->set, key);
+
+	return slot.key ? slot : slot_find(sets->others, sets->other, key);
+}
+
+/* Where a new key goes, and the free ways there, or half of them where there are more. */
 struct place {
 	struct keys *keys;
 	u32 set;
 	u32 room;
 };
 
-/* Where a key with these two sets goes; nowhere: no keys, no room. */
-static __always_inline struct place emptier(struct keys *keys, u32 set, struct keys *others,
-					    u32 other)
+/* The emptier set; nowhere: no keys, no room. */
+static __always_inline struct place place_in(const struct sets *sets)
 {
 	struct place place = {};
 	u32 room, more;
 
-	if (!keys || !others)
+	if (!sets->keys || !sets->others)
 		return place;
-	room = room_in(keys);
+	place.keys = sets->keys;
+	place.set = sets->set;
+	place.room = WAYS / 2;
+	if (upper_half_free(sets->keys))
+		return place;
+	room = room_in(sets->keys);
 	if (room <= WAYS / 2) {
-		more = room_in(others);
+		more = room_in(sets->others);
 		if (more > room) {
-			keys = others;
-			set = other;
+			place.keys = sets->others;
+			place.set = sets->other;
 			room = more;
 		}
 	}
-	place.keys = keys;
-	place.set = set;
 	place.room = room;
 	return place;
 }

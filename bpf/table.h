@@ -1,22 +1,30 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* The tables: finding, taking and freeing their slots (slot.h), and sending a record off. */
 
-static __always_inline struct slot conn_slot(u64 sk)
+static __always_inline struct sets conn_sets(u64 key)
 {
-	u32 set = first_set(sk, CONN_SETS);
-	struct slot slot = slot_find(conn_keys.lookup(&set), set, sk);
+	struct sets sets = {};
 
-	if (slot.key)
-		return slot;
-	set = second_set(sk, CONN_SETS);
-	return slot_find(conn_keys.lookup(&set), set, sk);
+	sets.set = first_set(key, CONN_SETS);
+	sets.other = second_set(key, CONN_SETS);
+	sets.keys = conn_keys.lookup(&sets.set);
+	sets.others = conn_keys.lookup(&sets.other);
+	return sets;
 }
 
-static __always_inline struct place conn_place(u64 sk)
+static __always_inline struct slot conn_slot(u64 key)
 {
-	u32 first = first_set(sk, CONN_SETS), second = second_set(sk, CONN_SETS);
+	struct sets sets = conn_sets(key);
 
-	return emptier(conn_keys.lookup(&first), first, conn_keys.lookup(&second), second);
+	return slot_in(&sets, key);
+}
+
+/* Free ways where a connection that has no slot would get one. */
+static __always_inline u32 conn_room(u64 sk)
+{
+	struct sets sets = conn_sets(sk);
+
+	return place_in(&sets).room;
 }
 
 static __always_inline struct conn *conn_at(u32 index)
@@ -66,7 +74,8 @@ static __always_inline u32 spared(enum occasion occasion)
  */
 static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
 {
-	struct slot slot = conn_slot(sk);
+	struct sets sets = conn_sets(sk);
+	struct slot slot = slot_in(&sets, sk);
 	struct place place;
 	struct conn *c;
 
@@ -74,7 +83,7 @@ static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
 		return conn_at(slot.index);
 	if (!may_pass((const void *)sk))
 		return 0;
-	place = conn_place(sk);
+	place = place_in(&sets);
 	if (place.room > spared(occasion))
 		slot = slot_take(place.keys, place.set, sk, sk);
 	if (!slot.key) {
@@ -113,8 +122,11 @@ static __always_inline void conn_step(struct conn *c, u32 state, u64 now)
 /* Without a flag the kernel wakes the reader only if it had read everything before: never in a storm. */
 static __always_inline int output(struct close_record *r, u8 end)
 {
+	int ring = bpf_get_smp_processor_id() & (RINGS - 1);
+	void *to = closes_of.lookup(&ring);
+
 	r->end = end;
-	return !closes.ringbuf_output(r, sizeof(*r), 0);
+	return to && !bpf_ringbuf_output(to, r, sizeof(*r), 0);
 }
 
 static __always_inline void send(struct close_record *r, u8 end)
@@ -123,22 +135,22 @@ static __always_inline void send(struct close_record *r, u8 end)
 		count(STAT_LOST_CLOSES);
 }
 
-static __always_inline struct slot closing_slot(u64 sk)
+static __always_inline struct sets closing_sets(u64 key)
 {
-	u32 set = first_set(sk, CLOSING_SETS);
-	struct slot slot = slot_find(closing_keys.lookup(&set), set, sk);
+	struct sets sets = {};
 
-	if (slot.key)
-		return slot;
-	set = second_set(sk, CLOSING_SETS);
-	return slot_find(closing_keys.lookup(&set), set, sk);
+	sets.set = first_set(key, CLOSING_SETS);
+	sets.other = second_set(key, CLOSING_SETS);
+	sets.keys = closing_keys.lookup(&sets.set);
+	sets.others = closing_keys.lookup(&sets.other);
+	return sets;
 }
 
-static __always_inline struct place closing_place(u64 sk)
+static __always_inline struct slot closing_slot(u64 key)
 {
-	u32 first = first_set(sk, CLOSING_SETS), second = second_set(sk, CLOSING_SETS);
+	struct sets sets = closing_sets(key);
 
-	return emptier(closing_keys.lookup(&first), first, closing_keys.lookup(&second), second);
+	return slot_in(&sets, key);
 }
 
 static __always_inline struct close_record *closing_at(struct slot slot)
@@ -147,33 +159,33 @@ static __always_inline struct close_record *closing_at(struct slot slot)
 }
 
 /* It is no loss if the ring has no room for what user space has reported already. */
+static __always_inline void send_unless(const u64 *reported, struct close_record *r, u8 end)
+{
+	if (!output(r, end) && (!reported || *reported != r->at[AT_CLOSED]))
+		count(STAT_LOST_CLOSES);
+}
+
 static __always_inline void closing_send(struct slot slot, struct close_record *r, u8 end)
 {
-	u64 *reported;
+	send_unless(closing_reported.lookup(&slot.index), r, end);
+}
 
-	if (output(r, end))
-		return;
-	reported = closing_reported.lookup(&slot.index);
-	if (!reported || *reported != r->at[AT_CLOSED])
-		count(STAT_LOST_CLOSES);
+static __always_inline struct sets mini_sets(u64 key)
+{
+	struct sets sets = {};
+
+	sets.set = first_set(key, MINI_SETS);
+	sets.other = second_set(key, MINI_SETS);
+	sets.keys = mini_keys.lookup(&sets.set);
+	sets.others = mini_keys.lookup(&sets.other);
+	return sets;
 }
 
 static __always_inline struct slot mini_slot(u64 key)
 {
-	u32 set = first_set(key, MINI_SETS);
-	struct slot slot = slot_find(mini_keys.lookup(&set), set, key);
+	struct sets sets = mini_sets(key);
 
-	if (slot.key)
-		return slot;
-	set = second_set(key, MINI_SETS);
-	return slot_find(mini_keys.lookup(&set), set, key);
-}
-
-static __always_inline struct place mini_place(u64 key)
-{
-	u32 first = first_set(key, MINI_SETS), second = second_set(key, MINI_SETS);
-
-	return emptier(mini_keys.lookup(&first), first, mini_keys.lookup(&second), second);
+	return slot_in(&sets, key);
 }
 
 static __always_inline struct close_record *mini_at(struct slot slot)
@@ -183,13 +195,7 @@ static __always_inline struct close_record *mini_at(struct slot slot)
 
 static __always_inline void mini_send(struct slot slot, struct close_record *r, u8 end)
 {
-	u64 *reported;
-
-	if (output(r, end))
-		return;
-	reported = mini_reported.lookup(&slot.index);
-	if (!reported || *reported != r->at[AT_CLOSED])
-		count(STAT_LOST_CLOSES);
+	send_unless(mini_reported.lookup(&slot.index), r, end);
 }
 
 /*
@@ -206,25 +212,30 @@ static __always_inline int closed_before(const struct close_record *r, u64 then)
 	return r->flags & F_CLOSED && r->at[AT_CLOSED] < then;
 }
 
+/* Takes the way of an old record, busy, for another key. */
+static __always_inline int evicted(u64 *key, const struct close_record *r, u64 then)
+{
+	u64 old = *key;
+
+	return r && old > KEY_BUSY && closed_before(r, then) && cmpxchg(key, old, KEY_BUSY);
+}
+
 /* A slot of this set whose record is old, busy. */
-static __always_inline struct slot closing_evict(struct keys *keys, u32 set, u64 key)
+static __always_inline struct slot closing_evict(const struct place *place, u64 key)
 {
 	u64 then = bpf_ktime_get_ns() - CLOSING_OLD_NS;
 	struct slot none = {};
 	u32 way;
 
-	if (!keys)
+	if (!place->keys)
 		return none;
 	for (way = 0; way < WAYS; way++) {
-		u32 index = set * WAYS + way;
-		struct close_record *r = closing.lookup(&index);
-		u64 old = keys->key[way];
+		u32 index = place->set * WAYS + way;
 
-		if (r && old > KEY_BUSY && closed_before(r, then) &&
-		    cmpxchg(&keys->key[way], old, KEY_BUSY))
+		if (evicted(&place->keys->key[way], closing.lookup(&index), then))
 			break;
 	}
-	return slot_at(keys, set, way, key);
+	return slot_at(place->keys, place->set, way, key);
 }
 
 /* A busy slot becomes that of this socket, empty. */
@@ -243,7 +254,8 @@ static __always_inline struct slot closing_start(struct slot slot, struct close_
  */
 static __always_inline struct slot closing_take(u64 sk, int waits)
 {
-	struct slot slot = closing_slot(sk);
+	struct sets sets = closing_sets(sk);
+	struct slot slot = slot_in(&sets, sk);
 	struct close_record *r;
 	struct place place;
 
@@ -254,17 +266,34 @@ static __always_inline struct slot closing_take(u64 sk, int waits)
 			closing_send(slot, r, END_REUSE);
 		return closing_start(slot, r, sk);
 	}
-	place = closing_place(sk);
+	place = place_in(&sets);
 	slot.key = 0;
 	if (place.room > (waits ? 1 : 0))
 		slot = slot_take(place.keys, place.set, sk, sk);
 	if (slot.key)
 		return slot;
-	slot = closing_evict(place.keys, place.set, sk);
+	slot = closing_evict(&place, sk);
 	r = closing_at(slot);
 	if (r)
 		closing_send(slot, r, END_PENDING);
 	return closing_start(slot, r, sk);
+}
+
+static __always_inline struct slot mini_evict(const struct place *place, u64 key)
+{
+	u64 then = bpf_ktime_get_ns() - MINI_OLD_NS;
+	struct slot none = {};
+	u32 way;
+
+	if (!place->keys)
+		return none;
+	for (way = 0; way < WAYS; way++) {
+		u32 index = place->set * WAYS + way;
+
+		if (evicted(&place->keys->key[way], minis.lookup(&index), then))
+			break;
+	}
+	return slot_at(place->keys, place->set, way, key);
 }
 
 /*
@@ -273,28 +302,15 @@ static __always_inline struct slot closing_take(u64 sk, int waits)
  */
 static __always_inline struct slot mini_take(u64 key)
 {
-	struct slot slot = mini_slot(key);
+	struct sets sets = mini_sets(key);
+	struct slot slot = slot_in(&sets, key);
 	struct place place;
-	u64 then;
-	u32 way;
 
 	if (slot.key && cmpxchg(slot.key, key, KEY_BUSY))
 		return slot;
-	place = mini_place(key);
+	place = place_in(&sets);
 	slot = slot_take(place.keys, place.set, key, KEY_BUSY);
-	if (slot.key || !place.keys)
-		return slot;
-	then = bpf_ktime_get_ns() - MINI_OLD_NS;
-	for (way = 0; way < WAYS; way++) {
-		u32 index = place.set * WAYS + way;
-		struct close_record *r = minis.lookup(&index);
-		u64 old = place.keys->key[way];
-
-		if (r && old > KEY_BUSY && closed_before(r, then) &&
-		    cmpxchg(&place.keys->key[way], old, KEY_BUSY))
-			break;
-	}
-	return slot_at(place.keys, place.set, way, key);
+	return slot.key ? slot : mini_evict(&place, key);
 }
 
 /* A reader in user space believes a record that has F_CLOSED: flags go first. */
@@ -302,6 +318,16 @@ static __always_inline void slot_free(struct slot slot, struct close_record *r)
 {
 	r->flags = 0;
 	*slot.key = 0;
+}
+
+/* A record waits in a table since now. Its key was stored with a barrier before. */
+static __always_inline void waits(void)
+{
+	u32 zero = 0;
+	u64 *flag = asleep.lookup(&zero), nothing = 0;
+
+	if (flag && *flag && cmpxchg(flag, 1, 0))
+		bell.ringbuf_output(&nothing, sizeof(nothing), BPF_RB_FORCE_WAKEUP);
 }
 
 /*
@@ -320,6 +346,7 @@ static __always_inline void hold(const struct close_record *r)
 		send(h, END_DESTROY);
 	__builtin_memcpy(h, r, sizeof(*h));
 	h->end = END_DESTROY;
+	waits();
 }
 
 /*

@@ -75,7 +75,7 @@ static __always_inline int skipped(const void *sk, u32 from, u32 to)
 	c = conn_find((u64)sk);
 	if (!c)
 		return to != TCP_CLOSE && may_pass(sk) &&
-		       conn_place((u64)sk).room > spared(occasion_of(from, to));
+		       conn_room((u64)sk) > spared(occasion_of(from, to));
 	return to == TCP_CLOSE || (c->steps < CONN_STEPS && (c->path & 15) != to);
 }
 #define SKIPPED(ctx) skipped((const void *)ctx->args[0], ctx->args[1], ctx->args[2])

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.unit.sink_rows import CLOCK, closes
+from tracetw.event.record import CLOSE
 from tracetw.host.clock import Clock
 from tracetw.live.backlog import Backlog, Taken, default_bytes
 from tracetw.stream.batch import Ends, Loss, ended_ns
 
-SIZE = 248
+SIZE = CLOSE.itemsize
 
 
 def ends(*at: int) -> Ends:

@@ -46,6 +46,8 @@ class Kernel:
         self.reported = np.frombuffer(self._map("closing_reported", SLOTS * 8), "<u8", SLOTS)
         self.minis_reported = np.frombuffer(self._map("mini_reported", SLOTS * 8), "<u8", SLOTS)
         self.held = np.frombuffer(self._map("held", CPUS * CLOSE.itemsize), CLOSE, CPUS)
+        self._map("bell", 4 * PAGE)
+        self._map("asleep", 8)
         stats = self._map("stats", CPUS * Stat.MAX * 8)
         self.stats = np.frombuffer(stats, "<u8", CPUS * Stat.MAX).reshape(CPUS, Stat.MAX)
         self._sent = 0
@@ -265,6 +267,17 @@ def test_a_mini_socket_that_must_be_gone(kernel: Kernel, source: Source) -> None
     assert gone["end"].tolist() == [End.STALE]
     assert len(source.stale()) == 0
     assert source.unfinished() == 1
+
+
+def test_when_the_next_one_can_be_gone(kernel: Kernel, source: Source) -> None:
+    """60 s, an eighth more for the timer wheel, 3 s more; of one that begins later not before."""
+    assert source.stale_s == 0
+    source.stale()
+    assert 59 < source.stale_s - time.monotonic() <= 60
+    kernel.linger(0, 0xA, now() - 60 * SECOND)
+    kernel.linger(1, 0xB, now() - 80 * SECOND)
+    source.stale()
+    assert 9 < source.stale_s - time.monotonic() < 11
 
 
 def test_a_mini_socket_reported_as_stale_is_not_reported_again(

@@ -55,6 +55,7 @@ CPUS = 1024
 # Slots for each connection that there is room for. So many are free that no pair of sets is full (simulated with a
 # million keys); fewer do where fewer ways of a set are kept free for others.
 _SPREAD, _CLOSING_SPREAD, _MINI_SPREAD = 2.5, 2, 1.5
+_MOST_RINGS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ class Sizes:
     """Room in the kernel: slots of the tables, multiples of ``WAYS``; pages of the rings, powers of two.
 
     A ring of 2,048 pages holds 32,768 finished connections: a quarter of a second of the hardest
-    storm that two cores can make.
+    storm that two cores can make. ``rings`` share the pages of finished connections, a power of two.
     """
 
     conn_slots: int = 5 << 16
@@ -71,18 +72,21 @@ class Sizes:
     closes_pages: int = 2048
     events_pages: int = 1024
     carriers: int = 1 << 17
+    rings: int = 1
 
     @classmethod
-    def for_connections(cls, live: int) -> Sizes:
+    def for_connections(cls, live: int, cpus: int = 1) -> Sizes:
         """Room for so many live connections.
 
         And for an eighth as many sockets that died under their application, and a quarter as many
-        connections in FIN_WAIT2.
+        connections in FIN_WAIT2. With a ring for each of so many CPUs, but few of them, since one
+        busy CPU has no more than its ring.
         """
         return cls(
             conn_slots=_whole_sets(live * _SPREAD),
             closing_slots=_whole_sets(live / 8 * _CLOSING_SPREAD),
             mini_slots=_whole_sets(live / 4 * _MINI_SPREAD),
+            rings=1 << (min(cpus, _MOST_RINGS).bit_length() - 1),
         )
 
     @property
@@ -228,7 +232,8 @@ def make_plan(
         "CONN_SETS": str(sizes.conn_slots // WAYS),
         "CLOSING_SETS": str(sizes.closing_slots // WAYS),
         "MINI_SETS": str(sizes.mini_slots // WAYS),
-        "CLOSES_PAGES": str(sizes.closes_pages),
+        "RINGS": str(sizes.rings),
+        "CLOSES_PAGES": str(sizes.closes_pages // sizes.rings),
         "EVENTS_PAGES": str(sizes.events_pages),
         "CARRIERS": str(sizes.carriers),
     }

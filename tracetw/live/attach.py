@@ -58,7 +58,9 @@ def _attach(request: Request, say: Callable[[str], None]) -> Session:
                 btf,
                 jiffies_per_second(),
                 wanted=request.filter.kernel(),
-                sizes=Sizes.for_connections(request.max_connections or connections_for(memory())),
+                sizes=Sizes.for_connections(
+                    request.max_connections or connections_for(memory()), os.cpu_count() or 1
+                ),
                 events=request.events,
                 without=refused,
                 answers=answers,

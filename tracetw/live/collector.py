@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import select
 import time
 
@@ -13,7 +14,6 @@ from tracetw.host import netns
 from tracetw.host.clock import Clock
 from tracetw.host.listeners import Listeners
 from tracetw.kernel.load.session import Session
-from tracetw.kernel.ring import Ring
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.owners import resolve
 from tracetw.live.source import Source
@@ -28,8 +28,9 @@ Rows = NDArray[np.void]
 _PAUSE = 0.025
 _STORM_PAUSE = 0.005
 _STORM = 16
-# Records that wait in tables wake nobody.
+# While records wait in tables: how often to look. The first one wakes us (Session.sleep).
 _SWEEP = 0.1
+_FIRST_SWEEP = 0.05
 _SWEEP_LATEST = 2.0
 _AUDIT = 1.0
 
@@ -60,17 +61,27 @@ class Collector:
         self.clock = clock
         self._checked_ns = time.monotonic_ns()
         self._next_sweep = self._next_audit = 0.0
+        self._sweeps = True
         self._pause = 0.0
         self._said = False
         self._poll = select.poll()
         for ring in session.rings():
             self._poll.register(ring, select.POLLIN)
 
-    def wait(self) -> None:
-        """Until something came, or it is time to look."""
+    def watch(self, fd: int) -> None:
+        """One more descriptor that ends :meth:`wait` when it is readable."""
+        self._poll.register(fd, select.POLLIN)
+
+    def wait(self, until_s: float = math.inf) -> None:
+        """Until something came or it is time to look, but not after ``until_s`` (``time.monotonic``)."""
         if self._pause:
             time.sleep(self._pause)
-        self._poll.poll(_SWEEP * 1000)
+        until_s = min(until_s, self._next_audit, self._next_sweep if self._sweeps else math.inf)
+        # Not a millisecond too early, or it would be done twice.
+        self._poll.poll(max(math.ceil(1000 * (until_s - time.monotonic())), 0))
+        if self._session.heard():
+            self._sweeps = True
+            self._next_sweep = max(self._next_sweep, time.monotonic() + _FIRST_SWEEP)
 
     def drained(self) -> bool:
         """Nothing is in the rings, waits for an application or for the other side."""
@@ -94,8 +105,8 @@ class Collector:
             count = sum(len(batch.rows) for batch in batches)
             storm = count > self._session.closes.capacity // _STORM
             self._pause = (_STORM_PAUSE if storm else _PAUSE) if count else 0.0
-            if now >= self._next_sweep and self._session.any_waiting():
-                batches += self._late(now, everything=False)
+            if audit or (self._sweeps and now >= self._next_sweep):
+                batches += self._sweep(now)
             if audit:
                 batches += self._stale()
         # The losses alone take a system call a program: not for nothing.
@@ -127,7 +138,7 @@ class Collector:
         """What is in the rings now, once through each at most."""
         session, source = self._session, self._source
         batches: list[Ends | Events] = []
-        for _ in range(_pieces(session.closes)):
+        for _ in range(session.closes.turns):
             rows = _copied(source.take())
             source.release()
             if not len(rows):
@@ -139,6 +150,15 @@ class Collector:
             if len(rows):
                 batches.append(Events(rows, self.clock))
         return batches
+
+    def _sweep(self, now: float) -> list[Ends | Events]:
+        """Look at what waits; when nothing will be overdue, not again until the kernel side says so."""
+        self._session.sleep()
+        found = self._late(now, everything=False) if self._session.any_waiting() else []
+        self._sweeps = self._source.waits
+        if self._sweeps:
+            self._session.wake()
+        return found
 
     def _late(self, now: float, *, everything: bool) -> list[Ends | Events]:
         """What waits for its application for too long."""
@@ -155,8 +175,10 @@ class Collector:
     def _stale(self) -> list[Ends | Events]:
         """What must be gone, though nobody saw how."""
         self._look_at_the_clock()
-        stale = self._source.stale()
         self._source.forget()
+        if time.monotonic() < self._source.stale_s:
+            return []
+        stale = self._source.stale()
         if not len(stale):
             return []
         gone = ~np.isin(stale["netns"], list(netns.find()))
@@ -177,11 +199,8 @@ class Collector:
             self.clock = clock
 
 
-def _pieces(ring: Ring) -> int:
-    """Calls of ``peek`` that empty a full ring, which may begin in the middle."""
-    return 2 + ring.capacity // Ring.AT_ONCE
-
-
 def _copied(rows: Rows) -> Rows:
     """Out of the ring. As opaque blocks: copying field by field takes ten times as long."""
+    if rows.flags.writeable:
+        return rows
     return np.array(rows.view(f"V{rows.dtype.itemsize}"), order="C").view(rows.dtype)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -16,6 +17,7 @@ from tracetw.host.cgroup import Cgroups
 from tracetw.host.clock import Clock
 from tracetw.host.pidns import numbered_as_the_kernel
 from tracetw.kernel.load.session import Session
+from tracetw.live.alarm import Alarm
 from tracetw.live.attach import attach
 from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector
@@ -36,6 +38,7 @@ __all__ = ["run"]
 
 # A command has ended: its last connections may still wait for the other side.
 _DRAIN = 3.0
+_LOOK = 0.1
 _INTERRUPTED = 130
 _NICE = -10
 # Of what the verifier has to say.
@@ -47,18 +50,20 @@ _OTHER_PIDS = (
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
 
 
-def run(request: Request, make_sink: MakeSink) -> int:
+def run(request: Request, make_sink: MakeSink, stop: Stop | None = None) -> int:
     """Trace as asked, into a sink; the exit code.
 
+    With ``stop`` signals are the caller's, who asks to end with it, and any thread may run this.
     Raises CannotTrace before tracing began, OutputFailed when the output cannot be written.
     """
     before = Reading(counters.snapshot(), {}, time.monotonic_ns())
     with ExitStack() as stack:
         session = stack.enter_context(attach(request, say))
         attached = _reading(session)
-        stop = Stop()
-        for signum in _ending():
-            stack.callback(signal.signal, signum, signal.signal(signum, stop))
+        if stop is None:
+            stop = Stop()
+            for signum in _ending():
+                stack.callback(signal.signal, signum, signal.signal(signum, stop))
         context = _context(session, request, before, attached, stop)
         return _Trace(request, session, context, make_sink).run()
 
@@ -113,7 +118,16 @@ class _Trace:
         self._backlog = Backlog(request.buffer_bytes)
         self._same_pids = numbered_as_the_kernel()
         self._collector = Collector(session, self._backlog, context.clock, look_up=self._same_pids)
-        self._writer = Writer(self._stages, self._backlog, context.stop, look_up=self._same_pids)
+        self._alarm = Alarm()
+        self._collector.watch(self._alarm.fd)
+        self._stop.wake = self._alarm.ring
+        self._writer = Writer(
+            self._stages,
+            self._backlog,
+            context.stop,
+            look_up=self._same_pids,
+            over=self._alarm.ring,
+        )
 
     def run(self) -> int:
         """Until a signal, the time, the command or the reader of the output ends it."""
@@ -123,10 +137,14 @@ class _Trace:
         give_memory_back()
         privileges.drop(_KEEP)
         self._writer.start()
-        over = self._over(command)
+        duration = self._request.duration
+        end = math.inf if duration is None else time.monotonic() + duration
+        over = self._over(command, end)
         waiting = Waiting()
         while not over() and not self._writer.over():
-            self._collector.wait()
+            # A command that runs or has ended is looked at now and then.
+            self._collector.wait(end if command is None else time.monotonic() + _LOOK)
+            self._alarm.clear()
             self._collector.round()
             waiting.show(self._backlog.records)
         if command is not None and not command.ended():
@@ -158,16 +176,14 @@ class _Trace:
         if self._request.ready_fd is not None:
             os.write(self._request.ready_fd, b"1")
 
-    def _over(self, command: Command | None) -> Callable[[], bool]:
-        """Is it time to end?"""
-        duration = self._request.duration
-        end = None if duration is None else time.monotonic() + duration
+    def _over(self, command: Command | None, end: float) -> Callable[[], bool]:
+        """Is it time to end, which is ``end`` at the latest (``time.monotonic``)?"""
         drained_by: float | None = None
 
         def over() -> bool:
             nonlocal drained_by
             now = time.monotonic()
-            asked = max(self._stop.times, int(end is not None and now >= end))
+            asked = max(self._stop.times, int(now >= end))
             if command is None:
                 return asked > 0
             if not command.ended():

@@ -48,11 +48,17 @@ class Source:
 
     A record that was taken early comes out of the ring as well, later: its identity (socket
     address and the time when the socket reached CLOSE) is remembered until then.
+
+    Attributes:
+        waits: something was in the tables at the last look that will be overdue.
+        stale_s: when :meth:`stale` can find something new (``time.monotonic``).
     """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._given: set[tuple[int, int]] = set()
+        self.waits = False
+        self.stale_s = 0.0
         self._counted = dict.fromkeys(_WHERE, 0)
         self._misses = session.misses()
 
@@ -85,11 +91,13 @@ class Source:
     def overdue(self, *, everything: bool = False) -> Rows:
         """Records that wait for too long (at the end: all of them), marked so in ``end``."""
         rows = self._session.waiting()
+        self.waits = False
         if not len(rows):
             return rows
         age = _age(rows)
         destroyed = rows["end"] == End.DESTROY
         due = np.where(destroyed, age > _SOFTIRQ_NS, age > _PATIENCE_NS) | everything
+        self.waits = not due.all()
         for index in np.flatnonzero(due):
             due[index] = _identity(rows[index]) not in self._given
         rows = rows[due]
@@ -119,16 +127,20 @@ class Source:
             unknown[index] = again[index] or identity not in waiting
             if unknown[index]:
                 self._given.discard(identity)
+                self.waits = True
         kept: Rows = rows[~unknown]
         return kept
 
     def stale(self) -> Rows:
         """Timewait sockets in FIN_WAIT2 that must be gone, though nobody saw how."""
         rows = self._session.minis()
+        # What begins from now on lives longer than until then.
+        self.stale_s = time.monotonic() + _TIMEWAIT_S
         if not len(rows):
             return rows
-        age = _age(rows)
-        rows = rows[age > self._mini_life_ns(rows)]
+        left = self._mini_life_ns(rows) - _age(rows)
+        self.stale_s += min(left[left >= 0].min(initial=_TIMEWAIT_S * 10**9) / 1e9 - _TIMEWAIT_S, 0)
+        rows = rows[left < 0]
         fresh = [index for index, row in enumerate(rows) if _identity(row) not in self._given]
         rows = rows[fresh]
         self._given |= {_identity(row) for row in rows}

@@ -6,6 +6,7 @@ Here, too, owners are looked for of what came out of the ring: that may take lon
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ class Writer:
         backlog: where from.
         stop: says when a reader that stands still is given up.
         look_up: owners may be looked up in ``/proc``: its numbers are those of the kernel side.
+        over: called by the thread when the output takes no more.
 
     Attributes:
         closed: the reader of the output has left.
@@ -45,12 +47,20 @@ class Writer:
     """
 
     def __init__(
-        self, stages: Stages, backlog: Backlog, stop: Stop, *, look_up: bool = True
+        self,
+        stages: Stages,
+        backlog: Backlog,
+        stop: Stop,
+        *,
+        look_up: bool = True,
+        over: Callable[[], None] = lambda: None,
     ) -> None:
         self._stages = stages
         self._backlog = backlog
         self._stop = stop
         self._bug: BaseException | None = None
+        self._tell = over
+        self._nice = os.getpriority(os.PRIO_PROCESS, 0)
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._listeners = Listeners() if look_up else None
         self._until_s: float | None = None
@@ -88,11 +98,14 @@ class Writer:
         self.over()
 
     def _run(self) -> None:
+        """A thread begins with the priority of the one that starts it, which reads the kernel."""
         try:
+            os.setpriority(os.PRIO_PROCESS, 0, self._nice)
             while (batch := self._backlog.pop()) is not None:
                 self._feed(batch)
         except BaseException as error:  # noqa: BLE001  raised again in the main thread
             self._bug = error
+            self._tell()
 
     def _feed(self, batch: Batch) -> None:
         if self._until_s is not None and time.monotonic() > self._until_s:
@@ -105,6 +118,7 @@ class Writer:
         except OutputClosed:
             self.closed = True
             self._stages.sink = None
+            self._tell()
         except OutputFailed as error:
             self._give_up(error)
 
@@ -112,5 +126,6 @@ class Writer:
         self.failed = error
         self._stages.sink = None
         self._stages.unwritten += error.unwritten
+        self._tell()
         if isinstance(error, OutputStalled):
             self._until_s = time.monotonic() + _LAST_S

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from types import FrameType
 
 __all__ = ["Stop"]
@@ -21,12 +22,14 @@ class Stop:
         times: how many.
         waits_since_s: when an output last had something for its reader and could not be sure that it
             is taken (``time.monotonic``); None: nothing waits for a reader.
+        wake: called with each signal.
     """
 
     def __init__(self) -> None:
         self.signal = 0
         self.times = 0
         self.waits_since_s: float | None = None
+        self.wake: Callable[[], None] = lambda: None
         self._first_s = 0.0
 
     def __call__(self, signum: int, _frame: FrameType | None) -> None:
@@ -34,6 +37,7 @@ class Stop:
         self._first_s = self._first_s or time.monotonic()
         self.signal = signum
         self.times += 1
+        self.wake()
 
     def gives_up(self, progress_s: float, more_s: float = 0.0) -> bool:
         """Is it over for a reader that took something at this time (``time.monotonic``) last?

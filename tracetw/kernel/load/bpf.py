@@ -14,6 +14,7 @@ import struct
 from dataclasses import dataclass
 
 __all__ = [
+    "ARRAY_OF_MAPS",
     "KPROBE",
     "RAW_TRACEPOINT",
     "TRACE_FENTRY",
@@ -26,6 +27,7 @@ __all__ = [
     "load",
     "open_raw_tracepoint",
     "program_info",
+    "put_map",
 ]
 
 # asm/unistd.h
@@ -33,6 +35,8 @@ _SYS_BPF = {"x86_64": 321, "aarch64": 280, "ppc64le": 361, "s390x": 351, "riscv6
 # enum bpf_cmd, enum bpf_prog_type: include/uapi/linux/bpf.h
 _MAP_CREATE, _MAP_UPDATE_ELEM, _PROG_LOAD, _OBJ_GET_INFO_BY_FD = 0, 2, 5, 15
 _RAW_TRACEPOINT_OPEN, _MAP_FREEZE = 17, 22
+# enum bpf_map_type
+ARRAY_OF_MAPS = 12
 KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
 # enum bpf_attach_type: what a program of type TRACING does with its function.
 TRACE_FENTRY, TRACE_FEXIT = 24, 25
@@ -87,24 +91,32 @@ def _bpf(command: int, attributes: bytes) -> int:
     return result
 
 
-def create_map(name: str, shape: tuple[int, int, int, int, int]) -> int:
+def create_map(name: str, shape: tuple[int, int, int, int, int], inner: int = 0) -> int:
     """Create a map; its descriptor. Raises OSError.
 
     Args:
         name: the kernel keeps 15 characters.
         shape: type, key size, value size, entries, flags.
+        inner: of an array of maps: descriptor of one like those that it is to have.
     """
-    return _bpf(_MAP_CREATE, struct.pack("=IIIII8x16s", *shape, name.encode()[:15]))
+    return _bpf(_MAP_CREATE, struct.pack("=IIIIII4x16s", *shape, inner, name.encode()[:15]))
+
+
+def put_map(outer: int, place: int, inner: int) -> None:
+    """Put a map into an array of maps. Raises OSError."""
+    _put(outer, place, struct.pack("=I", inner))
 
 
 def fill_and_freeze(map_fd: int, content: bytes) -> None:
     """Write the one element of an array map, for good: later the kernel refuses. Raises OSError."""
-    key, value = ctypes.c_uint32(0), ctypes.create_string_buffer(content, len(content))
-    _bpf(
-        _MAP_UPDATE_ELEM,
-        struct.pack("=IxxxxQQQ", map_fd, ctypes.addressof(key), ctypes.addressof(value), 0),
-    )
+    _put(map_fd, 0, content)
     _bpf(_MAP_FREEZE, struct.pack("=I", map_fd))
+
+
+def _put(map_fd: int, place: int, content: bytes) -> None:
+    key, value = ctypes.c_uint32(place), ctypes.create_string_buffer(content, len(content))
+    addresses = ctypes.addressof(key), ctypes.addressof(value)
+    _bpf(_MAP_UPDATE_ELEM, struct.pack("=I4xQQQ", map_fd, *addresses, 0))
 
 
 def load(name: str, code: bytes, kind: ProgramType | None = None) -> int:

@@ -15,7 +15,7 @@ import os
 import resource
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 from tracetw.kernel.attach_point import AttachPoint, AttachType
 from tracetw.kernel.load import attachment, bpf
@@ -130,13 +130,10 @@ def instantiate(
     held: dict[str, int] = {}
     try:
         for spec in image.maps:
-            held[f"map:{spec.name}"] = bpf.create_map(
-                spec.name,
-                (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags),
-            )
+            _create(spec, image, held)
         for name, content in contents.items():
             bpf.fill_and_freeze(held[f"map:{name}"], content)
-        numbers = dict(enumerate(held.values()))
+        numbers = {number: held[f"map:{spec.name}"] for number, spec in enumerate(image.maps)}
         points = list(points)
         # Load tracepoint programs first, so that an error common to all is reported for a program that
         # is required.
@@ -154,6 +151,23 @@ def instantiate(
             os.close(fd)
         raise
     return held
+
+
+def _create(spec: MapSpec, image: Image, held: dict[str, int]) -> None:
+    """Create a map. An array of maps NAME_of has NAME, which comes before it, and more like that."""
+    shape = (spec.type, spec.key_size, spec.value_size, spec.max_entries, spec.flags)
+    if spec.type != bpf.ARRAY_OF_MAPS:
+        held[f"map:{spec.name}"] = bpf.create_map(spec.name, shape)
+        return
+    name = spec.name.removesuffix("_of")
+    like = next(one for one in image.maps if one.name == name)
+    first = held[f"map:{name}"]
+    outer = held[f"map:{spec.name}"] = bpf.create_map(spec.name, shape, first)
+    bpf.put_map(outer, 0, first)
+    for place in range(1, spec.max_entries):
+        more = replace(like, name=f"{name}{place}")
+        _create(more, image, held)
+        bpf.put_map(outer, place, held[f"map:{more.name}"])
 
 
 @contextlib.contextmanager

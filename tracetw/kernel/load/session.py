@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.event.fields import end_ns
 from tracetw.event.record import (
     AT_CLOSED,
     CLOSE,
@@ -32,6 +33,7 @@ from tracetw.event.record import (
 from tracetw.kernel.load.bpf import program_info
 from tracetw.kernel.plan import CPUS, SECOND, Plan
 from tracetw.kernel.ring import Ring
+from tracetw.kernel.rings import Rings
 
 __all__ = ["Session"]
 
@@ -49,20 +51,24 @@ class Session:
 
     Attributes:
         plan: what was loaded.
-        closes: ring of ``CLOSE`` records.
+        closes: rings of ``CLOSE`` records.
         events: ring of ``EVENT`` records; None when none were asked for.
     """
 
     def __init__(self, plan: Plan, descriptors: Mapping[str, int]) -> None:
         self.plan = plan
         self._fds = dict(descriptors)
-        self.closes = Ring(self._fds["map:closes"], CLOSE, plan.sizes.closes_pages)
+        self._rings = [f"map:closes{number or ''}" for number in range(plan.sizes.rings)]
+        pages = plan.sizes.closes_pages // plan.sizes.rings
+        self.closes = Rings([Ring(self._fds[name], CLOSE, pages) for name in self._rings], end_ns)
         self.events = (
             Ring(self._fds["map:events"], EVENT, plan.sizes.events_pages) if plan.events else None
         )
         slots = plan.sizes.closing_slots
         self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
         self._reported = self._table("closing_reported", np.dtype("<u8"), slots, writable=True)
+        self._bell = Ring(self._fds["map:bell"], np.dtype([("nothing", "<u8")]), 1)
+        self._asleep = self._table("asleep", np.dtype("<u8"), 1, writable=True)
         cpus = _possible_cpus()
         self._held = self._table("held", CLOSE, CPUS)[:cpus]
         stats = self._table("stats", np.dtype("<u8"), CPUS * len(_STATS))
@@ -102,8 +108,23 @@ class Session:
         return max(missed - self.stats()[Stat.SECOND], 0)
 
     def rings(self) -> list[int]:
-        """Descriptors that can be polled: readable when a record came after all were read."""
-        return [self._fds[name] for name in ("map:closes", "map:events") if name in self._fds]
+        """Descriptors that can be polled: readable when a record came after all were read, or by :meth:`sleep`."""
+        names = (*self._rings, "map:events", "map:bell")
+        return [self._fds[name] for name in names if name in self._fds]
+
+    def sleep(self) -> None:
+        """From now on the next record that begins to wait makes :meth:`rings` readable, once."""
+        self._asleep[0] = 1
+
+    def wake(self) -> None:
+        """No more."""
+        self._asleep[0] = 0
+
+    def heard(self) -> bool:
+        """Has one begun to wait since :meth:`sleep`? Asked once."""
+        rung = bool(len(self._bell.peek()))
+        self._bell.release()
+        return rung
 
     def any_waiting(self) -> bool:
         """May :meth:`waiting` give something? Costs a few microseconds."""

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The rings of one kind of record, read as one.
+
+CPUs that write into one ring wait for each other's cache lines: so there are several, each for some of
+the CPUs (``closes_of`` in bpf/prelude.h).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.kernel.ring import Ring
+
+__all__ = ["Rings"]
+
+Rows = NDArray[np.void]
+
+
+class Rings:
+    """The reader's end of some ring buffers.
+
+    Args:
+        rings: of the same records; one at least.
+        times: when what each record is about came to its end, in one clock.
+    """
+
+    def __init__(self, rings: Sequence[Ring], times: Callable[[Rows], NDArray[np.int64]]) -> None:
+        self._rings = tuple(rings)
+        self._times = times
+        self.capacity = sum(ring.capacity for ring in self._rings)
+        """records"""
+        self.turns = len(self._rings) * (2 + self.capacity // Ring.AT_ONCE)
+        """calls of :meth:`peek` that empty full rings, each of which may begin in its middle"""
+
+    def pending(self) -> int:
+        """Records that wait to be read, at least."""
+        return sum(ring.pending() for ring in self._rings)
+
+    def peek(self, most: int = Ring.AT_ONCE) -> Rows:
+        """What is ready, valid until :meth:`release`; in place and read-only if it is of one ring.
+
+        Up to ``most`` records, those of each ring in its order. Where a ring has more than is
+        given, no other one gives what came later: sorted, one call continues the one before, as
+        nearly as the order of a single ring does.
+        """
+        share = max(most // len(self._rings), 1)
+        parts = [ring.peek(share) for ring in self._rings]
+        if len(parts) > 1:
+            self._cut(parts)
+        some = [part for part in parts if len(part)]
+        if len(some) < 2:  # noqa: PLR2004
+            return some[0] if some else parts[0]
+        opaque = [part.view(f"V{part.dtype.itemsize}") for part in some]
+        rows: Rows = np.concatenate(opaque).view(some[0].dtype)
+        return rows
+
+    def _cut(self, parts: list[Rows]) -> None:
+        """Leave what is later than the end of a part that has more behind it."""
+        ends = {
+            at: int(self._times(parts[at][-1:])[0])
+            for at, ring in enumerate(self._rings)
+            if len(parts[at]) and ring.pending() > len(parts[at])
+        }
+        if not ends:
+            return
+        first = min(ends, key=ends.__getitem__)
+        for at, ring in enumerate(self._rings):
+            if at != first and len(parts[at]):
+                times = np.maximum.accumulate(self._times(parts[at]))
+                parts[at] = ring.peek(int(np.searchsorted(times, ends[first], "right")))
+
+    def release(self) -> None:
+        """Give the room of the last :meth:`peek` back to the kernel."""
+        for ring in self._rings:
+            ring.release()
