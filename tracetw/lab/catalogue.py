@@ -18,6 +18,7 @@ from tracetw.lab.scenarios import (
     process,
     raw,
     reuse,
+    silence,
     timeout,
     timewait,
     twice,
@@ -39,7 +40,7 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "TIME_WAIT taken over": reuse.SCENARIOS,
     "Segments that should not have come": raw.SCENARIOS,
     "Segments that arrive twice": twice.SCENARIOS,
-    "What the facts point to beside the verdict": hint.SCENARIOS,
+    "What the facts point to beside the verdict": hint.SCENARIOS + silence.SCENARIOS,
 }
 
 SCENARIOS: tuple[Scenario, ...] = tuple(
