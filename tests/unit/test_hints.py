@@ -19,6 +19,7 @@ from tracetw.event.record import (
     F_CLOSED,
     F_DEAD,
     F_DONE,
+    F_OWNED,
     F_RST_ACK,
     F_RST_ACK_KNOWN,
     F_SERVER,
@@ -49,7 +50,12 @@ BOTH = F_BORN | F_ADDR | F_CLOSED
 READ = T_READ | T_QUIET
 SERVER: dict[str, Any] = {"flags": BOTH | F_SERVER | F_SOCKET, "traits": READ, "first_close": LOCAL}
 CLIENT: dict[str, Any] = {"flags": BOTH | F_CLIENT | F_SOCKET, "traits": READ, "first_close": LOCAL}
-UNREAD: dict[str, Any] = {**SERVER, "verdict": "abort-unread", "old_state": 1}
+UNREAD: dict[str, Any] = {
+    **SERVER,
+    "flags": BOTH | F_SERVER | F_SOCKET | F_OWNED,
+    "verdict": "abort-unread",
+    "old_state": 1,
+}
 RESET: dict[str, Any] = {
     "form": RST_RECEIVED,
     "verdict": "peer-reset",
@@ -118,6 +124,7 @@ def test_as_long_as_a_close_notify(unread: int, *, holds: bool) -> None:
         ({"traits": T_READ}, False),
         ({"flags": UNREAD["flags"] | F_DONE}, False),
         ({"verdict": "abort-linger"}, False),
+        ({"bytes_sent": 0}, False),
     ],
 )
 def test_an_answer_that_the_reset_overtakes(change: dict[str, Any], *, holds: bool) -> None:

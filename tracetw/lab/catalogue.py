@@ -11,6 +11,7 @@ from tracetw.lab.scenarios import (
     attempt,
     closing,
     disconnect,
+    final,
     frozen,
     hint,
     orderly,
@@ -19,6 +20,7 @@ from tracetw.lab.scenarios import (
     raw,
     reuse,
     silence,
+    stranger,
     timeout,
     timewait,
     twice,
@@ -41,6 +43,8 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "Segments that should not have come": raw.SCENARIOS,
     "Segments that arrive twice": twice.SCENARIOS,
     "What the facts point to beside the verdict": hint.SCENARIOS + silence.SCENARIOS,
+    "Was it the peer?": stranger.SCENARIOS,
+    "Numbers that are final, limits as they are": final.SCENARIOS,
 }
 
 SCENARIOS: tuple[Scenario, ...] = tuple(

@@ -154,7 +154,7 @@ def _after_peer_fin(some: Some) -> Holds:
 
 def _answer_unread(some: Some) -> Holds:
     just_now = (some.sent_ms >= 0) & (some.sent_ms <= _JUST_NOW_MS)
-    result: Holds = just_now & ((some.flags & F_DONE) == 0)
+    result: Holds = just_now & ((some.flags & F_DONE) == 0) & (fields.bytes_sent(some.here) > 0)
     return result
 
 
@@ -188,7 +188,7 @@ def _met_their_close(some: Some) -> Holds:
 
 def _waited(some: Some) -> Holds:
     rows, sent, received = some.here, some.sent_ms, some.received_ms
-    last = (sent >= 0) & ((received < 0) | (received > sent))
+    last = (sent >= 0) & ((received < 0) | (received > sent)) & (fields.bytes_sent(rows) > 0)
     delivered = (fields.bytes_unacked(rows) == 0) & (fields.unsent(rows) <= 0)
     result: Holds = last & delivered & (some.first == LOCAL) & ((some.flags & F_CLIENT) != 0)
     return result
