@@ -267,8 +267,10 @@ static __always_inline void load_history(struct close_record *r, const struct co
 	r->mptcp_local_id = 0;
 	r->mptcp_remote_id = 0;
 	r->mptcp_reset = 0;
-	r->refused = 0;
-	r->refused_reason = 0;
+	r->refused = c ? c->refused : 0;
+	r->refused_reason = c ? c->refused_reason : 0;
+	if (c && r->old_state == TCP_SYN_SENT && !r->err && c->icmp_error)
+		r->err_soft = c->icmp_error;
 	r->exit_code = c && c->flags & F_EXITING ? c->exit_code : 0;
 	if (c && c->pid) {
 		r->cgroup = c->cgroup;

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.benchmark.closes import count_closes, read_summary
-from scripts.benchmark.namespace import Namespace
+from tracetw.lab.net.host import Host
 
 __all__ = ["Account", "Output", "Reader", "backlog", "json_lines", "lines_of", "lost_messages"]
 __all__ += ["recording", "silent", "storm_lines", "table_lines"]
@@ -65,35 +65,35 @@ class Account:
         return None
 
 
-Reader = Callable[[Output, Namespace, int, str], Account]
+Reader = Callable[[Output, Host, int, str], Account]
 """The account of a round, from its output, namespace, connections and load."""
 
 
-def silent(output: Output, namespace: Namespace, connections: int, load: str) -> Account:
+def silent(output: Output, namespace: Host, connections: int, load: str) -> Account:
     """Nothing is printed but the summary."""
     del namespace, load
     summary = read_summary(output.stdout)
     return Account(2 * connections, None, None if summary is None else int(summary["lost"]))
 
 
-def json_lines(output: Output, namespace: Namespace, connections: int, load: str) -> Account:
+def json_lines(output: Output, namespace: Host, connections: int, load: str) -> Account:
     """``close`` objects of the namespace, and what the summary says."""
     known = silent(output, namespace, connections, load)
-    return Account(known.truth, count_closes(output.stdout, namespace.inode), known.lost)
+    return Account(known.truth, count_closes(output.stdout, namespace.netns), known.lost)
 
 
-def table_lines(output: Output, namespace: Namespace, connections: int, load: str) -> Account:
+def table_lines(output: Output, namespace: Host, connections: int, load: str) -> Account:
     """Lines about clients of the load, and the summary on standard error."""
     del namespace, load
     return Account(2 * connections, storm_lines(output.stdout), _lost(output))
 
 
-def recording(output: Output, namespace: Namespace, connections: int, load: str) -> Account:
+def recording(output: Output, namespace: Host, connections: int, load: str) -> Account:
     """Ends in the recording, as ``tracetw report`` counts them."""
     del load
     command = [sys.executable, "-I", "-m", "tracetw", "report", "--json"]
     done = subprocess.run(
-        [*command, "--netns", str(namespace.inode), str(output.recording)],
+        [*command, "--netns", str(namespace.netns), str(output.recording)],
         capture_output=True,
         timeout=REPORT_LIMIT_S,
         check=False,
@@ -105,7 +105,7 @@ def recording(output: Output, namespace: Namespace, connections: int, load: str)
 def lines_of(changes: dict[str, int]) -> Reader:
     """Of a peer that prints so many lines a connection: a number for each load."""
 
-    def read(output: Output, namespace: Namespace, connections: int, load: str) -> Account:
+    def read(output: Output, namespace: Host, connections: int, load: str) -> Account:
         del namespace
         truth = changes[load] * connections
         rows = storm_lines(output.stdout)

@@ -20,11 +20,12 @@ from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.interval import Interval, of_values
 from scripts.benchmark.machine import cpu_times, settle
 from scripts.benchmark.measured import Plan
-from scripts.benchmark.namespace import Namespace
+from scripts.benchmark.namespace import storm_host
 from scripts.benchmark.process import Memory, sleeps, threads
 from scripts.benchmark.progress import Progress
 from scripts.benchmark.rows import IDLE, ROOT, Row
 from scripts.benchmark.tracer import Tracer
+from tracetw.lab.net.host import Host
 
 __all__ = ["MOST_WINDOWS", "Idle", "Window", "idle"]
 
@@ -76,7 +77,7 @@ def idle(row: Row, plan: Plan, seconds: float, folder: Path, progress: Progress)
     if not settle(plan.settle_s):
         progress.say("the machine is not idle; what others do wakes the tracer, too")
     try:
-        with Namespace() as namespace, Tracer(row, folder, piped=True) as tracer:
+        with storm_host() as namespace, Tracer(row, folder, piped=True) as tracer:
             time.sleep(WARM_S)
             seen = []
             for number in range(windows):
@@ -118,7 +119,7 @@ def _ran(pids: list[int]) -> float:
 
 
 @contextmanager
-def _ender(namespace: Namespace) -> Iterator[subprocess.Popen[str]]:
+def _ender(namespace: Host) -> Iterator[subprocess.Popen[str]]:
     command = [sys.executable, "-I", "-m", "scripts.benchmark.ender"]
     process = subprocess.Popen(
         namespace.inside(command),

@@ -16,7 +16,7 @@ from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.idle import MOST_WINDOWS, Idle, idle
 from scripts.benchmark.machine import this_machine
 from scripts.benchmark.measured import Measured
-from scripts.benchmark.namespace import Namespace
+from scripts.benchmark.namespace import storm_host
 from scripts.benchmark.options import Settings, parse
 from scripts.benchmark.page import as_json, as_page, commit
 from scripts.benchmark.progress import Progress
@@ -69,7 +69,7 @@ def _under(work: Work, settings: Settings, folder: Path, progress: Progress) -> 
     connections = settings.connections
     if connections is None:
         try:
-            with Namespace() as namespace, work.ready(namespace) as go:
+            with storm_host() as namespace, work.ready(namespace) as go:
                 connections = connections_for(settings.seconds, work.most, go)
         except NotStarted as error:
             progress.say(f"{work.name}: {error}")

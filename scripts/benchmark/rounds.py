@@ -15,12 +15,13 @@ from scripts.benchmark.empty import HOOK
 from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.machine import cpu_times, settle
 from scripts.benchmark.measured import BpfCost, Measured, Plan, Round, Side, Tracing
-from scripts.benchmark.namespace import Namespace
+from scripts.benchmark.namespace import storm_host
 from scripts.benchmark.process import Thread
 from scripts.benchmark.progress import Progress
 from scripts.benchmark.rows import Row
 from scripts.benchmark.tracer import QUIET_S, Tracer
 from scripts.benchmark.work import Run, Work
+from tracetw.lab.net.host import Host
 
 __all__ = ["NOISE", "measure"]
 
@@ -49,7 +50,7 @@ class Bench:
     def alone(self) -> Side:
         """The load that nobody watches."""
         self.quiet()
-        with Namespace() as namespace, self.work.ready(namespace) as run:
+        with storm_host() as namespace, self.work.ready(namespace) as run:
             before = cpu_times()
             load = run(self.plan.connections)
             noise = cpu_times().others(before, load.cpu_s)
@@ -60,15 +61,15 @@ class Bench:
         """The load with the tracer, until that has caught up. Raises NotStarted."""
         self.quiet()
         with (
-            Namespace() as namespace,
+            storm_host() as namespace,
             self.work.ready(namespace) as run,
             Tracer(self.row, self.folder) as tracer,
         ):
             side, tracing = self._watched(namespace, run, tracer)
         return side, tracing
 
-    def _watched(self, namespace: Namespace, run: Run, tracer: Tracer) -> tuple[Side, Tracing]:
-        opened = namespace.counter("ActiveOpens")
+    def _watched(self, namespace: Host, run: Run, tracer: Tracer) -> tuple[Side, Tracing]:
+        opened = namespace.counters()["ActiveOpens"]
         before, used, threads = cpu_times(), tracer.usage(), tracer.threads()
         load = run(self.plan.connections)
         ended = time.monotonic()
@@ -77,7 +78,7 @@ class Bench:
         side = Side(load, cpu_times().busy(before), noise)
         late = max(0.0, time.monotonic() - ended - QUIET_S)
         spent, parts = tracer.usage() - used, _parts(threads, tracer.threads())
-        opened = namespace.counter("ActiveOpens") - opened
+        opened = namespace.counters()["ActiveOpens"] - opened
         memory = tracer.memory()
         tracer.stop()
         account = Account(2 * opened, None, None)
@@ -101,7 +102,7 @@ class Bench:
         """
         self.quiet()
         with (
-            Namespace() as namespace,
+            storm_host() as namespace,
             self.work.ready(namespace) as run,
             Tracer(self.row, self.folder) as tracer,
         ):

@@ -57,7 +57,7 @@ class Row:
     ready_option: str | None = None
     records: bool = False
 
-    def argv(self, ready_fd: int, output: Output) -> list[str]:
+    def argv(self, ready_fd: str, output: Output) -> list[str]:
         """Its command line. Raises NotStarted when it is not installed."""
         program = shutil.which(self.command[0])
         if program is None:
@@ -66,7 +66,7 @@ class Row:
         if self.records:
             argv += ["-o", str(output.recording), "--max-size", MOST_RECORDED]
         if self.ready_option is not None:
-            argv += [self.ready_option, str(ready_fd)] if self.ready_option else [str(ready_fd)]
+            argv += [self.ready_option, ready_fd] if self.ready_option else [ready_fd]
         return ["unshare", "--mount", "sh", "-c", TRACEFS, "sh", *argv] if self.peer else argv
 
 

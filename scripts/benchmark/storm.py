@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.benchmark.errors import BenchError
-from scripts.benchmark.namespace import Namespace
+from tracetw.lab.net.host import Host
 
 __all__ = ["LIMIT_S", "LONGEST_S", "MODES", "Load", "Storm", "parse_load"]
 
@@ -71,14 +71,12 @@ class Storm:
         bounds = ["--connections", str(connections), "--seconds", str(self._limit_s)]
         return [str(self.program), *bounds, "--mode", mode, *more]
 
-    def run(self, namespace: Namespace, connections: int, mode: str = "rst") -> Load:
+    def run(self, namespace: Host, connections: int, mode: str = "rst") -> Load:
         """One storm to its end. Raises BenchError unless every connection went as described."""
         process = self.start(namespace, connections, mode)
         return self.finish(process)
 
-    def start(
-        self, namespace: Namespace, connections: int, mode: str = "rst"
-    ) -> subprocess.Popen[str]:
+    def start(self, namespace: Host, connections: int, mode: str = "rst") -> subprocess.Popen[str]:
         """A storm in the background; returns once its workers are at it."""
         ready, told = os.pipe()
         try:

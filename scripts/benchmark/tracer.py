@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -19,6 +17,7 @@ from scripts.benchmark.bpf import attached
 from scripts.benchmark.errors import NotStarted
 from scripts.benchmark.process import Memory, Thread, Usage, memory, threads, tree, usage
 from scripts.benchmark.rows import ROOT, Row
+from tracetw.lab.play.child import READY, Child
 
 __all__ = ["Tracer", "reason"]
 
@@ -33,7 +32,7 @@ FAILURE = re.compile("^(?!raise ).*(error|failed|unable|cannot)", re.IGNORECASE)
 LINE = 160
 
 
-class Tracer:
+class Tracer(Child):
     """Runs while in its context; attached from then on.
 
     ``ready_s`` is the time from its start until it was attached. With ``piped`` its output is read
@@ -42,53 +41,43 @@ class Tracer:
 
     def __init__(self, row: Row, folder: Path, *, piped: bool = False) -> None:
         self.row = row
-        paths = (folder / f"{row.name}.{end}" for end in ("out", "err", "rec"))
-        self.output = Output(*paths)
-        ready, told = os.pipe()
-        started = time.monotonic()
+        self.output = Output(*(folder / f"{row.name}.{end}" for end in ("out", "err", "rec")))
+        words = row.argv(READY, self.output)
+        with self.output.stdout.open("wb") as out:
+            super().__init__(
+                words,
+                errors=self.output.stderr,
+                stdout=subprocess.PIPE if piped else out,
+                env=None,
+                cwd=ROOT,
+            )
         try:
-            with self.output.stdout.open("wb") as out, self.output.stderr.open("wb") as errors:
-                self._process = subprocess.Popen(
-                    row.argv(told, self.output),
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.PIPE if piped else out,
-                    stderr=errors,
-                    pass_fds=(told,),
-                    cwd=ROOT,
-                )
+            self._await_attached(time.monotonic() + READY_LIMIT_S)
         except BaseException:
-            os.close(ready)
+            self.kill()
             raise
-        finally:
-            os.close(told)
-        try:
-            with os.fdopen(ready, "rb", buffering=0) as reader:
-                self._await_ready(reader.fileno(), started + READY_LIMIT_S)
-        except BaseException:
-            self._kill()
-            raise
-        self.ready_s = time.monotonic() - started
-        self.stdout = self._process.stdout
+        self.stdout = self.process.stdout
 
-    def _await_ready(self, ready: int, limit: float) -> None:
+    def _await_attached(self, limit: float) -> None:
         """By its own word where it has one, else once a program of it is attached."""
         while time.monotonic() < limit:
-            if self._process.poll() is not None:
+            if self.process.poll() is not None:
                 raise NotStarted(reason(self.output, peer=self.row.peer))
             if self.row.ready_option is None:
                 if attached(self.pids()):
+                    self.ready_s = time.monotonic() - self.started
                     return
                 time.sleep(POLL_S)
-            elif select.select([ready], [], [], POLL_S)[0]:
-                if os.read(ready, 1):
-                    return
-                self._process.wait(STOP_LIMIT_S)
+            elif (ready := self.is_ready(POLL_S)) is None:
+                self.process.wait(STOP_LIMIT_S)
                 raise NotStarted(reason(self.output, peer=self.row.peer))
+            elif ready:
+                return
         raise NotStarted(f"not attached within {READY_LIMIT_S:.0f} s")
 
     def pids(self) -> list[int]:
         """Its processes now."""
-        return tree(self._process.pid)
+        return tree(self.process.pid)
 
     def programs(self) -> frozenset[int]:
         """Ids of its BPF programs."""
@@ -129,21 +118,14 @@ class Tracer:
 
     def stop(self) -> None:
         """End it as Ctrl-C would. Raises NotStarted if it failed."""
-        self._process.send_signal(signal.SIGINT)
+        self.process.send_signal(signal.SIGINT)
         try:
-            self._process.communicate(timeout=STOP_LIMIT_S)  # a pipe must be read to its end
+            self.process.communicate(timeout=STOP_LIMIT_S)  # a pipe must be read to its end
         except subprocess.TimeoutExpired:
-            self._kill()
+            self.kill()
             raise NotStarted(f"did not end within {STOP_LIMIT_S:.0f} s of SIGINT") from None
-        if (status := self._process.returncode) not in OK:
+        if (status := self.process.returncode) not in OK:
             raise NotStarted(f"exit {status}: {reason(self.output, peer=self.row.peer)}")
-
-    def _kill(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    def __enter__(self) -> Tracer:
-        return self
 
     def __exit__(
         self,
@@ -151,8 +133,7 @@ class Tracer:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        if self._process.poll() is None:
-            self._kill()
+        super().__exit__(kind, error, at)
         if self.stdout is not None:
             self.stdout.close()
         for path in (self.output.stdout, self.output.stderr):

@@ -15,11 +15,11 @@ from pathlib import Path
 
 from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.machine import cpu_times
-from scripts.benchmark.namespace import Namespace
 from scripts.benchmark.process import tree, usage
 from scripts.benchmark.storm import LIMIT_S, Load
 from scripts.benchmark.unpack import Programs, find
 from scripts.benchmark.work import Run, Work
+from tracetw.lab.net.host import Host
 
 __all__ = ["PACKAGES", "WebWork", "parse_ab"]
 
@@ -75,7 +75,7 @@ class WebWork(Work):
         return self._programs
 
     @contextmanager
-    def ready(self, namespace: Namespace) -> Iterator[Run]:
+    def ready(self, namespace: Host) -> Iterator[Run]:
         """Nginx serves in the namespace. Raises NotStarted when it cannot be had or started."""
         programs = self._found()
         config = ["-p", str(self._folder), "-c", str(self._folder / "nginx.conf")]
@@ -110,7 +110,7 @@ class WebWork(Work):
                 raise NotStarted(f"nginx does not start: {lines[0] or 'no message'}")
             time.sleep(POLL_S)
 
-    def _ask(self, programs: Programs, namespace: Namespace, server: int, count: int) -> Load:
+    def _ask(self, programs: Programs, namespace: Host, server: int, count: int) -> Load:
         """All clients at once; the pages they ask for add up to ``count``, or to a few more."""
         each = -(-count // self._clients)
         before = usage(tree(server)).all
@@ -137,7 +137,7 @@ class _Client:
     """One ``ab``, with a source address of its own: those of the clients of storm.c."""
 
     def __init__(
-        self, programs: Programs, namespace: Namespace, number: int, count: int, folder: Path
+        self, programs: Programs, namespace: Host, number: int, count: int, folder: Path
     ) -> None:
         self._times = folder / f"times-{number}.csv"
         self._said = folder / f"ab-{number}"

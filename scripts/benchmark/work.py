@@ -7,8 +7,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from scripts.benchmark.namespace import TIMEWAIT_BUCKETS, Namespace
+from scripts.benchmark.namespace import TIMEWAIT_BUCKETS
 from scripts.benchmark.storm import Load, Storm
+from tracetw.lab.net.host import Host
 
 __all__ = ["STORMS", "Run", "StormWork", "Work"]
 
@@ -33,7 +34,7 @@ class Work(ABC):
 
     @abstractmethod
     @contextmanager
-    def ready(self, namespace: Namespace) -> Iterator[Run]:
+    def ready(self, namespace: Host) -> Iterator[Run]:
         """It can run in the namespace while in this context. Raises NotStarted."""
 
 
@@ -48,6 +49,6 @@ class StormWork(Work):
             self.most = TIMEWAIT_BUCKETS * 3 // 4  # all of them wait for 60 s
 
     @contextmanager
-    def ready(self, namespace: Namespace) -> Iterator[Run]:
+    def ready(self, namespace: Host) -> Iterator[Run]:
         """Nothing has to be started."""
         yield lambda count: self._storm.run(namespace, count, self.name)

@@ -10,10 +10,14 @@ from pathlib import Path
 import pytest
 from _pytest.runner import runtestprotocol
 
+from scripts.benchmark.namespace import storm_host
 from scripts.benchmark.storm import LIMIT_S, LONGEST_S, Storm
-from tests.kernel.kit.namespace import ip, namespace
+from tests.kernel.kit import namespace as throw_away
+from tests.kernel.kit.namespace import ip
 from tests.kernel.kit.untold import watch
 from tracetw.host.netns import Netns
+from tracetw.lab.net.host import Host
+from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import patient
 
 
@@ -74,7 +78,21 @@ def storm(tmp_path_factory: pytest.TempPathFactory) -> Storm:
 @pytest.fixture
 def ns() -> Iterator[Netns]:
     """A network namespace of the test's own, loopback up."""
-    with namespace() as made:
+    with throw_away.namespace() as made:
+        yield made
+
+
+@pytest.fixture
+def namespace() -> Iterator[Host]:
+    """Another, with room for a storm."""
+    with storm_host() as made:
+        yield made
+
+
+@pytest.fixture
+def pair() -> Iterator[Net]:
+    """Two hosts with a cable between them."""
+    with Net() as made:
         yield made
 
 

@@ -11,11 +11,9 @@ import socket
 import statistics
 import struct
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
+from tests.kernel.kit.pair import only
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import patient
@@ -30,16 +28,6 @@ LINES, TRIES = 15, 5
 # _PATIENCE_NS in live/source.py, and what the look and the line take.
 PATIENCE_S, OVERDUE_S = 0.2, 0.45
 ENDED_S = 0.6
-
-
-@pytest.fixture
-def pair() -> Iterator[Net]:
-    with Net() as made:
-        yield made
-
-
-def only(pair: Net) -> list[str]:
-    return ["--netns", pair.a.name, "--netns", pair.b.name]
 
 
 def wakeups(pid: int) -> int:

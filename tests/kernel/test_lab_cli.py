@@ -15,7 +15,7 @@ from threading import Timer
 import pytest
 
 from tracetw.lab.net.wire import read
-from tracetw.lab.play.tracer import COMMAND, environment
+from tracetw.lab.play.child import COMMAND, environment
 from tracetw.lab.polling import eventually, patient
 
 NETNS = Path("/run/netns")

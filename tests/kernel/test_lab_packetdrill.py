@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tracetw.lab.play.tracer import COMMAND, environment
+from tracetw.lab.play.child import COMMAND, environment
 from tracetw.lab.polling import patient
 
 CONNECTION = """

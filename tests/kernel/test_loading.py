@@ -7,7 +7,6 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 import pytest
 from numpy.typing import NDArray
 
-from scripts.benchmark.namespace import Namespace
+from scripts.benchmark.namespace import storm_host
 from scripts.benchmark.storm import Storm
 from tests.kernel.kit.bpf_ids import alive, held_by
 from tests.kernel.kit.reader import SMALL
@@ -32,6 +31,7 @@ from tracetw.kernel.load.loader import load
 from tracetw.kernel.load.probe import ask, has_cmpxchg
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import EVENTS, Plan, make_plan
+from tracetw.lab.net.host import Host
 from tracetw.lab.polling import eventually, patient
 from tracetw.live.source import Source
 from tracetw.stream.filter import Filter
@@ -159,7 +159,7 @@ def test_two_sessions_see_the_same(
     *, small: Plan, storm: Storm, btf: Btf, hz: int, atomics: bool
 ) -> None:
     """Also if one has no atomics, as before 5.12."""
-    with Namespace() as namespace, load(small) as one:
+    with storm_host() as namespace, load(small) as one:
         other = small if atomics else make_plan(btf, hz, sizes=SMALL)
         with load(other) as two:
             storm.run(namespace, 500)
@@ -233,7 +233,7 @@ def test_nothing_is_left_behind(small: Plan) -> None:
 
 
 def test_detached_hooks_see_nothing_more(small: Plan, storm: Storm) -> None:
-    with Namespace() as namespace, load(small) as session:
+    with storm_host() as namespace, load(small) as session:
         storm.run(namespace, 10)
         session.detach()
         storm.run(namespace, 10)
@@ -257,30 +257,24 @@ def children() -> set[int]:
     return found
 
 
-@pytest.fixture
-def namespace() -> Iterator[Namespace]:
-    with Namespace() as made:
-        yield made
-
-
-def ended(session: Session, namespace: Namespace) -> Counter[tuple[int, int]]:
+def ended(session: Session, namespace: Host) -> Counter[tuple[int, int]]:
     """(local port, remote port) of every end reported, and how often."""
     source, found = Source(session), Counter[tuple[int, int]]()
     rows = source.take()
     while len(rows) or session.closes.pending():
-        mine = rows[rows["netns"] == namespace.inode]
+        mine = rows[rows["netns"] == namespace.netns]
         found.update(zip(mine["lport"].tolist(), mine["rport"].tolist(), strict=True))
         source.release()
         rows = source.take()
     rest = source.overdue(everything=True)
-    rest = rest[rest["netns"] == namespace.inode]
+    rest = rest[rest["netns"] == namespace.netns]
     found.update(zip(rest["lport"].tolist(), rest["rport"].tolist(), strict=True))
     return found
 
 
 @pytest.mark.parametrize("mode", ["rst", "timewait"])
 def test_every_connection_of_a_burst_once(
-    btf: Btf, hz: int, storm: Storm, namespace: Namespace, mode: str
+    btf: Btf, hz: int, storm: Storm, namespace: Host, mode: str
 ) -> None:
     """Read meanwhile: the ring holds less."""
     with (
@@ -291,7 +285,7 @@ def test_every_connection_of_a_burst_once(
         lives = Counter[tuple[int, int]]()
 
         def count(rows: NDArray[Any]) -> None:
-            mine = rows[rows["netns"] == namespace.inode]
+            mine = rows[rows["netns"] == namespace.netns]
             assert End.FULL not in mine["end"]
             lives.update(zip(mine["sk"].tolist(), mine["at"][:, 0].tolist(), strict=True))
 

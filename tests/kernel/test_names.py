@@ -17,7 +17,7 @@ from tests.kernel.kit.namespace import ip
 from tests.unit.hostile_names import assert_people_can_read, strict
 from tracetw.host import cgroup
 from tracetw.host.netns import resolve
-from tracetw.lab.play.tracer import COMMAND, environment
+from tracetw.lab.play.child import COMMAND, environment
 from tracetw.lab.polling import eventually, patient
 
 COMM = b"\x1b[31m\n\xff\xe2\x80\xaex"

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from scripts.benchmark.namespace import Namespace
+from scripts.benchmark.namespace import storm_host
 from tests.kernel.kit.reader import Reader, attached
 from tracetw.event.record import Owner
 from tracetw.kernel.btf import Btf
@@ -89,8 +89,8 @@ print(os.getpid())
 
 def traced(code: str, *arguments: object) -> tuple[int, NDArray[Any]]:
     """The process number of a program in a namespace of its own, and what ended there."""
-    with Namespace() as namespace, attached() as session:
-        reader = Reader(session, namespace.inode)
+    with storm_host() as namespace, attached() as session:
+        reader = Reader(session, namespace.netns)
         command = namespace.inside([sys.executable, "-c", code, *map(str, arguments)])
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             while process.poll() is None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from scripts.benchmark.namespace import Namespace
+from scripts.benchmark.namespace import storm_host
 from scripts.benchmark.storm import Storm
 from tests.kernel.kit.crowd import Crowd
 from tests.kernel.kit.reader import Reader, attached, once, verdicts
@@ -38,12 +38,12 @@ MOST = 32_000
 
 @pytest.fixture
 def crowd() -> Iterator[Crowd]:
-    with Namespace() as namespace, Crowd(namespace, MOST) as made:
+    with storm_host() as namespace, Crowd(namespace, MOST) as made:
         yield made
 
 
 def test_connections_that_the_filter_rules_out_take_no_room(crowd: Crowd) -> None:
-    with Namespace() as other, Crowd(other, MOST) as idle:
+    with storm_host() as other, Crowd(other, MOST) as idle:
         wanted = Filter(netns=frozenset({crowd.netns}))
         with attached(FEW, wanted) as opened:
             idle.do("open", 4 * ROOM)
@@ -62,7 +62,7 @@ def test_connections_that_the_filter_rules_out_take_no_room(crowd: Crowd) -> Non
 @pytest.mark.parametrize("ending", ["reset", "half"])
 def test_idle_connections_do_not_blind_the_verdicts_of_others(crowd: Crowd, ending: str) -> None:
     """The table is full of idle connections when others begin: none of those is followed."""
-    with Namespace() as other, Crowd(other, MOST) as idle, attached(FEW) as opened:
+    with storm_host() as other, Crowd(other, MOST) as idle, attached(FEW) as opened:
         idle.do("open", 3 * ROOM)
         before = opened.stats()[Stat.CONN_FULL]
         # Both ends of each. Sets fill up to their last two ways.
@@ -177,10 +177,10 @@ def test_what_was_reported_is_no_loss_when_its_slot_is_needed(crowd: Crowd) -> N
 def test_the_last_moment_of_a_storm(storm: Storm, mode: str) -> None:
     """Programs go while connections end: no record lacks a fact because its program was gone."""
     found = Counter[str]()
-    with Namespace() as namespace:
+    with storm_host() as namespace:
         for _ in range(3):
             with attached(Sizes()) as opened:
-                reader = Reader(opened, namespace.inode)
+                reader = Reader(opened, namespace.netns)
                 process = storm.start(namespace, 400_000, mode)
                 until = time.monotonic() + 0.5
                 while time.monotonic() < until:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.kit.namespace import NAMED
-from tracetw.lab.play.tracer import COMMAND, environment
+from tracetw.lab.net.host import NETNS_DIR
+from tracetw.lab.play.child import COMMAND, environment
 from tracetw.lab.polling import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -59,7 +59,7 @@ def guarded_apart() -> list[int]:
 
 
 def namespaces(pid: int) -> list[str]:
-    return [path.name for path in NAMED.glob(f"lab-{pid}-*")]
+    return [path.name for path in NETNS_DIR.glob(f"lab-{pid}-*")]
 
 
 def watchers(pid: int) -> list[int]:

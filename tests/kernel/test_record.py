@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import struct
@@ -14,17 +13,16 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.kernel.kit.pair import only, reset_once
 from tracetw.errors import BadInput
 from tracetw.lab.net.topology import Net
-from tracetw.lab.play.tracer import COMMAND, environment
+from tracetw.lab.play.child import COMMAND, READY, Child, environment
 from tracetw.lab.polling import eventually, patient
 from tracetw.recording.facts import Harm
 from tracetw.recording.reader import Recording, open_recordings
@@ -43,46 +41,27 @@ END_S = 30.0
 SAFE_S = 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Recorder:
-    """``tracetw record``, attached, and the file of its standard error."""
+class Recorder(Child):
+    """``tracetw record``; runs in its context."""
 
-    process: subprocess.Popen[bytes]
-    errors: IO[str]
-
-    def said(self) -> str:
-        """What it wrote so far."""
-        self.errors.seek(0)
-        return self.errors.read()
+    def __init__(self, folder: Path, *arguments: str, **more: Any) -> None:
+        super().__init__(
+            [*COMMAND, "record", "-o", str(folder), "--ready-fd", READY, *arguments], **more
+        )
 
     def stop(self, status: int = 0, number: int = signal.SIGINT, lost: str = "nothing") -> str:
         """As Ctrl-C would; what it said."""
-        self.process.send_signal(number)
-        assert self.process.wait(patient(END_S)) == status, self.said()
-        assert f"lost: {lost}" in self.said()
-        return self.said()
+        said = self.end(status, number)
+        assert f"lost: {lost}" in said
+        return said
 
 
 @contextmanager
 def recorder(folder: Path, *arguments: str, **more: Any) -> Iterator[Recorder]:
-    """Runs in its context; killed at the end if it still runs. ``more`` is for Popen."""
-    ready, told = os.pipe()
-    words = [*COMMAND, "record", "-o", str(folder), "--ready-fd", str(told), *arguments]
-    with TemporaryFile("w+") as errors:
-        process = subprocess.Popen(
-            words, stderr=errors, pass_fds=(told,), env=environment(), **more
-        )
-        os.close(told)
-        run = Recorder(process, errors)
-        try:
-            assert select.select([ready], [], [], patient(READY_S))[0]
-            assert os.read(ready, 1), run.said()
-            yield run
-        finally:
-            os.close(ready)
-            if process.poll() is None:
-                process.kill()
-            process.wait()
+    """Attached. ``more`` is for Popen."""
+    with Recorder(folder, *arguments, **more) as run:
+        run.await_ready()
+        yield run
 
 
 def read(folder: Path) -> Recording:
@@ -105,26 +84,6 @@ def verdicts(recording: Recording) -> list[str]:
         for part in judged(recording, stages)
         for index in part.findings.verdict
     )
-
-
-@pytest.fixture
-def pair() -> Iterator[Net]:
-    with Net() as made:
-        yield made
-
-
-def only(pair: Net) -> list[str]:
-    return ["--netns", pair.a.name, "--netns", pair.b.name]
-
-
-def reset_once(pair: Net) -> None:
-    link = pair.connect()
-    link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
-    link.a.close()
-    with pytest.raises(ConnectionResetError):
-        link.b.recv(1)
-    link.b.close()
-    link.listener.close()
 
 
 def test_records_facts_that_reconcile(pair: Net, tmp_path: Path) -> None:

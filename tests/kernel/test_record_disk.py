@@ -15,15 +15,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.kernel.test_record import END_S, fill, only, pair, read, recorded, recorder, reset_once
+from tests.kernel.kit.pair import only, reset_once
+from tests.kernel.test_record import END_S, fill, read, recorded, recorder
 from tracetw.lab.net.topology import Net
-from tracetw.lab.play.tracer import COMMAND, Tracer, environment
+from tracetw.lab.play.child import COMMAND, environment
+from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient
 from tracetw.recording.reader import open_recordings
 
 pytestmark = pytest.mark.counts_ends
-
-__all__ = ["pair"]
 
 NOBODY = 65534
 

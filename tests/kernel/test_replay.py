@@ -4,12 +4,8 @@
 from __future__ import annotations
 
 import json
-import os
-import select
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from itertools import accumulate
 from pathlib import Path
@@ -17,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from scripts.benchmark.namespace import Namespace
 from scripts.benchmark.storm import Storm
-from tracetw.lab.play.tracer import COMMAND, ROOT, environment
+from tracetw.lab.net.host import Host
+from tracetw.lab.play.child import COMMAND, READY, ROOT, Child, environment
 from tracetw.lab.polling import eventually, patient
 
 pytestmark = [pytest.mark.counts_ends, pytest.mark.kernel, pytest.mark.timeout(300)]
@@ -33,52 +29,25 @@ BUFFER = 1 << 20
 STALL_S = "0.7"
 
 
-@pytest.fixture
-def namespace() -> Iterator[Namespace]:
-    with Namespace() as made:
-        yield made
-
-
-def traced(folder: Path, lines: Path, storm: Storm, namespace: Namespace) -> str:
+def traced(folder: Path, lines: Path, storm: Storm, namespace: Host) -> str:
     """Storms under a tracer with two sinks that stand still; what it said."""
-    ready, told = os.pipe()
-    words = [sys.executable, "-m", "tests.kernel.kit.tee", str(folder), str(told), str(BUFFER)]
-    with lines.open("wb") as out, lines.with_suffix(".err").open("w+") as errors:
-        process = subprocess.Popen(
-            [*words, STALL_S],
-            stdout=out,
-            stderr=errors,
-            pass_fds=(told,),
-            env=environment(),
-            cwd=ROOT,
-        )
-        os.close(told)
-        try:
-            assert select.select([ready], [], [], patient(READY_S))[0]
-            assert os.read(ready, 1), lines.with_suffix(".err").read_text()
-            for _ in range(2):
-                storm.run(namespace, FEW, "rst")
-                storm.run(namespace, MANY, "rst")
-            eventually(lambda: b'"kind":"loss"' in lines.read_bytes(), 30.0)
-            storm.run(namespace, FEW, "timewait")
-            process.send_signal(signal.SIGINT)
-            assert process.wait(patient(END_S)) == 0, lines.with_suffix(".err").read_text()
-        finally:
-            os.close(ready)
-            if process.poll() is None:
-                process.kill()
-            process.wait()
-        errors.seek(0)
-        return errors.read()
+    program = [sys.executable, "-m", "tests.kernel.kit.tee"]
+    words = [*program, str(folder), READY, str(BUFFER), STALL_S]
+    with lines.open("wb") as out, Child(words, stdout=out, cwd=ROOT) as tracer:
+        tracer.await_ready()
+        for _ in range(2):
+            storm.run(namespace, FEW, "rst")
+            storm.run(namespace, MANY, "rst")
+        eventually(lambda: b'"kind":"loss"' in lines.read_bytes(), 30.0)
+        storm.run(namespace, FEW, "timewait")
+        return tracer.end(deadline_s=END_S)
 
 
 def kinds(text: bytes) -> list[str]:
     return [json.loads(line)["kind"] for line in text.splitlines()]
 
 
-def test_replay_prints_what_trace_printed(
-    storm: Storm, namespace: Namespace, tmp_path: Path
-) -> None:
+def test_replay_prints_what_trace_printed(storm: Storm, namespace: Host, tmp_path: Path) -> None:
     folder, lines = tmp_path / "rec", tmp_path / "lines"
     said = traced(folder, lines, storm, namespace)
     assert "records lost" in said or "lost: " in said

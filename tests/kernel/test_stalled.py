@@ -7,19 +7,17 @@ import fcntl
 import json
 import os
 import re
-import select
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
 
 import pytest
 
-from scripts.benchmark.namespace import Namespace
 from scripts.benchmark.storm import Storm
-from tracetw.lab.play.tracer import COMMAND, environment
+from tracetw.lab.net.host import Host
+from tracetw.lab.play.child import COMMAND, READY, Child
 from tracetw.lab.polling import eventually, patient
 
 pytestmark = [pytest.mark.counts_ends, pytest.mark.kernel, pytest.mark.timeout(120)]
@@ -31,12 +29,6 @@ MANY = 20_000
 RING = 32_768
 
 
-@pytest.fixture
-def namespace() -> Iterator[Namespace]:
-    with Namespace() as made:
-        yield made
-
-
 def pipe() -> tuple[int, int]:
     return os.pipe()
 
@@ -46,36 +38,29 @@ def sockets() -> tuple[int, int]:
     return reader.detach(), writer.detach()
 
 
-class Stalled:
+class Stalled(Child):
     """A tracer whose output goes to ``writer``; nobody reads it yet."""
 
-    def __init__(self, errors: Path, writer: int, namespace: Namespace, *arguments: str) -> None:
-        self._errors = errors
-        ready, told = os.pipe()
-        chosen = ["--netns", str(namespace.inode)]
-        with errors.open("wb") as said:
-            self.process = subprocess.Popen(
-                [*COMMAND, "trace", "--ready-fd", str(told), *chosen, *arguments],
-                stdout=writer,
-                stderr=said,
-                pass_fds=(told,),
-                env=environment(),
-            )
-        os.close(told)
+    def __init__(self, writer: int, namespace: Host, *arguments: str) -> None:
+        chosen = ["--netns", str(namespace.netns)]
+        super().__init__(
+            [*COMMAND, "trace", "--ready-fd", READY, *chosen, *arguments], stdout=writer
+        )
         os.close(writer)
-        assert select.select([ready], [], [], patient(READY_S))[0]
-        assert os.read(ready, 1), self.said()
-        os.close(ready)
-
-    def said(self) -> str:
-        return self._errors.read_text()
+        self.await_ready()
 
     def stop(self, number: int) -> float:
         """Seconds that it took to end, with status 1."""
         begin = time.monotonic()
-        self.process.send_signal(number)
-        assert self.process.wait(patient(END_S)) == 1, self.said()
+        self.end(1, number)
         return time.monotonic() - begin
+
+
+@pytest.fixture
+def start(namespace: Host) -> Iterator[Callable[..., Stalled]]:
+    """Starts one, which ends with the test."""
+    with ExitStack() as stack:
+        yield lambda writer, *arguments: stack.enter_context(Stalled(writer, namespace, *arguments))
 
 
 def everything(reader: int) -> bytes:
@@ -111,14 +96,14 @@ def filled(reader: int) -> Callable[[], bool]:
 )
 def test_a_signal_ends_a_trace_that_nobody_reads(
     storm: Storm,
-    namespace: Namespace,
-    tmp_path: Path,
+    namespace: Host,
+    start: Callable[..., Stalled],
     how: tuple[str, Callable[[], tuple[int, int]], signal.Signals],
 ) -> None:
     """Within a second, with whole lines, and it says how many are missing."""
     output, channel, number = how
     reader, writer = channel()
-    tracer = Stalled(tmp_path / "said", writer, namespace, "-o", output)
+    tracer = start(writer, "-o", output)
     storm.run(namespace, MANY, "rst")
     eventually(filled(reader))
     assert tracer.stop(number) < patient(ENDED_S)
@@ -137,11 +122,11 @@ def test_a_signal_ends_a_trace_that_nobody_reads(
 
 
 def test_a_signal_ends_a_trace_on_a_terminal_that_takes_nothing(
-    storm: Storm, namespace: Namespace, tmp_path: Path
+    storm: Storm, namespace: Host, start: Callable[..., Stalled]
 ) -> None:
     """It may have taken half a line: a write to a terminal does not return then."""
     master, slave = os.openpty()
-    tracer = Stalled(tmp_path / "said", slave, namespace)
+    tracer = start(slave)
     storm.run(namespace, MANY, "rst")
     eventually(filled(master))
     assert tracer.stop(signal.SIGTERM) < patient(ENDED_S)
@@ -150,11 +135,11 @@ def test_a_signal_ends_a_trace_on_a_terminal_that_takes_nothing(
 
 
 def test_a_reader_that_goes_on_gets_everything(
-    storm: Storm, namespace: Namespace, tmp_path: Path
+    storm: Storm, namespace: Host, start: Callable[..., Stalled]
 ) -> None:
     """It stood still during a storm of more ends than the ring holds."""
     reader, writer = pipe()
-    tracer = Stalled(tmp_path / "said", writer, namespace, "-o", "json")
+    tracer = start(writer, "-o", "json")
     for _ in range(2):
         storm.run(namespace, MANY, "rst")
     assert 4 * MANY > 2 * RING
@@ -169,10 +154,10 @@ def test_a_reader_that_goes_on_gets_everything(
 
 
 def test_beyond_the_buffer_what_is_lost_is_counted(
-    storm: Storm, namespace: Namespace, tmp_path: Path
+    storm: Storm, namespace: Host, start: Callable[..., Stalled]
 ) -> None:
     reader, writer = pipe()
-    tracer = Stalled(tmp_path / "said", writer, namespace, "-o", "json", "--buffer", "1M")
+    tracer = start(writer, "-o", "json", "--buffer", "1M")
     for _ in range(3):
         storm.run(namespace, MANY, "rst")
     tracer.process.send_signal(signal.SIGINT)

@@ -11,7 +11,6 @@ import struct
 import subprocess
 import sys
 import textwrap
-from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,11 +18,13 @@ import pytest
 
 from tests.kernel.kit.bpf_ids import alive, held_by
 from tests.kernel.kit.namespace import connection, namespace
+from tests.kernel.kit.pair import only, reset_once
 from tracetw.host import netns
 from tracetw.lab.expect.kernel import TW_AT_BIRTH, shown
 from tracetw.lab.expect.match import SOME, at_least, differences
 from tracetw.lab.net.topology import Net
-from tracetw.lab.play.tracer import COMMAND, ROOT, Tracer, environment
+from tracetw.lab.play.child import COMMAND, ROOT, environment
+from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient
 
 pytestmark = pytest.mark.counts_ends
@@ -44,29 +45,6 @@ RESETS_ITSELF = textwrap.dedent("""
     other.close()
     sys.exit(int(sys.argv[1]))
 """)
-
-
-@pytest.fixture
-def pair() -> Iterator[Net]:
-    """Two fresh hosts."""
-    with Net() as made:
-        yield made
-
-
-def reset_once(pair: Net) -> None:
-    """One connection that ends at once, at both ends."""
-    link = pair.connect()
-    link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
-    link.a.close()
-    with pytest.raises(ConnectionResetError):
-        link.b.recv(1)
-    link.b.close()
-    link.listener.close()
-
-
-def only(pair: Net) -> list[str]:
-    """Filters for the hosts of a pair, by name."""
-    return ["--netns", pair.a.name, "--netns", pair.b.name]
 
 
 def trace(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -165,8 +143,8 @@ def test_ctrl_c_prints_a_summary(pair: Net) -> None:
         reset_once(pair)
         tracer.close_of(pair.b.netns)
         summary = tracer.stop()
-        assert any(line.startswith("tracing") for line in tracer.stderr().splitlines()[:2])
-        assert "peer-reset" in tracer.stderr()
+        assert any(line.startswith("tracing") for line in tracer.said().splitlines()[:2])
+        assert "peer-reset" in tracer.said()
     assert summary["closes"] == {"abort-linger": 1, "peer-reset": 1}
 
 
@@ -205,8 +183,8 @@ def test_closed_pipe(pair: Net, output: str) -> None:
 
         eventually(ended)
         assert tracer.ended() == 0
-        assert "Traceback" not in tracer.stderr()
-        assert "BrokenPipe" not in tracer.stderr()
+        assert "Traceback" not in tracer.said()
+        assert "BrokenPipe" not in tracer.said()
 
 
 def test_kill_9_leaves_nothing_behind(pair: Net) -> None:
@@ -232,8 +210,8 @@ def test_full_disk(pair: Net, tmp_path: Path) -> None:
 
             eventually(ended)
             assert tracer.ended() == 1
-            assert "No space left" in tracer.stderr()
-            assert "Traceback" not in tracer.stderr()
+            assert "No space left" in tracer.said()
+            assert "Traceback" not in tracer.said()
         text = file.read_text()
         assert text.endswith("\n")
         assert all(json.loads(line)["kind"] == "close" for line in text.splitlines())
@@ -352,7 +330,7 @@ def test_a_finer_filter_is_not_compared_and_that_is_said_once(pair: Net) -> None
     with Tracer(*only(pair), "--port", "7000") as tracer:
         reset_once(pair)
         summary = tracer.stop()
-        said = tracer.stderr()
+        said = tracer.said()
     assert [entry["counter"] for entry in summary["reconciliation"]] == ["OutRsts"]
     assert "filter is finer" in summary["not_reconciled"]
     assert said.count("not compared") == 1

@@ -30,6 +30,8 @@ from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.sink.json import JsonSink
 from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
+from tracetw.timewait.document import KIND
+from tracetw.timewait.note import CODES as CODES_OF_NOTES
 from tracetw.verdict.handbook import EVENTS
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
@@ -65,6 +67,7 @@ WORDS = (
     | {kind.name for kind in KINDS}
     | {want.slug for want in KERNEL_FACTS}
     | set(BEHAVIOURS)
+    | {KIND, *CODES_OF_NOTES}
 )
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")

@@ -1,52 +1,81 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tracetw doctor``: what can be seen here, and which settings look wrong."""
+"""``tracetw doctor``: what can be seen here, what each setting means, and which look wrong."""
 
 from __future__ import annotations
 
 import os
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from tracetw.cli import complete
+from tracetw.cli.needs import need
 from tracetw.cli.options import output_option
 from tracetw.cli.pager import pager_option, show
 from tracetw.errors import CannotTrace, shortage
-from tracetw.text import json_line, visible, visible_lines
+from tracetw.text import visible, visible_lines
 
 if TYPE_CHECKING:
-    from tracetw.host.sysctl import Concern
+    from tracetw.doctor.audit import Audit
     from tracetw.kernel.capability import Capability
 
 __all__ = ["command"]
 
 _PRESENT = {True: "yes", False: "NO", None: "unknown"}
+_FOUND = 4
 
 
 @click.command(
-    "doctor", short_help="Show what this kernel lets us see, and settings that look wrong."
+    "doctor", short_help="Show what this kernel lets us see, and what its settings mean."
 )
-@output_option("Text, or one JSON object.", "table", "json")
+@click.option(
+    "--netns",
+    metavar="NS",
+    multiple=True,
+    shell_complete=complete.namespaces,
+    help="Settings of this network namespace: name, inode number, path or all; default: this one.",
+)
+@click.option(
+    "--recording",
+    metavar="PATH",
+    multiple=True,
+    type=click.Path(),
+    help="Count the verdicts of a recording beside the settings that decide about them.",
+)
+@click.option("--check", is_flag=True, help="Exit with 4 if there are findings.")
+@output_option(
+    "Text, everything that is known of each setting, or one JSON object.", "table", "wide", "json"
+)
 @pager_option
-def command(output: str, pager: bool) -> None:
+def command(
+    netns: tuple[str, ...], recording: tuple[str, ...], check: bool, output: str, pager: bool
+) -> int:
     """Show what this kernel lets tracetw see, and what is lost where it does not.
 
-    Then the settings of the kernel that decide how connections end, if they look wrong for this
-    host, each with the reason.
+    Then every setting that decides how connections end: its value, the kernel's default and what it
+    means here, in seconds, computed as the kernel computes it. Then findings: what is wrong for what
+    this host does, with the evidence, the command that would change it, and its price. It changes nothing.
 
     \b
     Examples:
-      sudo tracetw doctor           a table
-      sudo tracetw doctor -o json   the same for a program
+      sudo tracetw doctor                  a table
+      sudo tracetw doctor --netns all      of every container too
+      sudo tracetw doctor -o wide          with files, counters, commands and prices
+      sudo tracetw doctor -o json          the same for a program; compare hosts with diff
+      sudo tracetw doctor --check          exit 4 if something looks wrong
     """
-    from tracetw.host import sysctl  # noqa: PLC0415 (loaded when the command runs)
+    from tracetw.doctor.audit import audit  # noqa: PLC0415 (loaded when the command runs)
+    from tracetw.host import netns as namespaces  # noqa: PLC0415
     from tracetw.kernel.btf import Btf, BtfError  # noqa: PLC0415
     from tracetw.kernel.capability import survey  # noqa: PLC0415
     from tracetw.kernel.load.probe import ask  # noqa: PLC0415
 
+    wanted = {namespaces.resolve(text) for text in netns} or {namespaces.current()}
+    recorded = _recorded(recording)
     try:
         btf = Btf.read()
         capabilities = survey(btf, ask(btf))
@@ -57,14 +86,37 @@ def command(output: str, pager: bool) -> None:
             f"this kernel does not describe itself: {error}",
             "boot one with CONFIG_DEBUG_INFO_BTF (every distribution's since about 2020)",
         ) from error
-    concerns = sysctl.concerns(sysctl.read())
+    found = audit(wanted, nf_tables=btf.has("nft_table"))
     if output == "json":
-        print(json_line(_document(capabilities, concerns)))
+        from tracetw.doctor.document import lines  # noqa: PLC0415
+
+        print(lines(_document(capabilities, found, recorded)))
     else:
-        show(visible_lines(_text(capabilities, concerns)) + "\n", pager=pager)
+        show(_text(capabilities, found, recorded, wide=output == "wide") + "\n", pager=pager)
+    return _FOUND if check and found.wrong else 0
 
 
-def _document(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -> dict[str, Any]:
+def _recorded(paths: tuple[str, ...]) -> dict[str, int]:
+    """Connections by verdict."""
+    if not paths:
+        return {}
+    from tracetw.cli.progress import progress  # noqa: PLC0415 (loads NumPy)
+    from tracetw.recording.reader import open_recordings  # noqa: PLC0415
+    from tracetw.report.build import build  # noqa: PLC0415
+
+    with progress() as bar:
+        recordings = open_recordings(paths)
+        if any(one.compacted for one in recordings):
+            bar.pause()
+            need("recording", "doctor --recording")
+        report = build(recordings, utc=True)
+    return {row.verdict: row.total for row in report.verdicts if row.total}
+
+
+def _document(
+    capabilities: Sequence[Capability], found: Audit, recorded: Mapping[str, int]
+) -> dict[str, Any]:
+    from tracetw.doctor import document  # noqa: PLC0415
     from tracetw.host import netns  # noqa: PLC0415
     from tracetw.host.clock import rfc3339  # noqa: PLC0415
     from tracetw.sink.schema import SCHEMA  # noqa: PLC0415
@@ -76,8 +128,15 @@ def _document(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -
         "host": socket.gethostname(),
         "netns": netns.current(),
         "kernel": os.uname().release,
+        "hz": found.hz,
         "capabilities": [asdict(capability) for capability in capabilities],
-        "sysctls": [asdict(concern) for concern in concerns],
+        "settings": document.settings(found),
+        "findings": document.findings(found),
+        "recorded": dict(sorted(recorded.items())) if recorded else None,
+        "evidence": document.evidence(found),
+        "listeners": document.listeners(found),
+        "idle": document.idle(found),
+        "unseen": document.unseen(found),
     }
 
 
@@ -88,8 +147,12 @@ def _meaning(capability: Capability) -> str:
     return capability.lost_without + said
 
 
-def _text(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -> str:
+def _text(
+    capabilities: Sequence[Capability], found: Audit, recorded: Mapping[str, int], *, wide: bool
+) -> str:
     from tabulate import tabulate  # noqa: PLC0415
+
+    from tracetw.doctor.render import audit_text  # noqa: PLC0415
 
     sees = tabulate(
         [(each.slug, _PRESENT[each.present], _meaning(each)) for each in capabilities],
@@ -97,17 +160,5 @@ def _text(capabilities: Sequence[Capability], concerns: Sequence[Concern]) -> st
         tablefmt="simple",
         maxcolwidths=[None, None, 46],
     )
-    lines = [f"kernel {os.uname().release}", "", sees, ""]
-    if not concerns:
-        return "\n".join([*lines, "teardown settings: none looks wrong"])
-    settings = tabulate(
-        [
-            (visible(each.name), visible(each.value), visible(f"{each.reason}; {each.advice}"))
-            for each in concerns
-        ],
-        headers=("setting", "value", "reason and what to do"),
-        tablefmt="simple",
-        disable_numparse=True,
-        maxcolwidths=[None, None, 36],
-    )
-    return "\n".join([*lines, settings])
+    told = audit_text(found, recorded, wide=wide)
+    return "\n".join([f"kernel {os.uname().release}", "", visible_lines(sees), "", told])

@@ -11,12 +11,14 @@ from tracetw.lab.scenarios import (
     attempt,
     closing,
     disconnect,
+    final,
     frozen,
     orderly,
     owner,
     process,
     raw,
     reuse,
+    stranger,
     timeout,
     timewait,
     twice,
@@ -38,6 +40,8 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "TIME_WAIT taken over": reuse.SCENARIOS,
     "Segments that should not have come": raw.SCENARIOS,
     "Segments that arrive twice": twice.SCENARIOS,
+    "Was it the peer?": stranger.SCENARIOS,
+    "Numbers that are final, limits as they are": final.SCENARIOS,
 }
 
 SCENARIOS: tuple[Scenario, ...] = tuple(

@@ -50,18 +50,20 @@ _OTHER_PIDS = (
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
 
 
-def run(request: Request, make_sink: MakeSink) -> int:
+def run(request: Request, make_sink: MakeSink, stop: Stop | None = None) -> int:
     """Trace as asked, into a sink; the exit code.
 
+    With ``stop`` signals are the caller's, who asks to end with it, and any thread may run this.
     Raises CannotTrace before tracing began, OutputFailed when the output cannot be written.
     """
     before = Reading(counters.snapshot(), {}, time.monotonic_ns())
     with ExitStack() as stack:
         session = stack.enter_context(attach(request, say))
         attached = _reading(session)
-        stop = Stop()
-        for signum in _ending():
-            stack.callback(signal.signal, signum, signal.signal(signum, stop))
+        if stop is None:
+            stop = Stop()
+            for signum in _ending():
+                stack.callback(signal.signal, signum, signal.signal(signum, stop))
         context = _context(session, request, before, attached, stop)
         return _Trace(request, session, context, make_sink).run()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tracetw.doctor.recorded import advice, recorded
 from tracetw.event.record import Stat
-from tracetw.host import sysctl
 from tracetw.recording.facts import Sample
 from tracetw.replay.reconciled import ONLY_A_PART, reconciled
 from tracetw.report.count.scan import Scan, Source
@@ -88,15 +88,15 @@ def settings(scan: Scan) -> tuple[Setting, ...]:
                     if name in values:
                         mine[name] = max(mine.get(name, 0), values[name])
         for netns, facts in header.sysctls.items():
-            for concern in sysctl.concerns({**facts, **worst.get(netns, {})}):
-                key = (header.host, concern.name, concern.value)
+            for finding in recorded({**facts, **worst.get(netns, {})}, header.names.hz):
+                key = (header.host, finding.about, finding.value)
                 if key not in found or netns == header.netns:
                     found[key] = Setting(
                         header.host,
                         netns,
-                        concern.name,
-                        concern.value,
-                        concern.reason,
-                        concern.advice,
+                        finding.about,
+                        finding.value,
+                        "; ".join((finding.reason, *finding.evidence)),
+                        advice(finding),
                     )
     return tuple(found.values())

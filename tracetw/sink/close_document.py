@@ -80,7 +80,7 @@ def close_document(
         why: the sentence, as JSON text with its quotes.
     """
     shape = _Shape(raw)
-    queues = shape.has("queues")
+    queues, payload = shape.has("queues"), shape.has("payload")
     return {
         "v": SCHEMA,
         "kind": "close",
@@ -107,9 +107,9 @@ def close_document(
         "duration_ms": shape.known("duration", millis("duration")),
         "teardown_ms": shape.known("teardown", millis("teardown")),
         "half_closed_ms": shape.known("half_closed", millis("half_closed")),
-        "bytes_sent": shape.count("bytes_sent"),
-        "bytes_received": shape.count("bytes_received"),
-        "bytes_unread": shape.count("bytes_unread") if queues else None,
+        "bytes_sent": shape.count("bytes_sent") if payload else None,
+        "bytes_received": shape.count("bytes_received") if payload else None,
+        "bytes_unread": shape.count("bytes_unread") if queues and shape.has("unread") else None,
         "bytes_unacked": shape.count("bytes_unacked") if queues else None,
         **SLOTS,
         "retransmits": {

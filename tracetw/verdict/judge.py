@@ -14,7 +14,7 @@ from tracetw.event.names import KernelNames
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.limits import limits
 from tracetw.verdict.outcome import OUTCOME, outcomes
-from tracetw.verdict.signature import signatures
+from tracetw.verdict.signature import application_error, signatures
 from tracetw.verdict.taxonomy import CONFIDENCE, VERDICT_INDEX
 
 __all__ = ["judge"]
@@ -80,11 +80,10 @@ def _look_up(words: NDArray[np.uint64]) -> NDArray[np.void]:
 
 
 def _errors(rows: Rows, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """``sk_err``; connect() that finds no port sets none but fails with EADDRNOTAVAIL (inet_hash_connect)."""
-    error: NDArray[np.uint8] = rows["err"]
+    """What the application got; connect() that finds no port sets none but fails with EADDRNOTAVAIL (inet_hash_connect)."""
+    error = application_error(rows)
     failed = np.flatnonzero(verdict == _CONNECT_FAILED)
     if len(failed):
-        error = error.copy()
         error[failed[rows["lport"][failed] == 0]] = errno.EADDRNOTAVAIL
     return error
 

@@ -34,7 +34,7 @@ from tracetw.event.record import (
     Owner,
 )
 
-__all__ = ["Error", "Gap", "Reason", "Signatures", "signatures"]
+__all__ = ["Error", "Gap", "Reason", "Signatures", "application_error", "signatures"]
 
 
 class Error(IntEnum):
@@ -214,6 +214,12 @@ def _close_seen(path: NDArray[np.uint32]) -> NDArray[np.bool_]:
     return seen
 
 
+def application_error(rows: Rows) -> NDArray[np.uint8]:
+    """``sk_err``; while connecting, where that has none, the ICMP error that the application was told of."""
+    told = (rows["err"] == 0) & (rows["old_state"] == State.SYN_SENT)
+    return np.where(told, rows["err_soft"], rows["err"])
+
+
 def signatures(
     rows: Rows, names: KernelNames, gone: NDArray[np.bool_] | None
 ) -> NDArray[np.uint64]:
@@ -254,7 +260,8 @@ def _words(rows: Rows, names: KernelNames, gone: NDArray[np.bool_] | None) -> ND
     np.not_equal(rows["retransmits"], 0, out=bit("retransmitted"), casting="unsafe")
     np.not_equal(rows["user_timeout"], 0, out=bit("user-timeout"), casting="unsafe")
     np.less(rows["linger2"], 0, out=bit("linger2-negative"), casting="unsafe")
-    np.equal(rows["shutdown"], _SHUT_BY_CLOSE, out=bit("shut-by-close"), casting="unsafe")
+    shut = rows["shutdown"] & ~np.uint8(record.SHUT_READ_FINAL)
+    np.equal(shut, _SHUT_BY_CLOSE, out=bit("shut-by-close"), casting="unsafe")
     np.not_equal(rows["exit_code"] & np.uint32(127), 0, out=bit("signalled"), casting="unsafe")
     error = _column(rows, "err")
     np.logical_and(error == rows["err_soft"], error, out=bit("soft"), casting="unsafe")
@@ -277,7 +284,7 @@ def _words(rows: Rows, names: KernelNames, gone: NDArray[np.bool_] | None) -> ND
     words |= _packed(bits) << _BITS_AT
     words |= states.astype(np.uint64) << _STATE_AT
     words |= rows["end"].astype(np.uint64) << _END_AT
-    words |= _ERRORS[error] << _ERROR_AT
+    words |= _ERRORS[application_error(rows)] << _ERROR_AT
     reasons = _reason_classes(names)[rows["reset_reason"]]
     words |= np.where((flags & F_RST_REASON) != 0, reasons, np.uint64(0))
     return words

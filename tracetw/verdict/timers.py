@@ -47,7 +47,7 @@ ORPHAN_RETRIES = 8
 """What a tcp_orphan_retries of 0 means while the timeout is below its maximum (tcp_orphan_retries)."""
 
 _SYN_RTO_S = 1.0  # TCP_TIMEOUT_INIT
-_MOST_TIMERS = 1_000
+_MOST_TIMERS, _MOST_DOUBLED = 1_000, 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ def limit(retries: int, rto_max_s: float = RTO_MAX_S, rto_s: float = RTO_MIN_S) 
 
     Nothing is given up earlier than that after the first retransmission. RFC 1122 calls it R2.
     """
-    doubled = min(retries, int(math.log2(rto_max_s / rto_s + 1e-9)))
+    doubled = min(retries, int(math.log2(max(rto_max_s / rto_s, 1.0) + 1e-9)))
     return ((2 << doubled) - 1) * rto_s + (retries - doubled) * rto_max_s
 
 
@@ -217,8 +217,8 @@ def syn_ack(clock: Clock, retries: int, *, capped: bool = False) -> Wait:
     longest = clock.rto_max_s if capped else RTO_MAX_S
 
     def play(run: Run) -> None:
-        for sent in range(retries + 1):
-            run.sleep(min(_SYN_RTO_S * 2**sent, longest))
+        for sent in range(min(retries + 1, _MOST_TIMERS)):
+            run.sleep(_doubled(_SYN_RTO_S, sent, longest))
 
     return span(clock.hz, play)
 
@@ -236,7 +236,7 @@ def window(clock: Clock, retries2: int, user_timeout_s: float = 0.0, *, answers:
         if user_timeout_s or answers:
             run.sleep(user_timeout_s or math.inf)
             return
-        for sent in range(1, retries2 + 1):
+        for sent in range(1, min(retries2 + 1, _MOST_TIMERS)):
             run.sleep(_probe(clock, sent))
 
     return span(clock.hz, play)
@@ -252,7 +252,7 @@ def orphan_window(clock: Clock, orphan_retries: int, *, answers: bool) -> Wait:
     def play(run: Run) -> None:
         for sent in range(_MOST_TIMERS):
             run.sleep(_probe(clock, sent))
-            alive = clock.rto_s * 2**sent < clock.rto_max_s
+            alive = _doubled(clock.rto_s, sent, math.inf) < clock.rto_max_s
             retries = orphan_retries or (ORPHAN_RETRIES if alive else 0)
             if sent >= retries and not (alive and answers):
                 return
@@ -262,7 +262,11 @@ def orphan_window(clock: Clock, orphan_retries: int, *, answers: bool) -> Wait:
 
 def _probe(clock: Clock, sent: int) -> float:
     """Wait before the next window probe (tcp_probe0_base, tcp_probe0_when)."""
-    return float(min(max(clock.rto_s, RTO_MIN_S) * 2**sent, clock.rto_max_s))
+    return _doubled(max(clock.rto_s, RTO_MIN_S), sent, clock.rto_max_s)
+
+
+def _doubled(first_s: float, times: int, longest_s: float) -> float:
+    return min(math.ldexp(first_s, min(times, _MOST_DOUBLED)), longest_s)
 
 
 def keepalive(

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
-from scripts.benchmark.namespace import Namespace
+from tracetw.lab.net.host import Host
 
 __all__ = ["Crowd"]
 
@@ -23,8 +23,8 @@ class Crowd:
     ``pids`` are the processes, ``netns`` (int) the inode of their namespace.
     """
 
-    def __init__(self, namespace: Namespace, most: int = EACH) -> None:
-        self.netns = namespace.inode
+    def __init__(self, namespace: Host, most: int = EACH) -> None:
+        self.netns = namespace.netns
         command = namespace.inside([sys.executable, "-I", str(PROGRAM)])
         self._processes = [
             subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)

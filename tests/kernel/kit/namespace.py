@@ -3,20 +3,16 @@
 
 from __future__ import annotations
 
-import secrets
 import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TypeAlias
 
 from tracetw.host import netns
 from tracetw.host.netns import Netns, Runner
-from tracetw.lab.net.reaper import note_namespace
+from tracetw.lab.net.host import alone
 from tracetw.lab.polling import patient
-
-NAMED = Path("/run/netns")
 
 Pair: TypeAlias = tuple[socket.socket, socket.socket]
 
@@ -29,14 +25,8 @@ def ip(*arguments: str) -> None:
 @contextmanager
 def namespace() -> Iterator[Netns]:
     """One that goes with the context."""
-    name = f"tracetw-{secrets.token_hex(4)}"
-    note_namespace(name)
-    ip("netns", "add", name)
-    try:
-        ip("-n", name, "link", "set", "lo", "up")
-        yield netns.find()[netns.resolve(name)]
-    finally:
-        ip("netns", "del", name)
+    with alone() as host:
+        yield netns.find()[host.netns]
 
 
 def connection(run: Runner) -> Pair:

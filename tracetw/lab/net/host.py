@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from tracetw.lab.polling import patient, require
 
 __all__ = [
     "FAMILIES",
+    "NETNS_DIR",
     "PORT",
     "STATES",
     "SYSCTLS",
     "TIMEOUT_S",
     "ZERO_WINDOW_PROBE",
     "Host",
+    "alone",
     "rare_numbers",
 ]
 
@@ -142,6 +145,10 @@ class Host:
         listener.listen(backlog)
         return listener
 
+    def inside(self, command: Iterable[str]) -> list[str]:
+        """The command that runs ``command`` in this namespace."""
+        return ["nsenter", f"--net={NETNS_DIR / self.name}", "--", *command]
+
     def run(self, *argv: str, text: str = "") -> str:
         """Output of a command inside this namespace; its failure is ours."""
         with self.entered():
@@ -199,6 +206,18 @@ class Host:
                     if port in ports and fields[3] != LISTEN:
                         found.append(fields)
         return found
+
+
+@contextmanager
+def alone(**settings: int | str) -> Iterator[Host]:
+    """A host with nothing but a loopback interface that is up, and these ``net.ipv4`` settings."""
+    host = Host(f"tracetw-{secrets.token_hex(4)}", "a", {4: "127.0.0.1", 6: "::1"})
+    try:
+        host.run("ip", "link", "set", "lo", "up")
+        host.sysctl(**settings)
+        yield host
+    finally:
+        host.remove()
 
 
 @contextmanager

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connection tracking of a network namespace, and what the packet filter does with INVALID packets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+__all__ = ["Tracking", "tracking"]
+
+_SYSCTLS = Path("/proc/sys/net/netfilter")
+_STATISTICS = Path("/proc/thread-self/net/stat/nf_conntrack")
+_MODULE = Path("/sys/module/nf_tables")
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_DEADLINE_S, _MOST_BYTES = 5.0, 8 << 20
+_COUNTERS = frozenset({"invalid", "drop", "early_drop", "insert_failed"})
+
+
+class Tracking(NamedTuple):
+    """Connection tracking here.
+
+    Attributes:
+        entries: connections tracked now; 0: nothing uses it here.
+        counters: ``invalid``, ``drop``, ``early_drop``, ``insert_failed`` since boot, of this namespace.
+        drops_invalid: whether a rule drops packets of ``ct state invalid``; None: not known.
+        unknown: why it is not known; empty if it is.
+    """
+
+    entries: int
+    counters: dict[str, int]
+    drops_invalid: bool | None
+    unknown: str
+
+
+def tracking(*, nf_tables: bool) -> Tracking | None:
+    """Of the calling thread's namespace; None where the kernel has no connection tracking.
+
+    Asks nft only where connections are tracked, and ``nf_tables`` is in the kernel or loaded: asking would
+    load the module.
+    """
+    try:
+        entries = int((_SYSCTLS / "nf_conntrack_count").read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None
+    drops, unknown = _invalid(nf_tables=nf_tables) if entries else (None, "nothing is tracked")
+    return Tracking(entries, _counters(), drops, unknown)
+
+
+def _counters() -> dict[str, int]:
+    """Sums over the CPUs: a line of hexadecimal numbers each, under a line of names."""
+    try:
+        lines = _STATISTICS.read_text(encoding="ascii").splitlines()
+        rows = [[int(word, 16) for word in line.split()] for line in lines[1:]]
+    except (OSError, ValueError):
+        return {}
+    names = lines[0].split() if lines else []
+    sums = [sum(column) for column in zip(*rows, strict=False)]
+    return {name: number for name, number in zip(names, sums, strict=False) if name in _COUNTERS}
+
+
+def _invalid(*, nf_tables: bool) -> tuple[bool | None, str]:
+    nft = shutil.which("nft", path=_PATH)
+    if nft is None:
+        return None, "nft is not installed"
+    if not nf_tables and not _MODULE.exists():
+        return None, "the rules are not nf_tables"
+    try:
+        done = subprocess.run(
+            [nft, "-j", "list", "ruleset"],
+            capture_output=True,
+            check=False,
+            timeout=_DEADLINE_S,
+            env={"PATH": _PATH, "LC_ALL": "C"},
+            stdin=subprocess.DEVNULL,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None, "nft does not answer"
+    if done.returncode:
+        return None, "nft list ruleset is refused"
+    if len(done.stdout) > _MOST_BYTES:
+        return None, "the ruleset is too long"
+    return drops_invalid(done.stdout)
+
+
+def drops_invalid(ruleset: bytes) -> tuple[bool | None, str]:
+    """What a ruleset in JSON does with ``ct state invalid``, and why that is not known."""
+    try:
+        parts = json.loads(ruleset)["nftables"]
+        rules = [part["rule"]["expr"] for part in parts if "rule" in part]
+        verdicts = {name for expressions in rules for name in _verdicts(expressions)}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None, "the ruleset cannot be read"
+    if "drop" in verdicts:
+        return True, ""
+    if any("xt" in expression for expressions in rules for expression in expressions):
+        return None, "rules of iptables cannot be read"
+    return False, ""
+
+
+def _verdicts(expressions: list[Any]) -> Iterator[str]:
+    """Names of the statements of a rule for packets in state INVALID."""
+    if any(_is_invalid(expression.get("match", {})) for expression in expressions):
+        for expression in expressions:
+            yield from expression
+
+
+def _is_invalid(match: dict[str, Any]) -> bool:
+    left, right = match.get("left"), match.get("right")
+    if left != {"ct": {"key": "state"}} or match.get("op") == "!=":
+        return False
+    named = right.get("set", right) if isinstance(right, dict) else right
+    return "invalid" in (named if isinstance(named, list) else [named])

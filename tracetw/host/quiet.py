@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Listeners with their queues, and connections on which nothing has moved for long, by sock_diag.
+
+What ``tracetw.host.sockdiag`` leaves out: queues, timers, and of ``struct tcp_info`` the times of the last
+segments. Only what is asked for is kept, so a host with a million connections costs time but no memory.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["Idle", "Listening", "Quiet", "listening", "quiet"]
+
+_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
+_NLM_F_REQUEST_DUMP, _NLMSG_ERROR, _NLMSG_DONE = 0x301, 2, 3
+_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
+_REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2, with no socket named
+_PROTOCOL = struct.Struct("=HHI")  # INET_DIAG_REQ_PROTOCOL, for a number beyond a byte
+_MESSAGE = struct.Struct("=BBBB2s2s16s16s12xIIIII")  # struct inet_diag_msg
+_ATTRIBUTE = struct.Struct("=HH")
+_REQ_PROTOCOL, _INFO = 3, 2
+_TIMES = struct.Struct("=IIII")  # tcpi_last_data_sent, last_ack_sent, last_data_recv, last_ack_recv
+_TIMES_AT = 44
+_IPPROTO_MPTCP = 262
+_ESTABLISHED, _CLOSE_WAIT, _FIN_WAIT2, _LISTEN = 1, 8, 5, 10
+_KEEPALIVE_TIMER = 2
+_MOST = 20
+
+
+class Listening(NamedTuple):
+    """A listener: ``waiting`` of at most ``backlog`` connections wait for accept() now."""
+
+    address: str
+    port: int
+    mptcp: bool
+    waiting: int
+    backlog: int
+    inode: int
+    uid: int
+
+
+class Idle(NamedTuple):
+    """A connection on which nothing has come or gone for ``idle_s``. ``keepalive``: is that timer running?"""
+
+    local: str
+    local_port: int
+    remote: str
+    remote_port: int
+    half_closed: bool
+    keepalive: bool
+    idle_s: int
+    inode: int
+    uid: int
+
+
+class Quiet(NamedTuple):
+    """Connections with other hosts.
+
+    Attributes:
+        connections: all of them, without those that this host is both ends of.
+        keepalive: how many have a keepalive timer running.
+        silent: how many have none and were idle for longer than asked.
+        probed: how many have one, and were idle for longer than asked all the same.
+        half_closed: how many of one or the other are in CLOSE_WAIT or FIN_WAIT2.
+        longest: some of the idle, those that have been so the longest.
+    """
+
+    connections: int
+    keepalive: int
+    silent: int
+    probed: int
+    half_closed: int
+    longest: tuple[Idle, ...]
+
+
+class _Row(NamedTuple):
+    family: int
+    state: int
+    timer: int
+    local_port: int
+    remote_port: int
+    local: bytes
+    remote: bytes
+    rqueue: int
+    wqueue: int
+    uid: int
+    inode: int
+    idle_ms: int | None
+
+
+def listening() -> tuple[Listening, ...]:
+    """Listeners of the calling thread's namespace, by address and port. Raises OSError without inet_diag."""
+    rows = list(_dump(1 << _LISTEN, socket.IPPROTO_TCP))
+    try:
+        others = {(row.local, row.local_port): row for row in _dump(1 << _LISTEN, _IPPROTO_MPTCP)}
+    except OSError:
+        others = {}  # no MPTCP, or nobody can list it
+    found = []
+    for row in rows:
+        # The first subflow of an MPTCP listener is a TCP listener that no process holds.
+        whole = others.get((row.local, row.local_port))
+        holder = row if whole is None else whole
+        found.append(
+            Listening(
+                _text(row.family, row.local),
+                row.local_port,
+                whole is not None,
+                row.rqueue,
+                row.wqueue,
+                holder.inode,
+                holder.uid,
+            )
+        )
+    return tuple(sorted(set(found)))
+
+
+def quiet(longer_than_s: float) -> Quiet:
+    """Connections of the calling thread's namespace. Raises OSError without inet_diag."""
+    connections = keepalive = silent = probed = half_closed = 0
+    longest: list[tuple[int, Idle]] = []
+    states = 1 << _ESTABLISHED | 1 << _CLOSE_WAIT | 1 << _FIN_WAIT2
+    ours = {row.local for row in _dump(states, socket.IPPROTO_TCP)}
+    for row in _dump(states, socket.IPPROTO_TCP, _INFO):
+        if row.remote in ours or _loopback(row.family, row.remote):
+            continue
+        connections += 1
+        probes = row.timer == _KEEPALIVE_TIMER
+        keepalive += probes
+        if row.idle_ms is None or row.idle_ms < longer_than_s * 1000 or (row.timer and not probes):
+            continue
+        silent, probed = silent + (not probes), probed + probes
+        half_closed += row.state != _ESTABLISHED
+        idle = Idle(
+            _text(row.family, row.local),
+            row.local_port,
+            _text(row.family, row.remote),
+            row.remote_port,
+            row.state != _ESTABLISHED,
+            probes,
+            row.idle_ms // 1000,
+            row.inode,
+            row.uid,
+        )
+        keep = heapq.heappush if len(longest) < _MOST else heapq.heappushpop
+        keep(longest, (idle.idle_s, idle))
+    ordered = tuple(idle for _, idle in sorted(longest, reverse=True))
+    return Quiet(connections, keepalive, silent, probed, half_closed, ordered)
+
+
+def _dump(states: int, protocol: int, extension: int = 0) -> Iterator[_Row]:
+    wanted = 1 << extension - 1 if extension else 0
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as diag:
+        for family in (socket.AF_INET, socket.AF_INET6):
+            body = _REQUEST.pack(family, protocol & 0xFF, wanted, states)
+            body += _PROTOCOL.pack(_PROTOCOL.size, _REQ_PROTOCOL, protocol)
+            size = _HEADER.size + len(body)
+            header = _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, family, 0)
+            diag.sendto(header + body, (0, 0))
+            for message in _messages(diag):
+                yield _row(message)
+
+
+def _messages(diag: socket.socket) -> Iterator[memoryview]:
+    while True:
+        data = memoryview(diag.recv(1 << 16))
+        at = 0
+        while at + _HEADER.size <= len(data):
+            length, kind, _, _, _ = _HEADER.unpack_from(data, at)
+            if kind == _NLMSG_DONE:
+                return
+            if kind == _NLMSG_ERROR:
+                number = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
+                raise OSError(number, os.strerror(number), "NETLINK_SOCK_DIAG")
+            yield data[at + _HEADER.size : at + length]
+            at += max(length + 3 & ~3, _HEADER.size)
+
+
+def _row(message: memoryview) -> _Row:
+    family, state, timer, _, lport, rport, local, remote, _, rqueue, wqueue, uid, inode = (
+        _MESSAGE.unpack_from(message)
+    )
+    size = 4 if family == socket.AF_INET else 16
+    return _Row(
+        family,
+        state,
+        timer,
+        int.from_bytes(lport, "big"),
+        int.from_bytes(rport, "big"),
+        local[:size],
+        remote[:size],
+        rqueue,
+        wqueue,
+        uid,
+        inode,
+        _idle_ms(message),
+    )
+
+
+def _idle_ms(message: memoryview) -> int | None:
+    """Since the last data sent, or data or ACK received (tcp_get_info)."""
+    at = _MESSAGE.size
+    while at + _ATTRIBUTE.size <= len(message):
+        length, kind = _ATTRIBUTE.unpack_from(message, at)
+        if kind == _INFO and length >= _ATTRIBUTE.size + _TIMES_AT + _TIMES.size:
+            sent, _, data, ack = _TIMES.unpack_from(message, at + _ATTRIBUTE.size + _TIMES_AT)
+            return int(min(sent, data, ack))
+        at += max(length + 3 & ~3, _ATTRIBUTE.size)
+    return None
+
+
+def _loopback(family: int, address: bytes) -> bool:
+    if family == socket.AF_INET:
+        return address[0] == 127  # noqa: PLR2004 (127.0.0.0/8)
+    return address == bytes(15) + b"\x01" or address[:13] == bytes(10) + b"\xff\xff\x7f"
+
+
+def _text(family: int, address: bytes) -> str:
+    return socket.inet_ntop(family, address)
