@@ -132,8 +132,8 @@ static __always_inline void settle_layer(struct close_record *r, const void *sk,
 		load_subflow(r, sk, c);
 	if (r->layer != LAYER_NONE)
 		return;
-	if (r->traits & T_SOCKMAP)
-		r->layer = LAYER_SOCKMAP;
+	if (c && c->layer)
+		r->layer = c->layer;
 	else if (r->owner_from == OWNER_KERNEL)
 		r->layer = LAYER_KERNEL;
 }

@@ -176,8 +176,10 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	    (s32)(r->rcv_nxt - f.urg_seq) > 0)
 		traits |= T_URGENT;
 	r->layer = f.ulp ? ulp_layer(f.ulp) : LAYER_NONE;
-	if (f.user_data && has_psock(sk, f.user_data))
-		traits |= T_SOCKMAP;
+	if (r->layer == LAYER_NONE && f.user_data && has_psock(sk, f.user_data))
+		r->layer = LAYER_SOCKMAP;
+	if (f.sacked_out)
+		traits |= T_SACKED;
 	r->traits = traits;
 	r->mss = f.mss > 65535 ? 65535 : f.mss;
 	r->bind = 0;

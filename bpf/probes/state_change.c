@@ -53,7 +53,7 @@ static __always_inline void look_for_psock(struct conn *c, const void *sk)
 	u64 user_data = GET(u64, sock, sk, OFF_SK_USER_DATA);
 
 	if (user_data && has_psock(sk, user_data))
-		c->traits |= T_SOCKMAP;
+		c->layer = LAYER_SOCKMAP;
 }
 
 /* Ignore listeners, except LISTEN -> SYN_RECV: a child socket is born. */

@@ -14,6 +14,7 @@ from tracetw.stream.batch import Batch, Closes, Context, Ends, Events, Loss, Sin
 from tracetw.stream.filter import Filter
 from tracetw.stream.lossy import Lossy
 from tracetw.stream.subflows import Subflows
+from tracetw.verdict.habits import Habits
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -55,6 +56,7 @@ class Stages:
         )
         self._lossy = Lossy()
         self._subflows = Subflows()
+        self._habits = Habits(context.names)
         self._counts = np.zeros(len(VERDICTS), np.int64)
         self.sink = sink
         self.tally = Tally(context.names, context.attached.at_ns)
@@ -76,12 +78,14 @@ class Stages:
     def judge(self, ends: Ends) -> Closes:
         """Judge, weaken and tally: each end once."""
         closes = self._judge(ends)
+        ended = ended_ns(closes.rows)
+        closes.findings.hints[:] |= self._habits.add(closes.rows, closes.findings, ended)
         self.tally.add(closes.rows, closes.findings)
         self.judged += len(closes.rows)
         return self._subflows.together(closes)
 
     def closes(self, ends: Ends) -> Closes:
-        """Judge and weaken."""
+        """Judge and weaken; without the hints that several connections show."""
         return self._subflows.together(self._judge(ends))
 
     def _judge(self, ends: Ends) -> Closes:

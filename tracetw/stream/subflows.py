@@ -41,6 +41,8 @@ class Subflows:
         mptcp = rows["layer"] == Layer.MPTCP
         if not mptcp.any():
             return closes
+        # What hints rest on is TCP's own, of a connection that is one socket.
+        closes.findings.hints[mptcp] = 0
         flags = rows["mptcp_flags"]
         subflow = mptcp & (flags & MP_SUBFLOW != 0)
         self._remember(closes.take(subflow))
