@@ -93,7 +93,7 @@ def carriers(rows: fields.Rows, findings: Findings, clock: Clock, names: KernelN
     found = np.zeros(len(rows), CARRIER)
     for name in ("netns", "lport", "rport", "cgroup", "pid", "uid", "owner_from"):
         found[name] = rows[name]
-    found["comm"] = np.ascontiguousarray(rows["comm"]).view("S16")[:, 0]
+    found["comm"] = rows["comm"]
     for side, column in (("l", "laddr"), ("r", "raddr")):
         halves = np.ascontiguousarray(rows[column]).view(">u8").astype(np.uint64)
         v4 = rows["family"] == _AF_INET
