@@ -1,6 +1,35 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* A full socket reaches CLOSE: its record. */
 
+#if defined(WANT_TIMEWAITS) && !defined(HAVE_TIMEWAIT_REFUSED)
+/* As inet_twsk_alloc() sees it: there are as many timewait sockets as the namespace may have. */
+static __always_inline int buckets_used_up(u64 net)
+{
+#ifdef DEATH_ROW_IS_POINTER
+	u64 row = FIELD(u64, net, OFF_NET_DEATH_ROW);
+#else
+	u64 row = net + OFF_NET_DEATH_ROW;
+#endif
+
+	return (s32)(FIELD(u32, row, OFF_DEATH_ROW_COUNT) - DEATH_ROW_COUNTS_FROM) >=
+	       FIELD(s32, row, OFF_DEATH_ROW_MAX);
+}
+
+/*
+ * CLOSE without a timewait socket: was one due? close() with unread data or SO_LINGER 0 comes by here too, before its
+ * RST, with the socket still attached. Of an orphan it is a FIN_WAIT2 that could not begin, or data that came with the
+ * ACK of our FIN and is about to be answered with RST (tcp_rcv_state_process).
+ */
+static __always_inline int time_wait_due(const struct close_record *r, u64 net)
+{
+	if (r->old_state == TCP_CLOSING)
+		return r->flags & F_FIN_ACKED;
+	if (r->flags & F_DONE)
+		return 1;
+	return r->flags & F_DEAD && buckets_used_up(net);
+}
+#endif
+
 /*
  * FIN_WAIT2|CLOSING -> CLOSE: is it the end, or does a timewait socket carry on? In substate FIN_WAIT2 a copy of
  * the record waits for the peer's FIN (or what else ends that phase). Returns END_NONE when the record is to go its
@@ -21,7 +50,8 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 		if (r->flags & F_TW_REFUSED)
 #else
 		/* No timewait socket, yet no RST and no TCP_LINGER2 below 0: tcp_time_wait() got no memory. */
-		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0)
+		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0 &&
+		    time_wait_due(r, FIELD(u64, sk, OFF_SKC_NET)))
 #endif
 			carrier_event(r, &t, 0, TIMEWAIT_OVERFLOW);
 #endif

@@ -79,6 +79,12 @@ struct conn {
 	u8 traits;
 	u8 ttl;
 	u8 rst_ttl;
+	/* Segments that it refused, and the reason of the last one (refused.h). */
+	u8 refused;
+	u8 refused_reason;
+	u8 icmp_error; /* errno that an ICMP error reported in SYN_SENT */
+	u8 syn_segments; /* tcp_sock.segs_in and ... */
+	u32 syn_at; /* jiffies, when F_SYN_HIT was set */
 };
 
 BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SETS, 0);

@@ -175,6 +175,8 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	if (f.urg_data && (s32)(f.urg_seq - r->copied_seq) >= 0 &&
 	    (s32)(r->rcv_nxt - f.urg_seq) > 0)
 		traits |= T_URGENT;
+	if (f.sacked_out)
+		traits |= T_SACKED;
 	r->traits = traits;
 	r->mss = f.mss > 65535 ? 65535 : f.mss;
 	r->layer = LAYER_UNKNOWN;
@@ -267,8 +269,10 @@ static __always_inline void load_history(struct close_record *r, const struct co
 	r->mptcp_local_id = 0;
 	r->mptcp_remote_id = 0;
 	r->mptcp_reset = 0;
-	r->refused = 0;
-	r->refused_reason = 0;
+	r->refused = c ? c->refused : 0;
+	r->refused_reason = c ? c->refused_reason : 0;
+	if (c && r->old_state == TCP_SYN_SENT && !r->err && c->icmp_error)
+		r->err_soft = c->icmp_error;
 	r->exit_code = c && c->flags & F_EXITING ? c->exit_code : 0;
 	if (c && c->pid) {
 		r->cgroup = c->cgroup;

@@ -53,6 +53,8 @@ static __always_inline void conn_begin(struct conn *c)
 	c->pid = 0;
 	/* steps, fin_retrans, backoff, owner_from, reset_reason, traits, ttl, rst_ttl */
 	*(u64 *)&c->steps = 0;
+	/* refused, refused_reason, icmp_error, syn_segments, syn_at */
+	*(u64 *)&c->refused = 0;
 }
 
 /* What a slot is wanted for. */

@@ -17,7 +17,7 @@ install_emulator() {
 # install_tools: the programs the tests use. One that cannot be had is named, and its tests skip
 # (or fail, where CI is set).
 install_tools() {
-	local tool missing=() wanted=(clang clang-format cpio gcc git groff ip nft shellcheck)
+	local tool missing=() wanted=(clang clang-format cpio gcc git groff ip nft shellcheck tmux)
 	[[ -e /usr/include/stdio.h ]] || missing+=("$(package headers)")
 	for tool in "${wanted[@]}"; do
 		command -v "$tool" >/dev/null || missing+=("$(package "$tool")")

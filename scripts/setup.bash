@@ -25,11 +25,12 @@ declare -A purpose=(
 	[recording]="compacted recordings: Apache Arrow (pyarrow)"
 	[query]="tracetw query: DuckDB"
 	[lab]="tracetw lab: scapy"
+	[top]="tracetw top: Textual"
 	[vm]="scripts/vm: PyYAML"
 	[test]="the tests: pytest, mypy, ruff and others"
 )
 declare -A megabytes=(
-	[base]="19 87" [recording]="53 170" [query]="24 68" [lab]="3 24" [vm]="1 4" [test]="31 115"
+	[base]="19 87" [recording]="53 170" [query]="24 68" [lab]="3 24" [top]="3 23" [vm]="1 4" [test]="31 115"
 )
 # What must import afterwards, each by itself.
 declare -A modules=(
@@ -37,8 +38,9 @@ declare -A modules=(
 	[recording]="pyarrow pyarrow.parquet"
 	[query]="duckdb pyarrow"
 	[lab]="scapy.layers.inet6"
+	[top]="textual.app"
 	[vm]="yaml"
-	[test]="mypy.api pytest pytest_timeout scapy.layers.inet6 yaml"
+	[test]="mypy.api pytest pytest_timeout scapy.layers.inet6 textual.app yaml"
 )
 
 die() {

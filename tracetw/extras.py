@@ -18,6 +18,7 @@ EXTRAS: Mapping[str, Sequence[str]] = {
     "recording": ("pyarrow",),
     "query": ("duckdb", "pyarrow"),
     "lab": ("scapy",),
+    "top": ("textual",),
 }
 """Extra to the modules that it brings."""
 

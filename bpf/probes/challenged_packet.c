@@ -7,7 +7,6 @@
 int challenged_packet(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 reason = ctx->args[2], zero = 0;
-	struct conn *c;
 	u64 *sk;
 
 	if (reason != DROP_REASON_INVALID_SYN && reason != DROP_REASON_RESET &&
@@ -19,11 +18,7 @@ int challenged_packet(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_DROPS
 	drop_event((const void *)*sk, (const void *)ctx->args[0], reason);
 #endif
-	if (reason == DROP_REASON_INVALID_SYN) {
-		c = conn_open(*sk, FOR_END);
-		if (c)
-			c->flags |= F_SYN_HIT;
-	}
+	segment_refused((const void *)*sk, (const void *)ctx->args[0], reason);
 	*sk = 0;
 	return 0;
 }

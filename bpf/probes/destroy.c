@@ -32,6 +32,11 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 		/* Not orphaned at ->CLOSE: only close() can bring it here. */
 		if (!(r->flags & F_DEAD) && r->owner_from != OWNER_KERNEL)
 			BY_CURRENT(r, OWNER_CLOSE);
+		/* The application may have read since ->CLOSE; tcp_disconnect() takes the peer's port away, and the queue. */
+		if (!(r->flags & F_DEAD) && GET(u16, sock_common, sk, OFF_SKC_DPORT)) {
+			r->copied_seq = GET(u32, tcp_sock, sk, OFF_TCP_COPIED_SEQ);
+			r->shutdown |= SHUT_READ_FINAL;
+		}
 		if (may_be_answered(r))
 			hold(r);
 		else

@@ -16,12 +16,8 @@ static __always_inline int on_packet_drop(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_DROPS
 		drop_event(sk, skb, ctx->args[2]);
 #endif
-		if (ctx->args[2] == DROP_REASON_INVALID_SYN) {
-			struct conn *c = conn_open((u64)sk, FOR_END);
-
-			if (c)
-				c->flags |= F_SYN_HIT;
-		}
+		if (is_refusal(ctx->args[2]))
+			segment_refused(sk, skb, ctx->args[2]);
 		return 0;
 	}
 	flags = GET(u8, sk_buff, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS);

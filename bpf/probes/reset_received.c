@@ -7,7 +7,10 @@ static __always_inline int on_reset_received(struct bpf_raw_tracepoint_args *ctx
 {
 	struct conn *c = conn_open(ctx->args[0], FOR_END);
 
-	if (c)
-		c->flags |= F_RST_IN;
+	if (!c)
+		return 0;
+	c->flags |= F_RST_IN;
+	if (c->flags & F_SYN_HIT && syn_hit_is_old(c, (const void *)ctx->args[0]))
+		c->flags &= ~F_SYN_HIT;
 	return 0;
 }

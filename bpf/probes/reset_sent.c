@@ -42,8 +42,12 @@ static __always_inline int on_reset_sent(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	}
 	/* The answer to an unacceptable ACK while connecting ends nothing: the SYN is sent again. */
-	if (state == TCP_SYN_SENT && how & F_RST_REPLY)
+	if (state == TCP_SYN_SENT && how & F_RST_REPLY) {
+#ifndef HAVE_RX_SK
+		segment_refused(sk, (const void *)ctx->args[1], 0);
+#endif
 		return 0;
+	}
 	/* In CLOSE without a record: it closed before we attached, or we missed it. Do not open a new history. */
 	c = state == TCP_CLOSE ? conn_find((u64)sk) : conn_open((u64)sk, FOR_END);
 	if (c) {

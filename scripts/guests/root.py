@@ -54,7 +54,7 @@ mount --bind "$2" "$1/mnt"
 exec chroot "$1" /bin/bash -ec '
 	root=/mnt
 	. /mnt/scripts/setup.bash
-	setup recording query lab test
+	setup recording query lab top test
 '
 """
 # How the host's pip reaches an index. Its other settings are about the host.

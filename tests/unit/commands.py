@@ -28,6 +28,7 @@ PROGRAM = ("env", "--default-signal=INT", "--block-signal=INT", sys.executable, 
 WORK: dict[tuple[str, ...], list[str]] = {
     (): ["--help"],
     ("trace",): ["--min-duration", "2s", "--duration", "1s"],
+    ("top",): ["--replay", "recording", "--once"],
     ("record",): ["-o", "recording", "--max-age", "0"],
     ("report",): ["recording"],
     ("replay",): ["recording"],

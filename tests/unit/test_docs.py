@@ -30,7 +30,10 @@ from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.sink.json import JsonSink
 from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
+from tracetw.timewait.document import KIND
+from tracetw.timewait.note import CODES as CODES_OF_NOTES
 from tracetw.verdict.handbook import EVENTS
+from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     EVIDENCE,
@@ -57,7 +60,7 @@ CODES = {verdict.code for verdict in VERDICTS}
 PACKAGES = {"python3-bpfcc", "python3-bcc", "python3-venv", "python3-numpy", "python3-click"}
 WORDS = (
     CODES
-    | {*FORMS, *CLOSED_BY, *EVIDENCE, *MISSING}
+    | {*FORMS, *CLOSED_BY, *EVIDENCE, *MISSING, *HINT_BIT}
     | {value.name.lower().replace("_", "-") for kind in (Timewait, Drop) for value in kind}
     | PACKAGES
     | set(BY_NAME)
@@ -65,6 +68,7 @@ WORDS = (
     | {kind.name for kind in KINDS}
     | {want.slug for want in KERNEL_FACTS}
     | set(BEHAVIOURS)
+    | {KIND, *CODES_OF_NOTES}
 )
 FENCE = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`([^`\n]+(?:\n[^`\n]+)?)`")

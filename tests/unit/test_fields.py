@@ -14,9 +14,15 @@ from tracetw.event.record import (
     CLOSE,
     F_BORN,
     F_CLIENT,
+    F_DEAD,
     F_DONE,
+    F_OWNED,
     F_RST_IN,
     F_SERVER,
+    F_SOCKET,
+    F_TW,
+    SHUT_READ_FINAL,
+    Layer,
 )
 
 NAMES = KernelNames({1: "ESTABLISHED", 4: "FIN_WAIT1", 7: "CLOSE"}, {}, {}, 250)
@@ -90,6 +96,13 @@ def test_teardown(values: dict[str, Any], expected: int) -> None:
         ({"rcv_nxt": 105, "copied_seq": 100, "flags": F_DONE}, 4),
         ({"rcv_nxt": 99, "copied_seq": 100}, 0),
         ({"rcv_nxt": 105, "copied_seq": 0, "old_state": State.SYN_SENT}, 0),
+        # The application may read on: a RST or TIME_WAIT came under it.
+        ({"rcv_nxt": 105, "copied_seq": 100, "flags": F_SOCKET, "err": 104}, -1),
+        ({"rcv_nxt": 105, "copied_seq": 100, "flags": F_SOCKET | F_OWNED | F_TW | F_DONE}, -1),
+        ({"rcv_nxt": 105, "copied_seq": 100, "flags": F_SOCKET | F_OWNED}, 5),
+        ({"rcv_nxt": 105, "copied_seq": 100, "flags": F_SOCKET, "shutdown": SHUT_READ_FINAL}, 5),
+        ({"rcv_nxt": 105, "copied_seq": 100, "flags": F_SOCKET | F_DEAD}, 5),
+        ({"rcv_nxt": 105, "copied_seq": 100, "layer": Layer.SOCKMAP}, -1),
     ],
 )
 def test_bytes_unread(values: dict[str, Any], expected: int) -> None:

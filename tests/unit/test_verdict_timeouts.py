@@ -231,6 +231,10 @@ def test_every_verdict_has_a_case() -> None:
     assert covered == {verdict.code for verdict in taxonomy.VERDICTS}
 
 
+GONE: Values = {"at": [0, 1, 5, 6, 300, 0, 50]}
+"""Closed 50 ms after the beginning."""
+
+
 @pytest.mark.parametrize(
     ("name", "more", "limit", "value", "elapsed"),
     [
@@ -239,13 +243,28 @@ def test_every_verdict_has_a_case() -> None:
         ("data lost", {"retrans_stamp": 3_000_000_000}, "tcp_retries2", 15, -1),
         ("FIN lost", {}, "tcp_orphan_retries", 8, -1),
         ("FIN lost", {"sysctl_orphan_retries": 2}, "tcp_orphan_retries", 2, -1),
+        # tcp_orphan_retries(): 8 only while the timeout is below its maximum.
+        ("FIN lost", {"rto": 119_999}, "tcp_orphan_retries", 8, -1),
+        ("FIN lost", {"rto": 120_000}, "TCP_RTO_MAX", 120_000, -1),
+        ("FIN lost", {"rto": 120_000, "sysctl_orphan_retries": 3}, "tcp_orphan_retries", 3, -1),
+        ("FIN lost", {"rto": 1000, "rto_max": 1000}, "TCP_RTO_MAX", 1000, -1),
         ("FIN lost, shut down only", {}, "tcp_retries2", 15, -1),
         ("user timeout", {}, "TCP_USER_TIMEOUT", 1500, -1),
         ("user timeout of a closed window", {"probing": 2500}, "TCP_USER_TIMEOUT", 2000, 2500),
         ("keepalive", {}, "tcp_keepalive_probes", 9, 3000),
         ("keepalive", {"keepalive_probes": 2}, "TCP_KEEPCNT", 2, 3000),
-        ("timewait socket timed out", {"fin_timeout": 1000}, "tcp_fin_timeout", 1, 294),
-        ("timewait socket timed out", {"linger2": 2000}, "TCP_LINGER2", 2, 294),
+        # From close() on, which makes the timewait socket, not from FIN_WAIT2 on (6 ms).
+        ("timewait socket timed out", {"fin_timeout": 1000, **GONE}, "tcp_fin_timeout", 1, 250),
+        ("timewait socket timed out", {"linger2": 2000, **GONE}, "TCP_LINGER2", 2, 250),
+        # Above 60 s the full socket waits first.
+        ("timewait socket timed out", {"fin_timeout": 61_000, **GONE}, "tcp_fin_timeout", 61, 294),
+        (
+            "timewait socket timed out",
+            {"fin_timeout": 61_000, "flags": MINI["flags"] | r.F_CLOSE_CALLED, **GONE},
+            "tcp_fin_timeout",
+            61,
+            -1,
+        ),
         ("SYN lost", {}, None, -1, 3400),
     ],
 )

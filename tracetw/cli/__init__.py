@@ -7,6 +7,9 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
 from typing import Any
 
 import click
@@ -21,11 +24,13 @@ __all__ = ["main"]
 # Command to module. A module is loaded when its command runs: most need NumPy, some much more.
 _COMMANDS = {
     "trace": "tracetw.cli.trace",
+    "top": "tracetw.cli.top",
     "record": "tracetw.cli.record",
     "report": "tracetw.cli.report",
     "replay": "tracetw.cli.replay",
     "query": "tracetw.cli.query",
     "doctor": "tracetw.cli.doctor",
+    "timewait": "tracetw.cli.timewait",
     "explain": "tracetw.cli.explain",
     "lab": "tracetw.cli.lab",
     "completion": "tracetw.cli.completion",
@@ -37,22 +42,38 @@ _USAGE = 2
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
-def _load(module: str) -> click.Command:
-    """The click command of a module.
+class _OneThread(MetaPathFinder):
+    """Imports NumPy so that its BLAS, which we never call, starts no thread for each CPU.
 
-    NumPy's BLAS, which we never call, starts a thread for each CPU when it is imported. Those
-    would keep every capability when the tracing thread drops them. The variable is taken back
-    at once: a traced command is to see the environment of its user.
+    Those would keep every capability when the tracing thread drops its own. The variable is taken back
+    at once: a traced command is to see the environment of its user. Commands import NumPy when they run.
     """
-    mine = _BLAS_THREADS not in os.environ
-    if mine:
-        os.environ[_BLAS_THREADS] = "1"
-    try:
-        command: click.Command = import_module(module).command
-        return command
-    finally:
-        if mine:
-            del os.environ[_BLAS_THREADS]
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Sequence[str] | None,
+        target: ModuleType | None = None,
+    ) -> ModuleSpec | None:
+        """That of NumPy, with the variable set while it is loaded."""
+        if fullname != "numpy" or _BLAS_THREADS in os.environ:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def exec_module(module: ModuleType) -> None:
+                os.environ[_BLAS_THREADS] = "1"
+                try:
+                    execute(module)
+                finally:
+                    del os.environ[_BLAS_THREADS]
+
+            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec
+
+
+sys.meta_path.insert(0, _OneThread())
 
 
 class _Commands(click.Group):
@@ -68,7 +89,8 @@ class _Commands(click.Group):
     ) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        return _load(_COMMANDS[cmd_name])
+        command: click.Command = import_module(_COMMANDS[cmd_name]).command
+        return command
 
     def main(
         self,

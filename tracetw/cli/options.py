@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 __all__ = [
     "event_options",
     "filter_options",
+    "live_filter",
     "numeric_option",
     "output_option",
     "parse_duration",
     "parse_events",
     "parse_ready_fd",
+    "parse_speed",
     "recorded_filter_options",
     "run_options",
     "runnable",
@@ -109,7 +111,9 @@ def filter_options(function: Command) -> Command:
 
     @wraps(function)
     def command(*args: Any, **values: Any) -> Any:  # noqa: ANN401 (what click passes)
-        return function(*args, filter_=_filter(_taken(values), values.get("duration")), **values)
+        return function(
+            *args, filter_=live_filter(_taken(values), values.get("duration")), **values
+        )
 
     return _with_filters(command)
 
@@ -141,7 +145,8 @@ def _taken(values: dict[str, Any]) -> dict[str, Any]:
     return conditions
 
 
-def _filter(conditions: dict[str, Any], duration: str | None) -> Filter:
+def live_filter(conditions: dict[str, Any], duration: str | None) -> Filter:
+    """The filter of conditions on this host, for a trace of ``duration``. Raises BadInput."""
     from tracetw.stream.filter import Filter  # noqa: PLC0415 (loads NumPy)
     from tracetw.stream.impossible import check  # noqa: PLC0415
 
@@ -274,6 +279,19 @@ def _stacked(options: Iterable[Callable[[Command], Command]], function: Command)
 def parse_duration(text: str | None) -> float | None:
     """Seconds of ``--duration``; None without it. Raises BadInput."""
     return None if text is None else seconds("--duration", text)
+
+
+def parse_speed(text: str) -> float | None:
+    """Times as fast as it happened; None for ``max``, as fast as possible. Raises BadInput."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if not 0 < speed < float("inf"):
+        raise BadInput(f"--speed {text!r} is no speed", "give 1, 10, another number, or max")
+    return speed
 
 
 def parse_events(values: tuple[str, ...], transitions: bool) -> frozenset[str]:

@@ -11,32 +11,19 @@ import click
 from tracetw.cli.needs import need
 from tracetw.cli.options import (
     event_options,
+    parse_speed,
     recorded_filter_options,
     table_options,
     use_color,
     window_options,
 )
 from tracetw.cli.progress import progress
-from tracetw.errors import BadInput
 from tracetw.messages import say, show
 
 if TYPE_CHECKING:
     from tracetw.recording.reader import Recording
 
 __all__ = ["command"]
-
-
-def _speed(text: str) -> float | None:
-    """Times as fast as it happened; None for as fast as possible."""
-    if text == "max":
-        return None
-    try:
-        speed = float(text)
-    except ValueError:
-        speed = 0.0
-    if not 0 < speed < float("inf"):
-        raise BadInput(f"--speed {text!r} is no speed", "give 1, 10, another number, or max")
-    return speed
 
 
 @click.command("replay", short_help="Print a recording as trace would have printed it.")
@@ -72,7 +59,7 @@ def command(
       tracetw replay rec -o json | jq .why
       tracetw replay rec --speed 10                         ten times as fast as it happened
     """
-    pace = _speed(speed)
+    pace = parse_speed(speed)
     from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
     from tracetw.replay.conditions import recorded_filter  # noqa: PLC0415
     from tracetw.replay.pace import Pace  # noqa: PLC0415

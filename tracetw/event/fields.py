@@ -21,12 +21,18 @@ from tracetw.event.names import KernelNames
 from tracetw.event.record import (
     F_BORN,
     F_CLIENT,
+    F_DEAD,
     F_DONE,
+    F_OWNED,
     F_RST_IN,
     F_RST_OUT,
     F_RST_REPLY,
     F_SERVER,
+    F_SOCKET,
+    F_TW,
     PATH_MAX,
+    SHUT_READ_FINAL,
+    Layer,
 )
 
 __all__ = [
@@ -45,6 +51,7 @@ __all__ = [
     "families",
     "jiffies_to_ms",
     "outstanding",
+    "past_tcp",
     "path_states",
     "role",
     "rto_ms",
@@ -185,16 +192,30 @@ def unsent(rows: Rows) -> NDArray[np.int32]:
 
 
 def bytes_unread(rows: Rows) -> NDArray[np.int64]:
-    """Payload received in order and not read by the application.
+    """Payload received in order and not read by the application; -1 unknown.
 
     ``rcv_nxt - copied_seq``; a FIN received (F_DONE) counts one there until it is read. While a
-    connection is being opened both numbers are still being set: none.
+    connection is being opened both numbers are still being set: none. Unknown while the application
+    may still read (a RST or the TIME_WAIT of a socket that it has not closed), and where a sockmap
+    took the data past TCP.
     """
+    flags, shutdown = rows["flags"], rows["shutdown"]
+    let_go = (flags & F_DEAD != 0) | (flags & F_SOCKET == 0) | (shutdown & SHUT_READ_FINAL != 0)
+    # Inside close() or connect(AF_UNSPEC).
+    in_call = (flags & (F_OWNED | F_TW) == F_OWNED) & (rows["err"] == 0)
+    final = (let_go | in_call) & ~past_tcp(rows)
     ahead: NDArray[np.uint32] = np.subtract(rows["rcv_nxt"], rows["copied_seq"], dtype=np.uint32)
     fin = (rows["flags"] & F_DONE) != 0
     state = rows["old_state"]
     opening = (state == State.SYN_SENT) | (state == State.SYN_RECV)
-    return np.where(opening, 0, np.maximum(ahead.view(np.int32).astype(np.int64) - fin, 0))
+    unread = np.where(opening, 0, np.maximum(ahead.view(np.int32).astype(np.int64) - fin, 0))
+    return np.where(final | opening, unread, -1)
+
+
+def past_tcp(rows: Rows) -> NDArray[np.bool_]:
+    """Whether a sockmap may have carried data that TCP's own counts of payload do not have."""
+    past: NDArray[np.bool_] = rows["layer"] == Layer.SOCKMAP
+    return past
 
 
 def bytes_unacked(rows: Rows) -> NDArray[np.int64]:

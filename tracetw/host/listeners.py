@@ -14,7 +14,7 @@ from tracetw.host import sockdiag
 from tracetw.host.netns import Netns
 from tracetw.host.process import Process, holders, process
 
-__all__ = ["UNKNOWN", "Listener", "Listeners", "listening"]
+__all__ = ["UNKNOWN", "Listener", "Listeners", "common", "listening"]
 
 _TTL_S = 1.0
 _SHARE = 0.05  # of one CPU
@@ -108,7 +108,7 @@ def _read(netns: int) -> dict[int, Listener]:
     pids = holders({inode for inodes in ports.values() for inode in inodes})
     known = {pid: process(pid) for pid in {pid for each in pids.values() for pid in each}}
     return {
-        port: _common([known[pid] for inode in inodes for pid in pids.get(inode, ())])
+        port: common([known[pid] for inode in inodes for pid in pids.get(inode, ())])
         for port, inodes in ports.items()
     }
 
@@ -137,7 +137,7 @@ def _inodes(where: Netns) -> dict[int, set[int]]:
     return ports
 
 
-def _common(processes: list[Process | None]) -> Listener:
+def common(processes: list[Process | None]) -> Listener:
     """What all holders of a port have in common."""
     if not processes or None in processes:
         return UNKNOWN

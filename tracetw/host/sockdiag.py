@@ -1,36 +1,34 @@
 # SPDX-License-Identifier: Apache-2.0
 """TCP sockets that exist now, through NETLINK_SOCK_DIAG (``include/uapi/linux/inet_diag.h``).
 
-It shows what began before the trace: old connections and listeners. The messages are written here, in a dozen
-lines, because a netlink library would cost the long-running tracer more memory than all its own
-data. The own namespace needs no privileges, others CAP_SYS_ADMIN (setns).
+It shows what began before the trace: old connections and listeners. The own namespace needs no privileges,
+others CAP_SYS_ADMIN (setns).
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from tracetw.event.fields import State
+from tracetw.host import netlink
 from tracetw.host import netns as namespaces
 from tracetw.host.netns import Netns
 
-__all__ = ["Socket", "roles", "sockets"]
+__all__ = ["EVERY_STATE", "Socket", "datagrams", "roles", "sockets"]
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST_DUMP = 0x301
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _ALL_STATES = (1 << 12) - 1
+EVERY_STATE = (1 << 14) - 1
+"""As sockets() asks for, and what only bind() has seen (TCP_BOUND_INACTIVE, since 6.8; a kernel without
+it ignores the bit, inet_diag_dump_icsk())."""
 
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _REQUEST = struct.Struct("=BBxxI48x")  # struct inet_diag_req_v2, with no socket named
 _ANSWER = struct.Struct("!BBxxHH16s16s")  # struct inet_diag_msg up to the addresses ...
 _COUNTS = struct.Struct("=I8xIIIII")  # ... and after: if, cookie, expires, queues, uid, inode
-_ERROR = struct.Struct("=i")
 
 
 class Socket(NamedTuple):
@@ -80,35 +78,30 @@ def roles(found: Iterable[Socket]) -> Callable[[Socket], str | None]:
     return role
 
 
+def datagrams(family: int, states: int, room: int = 1) -> Iterator[memoryview]:
+    """The dump of one family as the kernel sends it: whole messages, one after the other.
+
+    Args:
+        family: AF_INET or AF_INET6.
+        states: mask of states, ``1 << state``.
+        room: datagrams to gather before they are given, 32 KiB each.
+
+    Of the caller's namespace. What is given is only good until the next is asked for. The walk is not
+    atomic: a socket that moves meanwhile is there twice or not at all, as for ``ss``. Raises OSError
+    when the kernel reports an error.
+    """
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, states)
+    return netlink.dump(_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, request, room)
+
+
 def _dump(netns: int, states: int) -> Iterator[Socket]:
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as diag:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            request = _REQUEST.pack(family, socket.IPPROTO_TCP, states)
-            length = _HEADER.size + len(request)
-            header = _HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, family, 0)
-            diag.sendto(header + request, (0, 0))
-            for message in _messages(diag):
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for data in datagrams(family, states):
+            for message in netlink.messages(data, _SOCK_DIAG_BY_FAMILY):
                 yield _socket(netns, message)
 
 
-def _messages(diag: socket.socket) -> Iterator[bytes]:
-    """Bodies of the messages of one dump. Raises OSError when the kernel reports an error."""
-    while True:
-        data = diag.recv(1 << 16)
-        at = 0
-        while at < len(data):
-            length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-            body = data[at + _HEADER.size : at + length]
-            if kind == _NLMSG_DONE:
-                return
-            if kind == _NLMSG_ERROR:
-                number = -_ERROR.unpack_from(body)[0]
-                raise OSError(number, os.strerror(number), "NETLINK_SOCK_DIAG")
-            yield body
-            at += (length + 3) & ~3
-
-
-def _socket(netns: int, message: bytes) -> Socket:
+def _socket(netns: int, message: memoryview) -> Socket:
     family, state, local_port, remote_port, local, remote = _ANSWER.unpack_from(message)
     _, _, _, _, uid, inode = _COUNTS.unpack_from(message, _ANSWER.size)
     size = 4 if family == socket.AF_INET else 16

@@ -54,6 +54,9 @@ OFFSETS = {
     "OFF_TCP_CLOCK": "tcp_sock.tcp_clock_cache",
     "OFF_TCP_RCV_TSTAMP": "tcp_sock.rcv_tstamp",
     "OFF_TCP_LSNDTIME": "tcp_sock.lsndtime",
+    "OFF_TCP_SEGS_IN": "tcp_sock.segs_in",
+    "OFF_TCP_COPIED_SEQ": "tcp_sock.copied_seq",
+    "OFF_SK_ERROR_QUEUE": "sock.sk_error_queue",
     "OFF_TCP_BYTES_SENT": "tcp_sock.bytes_sent",
     "OFF_TCP_BYTES_RECEIVED": "tcp_sock.bytes_received",
     "OFF_TCP_MSS": "tcp_sock.mss_cache",
@@ -64,6 +67,7 @@ OFFSETS = {
     "OFF_NET_INUM": "net.ns.inum",
     "OFF_NET_DEATH_ROW": "net.ipv4.tcp_death_row",
     "OFF_DEATH_ROW_HASHINFO": "inet_timewait_death_row.hashinfo",
+    "OFF_DEATH_ROW_MAX": "inet_timewait_death_row.sysctl_max_tw_buckets",
     "OFF_HASHINFO_EHASH": "inet_hashinfo.ehash",
     "OFF_HASHINFO_EHASH_MASK": "inet_hashinfo.ehash_mask",
     "OFF_SKB_CB": "sk_buff.cb",
@@ -166,6 +170,7 @@ FACTS = (
     Fact("r->segs_in", "tcp_sock.segs_in", "u32"),
     Fact("f->mss", "tcp_sock.mss_cache", "u32"),
     Fact("f->lsndtime", "tcp_sock.lsndtime", "u32"),
+    Fact("f->sacked_out", "tcp_sock.sacked_out", "u32"),
     Fact("f->urg_seq", "tcp_sock.urg_seq", "u32"),
     Fact("f->urg_data", "tcp_sock.urg_data", "u16"),
     Fact("r->rto_max", "inet_connection_sock.icsk_rto_max", "u32"),
@@ -229,6 +234,14 @@ def constants(btf: Btf) -> dict[str, int]:
     counted = btf.has_field("file.f_ref")
     values["OFF_FILE_REFS"] = _field(btf, "file.f_ref" if counted else "file.f_count").offset
     values["FILE_REFS_HELD"] = 0 if counted else 1
+    # inet_twsk_alloc(): a reference counter begins with 1, the plain counter before it with 0.
+    refcount = btf.has_field("inet_timewait_death_row.tw_refcount")
+    name = "tw_refcount" if refcount else "tw_count"
+    values["OFF_DEATH_ROW_COUNT"] = _field(btf, f"inet_timewait_death_row.{name}").offset
+    values["DEATH_ROW_COUNTS_FROM"] = int(refcount)
+    # Only a cast names this structure: where the compiler left it out, the ICMP error stays unknown.
+    queued = btf.has_field("sock_exterr_skb.ee")
+    values["OFF_EXTERR_EE"] = _field(btf, "sock_exterr_skb.ee").offset if queued else 0
     values["SIZE_EHASH_BUCKET"] = btf.size("inet_ehash_bucket")
     kern = _field(btf, "sock.sk_kern_sock")
     values["OFF_SK_KERN"] = kern.offset + kern.bit_offset // 8

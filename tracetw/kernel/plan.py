@@ -28,6 +28,7 @@ HEADERS = (
     "filter.h",
     "slot.h",
     "table.h",
+    "refused.h",
     "owner.h",
     "sock.h",
     "event.h",
@@ -227,6 +228,7 @@ def make_plan(
     macros = {name: str(value) for name, value in values.items()}
     macros |= dict.fromkeys(sorted(have), "1")
     macros |= {
+        "HZ": str(hz),
         "WAYS": str(WAYS),
         "CPUS": str(CPUS),
         "CONN_SETS": str(sizes.conn_slots // WAYS),
@@ -309,4 +311,12 @@ DROP_MACROS = {
     "DROP_REASON_TW_PAWS": "TCP_RFC7323_TW_PAWS",
     "DROP_REASON_TOO_OLD_ACK": "TCP_TOO_OLD_ACK",
     "DROP_REASON_ACK_UNSENT_DATA": "TCP_ACK_UNSENT_DATA",
+    "DROP_REASON_INVALID_ACK": "TCP_INVALID_ACK_SEQUENCE",
+    "DROP_REASON_MD5_NOT_FOUND": "TCP_MD5NOTFOUND",
+    "DROP_REASON_MD5_UNEXPECTED": "TCP_MD5UNEXPECTED",
+    "DROP_REASON_MD5_FAILURE": "TCP_MD5FAILURE",
+    "DROP_REASON_AO_NOT_FOUND": "TCP_AONOTFOUND",
+    "DROP_REASON_AO_UNEXPECTED": "TCP_AOUNEXPECTED",
+    "DROP_REASON_AO_KEY_NOT_FOUND": "TCP_AOKEYNOTFOUND",
+    "DROP_REASON_AO_FAILURE": "TCP_AOFAILURE",
 }

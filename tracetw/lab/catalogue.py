@@ -11,12 +11,16 @@ from tracetw.lab.scenarios import (
     attempt,
     closing,
     disconnect,
+    final,
     frozen,
+    hint,
     orderly,
     owner,
     process,
     raw,
     reuse,
+    silence,
+    stranger,
     timeout,
     timewait,
     twice,
@@ -38,6 +42,9 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "TIME_WAIT taken over": reuse.SCENARIOS,
     "Segments that should not have come": raw.SCENARIOS,
     "Segments that arrive twice": twice.SCENARIOS,
+    "What the facts point to beside the verdict": hint.SCENARIOS + silence.SCENARIOS,
+    "Was it the peer?": stranger.SCENARIOS,
+    "Numbers that are final, limits as they are": final.SCENARIOS,
 }
 
 SCENARIOS: tuple[Scenario, ...] = tuple(

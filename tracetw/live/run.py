@@ -22,7 +22,7 @@ from tracetw.live.attach import attach
 from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector
 from tracetw.live.command import Command
-from tracetw.live.memory import give_memory_back
+from tracetw.live.memory import keep_little_memory
 from tracetw.live.request import Request
 from tracetw.live.waiting import Waiting
 from tracetw.live.writer import Writer
@@ -50,18 +50,20 @@ _OTHER_PIDS = (
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
 
 
-def run(request: Request, make_sink: MakeSink) -> int:
+def run(request: Request, make_sink: MakeSink, stop: Stop | None = None) -> int:
     """Trace as asked, into a sink; the exit code.
 
+    With ``stop`` signals are the caller's, who asks to end with it, and any thread may run this.
     Raises CannotTrace before tracing began, OutputFailed when the output cannot be written.
     """
     before = Reading(counters.snapshot(), {}, time.monotonic_ns())
     with ExitStack() as stack:
         session = stack.enter_context(attach(request, say))
         attached = _reading(session)
-        stop = Stop()
-        for signum in _ending():
-            stack.callback(signal.signal, signum, signal.signal(signum, stop))
+        if stop is None:
+            stop = Stop()
+            for signum in _ending():
+                stack.callback(signal.signal, signum, signal.signal(signum, stop))
         context = _context(session, request, before, attached, stop)
         return _Trace(request, session, context, make_sink).run()
 
@@ -132,7 +134,7 @@ class _Trace:
         self._announce()
         command = Command(self._request.command) if self._request.command else None
         _raise_priority()
-        give_memory_back()
+        keep_little_memory()
         privileges.drop(_KEEP)
         self._writer.start()
         duration = self._request.duration

@@ -26,6 +26,7 @@ from tracetw.stream.batch import Closes
 from tracetw.text import decoded, well_formed
 from tracetw.verdict.evidence import evidence_names, missing_names
 from tracetw.verdict.findings import UNKNOWN
+from tracetw.verdict.hints import hint_names
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     CONFIDENCE,
@@ -58,6 +59,7 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
     known = (rows["flags"] & F_ADDR) != 0
     abnormal = np.array([verdict.abnormal for verdict in VERDICTS])[findings.verdict]
     exiting = (rows["flags"] & F_EXITING) != 0
+    past_tcp, unread = fields.past_tcp(rows), fields.bytes_unread(rows)
     columns: dict[str, Any] = {
         **_common(recording, rows, part.at, known),
         "uid": rows["uid"],
@@ -76,9 +78,9 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
         "duration_ms": _milliseconds(fields.duration_ns(rows)),
         "teardown_ms": _milliseconds(fields.teardown_ns(rows)),
         "half_closed_ms": _milliseconds(measures.half_closed_ns(rows)),
-        "bytes_sent": fields.bytes_sent(rows),
-        "bytes_received": bytes_received(rows),
-        "bytes_unread": fields.bytes_unread(rows),
+        "bytes_sent": _numbers(fields.bytes_sent(rows), ~past_tcp),
+        "bytes_received": _numbers(bytes_received(rows), ~past_tcp),
+        "bytes_unread": _numbers(unread, unread >= 0),
         "bytes_unacked": fields.bytes_unacked(rows),
         **_measures(rows, names),
         "retransmits": rows["total_retrans"],
@@ -95,6 +97,7 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
             names.reset_reasons.get,
         ),
         "error": _texts(findings.error, fields.error_name),
+        "hints": _texts(findings.hints, lambda mask: " ".join(hint_names(mask)) or None),
         "confidence": _listed(CONFIDENCE, findings.confidence),
         "evidence": _texts(findings.evidence, lambda mask: " ".join(evidence_names(mask))),
         "missing": _texts(findings.missing, lambda mask: " ".join(missing_names(mask)) or None),

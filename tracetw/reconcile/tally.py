@@ -266,7 +266,7 @@ class Tally:
             for code in ("connect-timeout", "accept-aborted"):
                 timeout |= gave_up & (verdict == VERDICT_INDEX[code])
             closed = flags & (record.F_LINGER0 | record.F_RST_IN) == record.F_LINGER0
-            closed &= rows["shutdown"][which] == _SHUT_BOTH
+            closed &= rows["shutdown"][which] & _SHUT_BOTH == _SHUT_BOTH
             on_data |= closed & (verdict == VERDICT_INDEX["connect-aborted"])
         masks = np.where(on_data, _BIT["TCPAbortOnData"], 0)
         masks |= np.where(linger & in_close, _BIT["TCPAbortOnLinger"], 0)

@@ -37,6 +37,7 @@ __all__ = [
     "WINDOW",
     "bytes_received",
     "columns",
+    "hint_column",
     "shapes",
     "why_column",
 ]
@@ -66,6 +67,8 @@ KNOWN = {
             "teardown",
             "half_closed",
             "queues",
+            "unread",
+            "payload",
             "rto",
             "limit_value",
             "limit_elapsed",
@@ -97,6 +100,7 @@ SHAPE = np.dtype(
         ("exit_code", "<u4"),
         ("missing", "<u4"),
         ("why", "<u4"),
+        ("hints", "<u4"),
         ("zero", "<u2"),
         *((name, "u1") for name in _FROM_FINDINGS),
         ("reset_reason", "u1"),
@@ -166,6 +170,11 @@ def why_column(name: str) -> str:
     return f"why_{name}"
 
 
+def hint_column(name: str) -> str:
+    """Name here of a column that the sentence of a hint needs."""
+    return f"hint_{name}"
+
+
 def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> list[bytes]:
     """The shape of every row: the bytes of one ``SHAPE`` each.
 
@@ -177,7 +186,7 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
     rows, findings = batch.rows, batch.findings
     flags: NDArray[np.uint32] = rows["flags"]
     shape = np.zeros(len(rows), dtype=SHAPE)
-    for name in (*_FROM_FINDINGS, "evidence", "missing"):
+    for name in (*_FROM_FINDINGS, "evidence", "missing", "hints"):
         shape[name] = getattr(findings, name)
     for name in ("path", "reset_reason", "owner_from"):
         shape[name] = rows[name]
@@ -203,6 +212,8 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
         ("teardown", values["teardown_ms"] >= 0),
         ("half_closed", values["half_closed_ms"] >= 0),
         ("queues", flags & (F_CLOSED | F_MISSED)),
+        ("unread", values["bytes_unread"] >= 0),
+        ("payload", ~fields.past_tcp(rows)),
         ("rto", rows["rto"]),
         ("limit_value", findings.limit_value >= 0),
         ("limit_elapsed", findings.limit_elapsed_ms >= 0),

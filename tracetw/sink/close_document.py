@@ -21,6 +21,7 @@ from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, millis, number, text
 from tracetw.verdict.evidence import evidence_names
 from tracetw.verdict.findings import UNKNOWN
+from tracetw.verdict.hints import hint_names
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     CONFIDENCE,
@@ -80,7 +81,7 @@ def close_document(
         why: the sentence, as JSON text with its quotes.
     """
     shape = _Shape(raw)
-    queues = shape.has("queues")
+    queues, payload = shape.has("queues"), shape.has("payload")
     return {
         "v": SCHEMA,
         "kind": "close",
@@ -107,9 +108,9 @@ def close_document(
         "duration_ms": shape.known("duration", millis("duration")),
         "teardown_ms": shape.known("teardown", millis("teardown")),
         "half_closed_ms": shape.known("half_closed", millis("half_closed")),
-        "bytes_sent": shape.count("bytes_sent"),
-        "bytes_received": shape.count("bytes_received"),
-        "bytes_unread": shape.count("bytes_unread") if queues else None,
+        "bytes_sent": shape.count("bytes_sent") if payload else None,
+        "bytes_received": shape.count("bytes_received") if payload else None,
+        "bytes_unread": shape.count("bytes_unread") if queues and shape.has("unread") else None,
         "bytes_unacked": shape.count("bytes_unacked") if queues else None,
         **SLOTS,
         "retransmits": {
@@ -123,6 +124,7 @@ def close_document(
         "reset": _reset(shape, names),
         "error": fields.error_name(shape.error),
         "why": why,
+        "hints": hint_names(shape.hints),
         "evidence": evidence_names(shape.evidence),
         "confidence": CONFIDENCE[shape.confidence],
     }

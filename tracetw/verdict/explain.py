@@ -65,7 +65,7 @@ class _Batch:
 
 _Which = NDArray[np.intp]
 _Choice = Callable[[_Batch, _Which], NDArray[Any]]
-_VARIANTS = 256
+_VARIANTS = 1024
 """Alternatives of one sentence: the product over its places."""
 
 _LATER_NS = 100_000_000
@@ -107,6 +107,8 @@ def _later(batch: _Batch, which: _Which) -> NDArray[np.int64]:
 # Numbers and words of the rows asked for.
 _COLUMNS: dict[str, _Choice] = {
     "unread": lambda batch, which: fields.bytes_unread(batch.rows[which]),
+    "refused": lambda batch, which: batch.rows["refused"][which],
+    "refused_for": lambda batch, which: _reasons(batch.names)[batch.rows["refused_reason"][which]],
     "unacked": lambda batch, which: fields.bytes_unacked(batch.rows[which]),
     "unsent": lambda batch, which: fields.unsent(batch.rows[which]),
     "retransmits": lambda batch, which: batch.rows["retransmits"][which],
@@ -134,12 +136,35 @@ _BARE = (
     Template("A RST without the ACK flag", ()),
     Template("A RST without a timestamp", ()),
 )
-_REFUSED = (Template("", ()),)
+_REFUSED = (
+    Template("", ()),
+    Template("; 1 segment that came was refused", ()),
+    Template("; %d segments that came were refused", ("refused",)),
+    Template("; 1 segment that came was refused for %s", ("refused_for",)),
+    Template("; %d segments that came were refused, the last for %s", ("refused", "refused_for")),
+)
 
 
-def _refusals(_: _Batch, which: _Which) -> NDArray[Any]:
+def _refusals(batch: _Batch, which: _Which) -> NDArray[Any]:
     """Index in ``_REFUSED``."""
-    return np.zeros(len(which), np.uint8)
+    rows = batch.rows[["refused", "refused_reason"]][which]
+    number = np.minimum(rows["refused"], 2)
+    known = (number > 0) & (rows["refused_reason"] > 0)
+    chosen: NDArray[np.uint8] = number + np.where(known, np.uint8(2), np.uint8(0))
+    return chosen
+
+
+@lru_cache(maxsize=4)
+def _reason_table(reasons: tuple[tuple[int, str], ...]) -> NDArray[Any]:
+    table = np.array([f"drop reason {number}" for number in range(256)], object)
+    for number, name in reasons:
+        table[number & 255] = name
+    return table
+
+
+def _reasons(names: KernelNames) -> NDArray[Any]:
+    """Names of ``enum skb_drop_reason``, of those that TCP itself gives (the lowest 256)."""
+    return _reason_table(tuple((k, v) for k, v in names.drop_reasons.items() if 0 <= k <= 255))  # noqa: PLR2004
 
 
 def _limit_texts() -> tuple[Template, ...]:

@@ -8,7 +8,14 @@ from numpy.typing import NDArray
 
 from tracetw.event.fields import Rows, State, end_ns, jiffies_to_ms, time_in
 from tracetw.event.names import KernelNames
-from tracetw.event.record import F_DEAD, F_RST_EARLY, F_SYSCTL
+from tracetw.event.record import (
+    AT_CLOSED,
+    F_CLOSE_CALLED,
+    F_DEAD,
+    F_RST_EARLY,
+    F_SYSCTL,
+    F_TW_FIN_WAIT2,
+)
 from tracetw.verdict.taxonomy import LIMITS, VERDICT_INDEX
 
 __all__ = ["Limit", "limits"]
@@ -35,6 +42,8 @@ for _code, _kind in _KINDS.items():
     _KIND[VERDICT_INDEX[_code]] = _kind
 
 _ORPHAN_RETRIES = 8  # what a tcp_orphan_retries of 0 means (tcp_orphan_retries(), net/ipv4)
+_RTO_MAX_S = 120  # TCP_RTO_MAX, of sockets that have no icsk_rto_max
+_TIMEWAIT_LEN_S = 60  # TCP_TIMEWAIT_LEN: a longer FIN_WAIT2 begins in the full socket
 _MS = 1_000_000
 _HALF = 1 << 31
 
@@ -79,15 +88,35 @@ def _attempts(rows: Rows, names: KernelNames) -> _Decision:
     retransmits_timed_out and tcp_probe_timer let TCP_USER_TIMEOUT replace the number of attempts,
     of orphans as well.
     """
-    retries = _sysctl(rows, "sysctl_orphan_retries")
     orphan = (rows["flags"] & F_DEAD) != 0
     opening = (rows["old_state"] == State.SYN_SENT) | (rows["old_state"] == State.SYN_RECV)
-    name = np.where(orphan, _NAME["tcp_orphan_retries"], _NAME["tcp_retries2"])
-    limit = np.where(retries == 0, _ORPHAN_RETRIES, retries)
-    value = np.where(orphan, limit, _sysctl(rows, "sysctl_retries2"))
+    orphan_name, orphan_value = _orphan_attempts(rows, names)
+    name = np.where(orphan, orphan_name, _NAME["tcp_retries2"])
+    value = np.where(orphan, orphan_value, _sysctl(rows, "sysctl_retries2"))
     set_name, set_value = _syn_attempts(rows, names)
     use = opening | (set_name != 0)
     return np.where(use, set_name, name), np.where(use, set_value, value)
+
+
+def _orphan_attempts(rows: Rows, names: KernelNames) -> _Decision:
+    """Of an orphan, tcp_orphan_retries() net/ipv4/tcp_timer.c.
+
+    A setting of 0 stands for 8, but only while the timeout is below its maximum. At the maximum it is 0: the next
+    timeout, or a window probe that is answered like all before it, ends the orphan (tcp_write_timeout,
+    tcp_probe_timer: ``!alive && icsk_backoff >= max_probes``). So does an ICMP error there.
+    """
+    retries = _sysctl(rows, "sysctl_orphan_retries")
+    maximum = np.where(rows["rto_max"] > 0, rows["rto_max"], _RTO_MAX_S * names.hz)
+    limit = np.where(retries == 0, _ORPHAN_RETRIES, retries)
+    none = (retries == 0) | (rows["err_soft"] != 0)
+    slow = none & (rows["rto"] >= maximum)
+    # Probes that were answered use nothing up: what ended it was the distance between them.
+    probing = (rows["snd_nxt"] == rows["snd_una"]) & (rows["probes_out"] < limit)
+    at_maximum = (retries >= 0) & (slow | probing)
+    return (
+        np.where(at_maximum, _NAME["TCP_RTO_MAX"], _NAME["tcp_orphan_retries"]),
+        np.where(at_maximum, jiffies_to_ms(maximum, names), limit),
+    )
 
 
 def _syn_attempts(rows: Rows, _: KernelNames) -> _Decision:
@@ -137,9 +166,19 @@ def _since_heard(rows: Rows, _: NDArray[np.int64], names: KernelNames) -> NDArra
     return np.where(rows["idle"] > 0, jiffies_to_ms(rows["idle"], names), -1)
 
 
-def _since_fin_wait2(rows: Rows, end: NDArray[np.int64], _: KernelNames) -> NDArray[np.int64]:
-    entered = time_in(rows, State.FIN_WAIT2)
-    return np.where((entered > 0) & (end >= entered), (end - entered) // _MS, -1)
+def _since_fin_wait2(rows: Rows, end: NDArray[np.int64], names: KernelNames) -> NDArray[np.int64]:
+    """Since the orphan waits: from close() on, or from the ACK of its FIN, whichever came later.
+
+    The timewait socket is made at that moment. Only above TCP_TIMEWAIT_LEN does the full socket wait first; then the
+    time of a close() that came after shutdown() is not known.
+    """
+    made = rows["at"][:, AT_CLOSED].astype(np.int64)
+    _, seconds = _fin_wait2(rows, names)
+    mini = (rows["flags"] & F_TW_FIN_WAIT2) != 0
+    at_once = mini & (seconds >= 0) & (seconds <= _TIMEWAIT_LEN_S)
+    shut_before = (rows["flags"] & F_CLOSE_CALLED) != 0
+    began = np.where(at_once, made, np.where(shut_before, -1, time_in(rows, State.FIN_WAIT2)))
+    return np.where((began > 0) & (end >= began), (end - began) // _MS, -1)
 
 
 _BY_KIND = {

@@ -41,6 +41,7 @@ __all__ = [
     "got_reset",
     "limit",
     "refused",
+    "says",
     "second",
     "sent_by_us",
     "sent_reset",
@@ -163,6 +164,17 @@ def refused(reason: str) -> Any:  # noqa: ANN401 (an event of which more or less
     return known_by(reason, seen, otherwise=0)
 
 
+def says(*parts: str, without: tuple[str, ...] = ()) -> Claim:
+    """A sentence with these parts, and without those."""
+    words = f"a sentence with {parts}" + (f" and without {without}" if without else "")
+    return Claim(
+        words,
+        lambda text: (
+            all(part in text for part in parts) and not any(part in text for part in without)
+        ),
+    )
+
+
 def sent_by_us(verdict: str, *reasons: str) -> Any:  # noqa: ANN401 (stands for any value)
     """The reset of ours, with one of the kernel's ``reasons``; the verdict where it gives none."""
     inferred = {"direction": "sent", "reason": verdict, "reason_from": "inferred"}
@@ -186,7 +198,7 @@ def sent_reset(verdict: str, *reasons: str, **more: object) -> Expectation:
 
 
 def got_reset(
-    verdict: str = "peer-reset", *, ack: bool | None = None, **more: object
+    verdict: str | Claim = "peer-reset", *, ack: bool | None = None, **more: object
 ) -> Expectation:
     """What all lines of a received reset have. ``ack``: its ACK flag, where the kernel shows it."""
     return {

@@ -26,6 +26,7 @@ __all__ = [
     "DATA",
     "EVERYTHING",
     "FINS",
+    "FORWARD",
     "HOST_UNREACHABLE",
     "INPUT",
     "OUTPUT",
@@ -45,7 +46,7 @@ SYNS = "tcp flags & (syn | ack) == syn"
 DATA = "tcp flags & (fin | syn | rst | psh | ack) == (psh | ack)"
 PURE_ACKS = "tcp flags & (fin | syn | rst | psh | ack) == ack"
 
-PREROUTING, INPUT, OUTPUT = "prerouting", "input", "output"
+PREROUTING, INPUT, FORWARD, OUTPUT = "prerouting", "input", "forward", "output"
 HOST_UNREACHABLE = "reject with icmpx type host-unreachable"
 
 _NEIGHBOURS = {

@@ -20,7 +20,7 @@ from typing import TypeVar
 from pyroute2 import IPRoute
 
 from tracetw.lab.net.cable import DIRECT, NAT, Port, addresses, join, networks
-from tracetw.lab.net.fault import EVERYTHING, HOST_UNREACHABLE, INPUT, OUTPUT, Drop
+from tracetw.lab.net.fault import EVERYTHING, FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, Drop
 from tracetw.lab.net.host import PORT, SYSCTLS, Host
 from tracetw.lab.net.process import Actor
 from tracetw.lab.polling import NotPlayed
@@ -185,6 +185,11 @@ class Net:
         """``host`` answers what ``match`` selects with an ICMP error, host unreachable."""
         self.step(f"from now on {host.letter.upper()} answers with host unreachable: {match}")
         return self._enter(Drop(host, match, hook=INPUT, verdict=HOST_UNREACHABLE))
+
+    def reject_on_the_way(self, match: str) -> Drop:
+        """The router answers what ``match`` selects with a RST in the receiver's name, until lifted."""
+        self.step(f"from now on R rejects with a RST: {match}")
+        return self._enter(Drop(self.r, match, hook=FORWARD, verdict="reject with tcp reset"))
 
     def duplicate(self, sender: Host, receiver: Host, match: str = EVERYTHING) -> Drop:
         """What ``match`` selects of what one sends to the other arrives twice, until lifted."""

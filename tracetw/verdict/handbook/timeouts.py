@@ -44,7 +44,7 @@ TIMEOUTS: Mapping[str, OnCall] = {
         ),
         sure="proven: ETIMEDOUT with data unacknowledged that was retransmitted at least once. This side "
         "cannot see what stopped the packets, or their ACKs. Where `why` says that segments were refused, packets "
-        "came: `refused` has the kernel's reason of the last one.",
+        "came, and it has the kernel's reason for the last one.",
         folklore=(
             Folklore(
                 "tcp_retries2 is a number of retransmissions.",

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: Apache-2.0
+"""When local ports run out, for each (namespace, source, destination, destination port).
+
+A connection needs a local port that no other connection between the same two addresses and remote port
+has. TIME_WAIT keeps it for 60 s, unless tcp_twsk_unique() lets connect() take it over. Both follow from a
+single look: how old each TIME_WAIT is tells how fast they come, what they have left tells when they go.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.host.socktable import Sockets
+from tracetw.timewait.groups import codes
+from tracetw.timewait.ports import Ports, chosen_by_bind
+from tracetw.timewait.settings import TIME_WAIT_S, Settings
+from tracetw.timewait.snapshot import TIMEWAIT_TIMER, Kind, Snapshot, Space
+
+__all__ = ["Forecast", "forecasts", "reusable"]
+
+MOST = 256
+"""Destinations of a namespace of which it is worked out when ports run out: the fullest ones."""
+
+_WINDOW_S = 10.0
+_V4_PREFIX = np.uint64(0xFFFF)
+_LOOPBACK_NET, _LOOPBACK_INDEX = np.uint64(127), 1
+_REUSE_LOOPBACK = 2
+_SOON_S = 1e-3
+_BITS_V4, _BITS_BYTE = np.uint64(32), np.uint64(24)
+
+
+@dataclass(frozen=True, slots=True)
+class Forecast:
+    """Local ports for one destination.
+
+    Attributes:
+        netns: inode of the namespace.
+        first: a row of ``snapshot.sockets`` with these addresses. When ``way`` is ``bind``, only
+            its local address counts.
+        way: ``connect``: connect() chooses the port; ``bind``: bind() without a port does, so that all
+            destinations of a source share the ports.
+        capacity: ports of the range that are not reserved and not held.
+        held: ports of the range that bind() holds for every destination.
+        live: ports of connections that are open, or closing without a timer.
+        time_wait: ports of timewait sockets that cannot be used now.
+        reusable: ports of timewait sockets that connect() may take over now.
+        free: ports for the next connections.
+        rate_s: TIME_WAIT sockets that come a second; None when fewer than two came lately.
+        window_s: seconds that the rate was taken from.
+        seconds_left: until there is no port left at this rate; 0 when there is none now, None when
+            that does not happen at this rate.
+        hold_s: how long a connection keeps its port after its end.
+    """
+
+    netns: int
+    first: int
+    way: str
+    capacity: int
+    held: int
+    live: int
+    time_wait: int
+    reusable: int
+    free: int
+    rate_s: float | None
+    window_s: float
+    seconds_left: float | None
+    hold_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Room:
+    """What connections share: who chooses the port, how many there are, and how many bind() holds."""
+
+    way: str
+    capacity: int
+    held: int
+
+    @classmethod
+    def of(cls, way: str, ports: Ports) -> _Room:
+        held = int((ports.held & ports.candidates).sum())
+        return cls(way, int(ports.free_for_connect().sum()), held)
+
+
+@dataclass(frozen=True, slots=True)
+class _Used:
+    """Sockets that have a port of the range, as columns: the row, its place, when the port is free again."""
+
+    rows: Sockets
+    place: NDArray[np.intp]
+    free_in_s: NDArray[np.float64]
+    age_s: NDArray[np.float32]
+    hold_s: NDArray[np.float64]
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> _Used:
+        """Some of them, by index or mask."""
+        return _Used(
+            self.rows[which],
+            self.place[which],
+            self.free_in_s[which],
+            self.age_s[which],
+            self.hold_s[which],
+        )
+
+
+def forecasts(snapshot: Snapshot, most: int = MOST) -> list[Forecast]:
+    """Every destination with connections to it, those that run out first in front."""
+    found = [
+        each
+        for netns, part in snapshot.parts.items()
+        for each in _of_space(snapshot, snapshot.spaces[netns], part, most)
+    ]
+    never = float("inf")
+    return sorted(
+        found,
+        key=lambda each: (
+            never if each.seconds_left is None else each.seconds_left,
+            each.free / max(each.capacity, 1),
+        ),
+    )
+
+
+def reusable(rows: Sockets, settings: Settings) -> NDArray[np.bool_]:
+    """Whose port may connect() take over, once ``tcp_tw_reuse_delay`` has passed?
+
+    tcp_twsk_unique(): with timestamps, and 1 for all, 2 where an address or the interface is loopback.
+    Whether a connection had timestamps is not shown: it takes both ends, ``tcp_timestamps`` is ours.
+    """
+    if not settings.tw_reuse or not settings.timestamps:
+        return np.zeros(len(rows), np.bool_)
+    if settings.tw_reuse != _REUSE_LOOPBACK:
+        return np.ones(len(rows), np.bool_)
+    lo: NDArray[np.bool_] = rows["device"] == _LOOPBACK_INDEX
+    for side in ("l", "r"):
+        low, v4 = rows[f"{side}_lo"], rows[f"{side}_hi"] == 0
+        lo |= v4 & (low == 1)
+        lo |= v4 & (low >> _BITS_V4 == _V4_PREFIX) & (low >> _BITS_BYTE & 0xFF == _LOOPBACK_NET)
+    return lo
+
+
+def _of_space(snapshot: Snapshot, space: Space, part: slice, most: int) -> list[Forecast]:
+    rows, kind, age = snapshot.sockets[part], snapshot.kinds[part], snapshot.age_s[part]
+    settings = space.settings
+    if settings.low is None:
+        return []
+    ports = Ports.of(rows, kind, settings)
+    client = np.flatnonzero((kind < Kind.LISTEN) & ports.free_for_connect()[rows["lport"]])
+    if not len(client):
+        return []
+    mine = rows[client]
+    used = _used(mine, kind[client], age[client], client + part.start, settings)
+    bound = chosen_by_bind(mine, used.age_s, ports, settings.low)
+    result = _shared(used, bound, _Room.of("bind", ports), most)
+    held = ports.held.copy()
+    held[mine["lport"][bound]] = True
+    room = _Room.of("connect", Ports(ports.candidates, held))
+    used = used.take(~held[mine["lport"]])
+    code, count = codes(used.rows, ("l_hi", "l_lo", "r_hi", "r_lo", "rport"))
+    return result + _grouped(used, code, count, room, most)
+
+
+def _used(
+    rows: Sockets,
+    kind: NDArray[np.uint8],
+    age_s: NDArray[np.float32],
+    place: NDArray[np.intp],
+    settings: Settings,
+) -> _Used:
+    waits = kind == Kind.TIME_WAIT
+    again = waits & reusable(rows, settings)
+    delay = settings.tw_reuse_delay_ms / 1000
+    timed = waits | (kind == Kind.FIN_WAIT2_ORPHAN) & (rows["timer"] == TIMEWAIT_TIMER)
+    # The timer of one that has run out fires up to an eighth of it later: it is still there.
+    free_in = np.where(timed, np.maximum(rows["expires"] / 1000, _SOON_S), np.inf)
+    free_in = np.where(again, np.maximum(delay - age_s, 0), free_in)
+    hold = np.where(again, min(delay, TIME_WAIT_S), TIME_WAIT_S)
+    return _Used(rows, place, free_in, age_s, hold)
+
+
+def _shared(used: _Used, bound: NDArray[np.bool_], room: _Room, most: int) -> list[Forecast]:
+    """bind() chooses: a source has one port for all destinations, and no TIME_WAIT is taken over.
+
+    inet_csk_find_open_port() takes a port only if no socket of it has the same local address
+    (inet_csk_bind_conflict()), TIME_WAIT and other people's connections included.
+    """
+    if not bound.any():
+        return []
+    sources = np.unique(used.rows[["l_hi", "l_lo"]][bound])
+    mine = used.take(np.isin(used.rows[["l_hi", "l_lo"]], sources))
+    left = np.maximum(mine.rows["expires"] / 1000, _SOON_S)
+    free_in = np.where(np.isnan(mine.age_s), mine.free_in_s, left)
+    hold = np.full(len(free_in), TIME_WAIT_S)
+    mine = _Used(mine.rows, mine.place, free_in, mine.age_s, hold)
+    code, count = codes(mine.rows, ("l_hi", "l_lo"))
+    return _grouped(mine, code, count, room, most)
+
+
+def _grouped(
+    used: _Used, code: NDArray[np.intp], count: int, room: _Room, most: int
+) -> list[Forecast]:
+    totals = np.bincount(code[used.free_in_s > 0], minlength=count)
+    fullest = np.argsort(-totals, kind="stable")[:most]
+    order = np.argsort(code, kind="stable")
+    begins = np.searchsorted(code[order], np.arange(count + 1))
+    return [
+        _forecast(used.take(order[begins[group] : begins[group + 1]]), room)
+        for group in fullest.tolist()
+    ]
+
+
+def _forecast(used: _Used, room: _Room) -> Forecast:
+    free_in = used.free_in_s
+    if (
+        room.way == "bind"
+    ):  # a port counts once, also where connections of several destinations share it
+        ports, which = np.unique(used.rows["lport"], return_inverse=True)
+        free_in = np.zeros(len(ports))
+        np.maximum.at(free_in, which, used.free_in_s)
+    live = int(np.isinf(free_in).sum())
+    waiting = np.sort(free_in[(free_in > 0) & np.isfinite(free_in)])
+    hold = float(used.hold_s.min())
+    rate, window = _rate(used.age_s, hold)
+    return Forecast(
+        netns=int(used.rows["netns"][0]),
+        first=int(used.place[0]),
+        way=room.way,
+        capacity=room.capacity,
+        held=room.held,
+        live=live,
+        time_wait=len(waiting),
+        reusable=int((free_in == 0).sum()),
+        free=max(room.capacity - live - len(waiting), 0),
+        rate_s=rate,
+        window_s=window,
+        seconds_left=_runs_out(room.capacity - live, waiting, rate, hold),
+        hold_s=hold,
+    )
+
+
+def _rate(age_s: NDArray[np.float32], hold_s: float) -> tuple[float | None, float]:
+    """TIME_WAIT sockets a second, and the seconds that were looked at.
+
+    Of the last ten seconds, or since the first that there is. Those that connect() took over are gone:
+    no older ones than it leaves alone are counted.
+    """
+    window = min(_WINDOW_S, hold_s)
+    ages = age_s[~np.isnan(age_s)]
+    recent = ages[ages <= window]
+    if len(recent) < 2:  # noqa: PLR2004 (a rate takes two)
+        return None, window
+    if len(recent) == len(ages) and (oldest := float(ages.max())) < window * 0.95:
+        return (len(recent) - 1) / max(oldest, 1e-3), oldest
+    return len(recent) / window, window
+
+
+def _runs_out(
+    room: int, waiting: NDArray[np.float64], rate: float | None, hold_s: float
+) -> float | None:
+    """Seconds until ``room`` ports are in use; None for never at this rate.
+
+    ``waiting`` has, sorted, when each port that is not free becomes so. After T seconds those that end
+    later are still in use, and ``rate * T`` new ones, of which the first end after ``hold_s``.
+    """
+    if len(waiting) >= room:
+        return 0.0
+    if not rate:
+        return None
+    edges = np.concatenate(([0.0], waiting))
+    # Between the i-th end and the next one, len(waiting) - i are left.
+    full = (room - len(waiting) + np.arange(len(edges))) / rate
+    before = np.append(waiting, np.inf)
+    reached = np.flatnonzero(full <= before)
+    if not len(reached):
+        return None
+    when = float(max(full[reached[0]], edges[reached[0]]))
+    return when if when <= hold_s else None

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Parts of sentences."""
+
+from __future__ import annotations
+
+from tracetw.text import decoded
+from tracetw.timewait.look import Look
+from tracetw.timewait.owners import Owner
+
+__all__ = ["place", "process"]
+
+
+def place(look: Look, netns: int) -> str:
+    """`` in namespace web``, or nothing where there is only one to speak of."""
+    if len(look.snapshot.parts) <= 1:
+        return ""
+    space = look.snapshot.spaces.get(netns)
+    return f" in namespace {space.name if space and space.name else netns}"
+
+
+def process(owner: Owner | None) -> str:
+    """`` of nginx (123)``, or nothing."""
+    if owner is None or (owner.comm is None and owner.pid is None):
+        return ""
+    name = "?" if owner.comm is None else decoded(owner.comm)
+    return f" of {name}" if owner.pid is None else f" of {name} ({owner.pid})"

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stretch of time on the screen, and words for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+
+from tracetw.host.clock import local_times
+from tracetw.top.board import Board
+from tracetw.top.state import State
+
+__all__ = ["Span", "clock_text", "span_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Stretches ``since`` to ``until``, inclusive, of ``width_ns`` each."""
+
+    since: int
+    until: int
+    width_ns: int
+
+    @property
+    def since_ns(self) -> int:
+        """Wall time of its beginning (inclusive)."""
+        return self.since * self.width_ns
+
+    @property
+    def until_ns(self) -> int:
+        """Wall time of its end (exclusive)."""
+        return (self.until + 1) * self.width_ns
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return (self.until_ns - self.since_ns) / 1e9
+
+
+def newest(board: Board) -> int:
+    """The stretch of time that it is now: of a recording, that of its last connection."""
+    known = board.slots.newest
+    live = bool(board.contexts) and not board.over and not board.recorded
+    return max(known, time.time_ns() // board.slots.width_ns) if live else max(known, 0)
+
+
+def span_of(board: Board, state: State) -> Span:
+    """What is looked at: it never begins before the stream did."""
+    until = newest(board) if state.at is None else state.at
+    since = until - state.stretches + 1
+    if board.contexts:
+        began = min(each.started_ns for each in board.contexts) // board.slots.width_ns
+        since = max(since, min(began, until))
+    return Span(since, until, board.slots.width_ns)
+
+
+def clock_text(board: Board, wall_ns: int) -> str:
+    """``HH:MM:SS``, with the day for a recording of more than one."""
+    text = local_times(np.array([wall_ns]), utc=board.utc, digits=0)[0]
+    return f"{text}Z" if board.utc else text
