@@ -12,7 +12,7 @@ import signal
 from enum import IntEnum
 from functools import lru_cache
 from ipaddress import IPv6Address
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +61,8 @@ __all__ = [
     "unsent",
 ]
 
-Rows = NDArray[np.void]
+Rows: TypeAlias = NDArray[np.void]
+"""Records, of dtype ``CLOSE`` or ``EVENT``."""
 
 ROLES: tuple[str | None, ...] = (None, "client", "server")
 
