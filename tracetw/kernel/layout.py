@@ -246,6 +246,11 @@ def constants(btf: Btf) -> dict[str, int]:
     kern = _field(btf, "sock.sk_kern_sock")
     values["OFF_SK_KERN"] = kern.offset + kern.bit_offset // 8
     values["MASK_SK_KERN"] = 1 << kern.bit_offset % 8
+    # Bit fields of four bits, or of bytes of their own.
+    for macro, path in (("USERLOCKS", "sock.sk_userlocks"), ("REUSE", "sock_common.skc_reuse")):
+        bits = _field(btf, path)
+        values[f"OFF_SK_{macro}"] = bits.offset + bits.bit_offset // 8
+        values[f"SHIFT_SK_{macro}"] = bits.bit_offset % 8
     rx_opt = _field(btf, "tcp_sock.rx_opt.saw_tstamp")
     for macro, name in (("BIT_SAW_TSTAMP", "saw_tstamp"), ("BIT_TSTAMP_OK", "tstamp_ok")):
         bit = _field(btf, f"tcp_sock.rx_opt.{name}")
