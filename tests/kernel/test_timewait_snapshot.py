@@ -208,6 +208,45 @@ def test_mixed_sizes_of_messages_are_all_found(ns: Netns) -> None:
         each.close()
 
 
+def test_buckets_and_the_table_belong_to_a_namespace(ns: Netns) -> None:
+    """tcp_child_ehash_entries gives the next namespace a table of its own, and fewer buckets with it."""
+    name = str(ns.name)
+    entries = "net.ipv4.tcp_child_ehash_entries"
+    ip(
+        "netns",
+        "exec",
+        name,
+        "sysctl",
+        "-q",
+        "-w",
+        f"{entries}=512",
+        "net.ipv4.tcp_max_tw_buckets=60",
+    )
+    shell = ["unshare", "-n", "sh", "-c", "readlink /proc/self/ns/net; exec cat"]
+    with subprocess.Popen(
+        ["ip", "netns", "exec", name, *shell],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        inode = int(child.stdout.readline().strip().removeprefix("net:[").removesuffix("]"))
+        settings = take(inode).spaces[inode].settings
+        child.communicate()
+    assert (settings.own_table, settings.table_entries, settings.max_tw_buckets) == (True, 512, 256)
+    with netns.inside(ns) as run:
+        run(lambda: close_first(socket.AF_INET, "127.0.0.1", 59))
+        look = Look(take(ns.inode))
+        settings = look.snapshot.spaces[ns.inode].settings
+        assert settings.own_table is False
+        assert (settings.tw_buckets_used, settings.max_tw_buckets) == (59, 60)
+        assert "59 of 60 TIME_WAIT buckets" in next(
+            n.text for n in look.notes if n.code == "buckets"
+        )
+        ip("netns", "exec", name, "sysctl", "-q", "-w", "net.ipv4.tcp_max_tw_buckets=600")
+        assert not [n for n in Look(take(ns.inode)).notes if n.code == "buckets"]
+
+
 def test_100_000_as_fast_as_ss_and_the_same(ns: Netns, storm: Storm) -> None:
     """In one run and in turn: within 1.5 times of ss, which writes them to /dev/null, and equal to it."""
     enter = ["ip", "netns", "exec", str(ns.name)]
