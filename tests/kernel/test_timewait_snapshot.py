@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -155,7 +157,34 @@ def test_orphans_and_what_they_could_not_send(ns: Netns) -> None:
     [row] = rows_of(look.snapshot, Kind.FIN_WAIT1_ORPHAN)
     assert row["wqueue"] == 1001
     [note] = [each for each in look.notes if each.code == "orphans"]
-    assert "1,000 bytes" in note.text
+    assert (
+        "1,000 bytes before it that are not acknowledged, 0 of which were never sent" in note.text
+    )
+    [stuck] = document(look, 1)["stuck"]
+    assert (stuck["state"], stuck["orphan"]) == ("FIN_WAIT1", True)
+    assert (stuck["bytes_unacked"], stuck["bytes_unsent"]) == (1000, 0)
+    served.close()
+    server.close()
+
+
+def test_what_a_closed_window_keeps_from_being_sent(ns: Netns) -> None:
+    with netns.inside(ns) as run:
+        server = run(lambda: socket.create_server(("127.0.0.1", 0)))
+        client = run(lambda: socket.create_connection(server.getsockname()))
+    served = server.accept()[0]
+    client.setblocking(False)
+    sent = 0
+    with suppress(BlockingIOError):
+        while True:
+            sent += client.send(b"x" * 10_000)
+    client.close()
+
+    def stuck() -> dict[str, Any]:
+        rows: list[dict[str, Any]] = document(Look(take(ns.inode)), 1)["stuck"]
+        return rows[0]
+
+    eventually(lambda: stuck()["bytes_unacked"] == stuck()["bytes_unsent"], 5)
+    assert 0 < stuck()["bytes_unsent"] < sent
     served.close()
     server.close()
 
