@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.scenarios import (
     abort,
+    answered,
     attempt,
     closing,
     disconnect,
@@ -41,6 +42,7 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "Segments that should not have come": raw.SCENARIOS,
     "Segments that arrive twice": twice.SCENARIOS,
     "Was it the peer?": stranger.SCENARIOS,
+    "Somebody answered": answered.SCENARIOS,
     "Numbers that are final, limits as they are": final.SCENARIOS,
 }
 
