@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from tests.kernel.kit import lapse
-from tests.kernel.kit.lapse import Measured
+from tests.kernel.kit.lapse import Play
 from tracetw.host.clock import jiffies_per_second
 from tracetw.lab.polling import patient
 from tracetw.verdict import timers
@@ -24,7 +25,7 @@ CLOSE_ENOUGH = 0.1
 class Case(NamedTuple):
     """What the kernel is made to do, with which sysctls and options, and what is computed for that."""
 
-    measure: Measured
+    measure: Play
     setting: Mapping[str, int]
     computed: Wait
     route_rto_min_ms: int = 0
@@ -137,13 +138,13 @@ def _openings_and_fin_wait2() -> Iterator[tuple[str, Case]]:
         setting = {"tcp_synack_retries": retries}
         yield f"syn-ack-{retries}", Case(lapse.request, setting, timers.syn_ack(DEFAULT, retries))
 
-    for seconds in (1, 3, 62):
+    for seconds in (3, 5, 62):
         setting = {"tcp_fin_timeout": seconds}
         yield (
             f"fin-timeout-{seconds}",
             Case(lapse.orphaned, setting, timers.fin_wait2(DEFAULT, seconds)),
         )
-    yield "linger2", Case(lapse.orphaned, {"TCP_LINGER2": 2}, timers.fin_wait2(DEFAULT, 2))
+    yield "linger2", Case(lapse.orphaned, {"TCP_LINGER2": 3}, timers.fin_wait2(DEFAULT, 3))
 
 
 def _long() -> Iterator[tuple[str, Case]]:
@@ -159,7 +160,7 @@ def _long() -> Iterator[tuple[str, Case]]:
         "orphan-window-answered-0",
         Case(ORPHAN_ANSWERED, {}, timers.orphan_window(DEFAULT, 0, answers=True)),
     )
-    yield "syn", Case(lapse.connect, {}, timers.syn(DEFAULT, 6, 4))
+    yield "syn", Case(lapse.connect, {LINEAR: 4}, timers.syn(DEFAULT, 6, 4))
     yield "syn-ack", Case(lapse.request, {}, timers.syn_ack(DEFAULT, 5))
     yield (
         "syn-ack-rto-max",
@@ -177,11 +178,21 @@ LONG = dict(_long())
 Running = Mapping[str, Future[float]]
 
 
+def _lacking(case: Case) -> str | None:
+    """A setting of the case that this kernel does not have."""
+    for name in case.setting:
+        sysctl = "tcp_rto_max_ms" if name == "TCP_RTO_MAX_MS" else name
+        if sysctl.islower() and not Path("/proc/sys/net/ipv4", sysctl).exists():
+            return sysctl
+    return None
+
+
 def _start(cases: Mapping[str, Case]) -> Running:
-    return {
-        name: lapse.start(case.measure, case.setting, case.route_rto_min_ms)
-        for name, case in cases.items()
-    }
+    playable = {name: case for name, case in cases.items() if _lacking(case) is None}
+    futures = lapse.start(
+        (case.measure, case.setting, case.route_rto_min_ms) for case in playable.values()
+    )
+    return dict(zip(playable, futures, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +205,10 @@ def running_long() -> Running:
     return _start(LONG)
 
 
-def _compare(case: Case, took_s: float) -> None:
+def _compare(case: Case, future: Future[float] | None) -> None:
+    if future is None:
+        pytest.skip(f"no {_lacking(case)}")
+    took_s = future.result(patient(400))
     computed = case.computed.typical_s
     print(f"measured {took_s:.3f} s, computed {computed:.3f} s ({computed / took_s - 1:+.1%})")
     assert abs(computed / took_s - 1) < CLOSE_ENOUGH, case
@@ -203,7 +217,7 @@ def _compare(case: Case, took_s: float) -> None:
 @pytest.mark.kernel
 @pytest.mark.parametrize("name", CASES)
 def test_the_kernel_takes_as_long_as_computed(running: Running, name: str) -> None:
-    _compare(CASES[name], running[name].result(patient(60)))
+    _compare(CASES[name], running.get(name))
 
 
 @pytest.mark.kernel
@@ -213,4 +227,4 @@ def test_the_kernel_takes_as_long_as_computed(running: Running, name: str) -> No
 def test_the_kernel_takes_as_long_as_computed_where_that_is_minutes(
     running_long: Running, name: str
 ) -> None:
-    _compare(LONG[name], running_long[name].result(patient(400)))
+    _compare(LONG[name], running_long.get(name))

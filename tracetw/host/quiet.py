@@ -8,21 +8,19 @@ segments. Only what is asked for is kept, so a host with a million connections c
 from __future__ import annotations
 
 import heapq
-import os
 import socket
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from tracetw.host import netlink
+
 __all__ = ["Idle", "Listening", "Quiet", "listening", "quiet"]
 
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
-_NLM_F_REQUEST_DUMP, _NLMSG_ERROR, _NLMSG_DONE = 0x301, 2, 3
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2, with no socket named
 _PROTOCOL = struct.Struct("=HHI")  # INET_DIAG_REQ_PROTOCOL, for a number beyond a byte
 _MESSAGE = struct.Struct("=BBBB2s2s16s16s12xIIIII")  # struct inet_diag_msg
-_ATTRIBUTE = struct.Struct("=HH")
 _REQ_PROTOCOL, _INFO = 3, 2
 _TIMES = struct.Struct("=IIII")  # tcpi_last_data_sent, last_ack_sent, last_data_recv, last_ack_recv
 _TIMES_AT = 44
@@ -154,30 +152,11 @@ def quiet(longer_than_s: float) -> Quiet:
 
 def _dump(states: int, protocol: int, extension: int = 0) -> Iterator[_Row]:
     wanted = 1 << extension - 1 if extension else 0
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as diag:
-        for family in (socket.AF_INET, socket.AF_INET6):
-            body = _REQUEST.pack(family, protocol & 0xFF, wanted, states)
-            body += _PROTOCOL.pack(_PROTOCOL.size, _REQ_PROTOCOL, protocol)
-            size = _HEADER.size + len(body)
-            header = _HEADER.pack(size, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, family, 0)
-            diag.sendto(header + body, (0, 0))
-            for message in _messages(diag):
-                yield _row(message)
-
-
-def _messages(diag: socket.socket) -> Iterator[memoryview]:
-    while True:
-        data = memoryview(diag.recv(1 << 16))
-        at = 0
-        while at + _HEADER.size <= len(data):
-            length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-            if kind == _NLMSG_DONE:
-                return
-            if kind == _NLMSG_ERROR:
-                number = -struct.unpack_from("=i", data, at + _HEADER.size)[0]
-                raise OSError(number, os.strerror(number), "NETLINK_SOCK_DIAG")
-            yield data[at + _HEADER.size : at + length]
-            at += max(length + 3 & ~3, _HEADER.size)
+    for family in (socket.AF_INET, socket.AF_INET6):
+        body = _REQUEST.pack(family, protocol & 0xFF, wanted, states)
+        body += _PROTOCOL.pack(_PROTOCOL.size, _REQ_PROTOCOL, protocol)
+        for data in netlink.dump(_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, body):
+            yield from map(_row, netlink.messages(data, _SOCK_DIAG_BY_FAMILY))
 
 
 def _row(message: memoryview) -> _Row:
@@ -203,13 +182,10 @@ def _row(message: memoryview) -> _Row:
 
 def _idle_ms(message: memoryview) -> int | None:
     """Since the last data sent, or data or ACK received (tcp_get_info)."""
-    at = _MESSAGE.size
-    while at + _ATTRIBUTE.size <= len(message):
-        length, kind = _ATTRIBUTE.unpack_from(message, at)
-        if kind == _INFO and length >= _ATTRIBUTE.size + _TIMES_AT + _TIMES.size:
-            sent, _, data, ack = _TIMES.unpack_from(message, at + _ATTRIBUTE.size + _TIMES_AT)
+    for kind, value in netlink.attributes(message[_MESSAGE.size :]):
+        if kind == _INFO and len(value) >= _TIMES_AT + _TIMES.size:
+            sent, _, data, ack = _TIMES.unpack_from(value, _TIMES_AT)
             return int(min(sent, data, ack))
-        at += max(length + 3 & ~3, _ATTRIBUTE.size)
     return None
 
 

@@ -1,20 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """TCP sockets that exist now, through NETLINK_SOCK_DIAG (``include/uapi/linux/inet_diag.h``).
 
-It shows what began before the trace: old connections and listeners. The messages are written here, in a dozen
-lines, because a netlink library would cost the long-running tracer more memory than all its own
-data. The own namespace needs no privileges, others CAP_SYS_ADMIN (setns).
+It shows what began before the trace: old connections and listeners. The own namespace needs no privileges,
+others CAP_SYS_ADMIN (setns).
 """
 
 from __future__ import annotations
 
-import os
 import socket
 import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from tracetw.event.fields import State
+from tracetw.host import netlink
 from tracetw.host import netns as namespaces
 from tracetw.host.netns import Netns
 
@@ -22,20 +21,14 @@ __all__ = ["EVERY_STATE", "Socket", "datagrams", "roles", "sockets"]
 
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
-_NLM_F_REQUEST_DUMP = 0x301
-_NLMSG_ERROR, _NLMSG_DONE = 2, 3
 _ALL_STATES = (1 << 12) - 1
 EVERY_STATE = (1 << 14) - 1
 """As sockets() asks for, and what only bind() has seen (TCP_BOUND_INACTIVE, since 6.8; a kernel without
 it ignores the bit, inet_diag_dump_icsk())."""
 
-_LARGEST = 1 << 15  # SKB_WITH_OVERHEAD(32768) in netlink_recvmsg(): no datagram of a dump is larger
-
-_HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
 _REQUEST = struct.Struct("=BBxxI48x")  # struct inet_diag_req_v2, with no socket named
 _ANSWER = struct.Struct("!BBxxHH16s16s")  # struct inet_diag_msg up to the addresses ...
 _COUNTS = struct.Struct("=I8xIIIII")  # ... and after: if, cookie, expires, queues, uid, inode
-_ERROR = struct.Struct("=i")
 
 
 class Socket(NamedTuple):
@@ -97,56 +90,15 @@ def datagrams(family: int, states: int, room: int = 1) -> Iterator[memoryview]:
     atomic: a socket that moves meanwhile is there twice or not at all, as for ``ss``. Raises OSError
     when the kernel reports an error.
     """
-    memory = memoryview(bytearray(room * _LARGEST))
-    sequence = int.from_bytes(os.urandom(4), "little")  # nobody's bytes look like our DONE
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_SOCK_DIAG) as diag:
-        request = _REQUEST.pack(family, socket.IPPROTO_TCP, states)
-        length = _HEADER.size + len(request)
-        header = _HEADER.pack(length, _SOCK_DIAG_BY_FAMILY, _NLM_F_REQUEST_DUMP, sequence, 0)
-        diag.sendto(header + request, (0, 0))
-        filled, last = 0, False
-        while not last:
-            size = diag.recv_into(memory[filled:])
-            last = _ends(memory[filled : filled + size], sequence)
-            filled += size
-            if last or len(memory) - filled < _LARGEST:
-                yield memory[:filled]
-                filled = 0
-
-
-def _ends(datagram: memoryview, sequence: int) -> bool:
-    """Is it the last one? The DONE of a dump is its last message; an error comes alone.
-
-    Raises the OSError that it reports.
-    """
-    if _HEADER.unpack_from(datagram)[1] == _NLMSG_ERROR:
-        at = 0
-    else:
-        at = len(datagram) - _HEADER.size - _ERROR.size
-        length, kind, _, told, _ = _HEADER.unpack_from(datagram, max(at, 0))
-        if (length, kind, told) != (_HEADER.size + _ERROR.size, _NLMSG_DONE, sequence):
-            return False
-    number = -_ERROR.unpack_from(datagram, at + _HEADER.size)[0]
-    if number > 0:
-        raise OSError(number, os.strerror(number), "NETLINK_SOCK_DIAG")
-    return True
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, states)
+    return netlink.dump(_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, request, room)
 
 
 def _dump(netns: int, states: int) -> Iterator[Socket]:
     for family in (socket.AF_INET, socket.AF_INET6):
         for data in datagrams(family, states):
-            for message in _messages(data):
+            for message in netlink.messages(data, _SOCK_DIAG_BY_FAMILY):
                 yield _socket(netns, message)
-
-
-def _messages(data: memoryview) -> Iterator[memoryview]:
-    """Bodies of messages about sockets."""
-    at = 0
-    while at < len(data):
-        length, kind, _, _, _ = _HEADER.unpack_from(data, at)
-        if kind == _SOCK_DIAG_BY_FAMILY:
-            yield data[at + _HEADER.size : at + length]
-        at += max(length + 3 & ~3, _HEADER.size)
 
 
 def _socket(netns: int, message: memoryview) -> Socket:

@@ -22,7 +22,7 @@ from tracetw.live.attach import attach
 from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector
 from tracetw.live.command import Command
-from tracetw.live.memory import give_memory_back
+from tracetw.live.memory import keep_little_memory
 from tracetw.live.request import Request
 from tracetw.live.waiting import Waiting
 from tracetw.live.writer import Writer
@@ -134,7 +134,7 @@ class _Trace:
         self._announce()
         command = Command(self._request.command) if self._request.command else None
         _raise_priority()
-        give_memory_back()
+        keep_little_memory()
         privileges.drop(_KEEP)
         self._writer.start()
         duration = self._request.duration

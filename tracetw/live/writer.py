@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from tracetw.host.listeners import Listeners
 from tracetw.live.backlog import Backlog, Taken
+from tracetw.live.memory import give_memory_back
 from tracetw.live.owners import resolve, resolve_events
 from tracetw.sink.output import OutputClosed, OutputFailed, OutputStalled
 from tracetw.stream.batch import Batch, Ends, Events, Loss, Unwritten
@@ -26,6 +27,8 @@ _TICK_S = 0.05
 _LAST_S = 0.25
 # Longer than giving a reader up takes: it is a write that does not return.
 _STUCK_S = 0.3
+# Records that waited: their memory is given back when none waits any more.
+_MANY = 1 << 15
 
 
 class Writer:
@@ -101,8 +104,13 @@ class Writer:
         """A thread begins with the priority of the one that starts it, which reads the kernel."""
         try:
             os.setpriority(os.PRIO_PROCESS, 0, self._nice)
+            most = 0
             while (batch := self._backlog.pop()) is not None:
                 self._feed(batch)
+                most = max(most, self._backlog.records)
+                if most > _MANY and not self._backlog.records:
+                    give_memory_back()
+                    most = 0
         except BaseException as error:  # noqa: BLE001  raised again in the main thread
             self._bug = error
             self._tell()

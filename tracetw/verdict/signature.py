@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import errno
 from enum import IntEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -143,6 +144,8 @@ _BITS_AT, _STATE_AT, _END_AT, _ERROR_AT, _REASON_AT = (
 
 # Without SHUT_FILE_HELD: close() did it, or nothing shows who did (some states, sockets of the kernel's own).
 _SHUT_BY_CLOSE = record.SHUT_RECEIVE | record.SHUT_SEND
+# Rows whose columns and comparisons stay in the processor's cache.
+_AT_ONCE = 4096
 _FW2_TW = State.FIN_WAIT2 << 4 | State.TIME_WAIT
 
 _reasons: tuple[KernelNames, NDArray[np.uint64]] | None = None
@@ -159,9 +162,15 @@ def _reason_classes(names: KernelNames) -> NDArray[np.uint64]:
     return _reasons[1]
 
 
+def _column(rows: Rows, name: str) -> NDArray[Any]:
+    """A copy whose values lie side by side: comparisons of strided values take several times as long."""
+    column: NDArray[Any] = np.ascontiguousarray(rows[name])
+    return column
+
+
 def _states(rows: Rows, flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
     """States that CLOSE was entered from; where the program missed that event, from the path."""
-    states: NDArray[np.uint8] = rows["old_state"]
+    states: NDArray[np.uint8] = _column(rows, "old_state")
     missed = np.flatnonzero((flags & F_MISSED) != 0)
     if len(missed):
         path = rows["path"][missed]
@@ -174,25 +183,25 @@ def _states(rows: Rows, flags: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return states
 
 
-def _fin_wait2_gap(rows: Rows, bits: NDArray[np.uint8], which: NDArray[np.intp]) -> None:
-    """Set ``gap``: did one segment make FIN_WAIT2 and the TIME_WAIT directly after it?
+def _fin_wait2_gap(
+    rows: Rows, path: NDArray[np.uint32], flags: NDArray[np.uint32], which: NDArray[np.intp]
+) -> NDArray[np.uint8]:
+    """``gap`` of some rows: did one segment make FIN_WAIT2 and the TIME_WAIT directly after it?
 
     The times are those of the segments (``packet_time`` in bpf/sock.h): equal to the ns for one segment
     with ACK and FIN.
     """
-    some = rows[which]
-    last = depth(some["path"]) - 1
-    here = np.arange(len(some))
-    closed = some["at"][here, last]
-    acked = some["at"][here, last - 1]
-    of_segments = (some["flags"] & F_SEGMENT_TIME) != 0
-    gap = np.select(
-        [~of_segments | (closed < acked) | (acked == 0), closed == acked],
-        [Gap.UNKNOWN, Gap.SAME_SEGMENT],
-        Gap.OTHER_SEGMENT,
+    last = depth(path[which]) - 1
+    at = rows["at"]
+    closed, acked = at[which, last], at[which, last - 1]
+    gap: NDArray[np.uint8] = np.where(
+        closed == acked, np.uint8(Gap.SAME_SEGMENT), np.uint8(Gap.OTHER_SEGMENT)
     )
-    for at, name in enumerate(_GAP):
-        bits[which, _BIT[name]] = gap >> at & 1
+    unknown = (flags[which] & F_SEGMENT_TIME) == 0
+    unknown |= closed < acked
+    unknown |= acked == 0
+    gap[unknown] = Gap.UNKNOWN
+    return gap
 
 
 def _close_seen(path: NDArray[np.uint32]) -> NDArray[np.bool_]:
@@ -215,19 +224,30 @@ def signatures(
     rows: Rows, names: KernelNames, gone: NDArray[np.bool_] | None
 ) -> NDArray[np.uint64]:
     """One word for each record; ``gone``: its network namespace is known to be gone."""
-    flags = np.ascontiguousarray(rows["flags"])
-    bits = np.zeros((len(rows), 32), np.uint8)
+    words = np.empty(len(rows), np.uint64)
+    for first in range(0, len(rows), _AT_ONCE):
+        part = slice(first, first + _AT_ONCE)
+        words[part] = _words(rows[part], names, None if gone is None else gone[part])
+    return words
+
+
+def _words(rows: Rows, names: KernelNames, gone: NDArray[np.bool_] | None) -> NDArray[np.uint64]:
+    """Of rows that stay in the processor's cache."""
+    flags = _column(rows, "flags")
+    path = _column(rows, "path")
+    bits = np.zeros((len(_BITS), len(rows)), np.uint8)
 
     def bit(name: str) -> NDArray[np.uint8]:
-        return bits[:, _BIT[name]]
+        row: NDArray[np.uint8] = bits[_BIT[name]]
+        return row
 
     states = _states(rows, flags)
 
     # Sequence numbers wrap: differences are signed 32-bit.
-    nxt, write = rows["snd_nxt"], rows["write_seq"]
-    ahead = (nxt - rows["snd_una"]).view(np.int32)
-    queued = (write - nxt).view(np.int32)
-    unread = (rows["rcv_nxt"] - rows["copied_seq"]).view(np.int32)
+    nxt = _column(rows, "snd_nxt")
+    ahead = (nxt - _column(rows, "snd_una")).view(np.int32)
+    queued = (_column(rows, "write_seq") - nxt).view(np.int32)
+    unread = (_column(rows, "rcv_nxt") - _column(rows, "copied_seq")).view(np.int32)
     fin = ((flags & F_DONE) != 0).view(np.uint8)
     np.greater(unread, fin, out=bit("unread"), casting="unsafe")
     np.greater(ahead, 0, out=bit("unacked"), casting="unsafe")
@@ -243,30 +263,43 @@ def signatures(
     shut = rows["shutdown"] & ~np.uint8(record.SHUT_READ_FINAL)
     np.equal(shut, _SHUT_BY_CLOSE, out=bit("shut-by-close"), casting="unsafe")
     np.not_equal(rows["exit_code"] & np.uint32(127), 0, out=bit("signalled"), casting="unsafe")
-    error = rows["err"]
+    error = _column(rows, "err")
     np.logical_and(error == rows["err_soft"], error, out=bit("soft"), casting="unsafe")
     np.equal(rows["lport"], 0, out=bit("no-port"), casting="unsafe")
     if gone is not None:
         bit("netns-gone")[:] = gone
-    bit("close-seen")[:] = _close_seen(rows["path"]) | ((flags & F_CLOSE_CALLED) != 0)
+    bit("close-seen")[:] = _close_seen(path) | ((flags & F_CLOSE_CALLED) != 0)
     bit("time-wait-refused")[:] = (flags & F_TW_REFUSED) != 0
     direct = np.flatnonzero(
-        ((flags & (F_TW | F_TW_FIN_WAIT2)) == F_TW) & (rows["path"] & np.uint32(255) == _FW2_TW)
+        ((flags & (F_TW | F_TW_FIN_WAIT2)) == F_TW) & (path & np.uint32(255) == _FW2_TW)
     )
     if len(direct):
-        _fin_wait2_gap(rows, bits, direct)
+        gap = _fin_wait2_gap(rows, path, flags, direct)
+        for at, name in enumerate(_GAP):
+            bit(name)[direct] = gap >> at & 1
 
     # A kernel thread may close what its owner has shut down: then the owner is who closed.
     known = np.where(rows["owner_from"] == Owner.CLOSE, _FLAGS & ~np.uint32(F_KTHREAD), _FLAGS)
     words: NDArray[np.uint64] = (flags & known).astype(np.uint64)
-    words |= (
-        np.packbits(bits, axis=1, bitorder="little").view("<u4")[:, 0].astype(np.uint64) << _BITS_AT
-    )
+    words |= _packed(bits) << _BITS_AT
     words |= states.astype(np.uint64) << _STATE_AT
     words |= rows["end"].astype(np.uint64) << _END_AT
     words |= _ERRORS[application_error(rows)] << _ERROR_AT
     reasons = _reason_classes(names)[rows["reset_reason"]]
     words |= np.where((flags & F_RST_REASON) != 0, reasons, np.uint64(0))
+    return words
+
+
+def _packed(bits: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """The rows of a matrix of 0 and 1 as the bits of numbers, the first one lowest."""
+    words = np.zeros(bits.shape[1], np.uint64)
+    for first in range(0, len(bits), 8):
+        # Doubling: shifts take ten times as long.
+        byte = np.zeros(bits.shape[1], np.uint8)
+        for bit in bits[first : first + 8][::-1]:
+            np.add(byte, byte, out=byte)
+            np.bitwise_or(byte, bit, out=byte)
+        words |= byte.astype(np.uint64) << np.uint64(first)
     return words
 
 

@@ -39,6 +39,8 @@ __all__ = ["Session"]
 
 # Slots of the table of FIN_WAIT2 that are mapped at a time: what is mapped counts as memory of ours.
 _WINDOW = 1 << 14
+# Slots that are farther apart are mapped apart: each page that is mapped takes its time.
+_NEAR = 64
 # At the end: how often to look, and for how long, whether what has begun to end has all its facts. That takes a
 # softirq or a part of close(), but the task that closes may have to wait for a CPU.
 _LOOK_S, _SETTLED_NS = 0.002, 1_000_000_000
@@ -77,20 +79,13 @@ class Session:
     def _table(
         self, name: str, row: np.dtype[Any], rows: int, first: int = 0, *, writable: bool = False
     ) -> NDArray[Any]:
-        """Rows of a mapped array map, as long as somebody refers to them.
-
-        ``first`` is a row that begins a page.
-        """
-        size = -(-rows * row.itemsize // mmap.PAGESIZE) * mmap.PAGESIZE
+        """Rows of a mapped array map from ``first`` on, as long as somebody refers to them."""
+        place = first * row.itemsize
+        begin = place // mmap.PAGESIZE * mmap.PAGESIZE
+        size = -(-(place - begin + rows * row.itemsize) // mmap.PAGESIZE) * mmap.PAGESIZE
         access = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-        memory = mmap.mmap(
-            self._fds[f"map:{name}"],
-            size,
-            mmap.MAP_SHARED,
-            access,
-            offset=first * row.itemsize,
-        )
-        return np.frombuffer(memory, row, rows)
+        memory = mmap.mmap(self._fds[f"map:{name}"], size, mmap.MAP_SHARED, access, offset=begin)
+        return np.frombuffer(memory, row, rows, place - begin)
 
     def stats(self) -> dict[Stat, int]:
         """The tracer's own counters, summed over the CPUs."""
@@ -165,10 +160,12 @@ class Session:
         A mapped table counts as memory of this process: the records are mapped for this moment, and
         only the parts that hold some.
         """
-        found = [np.zeros(0, CLOSE)]
-        for window in np.unique(slots // _WINDOW).tolist():
-            first = window * _WINDOW
-            here = slots[np.searchsorted(slots, first) : np.searchsorted(slots, first + _WINDOW)]
+        if not len(slots):
+            return np.zeros(0, CLOSE)
+        far = (np.diff(slots) > _NEAR) | (np.diff(slots // _WINDOW) != 0)
+        found = []
+        for here in np.split(slots, np.flatnonzero(far) + 1):
+            first = int(here[0])
             rows = self._table(name, CLOSE, int(here[-1]) - first + 1, first)
             found.append(rows[here - first])
         return np.concatenate(found)
@@ -288,7 +285,9 @@ def _possible_cpus() -> int:
 
 def _taken(keys: NDArray[np.uint64], above: int = _KEY_BUSY) -> NDArray[np.intp]:
     """Slots with a key, neither free nor busy; the kernel writes there."""
-    return np.flatnonzero(keys.copy() > above)
+    slots = np.flatnonzero(keys != 0)
+    taken: NDArray[np.intp] = slots[keys[slots] > above]
+    return taken
 
 
 def _bytes(rows: NDArray[np.void]) -> NDArray[np.uint8]:
