@@ -9,6 +9,7 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracetw.event.fields import Rows
 from tracetw.event.layer import is_connection
