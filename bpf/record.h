@@ -85,6 +85,7 @@ enum owner {
 #define T_PART_LOST	(1u << 4)	/* data of less than a full segment was retransmitted */
 #define T_ICMP		(1u << 5)	/* icmp_from holds */
 #define T_READ		(1u << 6)	/* bytes_acked, segs_in, mss and the other bits were read */
+#define T_SACKED	(1u << 7)	/* SACK: segments behind the oldest one missing had arrived */
 
 /* Of a time that never was, or that the kernel could not tell. */
 #define SINCE_UNKNOWN 0xffffffff

@@ -175,6 +175,8 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	if (f.urg_data && (s32)(f.urg_seq - r->copied_seq) >= 0 &&
 	    (s32)(r->rcv_nxt - f.urg_seq) > 0)
 		traits |= T_URGENT;
+	if (f.sacked_out)
+		traits |= T_SACKED;
 	r->traits = traits;
 	r->mss = f.mss > 65535 ? 65535 : f.mss;
 	r->layer = LAYER_UNKNOWN;

@@ -15,6 +15,7 @@ __all__ = ["PAGES", "filled", "main"]
 
 PAGES = (
     ROOT / "README.md",
+    ROOT / "docs" / "hints.md",
     ROOT / "docs" / "how-it-works.md",
     ROOT / "docs" / "json.md",
 )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from scripts.pages.mark import item, marked
@@ -11,12 +12,14 @@ from tracetw.event.record import CLOSE_SIZE
 from tracetw.kernel.plan import Sizes
 from tracetw.live.attach import BYTES_A_CONNECTION, LEAST_CONNECTIONS, MOST_BY_DEFAULT
 from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS, EventEntry
+from tracetw.verdict.hints import HINTS
 from tracetw.verdict.taxonomy import CLOSED_BY_MEANINGS, FORM_MEANINGS, LIMIT_UNITS
 
 __all__ = ["PASSAGES"]
 
 _PAGE = 4096
 _NS = 1_000_000_000
+_PLACE = re.compile(r"\{\w+\}")
 
 
 def _memory() -> Iterator[str]:
@@ -104,6 +107,18 @@ def _events(events: Iterable[EventEntry]) -> Iterator[str]:
     )
 
 
+def _hints() -> Iterator[str]:
+    yield "| hint | it appears when | what to do |\n|---|---|---|"
+    for hint in HINTS:
+        yield f"| `{hint.code}` | {marked(hint.holds)} | {marked(hint.advice)} |"
+
+
+def _hint_phrases() -> Iterator[str]:
+    rows = [(hint.code, text) for hint in HINTS for text in hint.phrases.values()]
+    yield "| hint | what `why` adds |\n|---|---|"
+    yield from (f"| `{code}` | {_PLACE.sub('N', text)} |" for code, text in rows)
+
+
 PASSAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "memory": _memory,
     "sizes": _sizes,
@@ -112,6 +127,8 @@ PASSAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "closed-by": lambda: _values(("`closed_by`", "brought about by"), CLOSED_BY_MEANINGS),
     "forms": lambda: _values(("`form`", "on the wire"), FORM_MEANINGS),
     "timewait-events": lambda: _events(TIMEWAIT_EVENTS),
+    "hints": _hints,
+    "hint-phrases": _hint_phrases,
     "drop-events": lambda: _events(DROP_EVENTS),
 }
 """Name of a passage to what makes its lines."""

@@ -16,6 +16,7 @@ from tracetw.host.clock import Clock
 from tracetw.stream.batch import Closes, Context, Events, ended_ns
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.findings import UNKNOWN, Findings
+from tracetw.verdict.hints import HINTS
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     CONFIDENCE,
@@ -99,7 +100,7 @@ def fill(row: Any, values: dict[str, Any]) -> None:
 
 def blank_findings(count: int) -> Findings:
     """Orderly, by the application, with nothing else known."""
-    dtypes = {"evidence": np.uint64, "missing": np.uint32}
+    dtypes = {"evidence": np.uint64, "missing": np.uint32, "hints": np.uint32}
     wide = ("limit_value", "limit_elapsed_ms")
     columns: dict[str, Any] = {
         field.name: np.zeros(
@@ -219,4 +220,5 @@ def varied(count: int, seed: int = 1) -> Closes:
     findings.limit_value[:] = some(-1, 0, 15)
     findings.limit_elapsed_ms[:] = some(-1, 0, 924600)
     findings.error[:] = some(0, 104, 110, 250)
+    findings.hints[:] = np.where(own, 0, random.integers(0, 2 ** len(HINTS), count))
     return batch

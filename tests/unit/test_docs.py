@@ -33,6 +33,7 @@ from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
 from tracetw.timewait.document import KIND
 from tracetw.timewait.note import CODES as CODES_OF_NOTES
 from tracetw.verdict.handbook import EVENTS
+from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     EVIDENCE,
@@ -59,7 +60,7 @@ CODES = {verdict.code for verdict in VERDICTS}
 PACKAGES = {"python3-bpfcc", "python3-bcc", "python3-venv", "python3-numpy", "python3-click"}
 WORDS = (
     CODES
-    | {*FORMS, *CLOSED_BY, *EVIDENCE, *MISSING}
+    | {*FORMS, *CLOSED_BY, *EVIDENCE, *MISSING, *HINT_BIT}
     | {value.name.lower().replace("_", "-") for kind in (Timewait, Drop) for value in kind}
     | PACKAGES
     | set(BY_NAME)

@@ -40,6 +40,7 @@ CLOSE_FIELDS = (
         "reset",
         "error",
         "why",
+        "hints",
         "evidence",
     ),
     "confidence",
@@ -112,6 +113,7 @@ def test_an_ordinary_close_has_exactly_the_fields_of_the_contract() -> None:
         "limit": None,
         "reset": None,
         "error": None,
+        "hints": [],
         "evidence": [[*EVIDENCE][7]],
         "confidence": "proven",
     }

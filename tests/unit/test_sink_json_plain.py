@@ -14,9 +14,11 @@ from tracetw.event import fields, record
 from tracetw.host import cgroup
 from tracetw.sink.json import JsonSink
 from tracetw.stream.batch import Closes
+from tracetw.verdict import hint_text
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN
+from tracetw.verdict.hints import HINTS
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     CONFIDENCE,
@@ -222,6 +224,7 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
         "reset": reset(row, int(findings.reset_direction[at]), verdict),
         "error": fields.error_name(int(findings.error[at])),
         "why": why,
+        "hints": [hint.code for bit, hint in enumerate(HINTS) if findings.hints[at] >> bit & 1],
         "evidence": [name for bit, name in enumerate(EVIDENCE) if evidence >> bit & 1],
         "confidence": CONFIDENCE[findings.confidence[at]],
     }
@@ -235,6 +238,8 @@ def test_templates_give_what_plain_rendering_gives() -> None:
     for seed in range(4):
         batch = varied(200, seed)
         why = sentences(batch.rows, batch.findings, NAMES)
+        more = hint_text.sentences(batch.rows, batch.findings, NAMES)
+        why = [first + second for first, second in zip(why, more, strict=True)]
         expected += [plain(batch, at, why[at]) for at in range(len(batch.rows))]
         sink.closes(batch)
     lines = out.getvalue().decode().split("\n")

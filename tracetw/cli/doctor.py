@@ -16,7 +16,7 @@ from tracetw.cli import complete
 from tracetw.cli.needs import need
 from tracetw.cli.options import output_option
 from tracetw.cli.pager import pager_option, show
-from tracetw.errors import CannotTrace, shortage
+from tracetw.errors import CannotTrace, Failed, shortage
 from tracetw.text import visible, visible_lines
 
 if TYPE_CHECKING:
@@ -93,7 +93,16 @@ def command(
         print(lines(_document(capabilities, found, recorded)))
     else:
         show(_text(capabilities, found, recorded, wide=output == "wide") + "\n", pager=pager)
-    return _FOUND if check and found.wrong else 0
+    if not check:
+        return 0
+    from tracetw.sink.human import amount  # noqa: PLC0415
+
+    if found.unseen:
+        raise Failed(
+            f"{amount(len(found.unseen), 'network namespace')} could not be looked at",
+            "run it as root, or see above why",
+        )
+    return _FOUND if found.wrong else 0
 
 
 def _recorded(paths: tuple[str, ...]) -> dict[str, int]:
@@ -131,7 +140,7 @@ def _document(
         "hz": found.hz,
         "capabilities": [asdict(capability) for capability in capabilities],
         "settings": document.settings(found),
-        "findings": document.findings(found),
+        "findings": document.findings(found, recorded),
         "recorded": dict(sorted(recorded.items())) if recorded else None,
         "evidence": document.evidence(found),
         "listeners": document.listeners(found),

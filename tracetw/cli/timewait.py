@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,11 +13,14 @@ import click
 from tracetw.cli import complete
 from tracetw.cli.options import numeric_option, output_option
 from tracetw.cli.pager import pager_option, show
-from tracetw.errors import CannotTrace
+from tracetw.errors import BadInput, CannotTrace, UserError
+from tracetw.messages import say
+from tracetw.stream.parse import seconds
 from tracetw.text import json_line
 
 if TYPE_CHECKING:
-    from tracetw.timewait.look import Look
+    from tracetw.timewait.carriers import Carriers
+    from tracetw.timewait.snapshot import Snapshot
 
 __all__ = ["command"]
 
@@ -40,6 +44,17 @@ _MOST = {"table": 20, "wide": 100, "json": 100}
     help="Say what keeps somebody from listening on PORT.",
 )
 @click.option(
+    "--recording",
+    metavar="DIR",
+    type=click.Path(),
+    help="Name the owners of TIME_WAIT from this recording; default: that of a recorder that runs here.",
+)
+@click.option(
+    "--watch",
+    metavar="TIME",
+    help="Name them from a trace of this long, which runs first: 10s, 1m. Ctrl-C ends it early.",
+)
+@click.option(
     "--check",
     type=click.FloatRange(0),
     metavar="MINUTES",
@@ -58,6 +73,8 @@ _MOST = {"table": 20, "wide": 100, "json": 100}
 def command(
     netns: str | None,
     listen: int | None,
+    recording: str | None,
+    watch: str | None,
     check: float | None,
     most: int | None,
     output: str,
@@ -71,18 +88,30 @@ def command(
     sentences what it means.
 
     It asks the kernel once and changes nothing; no trace needs to run. Namespaces of others need root.
+    Who had the connection of a TIME_WAIT, and who closed it first and why, only a record of its end tells:
+    that of tracetw record, if it runs, or of a trace with --watch.
 
     \b
     Examples:
       sudo tracetw timewait                 tables and sentences
       sudo tracetw timewait --check 5       exit 4 if ports run out within 5 minutes
       sudo tracetw timewait --listen 8080   what keeps a server from port 8080
+      sudo tracetw timewait --watch 10s     trace for 10 s, then say who carries TIME_WAIT
       sudo tracetw timewait -o json | jq '.forecast[0]'
     """
     from tracetw.sink.schema import SCHEMA  # noqa: PLC0415 (loads NumPy)
+    from tracetw.timewait.carriers import join  # noqa: PLC0415
     from tracetw.timewait.document import document  # noqa: PLC0415
+    from tracetw.timewait.look import Look  # noqa: PLC0415
 
-    look = _look(netns, listen, most or _MOST[output])
+    if recording is not None and watch is not None:
+        raise BadInput("--recording and --watch exclude each other", "give one of them")
+    longest = None if watch is None else seconds("--watch", watch)
+    wanted = None if netns is None else _resolved(netns)
+    records, source = _records(recording, longest)
+    snapshot = _snapshot(wanted)
+    carried = None if records is None else join(snapshot, records, source)
+    look = Look(snapshot, carried, most=most or _MOST[output], listen=listen)
     found = document(look, SCHEMA)
     if output == "json":
         print(json_line(found))
@@ -101,14 +130,38 @@ def command(
     return _RUNS_OUT if nearest is not None and nearest <= check * 60 else 0
 
 
-def _look(netns: str | None, listen: int | None, most: int) -> Look:
+def _resolved(netns: str) -> int | None:
     from tracetw.host.netns import ALL, resolve  # noqa: PLC0415
-    from tracetw.timewait.look import Look  # noqa: PLC0415
+
+    wanted = resolve(netns)
+    return None if wanted == ALL else wanted
+
+
+def _records(recording: str | None, longest: float | None) -> tuple[Carriers | None, str]:
+    """Close records, and where they come from; None without any."""
+    if longest is not None:
+        from tracetw.timewait.watched import watched  # noqa: PLC0415 (loads what traces)
+
+        return watched(longest), "a trace before this"
+    from tracetw.timewait.recorded import recorded, recorders  # noqa: PLC0415
+
+    if recording is not None:
+        return recorded([Path(recording)]), recording
+    found = recorders()
+    if not found:
+        return None, ""
+    try:
+        return recorded(found), " and ".join(map(str, found))
+    except (UserError, OSError) as error:  # nobody asked for it
+        say(f"without the recording that was found: {error}")
+        return None, ""
+
+
+def _snapshot(wanted: int | None) -> Snapshot:
     from tracetw.timewait.snapshot import take  # noqa: PLC0415
 
-    wanted = None if netns is None else resolve(netns)
     try:
-        snapshot = take(None if wanted == ALL else wanted)
+        return take(wanted)
     except OSError as error:
         if error.filename != "NETLINK_SOCK_DIAG":
             raise
@@ -116,4 +169,3 @@ def _look(netns: str | None, listen: int | None, most: int) -> Look:
             f"the kernel does not list TCP sockets: {error.strerror}",
             "load inet_diag: modprobe tcp_diag",
         ) from error
-    return Look(snapshot, most=most, listen=listen)

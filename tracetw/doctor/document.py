@@ -8,11 +8,12 @@ sockets, stands apart from the settings.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tracetw.doctor.audit import Audit, Namespace, Row
 from tracetw.doctor.finding import Finding
+from tracetw.doctor.setting import Setting
 from tracetw.text import json_line
 from tracetw.verdict.timers import Wait
 
@@ -56,15 +57,19 @@ def _setting(namespace: Namespace, row: Row) -> dict[str, Any]:
     }
 
 
-def findings(audit: Audit) -> list[dict[str, Any]]:
-    """What is wrong."""
+def findings(audit: Audit, recorded: Mapping[str, int] | None = None) -> list[dict[str, Any]]:
+    """What is wrong. ``recorded``: connections by verdict, which are evidence too."""
     return [
         {
             "netns": namespace.label,
             "about": finding.about,
             "value": finding.value,
             "reason": finding.reason,
-            "evidence": list(finding.evidence),
+            "evidence": [
+                *finding.evidence,
+                *_counted(_verdicts(namespace, finding), recorded or {}),
+            ],
+            "verdicts": list(_verdicts(namespace, finding)),
             "command": namespace.command(finding),
             "advice": finding.advice or None,
             "price": _price(namespace, finding),
@@ -74,9 +79,26 @@ def findings(audit: Audit) -> list[dict[str, Any]]:
     ]
 
 
+def _setting_of(namespace: Namespace, finding: Finding) -> Setting | None:
+    """The setting that a finding is about, else the one that would change it."""
+    settings = {row.setting.name: row.setting for row in namespace.rows}
+    changed = settings.get(finding.change[0]) if finding.change else None
+    return settings.get(finding.about) or changed
+
+
+def _verdicts(namespace: Namespace, finding: Finding) -> tuple[str, ...]:
+    setting = _setting_of(namespace, finding)
+    return finding.verdicts or (setting.verdicts if setting else ())
+
+
+def _counted(verdicts: Sequence[str], recorded: Mapping[str, int]) -> list[str]:
+    return [f"{code} {recorded[code]:,} recorded" for code in verdicts if recorded.get(code)]
+
+
 def _price(namespace: Namespace, finding: Finding) -> str | None:
-    name = finding.change[0] if finding.change else finding.about
-    return next((row.setting.price for row in namespace.rows if row.setting.name == name), None)
+    settings = {row.setting.name: row.setting for row in namespace.rows}
+    setting = settings.get(finding.change[0] if finding.change else finding.about)
+    return setting.price if setting else None
 
 
 def evidence(audit: Audit) -> list[dict[str, Any]]:

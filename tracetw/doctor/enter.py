@@ -18,7 +18,7 @@ _DEADLINE_S, _FOR_EACH_S = 20.0, 2.0
 
 
 class Looked(NamedTuple):
-    """What was found, by inode, and of the others why nothing was."""
+    """What was found, by inode, and of the others why nothing was. One that is gone is in neither."""
 
     facts: dict[int, Facts]
     unseen: dict[int, str]
@@ -67,7 +67,9 @@ def look(
 def _take(looked: Looked, line: bytes) -> None:
     try:
         answer = json.loads(line)
-        if "error" in answer:
+        if "gone" in answer:
+            del looked.unseen[answer["inode"]]
+        elif "error" in answer:
             looked.unseen[answer["inode"]] = str(answer["error"])
         else:
             looked.facts[answer["inode"]] = Facts.of(answer["facts"])

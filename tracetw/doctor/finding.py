@@ -25,6 +25,7 @@ class Finding:
         evidence: what was seen, one statement each.
         change: name and value of the sysctl that would change it; None where none would.
         advice: what to do where no sysctl helps.
+        verdicts: which it may explain, if they are not those of the setting.
     """
 
     about: str
@@ -33,6 +34,7 @@ class Finding:
     evidence: tuple[str, ...] = ()
     change: tuple[str, str] | None = None
     advice: str = ""
+    verdicts: tuple[str, ...] = ()
 
 
 class Seen(NamedTuple):

@@ -43,8 +43,10 @@ def main() -> None:
                 _enter(path, inode)
                 here = inode
             answer: dict[str, Any] = {"inode": inode, "facts": _facts(asked).plain()}
+        except FileNotFoundError:
+            answer = {"inode": inode, "gone": True}
         except OSError as error:
-            answer = {"inode": inode, "error": error.strerror or "it is gone"}
+            answer = {"inode": inode, "error": error.strerror or str(error)}
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
 

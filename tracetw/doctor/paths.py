@@ -68,6 +68,7 @@ def _silent(seen: Seen) -> Iterator[Finding]:
         ),
         advice="set SO_KEEPALIVE in the application (for ssh ServerAliveInterval, for PostgreSQL"
         " tcp_keepalives_idle), or close what is idle",
+        verdicts=("peer-lost-state", "retransmit-exhausted"),
     )
 
 
@@ -171,6 +172,7 @@ def _queues(seen: Seen) -> Iterator[Finding]:
         (*told, *counted),
         ("net.core.somaxconn", str(most * 4)) if capped and most > 0 else None,
         "give listen() a larger backlog, and let the server accept() faster",
+        ("connect-timeout", "accept-aborted"),
     )
 
 

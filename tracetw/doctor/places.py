@@ -128,7 +128,7 @@ PLACES = (
     Setting(
         "net.ipv4.ip_local_port_range",
         (32768, 60999),
-        ("connect-aborted",),
+        ("connect-failed",),
         ("TWRecycled",),
         _ports,
         "wider: collides with services that listen in it, unless they are in ip_local_reserved_ports",

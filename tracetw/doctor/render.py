@@ -36,7 +36,7 @@ def audit_text(audit: Audit, recorded: Mapping[str, int], *, wide: bool) -> str:
         for label, why in sorted(audit.unseen.items())
     ]
     parts += _mptcp(audit)
-    parts += list(_findings(audit))
+    parts += list(_findings(audit, recorded))
     return "\n".join(parts)
 
 
@@ -132,8 +132,8 @@ def _mptcp(audit: Audit) -> Iterator[str]:
                 yield ""
 
 
-def _findings(audit: Audit) -> Iterator[str]:
-    found = findings(audit)
+def _findings(audit: Audit, recorded: Mapping[str, int]) -> Iterator[str]:
+    found = findings(audit, recorded)
     if not found:
         yield "findings: none, nothing looks wrong for what this host does"
         return
@@ -148,6 +148,8 @@ def _findings(audit: Audit) -> Iterator[str]:
             yield _paragraph(f"change: {each['command']}", "   ", "     ")
         if each["advice"]:
             yield _paragraph(f"advice: {each['advice']}", "   ", "     ")
+        if each["verdicts"]:
+            yield _paragraph(f"decides about: {', '.join(each['verdicts'])}", "   ", "     ")
         if each["price"]:
             yield _paragraph(f"price: {each['price']}", "   ", "     ")
 

@@ -78,16 +78,35 @@ def _synack(facts: Facts, clock: Clock) -> Meaning:
     return Meaning(f"a handshake that the client does not finish is kept for {text(wait)}", wait)
 
 
-def _keepalive(facts: Facts, clock: Clock) -> Meaning:
+def _dead(facts: Facts, clock: Clock) -> timers.Wait:
+    return timers.keepalive(
+        clock,
+        known(facts, "tcp_keepalive_time", 7200),
+        known(facts, "tcp_keepalive_intvl", 75),
+        known(facts, "tcp_keepalive_probes", 9),
+    )
+
+
+def _keepalive_time(facts: Facts, clock: Clock) -> Meaning:
     first = known(facts, "tcp_keepalive_time", 7200)
-    interval = known(facts, "tcp_keepalive_intvl", 75)
-    probes = known(facts, "tcp_keepalive_probes", 9)
-    wait = timers.keepalive(clock, first, interval, probes)
+    wait = _dead(facts, clock)
     return Meaning(
-        f"with SO_KEEPALIVE, a dead idle peer is found after {text(wait)}: {probes} probes,"
-        f" {interval} s apart, after {text(first)}",
+        f"with SO_KEEPALIVE an idle peer is probed after {text(first)}, and one that is dead is found"
+        f" after {text(wait)}",
         wait,
     )
+
+
+def _keepalive_interval(facts: Facts, clock: Clock) -> Meaning:
+    wait = _dead(facts, clock)
+    interval = known(facts, "tcp_keepalive_intvl", 75)
+    return Meaning(f"probes are {text(interval)} apart: {text(wait)} in all", wait)
+
+
+def _keepalive_probes(facts: Facts, clock: Clock) -> Meaning:
+    wait = _dead(facts, clock)
+    probes = known(facts, "tcp_keepalive_probes", 9)
+    return Meaning(f"{probes} unanswered probes end a connection: {text(wait)} in all", wait)
 
 
 def _fin_timeout(facts: Facts, clock: Clock) -> Meaning:
@@ -168,7 +187,7 @@ WAITS = (
         (7200,),
         ("keepalive-expired",),
         _KEEPALIVE,
-        _keepalive,
+        _keepalive_time,
         "lower: a packet each way for each idle connection and interval; only sockets with SO_KEEPALIVE"
         " and without TCP_KEEPIDLE follow it",
         "s",
@@ -178,7 +197,7 @@ WAITS = (
         (75,),
         ("keepalive-expired",),
         _KEEPALIVE,
-        _keepalive,
+        _keepalive_interval,
         "lower: a shorter outage in a quiet moment ends the connection",
         "s",
     ),
@@ -187,7 +206,7 @@ WAITS = (
         (9,),
         ("keepalive-expired",),
         _KEEPALIVE,
-        _keepalive,
+        _keepalive_probes,
         "lower: fewer lost packets end the connection",
     ),
     Setting(

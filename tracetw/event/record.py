@@ -52,6 +52,7 @@ T_FULL_LOST = 1 << 3
 T_PART_LOST = 1 << 4
 T_ICMP = 1 << 5
 T_READ = 1 << 6
+T_SACKED = 1 << 7
 BIND_PORT = 1 << 0
 BIND_ADDR = 1 << 1
 BIND_REUSEADDR = 1 << 2

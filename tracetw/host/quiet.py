@@ -21,7 +21,7 @@ _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 _REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2, with no socket named
 _PROTOCOL = struct.Struct("=HHI")  # INET_DIAG_REQ_PROTOCOL, for a number beyond a byte
 _MESSAGE = struct.Struct("=BBBB2s2s16s16s12xIIIII")  # struct inet_diag_msg
-_REQ_PROTOCOL, _INFO = 3, 2
+_REQ_PROTOCOL, _INFO, _ULP_INFO, _ULP_NAME = 3, 2, 19, 1
 _TIMES = struct.Struct("=IIII")  # tcpi_last_data_sent, last_ack_sent, last_data_recv, last_ack_recv
 _TIMES_AT = 44
 _IPPROTO_MPTCP = 262
@@ -89,32 +89,31 @@ class _Row(NamedTuple):
     uid: int
     inode: int
     idle_ms: int | None
+    mptcp: bool
 
 
 def listening() -> tuple[Listening, ...]:
     """Listeners of the calling thread's namespace, by address and port. Raises OSError without inet_diag."""
-    rows = list(_dump(1 << _LISTEN, socket.IPPROTO_TCP))
     try:
-        others = {(row.local, row.local_port): row for row in _dump(1 << _LISTEN, _IPPROTO_MPTCP)}
+        whole = {(row.local, row.local_port): row for row in _dump(1 << _LISTEN, _IPPROTO_MPTCP)}
     except OSError:
-        others = {}  # no MPTCP, or nobody can list it
-    found = []
-    for row in rows:
+        whole = {}  # no MPTCP, or nobody can list it
+    found = set()
+    for row in _dump(1 << _LISTEN, socket.IPPROTO_TCP, _INFO):
         # The first subflow of an MPTCP listener is a TCP listener that no process holds.
-        whole = others.get((row.local, row.local_port))
-        holder = row if whole is None else whole
-        found.append(
+        holder = whole.get((row.local, row.local_port), row) if row.mptcp else row
+        found.add(
             Listening(
                 _text(row.family, row.local),
                 row.local_port,
-                whole is not None,
+                row.mptcp,
                 row.rqueue,
                 row.wqueue,
                 holder.inode,
                 holder.uid,
             )
         )
-    return tuple(sorted(set(found)))
+    return tuple(sorted(found))
 
 
 def quiet(longer_than_s: float) -> Quiet:
@@ -176,17 +175,26 @@ def _row(message: memoryview) -> _Row:
         wqueue,
         uid,
         inode,
-        _idle_ms(message),
+        *_attributes(message[_MESSAGE.size :]),
     )
 
 
-def _idle_ms(message: memoryview) -> int | None:
-    """Since the last data sent, or data or ACK received (tcp_get_info)."""
-    for kind, value in netlink.attributes(message[_MESSAGE.size :]):
+def _attributes(data: memoryview) -> tuple[int | None, bool]:
+    """Milliseconds since data left or data or an ACK came (tcp_get_info), and whether MPTCP is above (its ULP).
+
+    The kernel adds the ULP where struct tcp_info is asked for (inet_diag_msg_attrs_fill, tcp_diag_get_aux).
+    """
+    idle_ms, mptcp = None, False
+    for kind, value in netlink.attributes(data):
         if kind == _INFO and len(value) >= _TIMES_AT + _TIMES.size:
-            sent, _, data, ack = _TIMES.unpack_from(value, _TIMES_AT)
-            return int(min(sent, data, ack))
-    return None
+            sent, _, received, acknowledged = _TIMES.unpack_from(value, _TIMES_AT)
+            idle_ms = min(sent, received, acknowledged)
+        elif kind == _ULP_INFO:
+            mptcp = any(
+                inner == _ULP_NAME and bytes(name).rstrip(b"\0") == b"mptcp"
+                for inner, name in netlink.attributes(value)
+            )
+    return idle_ms, mptcp
 
 
 def _loopback(family: int, address: bytes) -> bool:

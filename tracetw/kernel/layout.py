@@ -170,6 +170,7 @@ FACTS = (
     Fact("r->segs_in", "tcp_sock.segs_in", "u32"),
     Fact("f->mss", "tcp_sock.mss_cache", "u32"),
     Fact("f->lsndtime", "tcp_sock.lsndtime", "u32"),
+    Fact("f->sacked_out", "tcp_sock.sacked_out", "u32"),
     Fact("f->urg_seq", "tcp_sock.urg_seq", "u32"),
     Fact("f->urg_data", "tcp_sock.urg_data", "u16"),
     Fact("r->rto_max", "inet_connection_sock.icsk_rto_max", "u32"),

@@ -26,6 +26,7 @@ from tracetw.stream.batch import Closes
 from tracetw.text import decoded, well_formed
 from tracetw.verdict.evidence import evidence_names, missing_names
 from tracetw.verdict.findings import UNKNOWN
+from tracetw.verdict.hints import hint_names
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     CONFIDENCE,
@@ -96,6 +97,7 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
             names.reset_reasons.get,
         ),
         "error": _texts(findings.error, fields.error_name),
+        "hints": _texts(findings.hints, lambda mask: " ".join(hint_names(mask)) or None),
         "confidence": _listed(CONFIDENCE, findings.confidence),
         "evidence": _texts(findings.evidence, lambda mask: " ".join(evidence_names(mask))),
         "missing": _texts(findings.missing, lambda mask: " ".join(missing_names(mask)) or None),

@@ -21,6 +21,7 @@ from tracetw.sink.layout import Layout
 from tracetw.sink.remembered import Remembered
 from tracetw.stream.batch import Closes, Context, Events, Loss
 from tracetw.text import ELLIPSIS, clip, columns, decoded, padded, visible
+from tracetw.verdict import hint_text
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS, Verdict
@@ -70,6 +71,7 @@ def close_cells(batch: Closes, context: Context, layout: Layout, *, utc: bool) -
     sent = fields.bytes_sent(rows).tolist()
     received = bytes_received(rows).tolist()
     why = sentences(rows, findings, context.names) if wide else [""] * len(rows)
+    more = hint_text.sentences(rows, findings, context.names) if wide else why
     for at, frame in enumerate(frames):
         verdict = VERDICTS[findings.verdict[at]]
         form = "" if findings.form[at] == UNKNOWN else FORMS[findings.form[at]]
@@ -83,7 +85,7 @@ def close_cells(batch: Closes, context: Context, layout: Layout, *, utc: bool) -
                 size(sent[at]),
                 size(received[at]),
                 str(rows["total_retrans"][at]),
-                why[at],
+                why[at] + more[at],
             )
         else:
             rest = ()

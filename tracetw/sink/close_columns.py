@@ -37,6 +37,7 @@ __all__ = [
     "WINDOW",
     "bytes_received",
     "columns",
+    "hint_column",
     "shapes",
     "why_column",
 ]
@@ -99,6 +100,7 @@ SHAPE = np.dtype(
         ("exit_code", "<u4"),
         ("missing", "<u4"),
         ("why", "<u4"),
+        ("hints", "<u4"),
         ("zero", "<u2"),
         *((name, "u1") for name in _FROM_FINDINGS),
         ("reset_reason", "u1"),
@@ -168,6 +170,11 @@ def why_column(name: str) -> str:
     return f"why_{name}"
 
 
+def hint_column(name: str) -> str:
+    """Name here of a column that the sentence of a hint needs."""
+    return f"hint_{name}"
+
+
 def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> list[bytes]:
     """The shape of every row: the bytes of one ``SHAPE`` each.
 
@@ -179,7 +186,7 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
     rows, findings = batch.rows, batch.findings
     flags: NDArray[np.uint32] = rows["flags"]
     shape = np.zeros(len(rows), dtype=SHAPE)
-    for name in (*_FROM_FINDINGS, "evidence", "missing"):
+    for name in (*_FROM_FINDINGS, "evidence", "missing", "hints"):
         shape[name] = getattr(findings, name)
     for name in ("path", "reset_reason", "owner_from"):
         shape[name] = rows[name]

@@ -21,6 +21,7 @@ from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, millis, number, text
 from tracetw.verdict.evidence import evidence_names
 from tracetw.verdict.findings import UNKNOWN
+from tracetw.verdict.hints import hint_names
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     CONFIDENCE,
@@ -123,6 +124,7 @@ def close_document(
         "reset": _reset(shape, names),
         "error": fields.error_name(shape.error),
         "why": why,
+        "hints": hint_names(shape.hints),
         "evidence": evidence_names(shape.evidence),
         "confidence": CONFIDENCE[shape.confidence],
     }

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tracetw.host.cgroup import container
 from tracetw.host.clock import rfc3339
 from tracetw.sink import measures
-from tracetw.sink.close_columns import SHAPE, columns, shapes, why_column
+from tracetw.sink.close_columns import SHAPE, columns, hint_column, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
 from tracetw.sink.output import Output, missing
@@ -26,7 +26,7 @@ from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, Template, filled, render
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.text import decoded, json_line
-from tracetw.verdict import explain
+from tracetw.verdict import explain, hint_text
 
 __all__ = ["JsonSink", "close_objects"]
 
@@ -67,6 +67,8 @@ class _Values:
         values = columns(part, self._context.names)
         keys = shapes(part, values, why.template)
         values |= {why_column(name): column for name, column in why.columns.items()}
+        hints = hint_text.columns(part.rows, part.findings, self._context.names)
+        values |= {hint_column(name): column for name, column in hints.items()}
         values |= measures.columns(part.rows, self._context.names)
         return self._named(part.rows, values), keys
 
@@ -78,7 +80,11 @@ class _Values:
         """Of the shape of a finished connection."""
         shape = np.frombuffer(key, dtype=SHAPE)[0]
         why = explain.template(int(shape["why"]))
-        sentence = Slot(f'"{why.form}"', tuple(map(why_column, why.columns)))
+        more = hint_text.phrase(int(shape["hints"]), int(shape["first_close"]), int(shape["form"]))
+        sentence = Slot(
+            f'"{why.form}{more.form}"',
+            (*map(why_column, why.columns), *map(hint_column, more.columns)),
+        )
         return close_document(shape, self._context.host, self._context.names, sentence)
 
     def event_document(self, key: bytes) -> Mapping[str, Any]:

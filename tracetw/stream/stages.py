@@ -13,6 +13,7 @@ from tracetw.reconcile.tally import Tally
 from tracetw.stream.batch import Batch, Closes, Context, Ends, Events, Loss, Sink, ended_ns
 from tracetw.stream.filter import Filter
 from tracetw.stream.lossy import Lossy
+from tracetw.verdict.habits import Habits
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -53,6 +54,7 @@ class Stages:
             else [kind.value for kind in EventKind if kind.name.lower() in kinds]
         )
         self._lossy = Lossy()
+        self._habits = Habits(context.names)
         self._counts = np.zeros(len(VERDICTS), np.int64)
         self.sink = sink
         self.tally = Tally(context.names, context.attached.at_ns)
@@ -74,12 +76,14 @@ class Stages:
     def judge(self, ends: Ends) -> Closes:
         """Judge, weaken and tally: each end once."""
         closes = self.closes(ends)
+        ended = ended_ns(closes.rows)
+        closes.findings.hints[:] |= self._habits.add(closes.rows, closes.findings, ended)
         self.tally.add(closes.rows, closes.findings)
         self.judged += len(closes.rows)
         return closes
 
     def closes(self, ends: Ends) -> Closes:
-        """Judge and weaken."""
+        """Judge and weaken; without the hints that several connections show."""
         rows = ends.rows
         mono = ended_ns(rows)
         at: NDArray[np.int64] = ends.clock.to_wall_ns(mono)

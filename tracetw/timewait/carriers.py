@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event import fields
+from tracetw.event import fields, measures
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_TS_OK, F_TW
 from tracetw.event.record import Owner as From
@@ -40,7 +40,7 @@ CARRIER = np.dtype(
         ("r_lo", "u8"),
         ("ended_ns", "i8"),  # wall time: TIME_WAIT began
         ("duration_ns", "i8"),  # -1 unknown
-        ("idle_ms", "i8"),  # since the last segment of the peer, when this side closed
+        ("idle_ms", "i8"),  # since the last segment of the peer, before the first FIN; -1 unknown
         ("sent", "i8"),
         ("received", "i8"),
         ("cgroup", "u8"),
@@ -93,7 +93,7 @@ def carriers(rows: fields.Rows, findings: Findings, clock: Clock, names: KernelN
     found = np.zeros(len(rows), CARRIER)
     for name in ("netns", "lport", "rport", "cgroup", "pid", "uid", "owner_from"):
         found[name] = rows[name]
-    found["comm"] = np.ascontiguousarray(rows["comm"]).view("S16")[:, 0]
+    found["comm"] = rows["comm"]
     for side, column in (("l", "laddr"), ("r", "raddr")):
         halves = np.ascontiguousarray(rows[column]).view(">u8").astype(np.uint64)
         v4 = rows["family"] == _AF_INET
@@ -101,7 +101,7 @@ def carriers(rows: fields.Rows, findings: Findings, clock: Clock, names: KernelN
         found[f"{side}_lo"] = np.where(v4, halves[:, 0] >> np.uint64(32) | _V4_MAPPED, halves[:, 1])
     found["ended_ns"] = clock.to_wall_ns(fields.end_ns(rows))
     found["duration_ns"] = fields.duration_ns(rows)
-    found["idle_ms"] = fields.jiffies_to_ms(rows["idle"], names)
+    found["idle_ms"] = measures.idle_ms(rows, names)
     found["sent"] = fields.bytes_sent(rows)
     found["received"] = rows["bytes_received"]
     found["timestamps"] = (rows["flags"] & F_TS_OK) != 0

@@ -42,8 +42,8 @@ def cause(carried: Carried | None, which: NDArray[np.intp], what: str) -> str:
 
 def _pattern(rows: Carriers) -> str:
     lived = rows["duration_ns"][rows["duration_ns"] >= 0]
-    idle = rows["idle_ms"]
-    middle = float(np.median(idle))
+    idle = rows["idle_ms"][rows["idle_ms"] >= 0]
+    middle = float(np.median(idle)) if len(idle) else 0.0
     if middle >= _IDLE_MS and _alike(idle):
         return f"They look like an idle timeout: closed after {middle / 1000:.1f} s without a segment from the peer"
     if not len(lived):

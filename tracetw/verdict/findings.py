@@ -32,6 +32,7 @@ class Findings:
         limit_value: in the unit of the limit's own sysctl or socket option; -1 unknown.
         limit_elapsed_ms: time waited until the limit ran out; -1 unknown.
         error: errno that the application saw or will see; 0 none.
+        hints: bits over ``hints.HINTS``.
     """
 
     verdict: NDArray[np.uint8]
@@ -47,6 +48,7 @@ class Findings:
     limit_value: NDArray[np.int64]
     limit_elapsed_ms: NDArray[np.int64]
     error: NDArray[np.uint8]
+    hints: NDArray[np.uint32]
 
     def __len__(self) -> int:
         return len(self.verdict)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tracetw.event.fields import Rows
 from tracetw.event.names import KernelNames
 from tracetw.verdict.findings import Findings
+from tracetw.verdict.hinted import hinted
 from tracetw.verdict.limits import limits
 from tracetw.verdict.outcome import OUTCOME, outcomes
 from tracetw.verdict.signature import application_error, signatures
@@ -110,7 +111,7 @@ def judge(
         found["missed"] | np.asarray(lossy, np.uint8), np.uint8(_WEAKENED), found["confidence"]
     )
     limit, value, elapsed = limits(rows, verdict, names)
-    return Findings(
+    findings = Findings(
         verdict=verdict,
         form=found["form"],
         first_close=found["first_close"],
@@ -124,4 +125,7 @@ def judge(
         limit_value=value,
         limit_elapsed_ms=elapsed,
         error=_errors(rows, verdict),
+        hints=np.zeros(len(rows), np.uint32),
     )
+    findings.hints[:] = hinted(rows, findings, names)
+    return findings

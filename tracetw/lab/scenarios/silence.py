@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""As in ``hint``: what silence and losses point to."""
+
+from __future__ import annotations
+
+import socket
+
+from tracetw.lab.expect.lines import client, server
+from tracetw.lab.expect.match import at_least, between
+from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.topology import Link, Net
+from tracetw.lab.polling import eventually, require
+from tracetw.lab.scenarios.hint import PAUSE_S, RESET, hinted, pause, says, scenario, several
+from tracetw.lab.scenarios.moves import abort, see_hang_up, see_reset, talk
+
+__all__ = ["SCENARIOS"]
+
+IDLE_S, LONG_S = 1.1, 2.2
+FULL = "meta length > 1000"
+
+
+def wait_for_an_answer(net: Net) -> None:
+    asked, answered = several(net, 2)
+    talk(answered)
+    asked.a.sendall(b"question")
+    require(asked.b.recv(100) == b"question", "B did not receive")
+    eventually(lambda: net.a.counters()["InSegs"] and not _unacked(asked.a))
+    pause(PAUSE_S)
+    for link in (asked, answered):
+        abort(link.a)
+        see_reset(link.b)
+
+
+def _unacked(end: socket.socket) -> int:
+    """tcpi_unacked."""
+    return end.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)[24]
+
+
+def race(net: Net) -> None:
+    late, at_once = several(net, 2)
+    for link, seconds in ((late, PAUSE_S), (at_once, 0.0)):
+        talk(link)
+        pause(seconds)
+        # A full socket answers, which the kernel counts; what close() leaves behind may be a timewait socket.
+        link.b.shutdown(socket.SHUT_RDWR)
+        eventually(lambda: "FIN_WAIT2" in net.b.states())
+        link.a.sendall(b"another request")
+        see_hang_up(link.a)
+        link.b.close()
+
+
+def close_idle(net: Net) -> None:
+    links = several(net, 4)
+    for link in links:
+        talk(link)
+    pause(IDLE_S)
+    for link in links[:3]:
+        link.b.close()
+    eventually(lambda: net.a.states().count("CLOSE_WAIT") == len(links) - 1)
+    net.step("B has closed three connections that were idle for the same time")
+    for link in links[:3]:
+        link.a.close()
+    pause(PAUSE_S)
+    links[3].b.close()
+    eventually(lambda: "CLOSE_WAIT" in net.a.states())
+    links[3].a.close()
+
+
+def _lose(net: Net, link: Link, match: str, what: bytes) -> None:
+    """A gives up data of which B does not receive what is matched; B's end is left over."""
+    drop = net.drop(net.b, match)
+    link.a.sendall(what)
+    try:
+        link.a.recv(100)
+    except TimeoutError:
+        link.a.close()
+    drop.lift()
+    link.b.sendall(b"anyone?")
+    _drained(link.b)
+
+
+def _drained(end: socket.socket) -> None:
+    """Read until the reset."""
+    try:
+        while end.recv(1 << 16):
+            pass
+    except ConnectionResetError:
+        end.close()
+
+
+def never_acknowledged(net: Net) -> None:
+    nothing, something = several(net, 2, TCP_USER_TIMEOUT=600)
+    talk(something)
+    for link in (nothing, something):
+        _lose(net, link, "tcp flags & (syn | rst) == 0", b"hello")
+
+
+def lose_full_segments(net: Net) -> None:
+    full, everything = several(net, 2, TCP_USER_TIMEOUT=600)
+    for link, match in ((full, FULL), (everything, "meta l4proto tcp")):
+        talk(link)
+        _lose(net, link, match, bytes(5000))
+
+
+def forget_on_the_path(net: Net) -> None:
+    forgotten, other, recent = several(net, 3, TCP_USER_TIMEOUT=500)
+    talk(forgotten)
+    pause(LONG_S)
+    talk(other)
+    other.a.close()
+    eventually(lambda: "CLOSE_WAIT" in net.b.states())
+    other.b.close()
+    eventually(lambda: "TIME_WAIT" in net.a.states())
+    net.step("another connection between A and B has ended in order")
+    talk(recent)
+    for link in (forgotten, recent):
+        port = link.a.getsockname()[1]
+        _lose(net, link, f"tcp sport {port}", b"hello")
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    scenario(
+        "hint-waited-for-answer",
+        "A client that gives up waiting: what it sent arrived, no answer came. The one that was answered did not wait.",
+        wait_for_an_answer,
+        (
+            client(
+                verdict="abort-linger",
+                **hinted("waited-for-answer", since_received_ms=None, bytes_acked=8),
+                since_sent_ms=between(600, 60_000),
+                why=says("no answer had come"),
+            ),
+            client(verdict="abort-linger", **hinted(bytes_acked=5)),
+        ),
+        (server(verdict=RESET, hints=[]),) * 2,
+        wire={"A>B RST ACK": 2},
+        counters={"a": {"OutRsts": 2}},
+        seconds=1,
+    ),
+    scenario(
+        "hint-keepalive-race",
+        "The server closes an idle connection, and another request meets that close; at once after an answer it is "
+        "no idle connection.",
+        race,
+        (
+            client(**hinted("keepalive-race", since_received_ms=between(600, 60_000))),
+            client(**hinted(since_received_ms=between(0, 499))),
+        ),
+        (
+            server(
+                verdict="abort-late-data",
+                **hinted("keepalive-race", since_sent_ms=between(600, 60_000)),
+                why=says("after its last answer"),
+            ),
+            server(verdict="abort-late-data", **hinted(since_sent_ms=between(0, 499))),
+        ),
+        wire={"B>A FIN": 2, "B>A RST": 2},
+        counters={"b": {"OutRsts": 2, "TCPAbortOnData": 2}},
+        seconds=1,
+    ),
+    scenario(
+        "hint-idle-timeout",
+        "The third connection that the server closes after the same idle time shows a timeout; one that was idle for "
+        "longer does not.",
+        close_idle,
+        (
+            client(verdict="orderly", **hinted("idle-timeout"), why=says("of the peer")),
+            *(client(verdict="orderly", hints=[]),) * 3,
+        ),
+        (
+            server(verdict="orderly", **hinted("idle-timeout"), why=says("of this side")),
+            *(server(verdict="orderly", hints=[]),) * 3,
+        ),
+        wire={"B>A FIN": 4, "RST": 0},
+        counters={"b": {"TCPAbortOnTimeout": 0}},
+        seconds=2,
+    ),
+    scenario(
+        "hint-nothing-ever-acknowledged",
+        "Data that was never acknowledged after a handshake that was, beside a connection that worked at first.",
+        never_acknowledged,
+        (
+            client(verdict="user-timeout", **hinted("nothing-ever-acknowledged", bytes_acked=0)),
+            client(verdict="user-timeout", **hinted(bytes_acked=5)),
+        ),
+        (server(hints=[]),) * 2,
+        wire={"A>B DATA": at_least(4)},
+        counters={"a": {"TCPAbortOnTimeout": 2}},
+        seconds=2,
+    ),
+    scenario(
+        "hint-only-full-segments-lost",
+        "Only segments above a size are lost, without a word from the path; where everything is lost the size says "
+        "nothing.",
+        lose_full_segments,
+        (
+            client(
+                verdict="user-timeout",
+                **hinted("only-full-segments-lost", mss=between(1380, 1460), bytes_acked=5),
+            ),
+            client(verdict="user-timeout", **hinted(bytes_acked=5)),
+        ),
+        (server(), server()),
+        wire={"A>B DATA": at_least(6)},
+        counters={"a": {"TCPAbortOnTimeout": 2}},
+        seconds=2,
+    ),
+    scenario(
+        "hint-forgotten-on-the-path",
+        "After a long pause data meets silence while another connection with that peer ended in order; without the "
+        "pause it is a plain loss.",
+        forget_on_the_path,
+        (
+            client(verdict="user-timeout", **hinted("forgotten-on-the-path")),
+            client(verdict="orderly", hints=[]),
+            client(verdict="user-timeout", hints=[]),
+        ),
+        (
+            server(verdict="orderly", hints=[]),
+            server(form="rst-received"),
+            server(form="rst-received"),
+        ),
+        wire={"A>B DATA": at_least(4)},
+        counters={"a": {"TCPAbortOnTimeout": 2}},
+        seconds=4,
+    ),
+)
