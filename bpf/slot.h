@@ -97,47 +97,33 @@ static __always_inline u32 room_in(const struct keys *keys)
 	return room;
 }
 
-/* Where a key may be: its two sets, of one table. No keys: no such set. */
-struct sets {
-	struct keys *keys;
-	struct keys *others;
-	u32 set;
-	u32 other;
-};
-
-static __always_inline struct slot slot_in(const struct sets *sets, u64 key)
-{
-	struct slot slot = slot_find(sets->keys, sets->set, key);
-
-	return slot.key ? slot : slot_find(sets->others, sets->other, key);
-}
-
-/* Where a new key goes, and the free ways there. */
+/* The set for a new key, and its free ways. */
 struct place {
 	struct keys *keys;
 	u32 set;
 	u32 room;
 };
 
-/* The emptier set; nowhere: no keys, no room. */
-static __always_inline struct place place_in(const struct sets *sets)
+/* Where a key with these two sets goes; nowhere: no keys, no room. */
+static __always_inline struct place emptier(struct keys *keys, u32 set, struct keys *others,
+					    u32 other)
 {
 	struct place place = {};
 	u32 room, more;
 
-	if (!sets->keys || !sets->others)
+	if (!keys || !others)
 		return place;
-	place.keys = sets->keys;
-	place.set = sets->set;
-	room = room_in(sets->keys);
+	room = room_in(keys);
 	if (room < WAYS - FEW_TAKEN) {
-		more = room_in(sets->others);
+		more = room_in(others);
 		if (more > room) {
-			place.keys = sets->others;
-			place.set = sets->other;
+			keys = others;
+			set = other;
 			room = more;
 		}
 	}
+	place.keys = keys;
+	place.set = set;
 	place.room = room;
 	return place;
 }

@@ -107,8 +107,8 @@ def test_fin_wait2_fills_its_table_evenly(crowd: Crowd) -> None:
         crowd.do("half", 15_900)
         reader.look()
         # The ring has room for 26,214 ends.
-        for _ in range(2):
-            crowd.do("finish", 7_950)
+        for count in (8_000, 7_900):
+            crowd.do("finish", count)
             reader.look()
         rows = reader.finish()
         stats = opened.stats()
