@@ -54,7 +54,7 @@ MAY_IMPORT = {
         "timewait",
         "verdict",
     },
-    "lab": {"event", "host", "kernel", "verdict"},
+    "lab": {"event", "host", "kernel", "timewait", "verdict"},
     "cli": {
         "doctor",
         "host",

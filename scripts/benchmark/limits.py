@@ -5,15 +5,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from scripts.benchmark.idle import Idle
 from scripts.benchmark.interval import Interval, of_values
 from scripts.benchmark.measured import Measured, Round
+from scripts.benchmark.process import Memory
 
 __all__ = ["LIMITS", "Limit", "Result", "check"]
 
 Value: TypeAlias = Interval | None
+Kind = TypeVar("Kind", Measured, Idle)
 PREFIX = "tracetw-"
 
 
@@ -54,57 +56,39 @@ class Result:
         return f"{held}, not certain" if self.value.spans(self.limit.bound) else held
 
 
+def _of(kind: type[Kind], value: Callable[[Kind], Value]) -> Callable[[Measured | Idle], Value]:
+    """The value of rows of a kind; None of others."""
+    return lambda row: value(row) if isinstance(row, kind) else None
+
+
 def _rounds(value: Callable[[Round], float]) -> Callable[[Measured | Idle], Value]:
+    return _of(Measured, lambda row: of_values([value(one) for one in row.rounds]))
+
+
+def _each(
+    value: Callable[[Memory], float], total: Callable[[Iterable[float]], float]
+) -> Callable[[Measured | Idle], Value]:
+    """Of the memory: ``total`` over the rounds."""
+
     def read(row: Measured | Idle) -> Value:
-        return of_values([value(one) for one in row.rounds]) if isinstance(row, Measured) else None
+        if isinstance(row, Measured):
+            return Interval(total(value(one.tracing.memory) for one in row.rounds))
+        return None if row.memory is None else Interval(value(row.memory))
 
     return read
 
 
-def _kept(row: Measured | Idle) -> Value:
-    return row.kept().scaled(100) if isinstance(row, Measured) else None
-
-
-def _added(row: Measured | Idle) -> Value:
-    return row.added() if isinstance(row, Measured) else None
-
-
-def _lost(row: Measured | Idle) -> Value:
-    if not isinstance(row, Measured) or row.lost is None:
-        return None
-    return Interval(row.lost)
-
-
-def _wrong(row: Measured | Idle) -> Value:
-    return Interval(len(row.wrong)) if isinstance(row, Measured) else None
-
-
-def _bpf(row: Measured | Idle) -> Value:
-    if not isinstance(row, Measured) or row.cost is None or row.cost.net is None:
-        return None
-    return Interval(row.cost.net)
-
-
-def _resident(row: Measured | Idle) -> Value:
-    if isinstance(row, Idle):
-        return None if row.memory is None else Interval(row.memory.resident / 1e6)
-    return Interval(max(one.tracing.memory.resident for one in row.rounds) / 1e6)
-
-
-def _compiler(row: Measured | Idle) -> Value:
-    if isinstance(row, Idle):
-        return None if row.memory is None else Interval(row.memory.compiler)
-    return Interval(sum(one.tracing.memory.compiler for one in row.rounds))
-
-
-def _cpu(row: Measured | Idle) -> Value:
-    return row.cpu_percent() if isinstance(row, Idle) else None
-
-
-def _first_line(row: Measured | Idle) -> Value:
-    return Interval(row.first_line_ms()) if isinstance(row, Idle) else None
-
-
+_kept = _of(Measured, lambda row: row.kept().scaled(100))
+_added = _of(Measured, Measured.added)
+_lost = _of(Measured, lambda row: None if row.lost is None else Interval(row.lost))
+_wrong = _of(Measured, lambda row: Interval(len(row.wrong)))
+_bpf = _of(
+    Measured, lambda row: Interval(row.cost.net) if row.cost and row.cost.net is not None else None
+)
+_resident = _each(lambda memory: memory.resident / 1e6, max)
+_compiler = _each(lambda memory: memory.compiler, sum)
+_cpu = _of(Idle, Idle.cpu_percent)
+_first_line = _of(Idle, lambda row: Interval(row.first_line_ms()))
 _user = _rounds(Round.user_ns)
 _ready = _rounds(lambda one: one.tracing.ready_s)
 PRINTING = ("json", "table", "wide", "record")

@@ -15,8 +15,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from importlib import invalidate_caches
 from pathlib import Path
-from types import FrameType
-from typing import NoReturn
 
 from scripts.guests.cache import say
 from scripts.guests.errors import BadInput, Missing, UserError
@@ -221,16 +219,9 @@ def _survey(given: argparse.Namespace) -> int:
 _COMMANDS = {"list": _list, "fetch": _fetch, "run": _run, "matrix": _matrix, "survey": _survey}
 
 
-def _ended(number: int, _: FrameType | None) -> NoReturn:
-    """As Ctrl-C: what was started is ended on the way out."""
-    raise SystemExit(128 + number)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """The exit status."""
     given = parse(sys.argv[1:] if arguments is None else arguments)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _ended)
     try:
         _need("vm")
         return _COMMANDS[given.command](given)

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tracetw.event.fields import Rows
+from tracetw.event.record import CLOSE
 from tracetw.recorder.compact import HURRY, compact
 from tracetw.recorder.compact import main as compact_main
 from tracetw.recorder.folder import Folder
@@ -21,8 +21,6 @@ from tracetw.recording.reader import Recording, open_recordings
 GOLDEN = Path(__file__).parents[1] / "data" / "recordings"
 KINDS = {"closes": Kind.CLOSES, "events": Kind.EVENTS}
 
-Rows = NDArray[Any]
-
 
 def golden(which: str = "raw") -> Recording:
     """The recording of this version."""
@@ -33,7 +31,7 @@ def golden(which: str = "raw") -> Recording:
 def everything(recording: Recording, kind: str = "closes") -> Rows:
     """All rows of a recording."""
     batches = [*(recording.closes() if kind == "closes" else recording.events())]
-    return np.concatenate(batches) if batches else np.empty(0)
+    return np.concatenate(batches) if batches else np.empty(0, CLOSE)
 
 
 def written(path: Path, header: Header, *, frame_rows: int = 20, finish: bool = True) -> Path:

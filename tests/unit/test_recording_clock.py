@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.recording_files import Rows, everything, golden
+from tests.unit.recording_files import everything, golden
 from tests.unit.test_recording_recorder import Recorded, await_
 from tests.unit.test_trace_source import Kernel
+from tracetw.event.fields import Rows
 from tracetw.event.record import EVENT, Stat
 from tracetw.host.clock import Clock
 from tracetw.live.backlog import Backlog

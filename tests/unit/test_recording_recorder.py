@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.unit.recording_files import Rows, everything, golden, written
+from tests.unit.recording_files import everything, golden, written
 from tracetw.errors import BadInput
+from tracetw.event.fields import Rows
 from tracetw.event.record import CLOSE
 from tracetw.recorder import recorder as module
 from tracetw.recorder.describe import Describe

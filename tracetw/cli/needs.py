@@ -36,7 +36,11 @@ def need(extra: str, command: str) -> None:
             extras.install(extra),
         )
     words = [str(_ROOT / "scripts" / "setup"), extra]
-    done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+    # The name under which scripts/setup.bash speaks.
+    named = os.environ | {"program": "tracetw"}
+    done = subprocess.run(
+        words, stdin=subprocess.DEVNULL, stdout=sys.stderr, env=named, check=False
+    )
     if done.returncode:
         sys.exit(done.returncode)  # it has said why
     # Ctrl-C while Python starts would end in its traceback: tracetw/__main__.py lets it through.

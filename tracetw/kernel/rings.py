@@ -12,11 +12,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.event.fields import Rows
 from tracetw.kernel.ring import Ring
 
 __all__ = ["Rings"]
-
-Rows = NDArray[np.void]
 
 
 class Rings:

@@ -9,13 +9,12 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tracetw.event.fields import Rows
 from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
 
 __all__ = ["Backlog", "Taken", "default_bytes"]
 
-Rows = NDArray[np.void]
 
 # Rows handed on at once: enough for arrays, few enough for the processor's cache.
 _AT_ONCE = 4096

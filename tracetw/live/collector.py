@@ -8,8 +8,8 @@ import select
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tracetw.event.fields import Rows
 from tracetw.host import netns
 from tracetw.host.clock import Clock
 from tracetw.host.listeners import Listeners
@@ -22,7 +22,6 @@ from tracetw.stream.batch import Ends, Events, Loss
 
 __all__ = ["Collector"]
 
-Rows = NDArray[np.void]
 
 # Seconds. The ring wakes us; then it may fill for so long: it holds ten times as much.
 _PAUSE = 0.025

@@ -6,16 +6,14 @@ from __future__ import annotations
 import time
 
 import numpy as np
-from numpy.typing import NDArray
 
-from tracetw.event.fields import end_ns
+from tracetw.event.fields import Rows, end_ns
 from tracetw.event.record import F_DEAD, F_KTHREAD, F_SERVER, F_SOCKET, End, Owner
 from tracetw.host import process
 from tracetw.host.listeners import Listeners
 
 __all__ = ["resolve"]
 
-Rows = NDArray[np.void]
 
 _COMM = 15  # TASK_COMM_LEN without its final zero
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.event.fields import Rows
 from tracetw.event.record import AT_CLOSED, F_DEAD, End, Owner, Stat
 from tracetw.kernel.load.session import Session
 
 __all__ = ["Lost", "Source"]
 
-Rows = NDArray[np.void]
 
 # A socket that died under its application is reported when the application closes it, which tells
 # the owner, but no later than this. A record that only waits for a RST needs no longer than the

@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracetw.errors import Failed
+from tracetw.event.fields import Rows
 from tracetw.host import privileges
 from tracetw.host.clock import Clock
 from tracetw.recorder.describe import Describe
@@ -28,7 +28,6 @@ from tracetw.recording.frame import Kind
 
 __all__ = ["Limits", "Recorder", "Totals"]
 
-Rows = NDArray[np.void]
 
 _WRITE_S = 0.25
 _SYNC_S = 1.0

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tracetw.event.fields import Rows
 from tracetw.event.record import CLOSE, EVENT, SINCE_UNKNOWN, Layer
 
 __all__ = ["FORMAT_VERSION", "STEPS", "Step", "header_to_current", "rows_to_current"]
@@ -22,7 +22,6 @@ __all__ = ["FORMAT_VERSION", "STEPS", "Step", "header_to_current", "rows_to_curr
 FORMAT_VERSION = 3
 """Version that is written."""
 
-Rows: TypeAlias = NDArray[np.void]
 Values: TypeAlias = dict[str, Any]
 
 

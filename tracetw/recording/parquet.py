@@ -18,10 +18,10 @@ from dataclasses import asdict, dataclass
 from typing import Any, BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracetw import extras
 from tracetw.errors import CannotTrace
+from tracetw.event.fields import Rows
 from tracetw.event.record import PATH_MAX
 from tracetw.recording.columns import Column, columns, rows
 from tracetw.recording.schema import Invalid, SealDocument, decode
@@ -29,7 +29,6 @@ from tracetw.recording.wall import walled
 
 __all__ = ["Part", "Seal", "check", "read", "write"]
 
-Rows = NDArray[np.void]
 
 _LEVEL = 3  # more costs three times the CPU for 2 % less
 _LENGTH = struct.Struct("<I")

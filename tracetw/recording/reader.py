@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.errors import BadInput
+from tracetw.event.fields import Rows
 from tracetw.host.clock import Clock
 from tracetw.recording.facts import Damage, Harm, Lost, Sample
 from tracetw.recording.files import TooMany, below
@@ -24,7 +25,6 @@ from tracetw.text import visible
 
 __all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
 
-Rows = NDArray[np.void]
 
 SUFFIX = ".tws"
 # CLOCK_MONOTONIC in rows.

@@ -13,9 +13,9 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from tracetw.errors import BadInput, Failed
+from tracetw.event.fields import Rows
 from tracetw.event.names import KernelNames
 from tracetw.event.record import CLOSE, EVENT
 from tracetw.recording import parquet
@@ -36,7 +36,6 @@ from tracetw.recording.schema import (
 
 __all__ = ["KINDS", "Segment", "Unreadable"]
 
-Rows = NDArray[np.void]
 
 KINDS: Mapping[str, tuple[Kind, np.dtype[np.void]]] = {
     "closes": (Kind.CLOSES, CLOSE),

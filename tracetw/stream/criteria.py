@@ -13,14 +13,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.event.fields import Rows
 from tracetw.event.record import F_ADDR
 from tracetw.host.container import belongs
 from tracetw.stream.parse import Network, PortRange
 from tracetw.text import spellings, visible
 
-__all__ = ["CgroupPath", "Criteria", "Mask", "Rows", "below"]
+__all__ = ["CgroupPath", "Criteria", "Mask", "below"]
 
-Rows: TypeAlias = NDArray[Any]
 Mask: TypeAlias = NDArray[np.bool_]
 CgroupPath: TypeAlias = Callable[[int], str | None]
 

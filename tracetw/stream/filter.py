@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from tracetw.errors import BadInput
 from tracetw.event import fields
+from tracetw.event.fields import Rows
 from tracetw.host import container as containers_of_host
 from tracetw.kernel.filter import MOST_VALUES, KernelFilter, KernelNet
 from tracetw.reconcile.scope import NOTHING, Scope
 from tracetw.stream import parse
-from tracetw.stream.criteria import CgroupPath, Criteria, Mask, Rows
+from tracetw.stream.criteria import CgroupPath, Criteria, Mask
 from tracetw.stream.parse import Network, closest, seconds
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import VERDICTS

@@ -92,6 +92,8 @@ class Scenario:
             nothing else), ``ZERO`` (window 0), ``ICMP``; ``!`` before a word turns it round.
         order: patterns that must follow one another in this order, others may be between.
         counters: by host: what the kernel must have counted (names of nstat).
+        timewait: by host: what ``tracetw timewait`` must say when the play is over: subsets of
+            ``sockets``, of ``port`` (the local port with the most) and of ``forecast``.
         differs: by host, then counter: where the kernel counts otherwise than the verdicts do.
         seconds: about how long it takes.
         alone: changes something of the whole machine: nothing else may play meanwhile.
@@ -113,6 +115,7 @@ class Scenario:
     order: tuple[str, ...] = ()
     counters: Mapping[str, Mapping[str, Count]]
     differs: Mapping[str, Mapping[str, Differs]] = field(default_factory=dict)
+    timewait: Mapping[str, Expectation] = field(default_factory=dict)
     seconds: float = 0.5
     alone: bool = False
     removes: bool = False

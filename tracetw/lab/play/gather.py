@@ -14,8 +14,10 @@ from tracetw.lab.expect.kernel import TW_AT_BIRTH, shown
 from tracetw.lab.expect.lines import ALWAYS, NO_RETRANSMITS, addressed
 from tracetw.lab.expect.match import differences, one_of
 from tracetw.lab.expect.scenario import Expectation, as_lines
+from tracetw.lab.net.host import Host
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.check import check_events, check_lines, check_sums
+from tracetw.lab.play.left import left
 from tracetw.lab.play.outcome import ENDS, Job, Kind, Outcome
 from tracetw.lab.play.tracer import Line, Tracer
 from tracetw.lab.polling import PERIOD_S, STOP, patient
@@ -36,6 +38,10 @@ def collect(tracer: Tracer, job: Job, net: Net, outcome: Outcome) -> None:
         miscounted = partial(_miscounted, letter, counted, read)
         outcome.add(Kind.COUNTERS, _settled(miscounted, COUNTERS_DEADLINE_S * patience))
         outcome.counters[letter] = read()
+        if letter in scenario.timewait:
+            wanted = scenario.timewait[letter]
+            wrong = partial(_left_otherwise, letter, wanted, net.hosts[letter])
+            outcome.add(Kind.LEFT, _settled(wrong, COUNTERS_DEADLINE_S * patience))
     for letter in ENDS:
         expected = _expected(job, net, letter)
         _settled(partial(_too_few, tracer, net, letter, len(expected)), LINES_DEADLINE_S * patience)
@@ -85,6 +91,10 @@ def _miscounted(
     letter: str, counted: Expectation, read: Callable[[], Mapping[str, int]]
 ) -> list[str]:
     return differences(counted, read(), letter)
+
+
+def _left_otherwise(letter: str, wanted: Expectation, host: Host) -> list[str]:
+    return [f"timewait of {text}" for text in differences(wanted, left(host), letter)]
 
 
 def _too_few(tracer: Tracer, net: Net, letter: str, wanted: int) -> list[str]:

@@ -50,6 +50,7 @@ def scenario_json(scenario: Scenario) -> dict[str, Any]:
         "wire": _plain(scenario.wire),
         "order": list(scenario.order),
         "counters": _plain(scenario.counters),
+        "timewait": _plain(scenario.timewait),
         "differs": {
             end: {name: asdict(why) for name, why in values.items()}
             for end, values in scenario.differs.items()
@@ -108,12 +109,20 @@ def outcome_text(outcome: Outcome) -> str:
         seen = outcome.counters.get(end, {})
         texts = [f"{name} {seen.get(name)} ({_words(wanted)})" for name, wanted in counted.items()]
         lines.append(_entry(f"kernel {end.upper()}", ", ".join(texts)))
+    for end, wanted in scenario.timewait.items():
+        lines.append(_entry(f"timewait {end.upper()}", _facts(wanted)))
     for values in scenario.differs.values():
         lines += [_entry("differs", f"{name}: {why.because}") for name, why in values.items()]
     lines += [_entry("kept", ", ".join(outcome.namespaces.values()))] if outcome.kept else []
     lines += [_entry("capture", str(outcome.pcap))] if outcome.pcap else []
     lines += [_entry(f"WRONG {p.kind.value}", p.text) for p in outcome.problems]
     return "\n".join([*lines, ""])
+
+
+def _facts(wanted: Mapping[str, Any]) -> str:
+    """What ``tracetw timewait`` must say, without its nesting."""
+    found = [f"{name} {_words(value)}" for part in wanted.values() for name, value in part.items()]
+    return ", ".join(found)
 
 
 def _end(outcome: Outcome, end: str) -> Iterator[str]:

@@ -165,6 +165,7 @@ SCENARIOS = (
         order=("A>B FIN", "B>A PURE", "B>A FIN", "A>B RST"),
         counters={"a": {"OutRsts": 1, "TCPAbortOnTimeout": 0, "TW": 0, "TWKilled": 1}},
         seconds=1.5,
+        timewait={"a": {"sockets": {"time_wait": 0, "fin_wait2_orphan": 0}}},
     ),
     Scenario(
         name="fin-wait2-timeout-linger2",

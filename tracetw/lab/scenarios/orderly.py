@@ -144,6 +144,7 @@ SCENARIOS = (
             "a": {"TW": born(1), "OutRsts": 0, "EstabResets": 0},
             "b": {"TW": 0, "OutRsts": 0, "EstabResets": 0},
         },
+        timewait={"a": {"sockets": {"time_wait": 1}}, "b": {"sockets": {"time_wait": 0}}},
     ),
     Scenario(
         name="server-closes-first",
@@ -156,6 +157,7 @@ SCENARIOS = (
         wire=ONE_FIN_EACH,
         order=FOUR_FROM_B,
         counters={"a": {"TW": 0, "OutRsts": 0}, "b": {"TW": born(1), "OutRsts": 0}},
+        timewait={"a": {"sockets": {"time_wait": 0}}, "b": {"sockets": {"time_wait": 1}}},
     ),
     Scenario(
         name="v4-mapped-server",
@@ -203,6 +205,7 @@ SCENARIOS = (
         events={"a": {"entered": 1}, "b": {"entered": 1}},
         wire={"A>B FIN": at_least(1), "B>A FIN": at_least(1), "RST": 0},
         counters={"a": {"TW": born(1), "OutRsts": 0}, "b": {"TW": born(1), "OutRsts": 0}},
+        timewait={"a": {"sockets": {"time_wait": 1}}, "b": {"sockets": {"time_wait": 1}}},
     ),
     Scenario(
         name="half-close",

@@ -243,6 +243,7 @@ SCENARIOS = (
         wire={"A>B SYN": 2, "A>B FIN": 2, "B>A FIN": 2, "RST": 0},
         counters={"a": {"TW": born(2), "TWRecycled": 1}, "b": {"TW": 0}},
         seconds=2.7,
+        timewait={"a": {"sockets": {"time_wait": 1}}},
     ),
     Scenario(
         name="time-wait-reused-by-bind",
@@ -254,6 +255,7 @@ SCENARIOS = (
         events={"a": {"entered": 2, "reused-by-connect": LOCAL, "reused-by-syn": 0}},
         wire={"A>B SYN": 2, "A>B FIN": 2, "B>A FIN": 2, "RST": 0},
         counters={"a": {"TW": born(2), "TWRecycled": 1}, "b": {"TW": 0}},
+        timewait={"a": {"sockets": {"time_wait": 1}}},
     ),
     Scenario(
         name="time-wait-reuse-refused",
@@ -263,6 +265,7 @@ SCENARIOS = (
         families=(4, 6),
         sysctls={"a": {"tcp_tw_reuse": 0}},
         **REFUSED,
+        timewait={"a": {"sockets": {"time_wait": 1}, "forecast": {"free": 0, "exhausted_in_s": 0}}},
     ),
     Scenario(
         name="time-wait-reuse-needs-timestamps",
@@ -272,6 +275,7 @@ SCENARIOS = (
         sysctls={"a": {"tcp_tw_reuse": 1, "tcp_timestamps": 0}},
         **REFUSED,
         seconds=2.7,
+        timewait={"a": {"sockets": {"time_wait": 1}, "forecast": {"free": 0, "exhausted_in_s": 0}}},
     ),
     Scenario(
         name="time-wait-reused-by-syn",
@@ -284,6 +288,7 @@ SCENARIOS = (
         events={"b": {"entered": 2, "reused-by-syn": {"remote": {"port": SOURCE}}}},
         wire={"A>B SYN": 2, "B>A SYN ACK": 2, "A>B FIN": 2, "B>A FIN": 2, "RST": 0},
         counters={"a": {"TW": 0}, "b": {"TW": born(2)}},
+        timewait={"b": {"sockets": {"time_wait": 1}}},
     ),
     Scenario(
         name="stray-reset-reused-port",
@@ -322,6 +327,7 @@ SCENARIOS = (
         events={"b": {"entered": 2, "reused-by-syn": 0, "paws-timewait": 0, "paws": 0}},
         wire={"A>B SYN": 2, "B>A SYN ACK": 2, "B>A FIN": 2, "A>B FIN": 2, "RST": 0},
         counters={"b": {"TW": born(2), "PAWSEstab": 0, "PAWSActive": 0}},
+        timewait={"b": {"sockets": {"time_wait": 2}}},
     ),
     Scenario(
         name="nat-two-clients",

@@ -94,6 +94,7 @@ SCENARIOS = (
         },
         wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
         counters={"a": {"TW": born(1)}, "b": {"TW": 0}},
+        timewait={"a": {"sockets": {"time_wait": 1}}, "b": {"sockets": {"time_wait": 0}}},
     ),
     Scenario(
         name="time-wait-expires",
@@ -107,6 +108,7 @@ SCENARIOS = (
         wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
         counters={"a": {"TW": 1}},
         seconds=62,
+        timewait={"a": {"sockets": {"time_wait": 0}}},
     ),
     Scenario(
         name="time-wait-on-server",
@@ -118,6 +120,9 @@ SCENARIOS = (
         events={"a": {"entered": 0}, "b": {"entered": MANY}},
         wire={"B>A FIN": MANY, "A>B FIN": MANY, "RST": 0},
         counters={"a": {"TW": 0}, "b": {"TW": born(MANY)}},
+        timewait={
+            "b": {"sockets": {"time_wait": MANY}, "port": {"time_wait": MANY, "direction": "in"}}
+        },
     ),
     Scenario(
         name="time-wait-overflow-fin-wait2",
@@ -133,6 +138,7 @@ SCENARIOS = (
         wire={"A>B FIN": 1, "B>A FIN": 1, "A>B RST": 1},
         order=("A>B FIN", "B>A PURE", "B>A FIN", "A>B RST"),
         counters={"a": {"TCPTimeWaitOverflow": 1, "TW": 0}},
+        timewait={"a": {"sockets": {"time_wait": 0, "fin_wait2_orphan": 0}}},
     ),
     Scenario(
         name="time-wait-overflow",
@@ -146,5 +152,6 @@ SCENARIOS = (
         events={"a": {"overflow": 1, "entered": 0}},
         wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
         counters={"a": {"TCPTimeWaitOverflow": 1, "TW": 0}},
+        timewait={"a": {"sockets": {"time_wait": 0, "fin_wait2_orphan": 0}}},
     ),
 )
