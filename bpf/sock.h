@@ -99,6 +99,22 @@ static __always_inline u8 file_held(u64 socket)
 	return file && FIELD(s64, file, OFF_FILE_REFS) >= FILE_REFS_HELD ? SHUT_FILE_HELD : 0;
 }
 
+/* SOCK_BINDADDR_LOCK, SOCK_BINDPORT_LOCK (include/net/sock.h); SK_CAN_REUSE. A listener's child has no port lock. */
+static __always_inline u8 bound(const void *sk)
+{
+	u8 locks = GET(u8, sock, sk, OFF_SK_USERLOCKS) >> SHIFT_SK_USERLOCKS;
+	u8 reuse = GET(u8, sock_common, sk, OFF_SK_REUSE) >> SHIFT_SK_REUSE & 15;
+	u8 bits = BIND_KNOWN;
+
+	if (locks & 8)
+		bits |= BIND_PORT;
+	if (locks & 4)
+		bits |= BIND_ADDR;
+	if (reuse == 1)
+		bits |= BIND_REUSEADDR;
+	return bits;
+}
+
 /*
  * Everything that the socket tells at its end. Called at ->CLOSE, before tcp_disconnect() or the
  * application can change it; queues are purged by then in error paths, sequence numbers are not.
@@ -180,7 +196,7 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	r->traits = traits;
 	r->mss = f.mss > 65535 ? 65535 : f.mss;
 	r->layer = LAYER_UNKNOWN;
-	r->bind = 0;
+	r->bind = bound(sk);
 	r->probing = f.probes_tstamp ? jiffies - f.probes_tstamp : 0;
 	r->flags = flags;
 	r->fin_timeout = 0;
@@ -273,6 +289,13 @@ static __always_inline void load_history(struct close_record *r, const struct co
 	r->refused_reason = c ? c->refused_reason : 0;
 	if (c && r->old_state == TCP_SYN_SENT && !r->err && c->icmp_error)
 		r->err_soft = c->icmp_error;
+	/*
+	 * The timer reports what an ICMP error left in sk_err_soft, and is not pending then (tcp_write_timer_handler).
+	 * With the timer pending the ICMP error itself ended the attempt (tcp_v4_err, tcp_v6_err).
+	 */
+	if (r->old_state == TCP_SYN_SENT && r->err &&
+	    GET(u8, inet_connection_sock, r->sk, OFF_ICSK_PENDING))
+		r->err_soft = 0;
 	r->exit_code = c && c->flags & F_EXITING ? c->exit_code : 0;
 	if (c && c->pid) {
 		r->cgroup = c->cgroup;

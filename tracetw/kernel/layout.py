@@ -42,12 +42,15 @@ OFFSETS = {
     "OFF_SKC_HASH": "sock_common.skc_hash",
     "OFF_SKC_NULLS_NODE": "sock_common.skc_nulls_node",
     "OFF_SK_ERR": "sock.sk_err",
+    "OFF_SK_ACK_BACKLOG": "sock.sk_ack_backlog",
+    "OFF_SK_MAX_ACK_BACKLOG": "sock.sk_max_ack_backlog",
     "OFF_SK_OWNED": "sock.sk_lock.owned",
     "OFF_SK_UID": "sock.sk_uid",
     "OFF_SK_PROTOCOL": "sock.sk_protocol",
     "OFF_SK_SOCKET": "sock.sk_socket",
     "OFF_INET_SPORT": "inet_sock.inet_sport",
     "OFF_ICSK_BACKOFF": "inet_connection_sock.icsk_backoff",
+    "OFF_ICSK_PENDING": "inet_connection_sock.icsk_pending",
     "OFF_ICSK_RTO": "inet_connection_sock.icsk_rto",
     "OFF_ICSK_ACK_PENDING": "inet_connection_sock.icsk_ack",
     "OFF_ICSK_LRCVTIME": "inet_connection_sock.icsk_ack.lrcvtime",
@@ -246,6 +249,11 @@ def constants(btf: Btf) -> dict[str, int]:
     kern = _field(btf, "sock.sk_kern_sock")
     values["OFF_SK_KERN"] = kern.offset + kern.bit_offset // 8
     values["MASK_SK_KERN"] = 1 << kern.bit_offset % 8
+    # Bit fields of four bits, or of bytes of their own.
+    for macro, path in (("USERLOCKS", "sock.sk_userlocks"), ("REUSE", "sock_common.skc_reuse")):
+        bits = _field(btf, path)
+        values[f"OFF_SK_{macro}"] = bits.offset + bits.bit_offset // 8
+        values[f"SHIFT_SK_{macro}"] = bits.bit_offset % 8
     rx_opt = _field(btf, "tcp_sock.rx_opt.saw_tstamp")
     for macro, name in (("BIT_SAW_TSTAMP", "saw_tstamp"), ("BIT_TSTAMP_OK", "tstamp_ok")):
         bit = _field(btf, f"tcp_sock.rx_opt.{name}")

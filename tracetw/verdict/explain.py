@@ -120,7 +120,7 @@ _COLUMNS: dict[str, _Choice] = {
     ),
     "probes": lambda batch, which: batch.rows["probes_out"][which],
     "signal": lambda batch, which: _SIGNALS[batch.rows["exit_code"][which] & 127],
-    "error": lambda batch, which: _ERRORS[batch.rows["err"][which]],
+    "error": lambda batch, which: _ERRORS[batch.findings.error[which]],
     "limit_value": lambda batch, which: batch.findings.limit_value[which],
     "elapsed_s": lambda batch, which: batch.findings.limit_elapsed_ms[which] / 1000,
     "later_s": lambda batch, which: _later(batch, which) / 1_000_000_000,
