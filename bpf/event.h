@@ -103,7 +103,30 @@ static __always_inline u8 drop_code(u32 reason, u8 rst)
 		return DROP_CHALLENGE_ACK;
 	if ((reason == DROP_REASON_INVALID_SEQUENCE || reason == DROP_REASON_OLD_SEQUENCE) && rst)
 		return DROP_OUT_OF_WINDOW_RESET;
-	return 0;
+	if (is_signature_failure(reason))
+		return DROP_SIGNATURE_FAILURE;
+	return reason == DROP_REASON_LISTEN_OVERFLOW ? DROP_ACCEPT_QUEUE_FULL : 0;
+}
+
+/* What met a listener has no socket of its own: its addresses are the packet's. */
+static __always_inline void listener_drop(struct event_record *e, const void *sk, const void *skb,
+					  u8 code, u32 reason)
+{
+	struct tuple t;
+	u8 flags;
+
+	if (!tuple_of_packet(&t, skb, &flags))
+		return;
+	t.net = FIELD(u64, sk, OFF_SKC_NET);
+	e->at = bpf_ktime_get_ns();
+	e->sk = (u64)sk;
+	e->kind = EVENT_DROP;
+	e->uid = GET(u32, sock, sk, OFF_SK_UID);
+	e->flags = F_SERVER;
+	e->backlog = GET(u32, sock, sk, OFF_SK_MAX_ACK_BACKLOG);
+	e->queued = GET(u32, sock, sk, OFF_SK_ACK_BACKLOG);
+	event_tuple(e, &t);
+	drop_send(e, skb, code, reason);
 }
 
 static __always_inline void drop_event(const void *sk, const void *skb, u32 reason)
@@ -113,8 +136,12 @@ static __always_inline void drop_event(const void *sk, const void *skb, u32 reas
 
 	if (!code || GET(u16, sock, sk, OFF_SK_PROTOCOL) != IPPROTO_TCP)
 		return;
-	event_of_socket(&e, sk, EVENT_DROP);
 	e.from = GET(u8, sock_common, sk, OFF_SKC_STATE);
+	if (e.from == TCP_LISTEN) {
+		listener_drop(&e, sk, skb, code, reason);
+		return;
+	}
+	event_of_socket(&e, sk, EVENT_DROP);
 	drop_send(&e, skb, code, reason);
 }
 #endif

@@ -227,6 +227,8 @@ enum drop {
 	DROP_PAWS_TIMEWAIT,
 	DROP_CHALLENGE_ACK,
 	DROP_OUT_OF_WINDOW_RESET,
+	DROP_SIGNATURE_FAILURE,	/* TCP-MD5 or TCP-AO: the reason says which, and what */
+	DROP_ACCEPT_QUEUE_FULL,
 };
 
 /* One single event. 128 bytes: 136 with the ring buffer's header. */

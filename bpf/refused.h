@@ -1,6 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* Segments that came in the peer's name and that a full socket refused; a SYN among them may announce a RST. */
 
+/* tcp_inbound_hash(): a TCP-MD5 (RFC 2385) or TCP-AO (RFC 5925) signature was missing, unexpected or wrong. */
+static __always_inline int is_signature_failure(u32 reason)
+{
+	return reason == DROP_REASON_MD5_NOT_FOUND || reason == DROP_REASON_MD5_UNEXPECTED ||
+	       reason == DROP_REASON_MD5_FAILURE || reason == DROP_REASON_AO_NOT_FOUND ||
+	       reason == DROP_REASON_AO_UNEXPECTED || reason == DROP_REASON_AO_KEY_NOT_FOUND ||
+	       reason == DROP_REASON_AO_FAILURE;
+}
+
 /*
  * The kernel's reasons to refuse a segment that its checks did not accept: not those of what had arrived before (old
  * data, an old ACK, a keepalive probe), for which there was no room, or whose checksum is wrong.
@@ -10,10 +19,7 @@ static __always_inline int is_refusal(u32 reason)
 	return reason == DROP_REASON_INVALID_SYN || reason == DROP_REASON_RESET ||
 	       reason == DROP_REASON_INVALID_SEQUENCE || reason == DROP_REASON_INVALID_ACK ||
 	       reason == DROP_REASON_TOO_OLD_ACK || reason == DROP_REASON_ACK_UNSENT_DATA ||
-	       reason == DROP_REASON_PAWS || reason == DROP_REASON_MD5_NOT_FOUND ||
-	       reason == DROP_REASON_MD5_UNEXPECTED || reason == DROP_REASON_MD5_FAILURE ||
-	       reason == DROP_REASON_AO_NOT_FOUND || reason == DROP_REASON_AO_UNEXPECTED ||
-	       reason == DROP_REASON_AO_KEY_NOT_FOUND || reason == DROP_REASON_AO_FAILURE;
+	       reason == DROP_REASON_PAWS || is_signature_failure(reason);
 }
 
 /* Not an accepted RST, of which the socket is in CLOSE by now, nor what meets a listener or a request. */

@@ -273,6 +273,13 @@ static __always_inline void load_history(struct close_record *r, const struct co
 	r->refused_reason = c ? c->refused_reason : 0;
 	if (c && r->old_state == TCP_SYN_SENT && !r->err && c->icmp_error)
 		r->err_soft = c->icmp_error;
+	/*
+	 * The timer reports what an ICMP error left in sk_err_soft, and is not pending then (tcp_write_timer_handler).
+	 * With the timer pending the ICMP error itself ended the attempt (tcp_v4_err, tcp_v6_err).
+	 */
+	if (r->old_state == TCP_SYN_SENT && r->err &&
+	    GET(u8, inet_connection_sock, r->sk, OFF_ICSK_PENDING))
+		r->err_soft = 0;
 	r->exit_code = c && c->flags & F_EXITING ? c->exit_code : 0;
 	if (c && c->pid) {
 		r->cgroup = c->cgroup;

@@ -93,7 +93,7 @@ def test_a_setting_has_everything() -> None:
         "command",
         "price",
     ]
-    assert row["seconds"]["least"] == pytest.approx(937, abs=5)
+    assert row["seconds"]["unacknowledged_data"]["least"] == pytest.approx(937, abs=5)
     assert row["command"] == "sysctl -w net.ipv4.tcp_retries2=VALUE"
 
 
@@ -109,9 +109,9 @@ def test_commands_go_into_the_namespace_and_are_quoted() -> None:
 
 def test_an_endless_wait_is_null() -> None:
     endless = Wait(1.0, float("inf"))
-    rows = tuple(replace(row, meaning=Meaning("", endless)) for row in namespace().rows)
+    rows = tuple(replace(row, meaning=Meaning("", {"window": endless})) for row in namespace().rows)
     row = document.settings(audit(replace(namespace(), rows=rows)))[0]
-    assert row["seconds"] == {"least": 1.0, "most": None}
+    assert row["seconds"] == {"window": {"least": 1.0, "most": None}}
 
 
 @pytest.mark.parametrize("wide", [False, True])

@@ -214,3 +214,12 @@ def test_every_setting_means_something_whatever_its_value() -> None:
         facts = Facts(sysctls={**sysctls, "net.ipv4.tcp_rto_max_ms": (max(value, 1000),)})
         for setting in SETTINGS:
             setting.means(facts, clock(facts, 250))
+
+
+def test_the_timers_are_those_of_the_namespace() -> None:
+    values = {"tcp_rto_max_ms": 5000, "tcp_rto_min_us": 40_000, "tcp_early_retrans": 0}
+    facts = Facts(sysctls={f"net.ipv4.{name}": (value,) for name, value in values.items()})
+    of_facts = clock(facts, 250)
+    assert (of_facts.rto_max_s, of_facts.rto_s, of_facts.loss_probe) == (5.0, 0.044, False)
+    older = clock(Facts(), 1000)  # a kernel without these settings
+    assert (older.rto_max_s, older.rto_s, older.loss_probe) == (120.0, 0.201, True)

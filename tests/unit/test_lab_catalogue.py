@@ -108,7 +108,8 @@ def test_claims_one_sentence(scenario: Scenario) -> None:
 @every
 def test_is_seen_from_both_ends_and_from_outside(scenario: Scenario) -> None:
     assert as_lines(scenario.a)
-    assert as_lines(scenario.b) or scenario.verdicts()[0].startswith("connect-")
+    attempt = getattr(as_lines(scenario.a)[0].get("states"), "words", "") == "SYN_SENT > CLOSE"
+    assert as_lines(scenario.b) or attempt or scenario.verdicts()[0].startswith("connect-")
     assert scenario.wire
     assert any(scenario.counters.values()) or scenario.removes
 

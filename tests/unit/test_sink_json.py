@@ -263,6 +263,13 @@ def test_events() -> None:
                 "comm": b"",
                 "flags": 0,
             },
+            {
+                "kind": record.EventKind.DROP,
+                "code": record.Drop.ACCEPT_QUEUE_FULL,
+                "from": 10,
+                "queued": 6,
+                "backlog": 5,
+            },
         )
     )
     own = [{name: line[name] for name in line if name not in EVENT_COMMON} for line in lines]
@@ -270,12 +277,31 @@ def test_events() -> None:
         {"from": "ESTABLISHED", "to": "FIN_WAIT1"},
         {"state": "FIN_WAIT1", "what": "fin", "backoff": 2, "rto_ms": 200},
         {"event": "reused-by-connect", "age_ms": 2.5},
-        {"event": "paws-timewait", "age_ms": None, "reason": "TCP_RFC7323_PAWS"},
+        {
+            "event": "paws-timewait",
+            "age_ms": None,
+            "reason": "TCP_RFC7323_PAWS",
+            "queued": None,
+            "backlog": None,
+        },
+        {
+            "event": "accept-queue-full",
+            "age_ms": None,
+            "reason": None,
+            "queued": 6,
+            "backlog": 5,
+        },
     ]
-    assert [line["kind"] for line in lines] == ["transition", "retransmit", "timewait", "drop"]
+    assert [line["kind"] for line in lines] == [
+        "transition",
+        "retransmit",
+        "timewait",
+        "drop",
+        "drop",
+    ]
     for line in lines:
         assert tuple(line)[: len(EVENT_COMMON)] == EVENT_COMMON
-    first, last = lines[0], lines[-1]
+    first, last = lines[0], lines[3]
     assert (first["pid"], first["comm"], first["role"]) == (1234, "nginx", "server")
     assert first["local"] == {"addr": "10.0.0.1", "port": 443}
     assert (last["pid"], last["comm"], last["family"]) == (None, None, None)

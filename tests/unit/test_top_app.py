@@ -197,7 +197,7 @@ def test_what_is_said_stands_on_the_screen_of_trust() -> None:
         assert isinstance(app, TopApp)
         print("tracetw: something \x1b[31mred", file=sys.stderr)
         await pilot.pause()
-        await pilot.press("3")
+        await pilot.press("5")
         assert "tracetw: something \\x1b[31mred" in screen(app)
 
     driven(drive, fed())

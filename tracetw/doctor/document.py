@@ -49,7 +49,7 @@ def _setting(namespace: Namespace, row: Row) -> dict[str, Any]:
         "set_by": None
         if assigned is None
         else {"file": assigned.path, "line": assigned.line or None},
-        "seconds": _seconds(row.meaning.wait),
+        "seconds": _seconds(row.meaning.waits),
         "means": row.meaning.text,
         "verdicts": list(row.setting.verdicts),
         "command": namespace.change(row.setting.name, "VALUE"),
@@ -174,11 +174,12 @@ def _number(values: tuple[int, ...]) -> int | list[int]:
     return values[0] if len(values) == 1 else list(values)
 
 
-def _seconds(wait: Wait | None) -> dict[str, float | None] | None:
+def _seconds(waits: Mapping[str, Wait]) -> dict[str, dict[str, float | None]] | None:
     """``null`` inside for a wait without an end."""
-    if wait is None:
-        return None
-    return {name: _finite(value) for name, value in zip(("least", "most"), wait, strict=True)}
+    return {
+        name: {"least": _finite(wait.least_s), "most": _finite(wait.most_s)}
+        for name, wait in waits.items()
+    } or None
 
 
 def _finite(seconds: float) -> float | None:

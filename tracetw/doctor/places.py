@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tracetw.doctor.facts import Facts
-from tracetw.doctor.setting import Meaning, Setting, by_table, known, text
+from tracetw.doctor.setting import Meaning, Setting, by_table, exactly, known, text
 from tracetw.verdict import timers
 from tracetw.verdict.timers import Clock
 
@@ -52,7 +52,7 @@ def _reuse(facts: Facts, _: Clock) -> Meaning:
 def _reuse_delay(facts: Facts, _: Clock) -> Meaning:
     delay = known(facts, "tcp_tw_reuse_delay", 1000) / 1000
     return Meaning(
-        f"a port in TIME_WAIT can be taken over after {text(delay)}", timers.Wait(delay, delay)
+        f"a port in TIME_WAIT can be taken over after {text(delay)}", {"reuse": exactly(delay)}
     )
 
 
@@ -118,7 +118,7 @@ def _mptcp_close(facts: Facts, _: Clock) -> Meaning:
     seconds = float(known(facts, "net.mptcp.close_timeout", 60))
     return Meaning(
         f"an MPTCP connection without a subflow, or orphaned without DATA_FIN, ends after {text(seconds)}",
-        timers.Wait(seconds, seconds),
+        {"close": exactly(seconds)},
     )
 
 

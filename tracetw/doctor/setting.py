@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
@@ -12,14 +12,14 @@ from tracetw.doctor.facts import Facts
 from tracetw.verdict import timers
 from tracetw.verdict.timers import Clock, Wait
 
-__all__ = ["Meaning", "Means", "Setting", "by_table", "clock", "known", "text"]
+__all__ = ["Meaning", "Means", "Setting", "by_table", "clock", "exactly", "known", "text"]
 
 
 class Meaning(NamedTuple):
-    """What a value means here: a sentence without its full stop, and the time in it, if it is one."""
+    """What a value means here: a sentence without its full stop, and the times in it, by what ends then."""
 
     text: str
-    wait: Wait | None = None
+    waits: Mapping[str, Wait] = {}
 
 
 Means: TypeAlias = Callable[[Facts, Clock], Meaning]
@@ -62,6 +62,11 @@ def by_table(share: int, least: int = 0) -> Callable[[Facts], tuple[int, ...] | 
         return None if entries is None else (max(abs(entries) // share, least),)
 
     return default
+
+
+def exactly(seconds: float) -> Wait:
+    """A time that is what the setting says."""
+    return Wait(seconds, seconds)
 
 
 def known(facts: Facts, name: str, otherwise: int) -> int:

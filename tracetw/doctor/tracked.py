@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from tracetw.doctor.facts import Facts
-from tracetw.doctor.setting import Meaning, Means, Setting, known, text
-from tracetw.verdict.timers import Clock, Wait
+from tracetw.doctor.setting import Meaning, Means, Setting, exactly, known, text
+from tracetw.verdict.timers import Clock
 
 __all__ = ["PREFIX", "TRACKED"]
 
@@ -21,7 +21,9 @@ def _timeout(state: str, what: str, default: int) -> Setting:
 
     def means(facts: Facts, _: Clock) -> Meaning:
         seconds = float(known(facts, name, default))
-        return Meaning(f"{what} is forgotten after {text(seconds)}", Wait(seconds, seconds))
+        return Meaning(
+            f"{what} is forgotten after {text(seconds)}", {"forgotten": exactly(seconds)}
+        )
 
     return Setting(name, (default,), _LOST, (), means, _FORGOTTEN, "s")
 

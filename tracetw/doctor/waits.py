@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tracetw.doctor.facts import Facts
-from tracetw.doctor.setting import Meaning, Setting, known, text
+from tracetw.doctor.setting import Meaning, Setting, exactly, known, text
 from tracetw.verdict import timers
 from tracetw.verdict.timers import Clock
 
@@ -22,7 +22,7 @@ def _retries2(facts: Facts, clock: Clock) -> Meaning:
     return Meaning(
         f"unacknowledged data: ETIMEDOUT after {text(wait)}, on no path before {text(least)}; a closed"
         f" window of a silent peer: at most {text(silent)}",
-        wait,
+        {"unacknowledged_data": wait, "limit": exactly(least), "silent_window": silent},
     )
 
 
@@ -30,10 +30,11 @@ def _orphan_retries(facts: Facts, clock: Clock) -> Meaning:
     retries = known(facts, "tcp_orphan_retries", 0)
     wait = timers.orphan(clock, retries)
     answered = timers.orphan_window(clock, retries, answers=True)
+    silent = timers.orphan_window(clock, retries, answers=False)
     return Meaning(
         f"after close(), a FIN that nobody acknowledges: {text(wait)}; data that a live peer's window"
         f" keeps back: at most {text(answered)}, then they are lost",
-        wait,
+        {"unacknowledged_fin": wait, "answered_window": answered, "silent_window": silent},
     )
 
 
@@ -43,23 +44,24 @@ def _rto_min(facts: Facts, clock: Clock) -> Meaning:
     return Meaning(
         f"a lost segment is sent again after {text(clock.rto_s)} or more; limits count from 0.2 s"
         f" whatever is set{own}",
-        timers.Wait(clock.rto_s, clock.rto_s),
+        {"first_retransmission": exactly(clock.rto_s)},
     )
 
 
 def _rto_max(_: Facts, clock: Clock) -> Meaning:
-    longest = timers.Wait(clock.rto_max_s, clock.rto_max_s)
     return Meaning(
         f"no retransmission or probe waits for longer than {text(clock.rto_max_s)}; the limits below"
         " shrink with it",
-        longest,
+        {"longest_timeout": exactly(clock.rto_max_s)},
     )
 
 
 def _syn(facts: Facts, clock: Clock) -> Meaning:
     retries, linear = known(facts, "tcp_syn_retries", 6), known(facts, _LINEAR, 0)
     wait = timers.syn(clock, retries, linear)
-    return Meaning(f"connect() to a host that does not answer: ETIMEDOUT after {text(wait)}", wait)
+    return Meaning(
+        f"connect() to a host that does not answer: ETIMEDOUT after {text(wait)}", {"connect": wait}
+    )
 
 
 def _linear(facts: Facts, clock: Clock) -> Meaning:
@@ -69,13 +71,15 @@ def _linear(facts: Facts, clock: Clock) -> Meaning:
     return Meaning(
         f"the first {linear} repeated SYNs go out a second apart: {text(wait)} for connect(),"
         f" {text(without)} without",
-        wait,
+        {"connect": wait},
     )
 
 
 def _synack(facts: Facts, clock: Clock) -> Meaning:
     wait = timers.syn_ack(clock, known(facts, "tcp_synack_retries", 5))
-    return Meaning(f"a handshake that the client does not finish is kept for {text(wait)}", wait)
+    return Meaning(
+        f"a handshake that the client does not finish is kept for {text(wait)}", {"handshake": wait}
+    )
 
 
 def _dead(facts: Facts, clock: Clock) -> timers.Wait:
@@ -93,20 +97,22 @@ def _keepalive_time(facts: Facts, clock: Clock) -> Meaning:
     return Meaning(
         f"with SO_KEEPALIVE an idle peer is probed after {text(first)}, and one that is dead is found"
         f" after {text(wait)}",
-        wait,
+        {"first_probe": exactly(first), "dead_peer": wait},
     )
 
 
 def _keepalive_interval(facts: Facts, clock: Clock) -> Meaning:
     wait = _dead(facts, clock)
     interval = known(facts, "tcp_keepalive_intvl", 75)
-    return Meaning(f"probes are {text(interval)} apart: {text(wait)} in all", wait)
+    return Meaning(f"probes are {text(interval)} apart: {text(wait)} in all", {"dead_peer": wait})
 
 
 def _keepalive_probes(facts: Facts, clock: Clock) -> Meaning:
     wait = _dead(facts, clock)
     probes = known(facts, "tcp_keepalive_probes", 9)
-    return Meaning(f"{probes} unanswered probes end a connection: {text(wait)} in all", wait)
+    return Meaning(
+        f"{probes} unanswered probes end a connection: {text(wait)} in all", {"dead_peer": wait}
+    )
 
 
 def _fin_timeout(facts: Facts, clock: Clock) -> Meaning:
@@ -114,7 +120,7 @@ def _fin_timeout(facts: Facts, clock: Clock) -> Meaning:
     return Meaning(
         f"after close(), the peer has {text(wait)} to send its FIN; data or a FIN after that is"
         " answered with RST",
-        wait,
+        {"fin_wait2": wait},
     )
 
 

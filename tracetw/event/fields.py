@@ -288,11 +288,11 @@ def address_texts(rows: Rows, column: str) -> list[str]:
     if (shown == 4).all():  # noqa: PLR2004
         return [_v4(packed) for packed in first.tolist()]
     return [
-        _v4(packed) if is_v4 else _v6(six.tobytes())
+        _v4(packed) if is_v4 else _v6(six)
         for packed, is_v4, six in zip(
             first.tolist(),
             (shown == 4).tolist(),  # noqa: PLR2004
-            raw,
+            raw.view("V16")[:, 0].tolist(),
             strict=True,
         )
     ]

@@ -44,10 +44,14 @@ __all__ = [
 
 Measure = NDArray[np.int64]
 
-_FIN_SENT = (State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSING, State.LAST_ACK)
+_FIN_SENT = np.zeros(256, np.bool_)
+_FIN_SENT[[State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSING, State.LAST_ACK]] = True
+_OPENING = np.zeros(256, np.bool_)
+_OPENING[[State.SYN_SENT, State.SYN_RECV]] = True
 _FIRST_FIN = (State.FIN_WAIT1, State.CLOSE_WAIT)
 # After FIN_WAIT1 the peer's FIN leads to one of these; after CLOSE_WAIT ours does.
 _SECOND_FIN = (State.CLOSING, State.TIME_WAIT, State.CLOSE, State.LAST_ACK)
+_NONE = (-1, -1)
 _EIGHTH = 3  # srtt_us is kept in eighths
 
 
@@ -94,7 +98,7 @@ def bytes_acked(rows: Rows) -> Measure:
     whose role is not known the SYN is found by what was sent.
     """
     flags, state = rows["flags"], rows["old_state"]
-    fin = ((flags & F_FIN_ACKED) != 0) & np.isin(state, _FIN_SENT)
+    fin = ((flags & F_FIN_ACKED) != 0) & _FIN_SENT[state]
     acked = rows["bytes_acked"].astype(np.int64) - fin
     acked -= (flags & F_CLIENT) != 0
     unknown = np.flatnonzero((flags & (F_CLIENT | F_SERVER)) == 0)
@@ -109,9 +113,9 @@ def bytes_acked(rows: Rows) -> Measure:
 def bytes_unsent(rows: Rows) -> Measure:
     """Payload that the application had written and that was never sent; the FIN behind it is none of it."""
     queued = fields.unsent(rows).astype(np.int64)
-    fin = np.isin(rows["old_state"], _FIN_SENT) & (queued > 0)
-    opening = np.isin(rows["old_state"], (State.SYN_SENT, State.SYN_RECV))
-    unsent = np.where(opening, 0, np.maximum(queued - fin, 0))
+    state = rows["old_state"]
+    fin = _FIN_SENT[state] & (queued > 0)
+    unsent = np.where(_OPENING[state], 0, np.maximum(queued - fin, 0))
     return np.where((rows["flags"] & (F_CLOSED | F_MISSED)) != 0, unsent, -1)
 
 
@@ -140,7 +144,10 @@ def _read(rows: Rows) -> NDArray[np.bool_]:
 
 def half_closed_ns(rows: Rows) -> Measure:
     """From the first FIN to the second one or, without one, to the end; -1 unless a FIN came first."""
-    paths, which = np.unique(rows["path"], return_inverse=True)
+    path = np.ascontiguousarray(rows["path"])
+    if (path == path[:1]).all() and _half_closed(int(path[:1].sum())) == _NONE:
+        return np.full(len(rows), -1, np.int64)
+    paths, which = np.unique(path, return_inverse=True)
     places = np.array([_half_closed(path) for path in paths.tolist()], np.intp).reshape(-1, 2)
     begin, end = places[which].T
     here = np.arange(len(rows))
@@ -156,4 +163,4 @@ def _half_closed(path: int) -> tuple[int, int]:
     first = next((at for at, state in enumerate(states) if state in _FIRST_FIN), -1)
     rest = range(first + 1, len(states))
     second = next((at for at in rest if states[at] in _SECOND_FIN), -1)
-    return (first, second) if first >= 0 and second >= 0 else (-1, -1)
+    return (first, second) if first >= 0 and second >= 0 else _NONE

@@ -142,6 +142,8 @@ class Drop(IntEnum):
     PAWS_TIMEWAIT = 2
     CHALLENGE_ACK = 3
     OUT_OF_WINDOW_RESET = 4
+    SIGNATURE_FAILURE = 5
+    ACCEPT_QUEUE_FULL = 6
 
 
 class Stat(IntEnum):

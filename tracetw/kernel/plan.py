@@ -31,6 +31,7 @@ HEADERS = (
     "refused.h",
     "owner.h",
     "sock.h",
+    "packet.h",
     "event.h",
     "carrier.h",
     "timewait.h",
@@ -318,5 +319,6 @@ DROP_MACROS = {
     "DROP_REASON_AO_NOT_FOUND": "TCP_AONOTFOUND",
     "DROP_REASON_AO_UNEXPECTED": "TCP_AOUNEXPECTED",
     "DROP_REASON_AO_KEY_NOT_FOUND": "TCP_AOKEYNOTFOUND",
+    "DROP_REASON_LISTEN_OVERFLOW": "TCP_LISTEN_OVERFLOW",
     "DROP_REASON_AO_FAILURE": "TCP_AOFAILURE",
 }

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.scenarios import (
     abort,
+    answered,
     attempt,
     closing,
     disconnect,
@@ -44,6 +45,7 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "Segments that arrive twice": twice.SCENARIOS,
     "What the facts point to beside the verdict": hint.SCENARIOS + silence.SCENARIOS,
     "Was it the peer?": stranger.SCENARIOS,
+    "Somebody answered": answered.SCENARIOS,
     "Numbers that are final, limits as they are": final.SCENARIOS,
 }
 

@@ -7,12 +7,12 @@ import time
 
 import numpy as np
 
-from tracetw.event.fields import Rows, end_ns
-from tracetw.event.record import F_DEAD, F_KTHREAD, F_SERVER, F_SOCKET, End, Owner
+from tracetw.event.fields import Rows, State, end_ns
+from tracetw.event.record import F_DEAD, F_KTHREAD, F_SERVER, F_SOCKET, End, EventKind, Owner
 from tracetw.host import process
 from tracetw.host.listeners import Listeners
 
-__all__ = ["resolve"]
+__all__ = ["resolve", "resolve_events"]
 
 
 _COMM = 15  # TASK_COMM_LEN without its final zero
@@ -51,6 +51,20 @@ def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
         elif row["inode"] or row["owner_from"] != Owner.CONNECT:
             _put(rows, index, None, None, Owner.NONE)
 
+    return rows
+
+
+def resolve_events(rows: Rows, listeners: Listeners | None) -> Rows:
+    """The rows, with the process that listens where a segment was dropped that met a listener."""
+    at_listener = (rows["kind"] == EventKind.DROP) & (rows["from"] == State.LISTEN)
+    which = np.flatnonzero(at_listener & (rows["pid"] == 0))
+    if listeners is None or not len(which):
+        return rows
+    rows = rows.copy()
+    now = time.monotonic()
+    for index in which:
+        listener = listeners.owner(int(rows["netns"][index]), int(rows["lport"][index]), now)
+        _put(rows, index, listener.pid, listener.comm, Owner.LISTENER)
     return rows
 
 

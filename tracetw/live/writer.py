@@ -14,9 +14,9 @@ from collections.abc import Callable
 from tracetw.host.listeners import Listeners
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.memory import give_memory_back
-from tracetw.live.owners import resolve
+from tracetw.live.owners import resolve, resolve_events
 from tracetw.sink.output import OutputClosed, OutputFailed, OutputStalled
-from tracetw.stream.batch import Batch, Ends, Loss, Unwritten
+from tracetw.stream.batch import Batch, Ends, Events, Loss, Unwritten
 from tracetw.stream.stages import Stages
 from tracetw.stream.stop import Stop
 
@@ -121,6 +121,8 @@ class Writer:
             return
         if isinstance(batch, Taken):
             batch = Ends(resolve(batch.rows, self._listeners), batch.clock)
+        elif isinstance(batch, Events):
+            batch = Events(resolve_events(batch.rows, self._listeners), batch.clock)
         try:
             self._stages.feed(batch)
         except OutputClosed:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event import fields
+from tracetw.event.fields import State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, Drop, EventKind, Timewait, What
 from tracetw.host.clock import rfc3339_all
@@ -50,6 +51,8 @@ def event_columns(batch: Events, names: KernelNames) -> dict[str, Any]:
         "netns": rows["netns"],
         "pid": rows["pid"],
         "backoff": rows["backoff"],
+        "queued": rows["queued"],
+        "backlog": rows["backlog"],
         "rto": fields.jiffies_to_ms(rows["rto"], names),
         **split_millis(("age",), age[None, :]),
     }
@@ -133,6 +136,9 @@ def _own_fields(
     own = {"event": event_name(kind, int(raw["code"])), "age_ms": age}
     if kind == EventKind.DROP:
         own["reason"] = names.drop_reasons.get(int(raw["reason"])) if raw["reason"] else None
+        at_listener = int(raw["from"]) == State.LISTEN
+        own["queued"] = number("queued") if at_listener else None
+        own["backlog"] = number("backlog") if at_listener else None
     return own
 
 

@@ -7,6 +7,7 @@ made from. Round trip times, which hardly ever come back together with the other
 
 from __future__ import annotations
 
+from struct import Struct
 from typing import Any
 
 import numpy as np
@@ -35,27 +36,25 @@ MEMBERS = (*_COUNTS, *_TIMES)
 SLOTS = {Members(_COUNTS): Slot("%s", ("counts",)), Members(_TIMES): Slot("%s", ("round_trips",))}
 """Members of the document."""
 
-_BOOLEANS = {1: b"true", 0: b"false", -1: b"null"}
+_NULL = b"null"
+_BOOLEANS = {1: b"true", 0: b"false", -1: _NULL}
 _KEEP = 1 << 14
+_COUNTED, _TIMED = (
+    b",".join(b'"%s":%%b' % name.encode() for name in names) for names in (_COUNTS, _TIMES)
+)
+_NUMBERS = Struct(f"<{len(_COUNTS)}q")
+_PAIR = Struct("<2q")
 
 
 def _counts(key: bytes) -> bytes:
-    *numbers, keepalive = np.frombuffer(key, "<i8").tolist()
-    texts = [b"null" if number < 0 else b"%d" % number for number in numbers]
-    texts.append(_BOOLEANS[keepalive])
-    return _members(_COUNTS, texts)
+    *numbers, keepalive = _NUMBERS.unpack(key)
+    texts = [_NULL if number < 0 else b"%d" % number for number in numbers]
+    return _COUNTED % (*texts, _BOOLEANS[keepalive])
 
 
 def _round_trips(key: bytes) -> bytes:
-    times = np.frombuffer(key, "<i8").tolist()
-    texts = [b"null" if us < 0 else b"%d.%03d" % divmod(us, 1000) for us in times]
-    return _members(_TIMES, texts)
-
-
-def _members(names: tuple[str, ...], texts: list[bytes]) -> bytes:
-    return b",".join(
-        b'"%s":%s' % each for each in zip((n.encode() for n in names), texts, strict=True)
-    )
+    times = [_NULL if us < 0 else b"%d.%03d" % divmod(us, 1000) for us in _PAIR.unpack(key)]
+    return _TIMED % tuple(times)
 
 
 _counted: Remembered[bytes, bytes] = Remembered(_counts, _KEEP)

@@ -10,10 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["TIME_WAIT_S", "Settings", "port_mask"]
+from tracetw.verdict.timers import TIME_WAIT_S
 
-TIME_WAIT_S = 60.0
-"""TCP_TIMEWAIT_LEN, include/net/tcp.h: a constant."""
+__all__ = ["TIME_WAIT_S", "Settings", "port_mask"]
 
 PORTS = 1 << 16
 _LONGEST = 1 << 20  # ip_local_reserved_ports as text; all ports by themselves are a third of it

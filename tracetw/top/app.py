@@ -218,6 +218,8 @@ class TopApp(App[None]):
             small = f"{LEAST[0]} columns and {LEAST[1]} lines are needed"
             view.show(too_small(small, width, height))
             return
+        if self._painter.host is not None:
+            self._painter.host.want(self._state)
         self._page = self._painter.page(self._state, width, height)
         self._moves.painted(self._page)
         view.show(self._page)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
+from tracetw.timewait.carriers import Carriers, carriers
 from tracetw.top.groups import Groups, keys_of, marks_of
 from tracetw.top.kept import Kept, Piece
 from tracetw.top.slots import Slots
@@ -29,6 +30,7 @@ ABNORMAL = np.array([verdict.abnormal for verdict in VERDICTS])
 _ABNORMAL_KEPT = 20_000
 _ORDINARY_KEPT = 4_000
 _LOSSES = 1_000
+_CARRIERS, _TOGETHER = 1 << 16, 1 << 10
 _MESSAGES = 200
 
 
@@ -46,6 +48,7 @@ class Board:
         slots: ends by verdict and stretch of time.
         groups: what went wrong, by stretch of time.
         abnormal, ordinary: the last connections.
+        carriers: those that left a TIME_WAIT here, the last ones.
         counts: ends by verdict since the beginning.
         lost: records.
         losses: the last ones.
@@ -67,6 +70,7 @@ class Board:
         self.groups = Groups()
         self.abnormal = Kept(_ABNORMAL_KEPT)
         self.ordinary = Kept(_ORDINARY_KEPT)
+        self.carriers: deque[Carriers] = deque()
         self.counts = np.zeros(len(VERDICTS), np.int64)
         self.lost = 0
         self.losses: deque[Loss] = deque(maxlen=_LOSSES)
@@ -75,7 +79,7 @@ class Board:
         self.last_ns = 0
         self.version = 0
         self.over = False
-        self._fed = 0
+        self._fed = self._carried = 0
 
     def sink(self, context: Context) -> Feeder:
         """The sink of one stream."""
@@ -113,9 +117,23 @@ class Board:
                 elif which.any():
                     part = batch.take(which)
                     kept.add(Piece(part, at[which], marks[which], numbers[which], context))
+            self._carry(batch, context)
             self._fed += len(at)
             self.last_ns = max(self.last_ns, int(at.max()))
             self.version += 1
+
+    def _carry(self, batch: Closes, context: Context) -> None:
+        """Keep who left a TIME_WAIT here."""
+        left = carriers(batch.rows, batch.findings, batch.clock, context.names)[-_CARRIERS:]
+        if not len(left):
+            return
+        if self.carriers and len(self.carriers[-1]) + len(left) <= _TOGETHER:
+            self.carriers[-1] = np.concatenate([self.carriers[-1], left])
+        else:
+            self.carriers.append(left)
+        self._carried += len(left)
+        while self._carried > _CARRIERS:
+            self._carried -= len(self.carriers.popleft())
 
     def pieces(self) -> Sequence[Piece]:
         """All connections that are kept."""

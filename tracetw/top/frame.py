@@ -11,6 +11,7 @@ from tracetw.errors import BadInput
 from tracetw.host import privileges
 from tracetw.top.board import Board
 from tracetw.top.feed import Feed
+from tracetw.top.host import Host
 from tracetw.top.lines import plain, speaks_utf8
 from tracetw.top.page import LEAST, Painter
 from tracetw.top.state import State
@@ -36,10 +37,13 @@ def check_terminal() -> None:
 
 def print_once(board: Board, state: State, feed: Feed) -> int:
     """Let the feed come to its end, then print the screen; the exit code."""
+    host = None if board.recorded else Host(board, 1.0)
     feed.start()
     code = feed.wait()
+    if host is not None:
+        host.look(state)
     width, height = _size()
-    page = Painter(board, utf8=_utf8()).page(state, width, height, keys=False)
+    page = Painter(board, host, utf8=_utf8()).page(state, width, height, keys=False)
     lines = [plain(line) for line in page.lines]
     while lines and not lines[-1]:
         lines.pop()
@@ -54,7 +58,9 @@ def full_screen(board: Board, state: State, feed: Feed, delay_s: float) -> int:
     feed.start()
     privileges.drop(_KEEP)
     interrupt = signal.getsignal(signal.SIGINT)
-    app = TopApp(board, state, Painter(board, utf8=speaks_utf8()), feed.running, delay_s)
+    host = None if board.recorded else Host(board, delay_s)
+    painter = Painter(board, host, utf8=speaks_utf8())
+    app = TopApp(board, state, painter, feed.running, delay_s)
     try:
         app.run(mouse=False)
     finally:

@@ -10,6 +10,7 @@ from tracetw.text import ELLIPSIS, clip, columns, visible
 from tracetw.top.board import Board
 from tracetw.top.closes import Names, closes_body
 from tracetw.top.connections import connections_body
+from tracetw.top.host import Host, failing_body, timewait_body
 from tracetw.top.keys import help_body, hints
 from tracetw.top.lines import Cell, Line, fit, joined, row, whole
 from tracetw.top.span import clock_text, newest, span_of
@@ -49,12 +50,14 @@ class Painter:
 
     Args:
         board: what there is to see.
+        host: looks at the sockets of this host; None for a recording.
         utf8: the terminal shows more than ASCII.
     """
 
-    def __init__(self, board: Board, *, utf8: bool = True) -> None:
+    def __init__(self, board: Board, host: Host | None = None, *, utf8: bool = True) -> None:
         self.names = Names()
         self._board = board
+        self.host = host
         self._utf8 = utf8
 
     def body(self, state: State, width: int, height: int) -> Body:
@@ -62,13 +65,18 @@ class Painter:
         board = self._board
         if state.help:
             return help_body()
-        if state.screen == "closes":
-            return closes_body(board, state, self.names, (width, height), utf8=self._utf8)
-        if state.screen == "story":
-            if state.connection is not None:
-                return story_body(board, state.connection, width)
-            return connections_body(board, state, self.names)
-        return trust_body(board, width)
+        if state.screen == "story" and state.connection is not None:
+            return story_body(board, state.connection, width)
+        bodies = {
+            "closes": lambda: closes_body(
+                board, state, self.names, (width, height), utf8=self._utf8
+            ),
+            "failing": lambda: failing_body(board, self.host, state),
+            "timewait": lambda: timewait_body(board, self.host, state, height),
+            "story": lambda: connections_body(board, state, self.names),
+            "trust": lambda: trust_body(board, width),
+        }
+        return bodies[state.screen]()
 
     def page(self, state: State, width: int, height: int, *, keys: bool = True) -> Page:
         """The screen in so many columns and lines; ``keys`` in the last line."""

@@ -13,6 +13,8 @@ __all__ = ["SCREENS", "WINDOWS", "Body", "Look", "State"]
 
 SCREENS = {
     "closes": "closes",
+    "failing": "failing",
+    "timewait": "TIME_WAIT",
     "story": "story",
     "trust": "trust",
 }

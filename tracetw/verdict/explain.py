@@ -64,6 +64,8 @@ class _Batch:
 
 
 _Which = NDArray[np.intp]
+# All of a batch, without a copy of its rows.
+_EVERY: Any = slice(None)
 _Choice = Callable[[_Batch, _Which], NDArray[Any]]
 _VARIANTS = 1024
 """Alternatives of one sentence: the product over its places."""
@@ -118,7 +120,7 @@ _COLUMNS: dict[str, _Choice] = {
     ),
     "probes": lambda batch, which: batch.rows["probes_out"][which],
     "signal": lambda batch, which: _SIGNALS[batch.rows["exit_code"][which] & 127],
-    "error": lambda batch, which: _ERRORS[batch.rows["err"][which]],
+    "error": lambda batch, which: _ERRORS[batch.findings.error[which]],
     "limit_value": lambda batch, which: batch.findings.limit_value[which],
     "elapsed_s": lambda batch, which: batch.findings.limit_elapsed_ms[which] / 1000,
     "later_s": lambda batch, which: _later(batch, which) / 1_000_000_000,
@@ -307,8 +309,7 @@ def plan(rows: Rows, findings: Findings, names: KernelNames) -> Why:
         _choose(batch, np.flatnonzero(findings.verdict == verdict), chosen)
     numbers = np.flatnonzero(np.bincount(chosen)).tolist()
     needed = {column for number in numbers for column in template(number).columns}
-    every = np.arange(len(rows))
-    return Why(chosen, {column: _COLUMNS[column](batch, every) for column in sorted(needed)})
+    return Why(chosen, {column: _COLUMNS[column](batch, _EVERY) for column in sorted(needed)})
 
 
 def sentences(rows: Rows, findings: Findings, names: KernelNames) -> list[str]:

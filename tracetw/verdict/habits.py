@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tracetw.event import measures
 from tracetw.event.fields import Rows
 from tracetw.event.names import KernelNames
-from tracetw.event.record import F_CLIENT, F_DONE, F_SERVER
+from tracetw.event.record import F_CLIENT, F_DONE, F_SERVER, SINCE_UNKNOWN
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.hint_text import before_ms
 from tracetw.verdict.hinted import LOCAL, REMOTE, RST_RECEIVED, Some, quiet
@@ -81,9 +81,9 @@ class Habits:
 
     def _idle_timeouts(self, rows: Rows, findings: Findings, hints: NDArray[np.uint32]) -> None:
         idle = quiet(rows, self._names)
-        some = Some(rows, findings, self._names, np.flatnonzero(idle >= _IDLE_MS))
-        if not len(some.which):
+        if idle.max(initial=-1) < _IDLE_MS:
             return
+        some = Some(rows, findings, self._names, np.flatnonzero(idle >= _IDLE_MS))
         here, by = some.here, findings.closed_by[some.which]
         reset = some.reset & ((some.flags & F_DONE) == 0)
         local = ~reset & (some.first == LOCAL) & (by == _APP)
@@ -114,12 +114,16 @@ class Habits:
         hints: NDArray[np.uint32],
     ) -> None:
         fine = self._sampled(np.flatnonzero(findings.verdict == _ORDERLY), ended)
-        lost = np.flatnonzero(_SILENCE[findings.verdict] | (findings.form == RST_RECEIVED))
+        jiffies = rows["since_received"]
+        long = (jiffies >= _FORGOTTEN_MS * self._names.hz // 1000) & (jiffies != SINCE_UNKNOWN)
+        lost = np.flatnonzero(long & (_SILENCE[findings.verdict] | (findings.form == RST_RECEIVED)))
         some = Some(rows, findings, self._names, lost)
         if len(lost):
             before = before_ms(rows[lost], findings.take(lost), self._names)
             silent = _SILENCE[findings.verdict[lost]] | some.bare
             some = some.of(silent & (before >= _FORGOTTEN_MS))
+        if not len(fine) and not len(some.which):
+            return
         since = measures.since_received_ms(some.here, self._names) * 1_000_000
         places = dict(zip(some.which.tolist(), since.tolist(), strict=True))
         # In order: a connection is fine for those that end after it.
@@ -131,11 +135,11 @@ class Habits:
                 hints[at] |= np.uint32(HINT_BIT["forgotten-on-the-path"])
 
     def _sampled(self, which: NDArray[np.intp], ended: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The first of these in each tick of time."""
+        """The first of these in each tick of time; time does not go back."""
         if not len(which):
             return which
         ticks = ended[which] // _TICK_NS
-        new = np.diff(ticks, prepend=self._tick) != 0
-        self._tick = int(ticks[-1])
-        kept: NDArray[np.intp] = which[new]
+        latest = np.maximum.accumulate(np.concatenate(([self._tick], ticks)))
+        self._tick = int(latest[-1])
+        kept: NDArray[np.intp] = which[ticks > latest[:-1]]
         return kept

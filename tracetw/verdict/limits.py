@@ -17,6 +17,7 @@ from tracetw.event.record import (
     F_TW_FIN_WAIT2,
 )
 from tracetw.verdict.taxonomy import LIMITS, VERDICT_INDEX
+from tracetw.verdict.timers import ORPHAN_RETRIES, TIME_WAIT_S
 
 __all__ = ["Limit", "limits"]
 
@@ -41,9 +42,7 @@ _KIND = np.zeros(256, np.uint8)
 for _code, _kind in _KINDS.items():
     _KIND[VERDICT_INDEX[_code]] = _kind
 
-_ORPHAN_RETRIES = 8  # what a tcp_orphan_retries of 0 means (tcp_orphan_retries(), net/ipv4)
 _RTO_MAX_S = 120  # TCP_RTO_MAX, of sockets that have no icsk_rto_max
-_TIMEWAIT_LEN_S = 60  # TCP_TIMEWAIT_LEN: a longer FIN_WAIT2 begins in the full socket
 _MS = 1_000_000
 _HALF = 1 << 31
 
@@ -107,7 +106,7 @@ def _orphan_attempts(rows: Rows, names: KernelNames) -> _Decision:
     """
     retries = _sysctl(rows, "sysctl_orphan_retries")
     maximum = np.where(rows["rto_max"] > 0, rows["rto_max"], _RTO_MAX_S * names.hz)
-    limit = np.where(retries == 0, _ORPHAN_RETRIES, retries)
+    limit = np.where(retries == 0, ORPHAN_RETRIES, retries)
     none = (retries == 0) | (rows["err_soft"] != 0)
     slow = none & (rows["rto"] >= maximum)
     # Probes that were answered use nothing up: what ended it was the distance between them.
@@ -175,7 +174,7 @@ def _since_fin_wait2(rows: Rows, end: NDArray[np.int64], names: KernelNames) -> 
     made = rows["at"][:, AT_CLOSED].astype(np.int64)
     _, seconds = _fin_wait2(rows, names)
     mini = (rows["flags"] & F_TW_FIN_WAIT2) != 0
-    at_once = mini & (seconds >= 0) & (seconds <= _TIMEWAIT_LEN_S)
+    at_once = mini & (seconds >= 0) & (seconds <= TIME_WAIT_S)
     shut_before = (rows["flags"] & F_CLOSE_CALLED) != 0
     began = np.where(at_once, made, np.where(shut_before, -1, time_in(rows, State.FIN_WAIT2)))
     return np.where((began > 0) & (end >= began), (end - began) // _MS, -1)

@@ -285,7 +285,7 @@ _OTHERS = {
     "namespace-gone": (("", "The network namespace was torn down under the connection."),),
     "connect-refused": (
         ("rst-in", "A RST answered the SYN: nothing listens there, or a firewall rejects."),
-        ("", "The connection was refused with {error}, reported by ICMP."),
+        ("", "Connecting failed with {error}: an ICMP error refused it."),
     ),
     "connect-timeout": (
         ("", "The SYN was retransmitted {retransmits:time}{over}, and no SYN+ACK came{refused}."),

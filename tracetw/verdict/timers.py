@@ -178,7 +178,8 @@ def _retransmit(run: Run, clock: Clock, bound: _Limit, since: Since) -> None:
             left = max(bound.user_timeout_s - (run.now_s - first), 0.0)
             run.sleep(min(rto, left) if bound.user_timeout_s else rto)
         else:
-            run.now_s, timer = run.now_s + timer, None
+            run.until(timer)
+            timer = None
         if run.now_s - first >= (bound.alive_s if rto < clock.rto_max_s else bound.dead_s):
             return
 

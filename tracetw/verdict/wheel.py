@@ -51,6 +51,12 @@ class Run:
         self._now = ((self._now + wait) // granule + 1) * granule
         self.now_s = (self._now - self._start) / self._hz
 
+    def until(self, left_s: float) -> None:
+        """A timer that runs already and fires after ``left_s``: how late it is has been decided."""
+        if self._hz is not None:
+            self._now += round(left_s * self._hz)
+        self.now_s += left_s
+
 
 def span(hz: int | None, play: Callable[[Run], None]) -> Wait:
     """Between what bounds the sequence ends that ``play`` sleeps through, over all moments of its start."""

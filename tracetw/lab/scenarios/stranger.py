@@ -20,9 +20,10 @@ from tracetw.lab.expect.lines import (
     sent_reset,
     server,
 )
-from tracetw.lab.expect.match import accepted, at_least, one_of
+from tracetw.lab.expect.match import accepted, at_least, known_by, one_of
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.fault import DATA, PURE_ACKS, RESETS
+from tracetw.lab.net.host import PORT
 from tracetw.lab.net.peer import Peer
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
@@ -157,6 +158,14 @@ def shutdown_then_read(net: Net) -> None:
     close_in_turn(net, net.a, link.a, link.b)
 
 
+OVERFLOW = {
+    "role": "server",
+    "reason": "TCP_LISTEN_OVERFLOW",
+    "queued": 2,
+    "backlog": 1,
+    "owner_from": "listener",
+    "local": {"port": PORT},
+}
 ABORTED_QUIETLY = server(verdict="abort-linger", closed_by="app")
 RST_AFTER = {
     "states": accepted("CLOSE_WAIT", "CLOSE"),
@@ -227,6 +236,7 @@ SCENARIOS = (
             *(client(**got_reset("peer-reset", ack=True)),) * 2,
         ),
         b=(ABORTED_QUIETLY,) * 2,
+        events={"b": {"accept-queue-full": known_by("TCP_LISTEN_OVERFLOW", OVERFLOW, otherwise=0)}},
         wire={"B>A SYN ACK": at_least(5), "B>A RST !ACK": 1},
         counters={
             "a": {"TCPSYNChallenge": 2, "EstabResets": 3},

@@ -113,4 +113,67 @@ DROP_EVENTS = (
             sure=_SURE,
         ),
     ),
+    EventEntry(
+        "signature-failure",
+        "The kernel refused a segment whose TCP-MD5 or TCP-AO signature was missing, unexpected or wrong.",
+        "tcp_inbound_hash (TCPMD5NotFound, TCPMD5Unexpected, TCPMD5Failure; TCPAOBad, TCPAOKeyNotFound, TCPAORequired; "
+        "RFC 2385, RFC 5925)",
+        "Compare the keys of both ends.",
+        OnCall(
+            "md5-unsigned-resets",
+            causes=(
+                Question(
+                    "Does `reason` say TCP_MD5NOTFOUND or TCP_AONOTFOUND?",
+                    "The peer, or a box on the way that sends RSTs in its name, does not sign: it has no key for us, or "
+                    "has lost the connection with its key.",
+                ),
+                Question(
+                    "Does it say TCP_MD5UNEXPECTED, TCP_AOUNEXPECTED or TCP_AOKEYNOTFOUND?",
+                    "This side has no such key for that address: it was not configured yet, was taken away, or was rolled over at one "
+                    "end only.",
+                    "The keys differ, or a NAT changed the addresses, which are signed as well.",
+                ),
+            ),
+            settings=(
+                "TCP_MD5SIG of the socket or its listener; in routing daemons the password of the neighbour.",
+            ),
+            sure=_SURE,
+            folklore=(
+                Folklore(
+                    "A RST always ends the connection of a rebooted router.",
+                    "tcp_inbound_hash wants it signed, and who has lost the key cannot sign it. The end goes on "
+                    "until its own limit (scenario `md5-unsigned-resets`).",
+                ),
+            ),
+        ),
+    ),
+    EventEntry(
+        "accept-queue-full",
+        "A listener's accept queue was full: the kernel dropped the ACK that completed a handshake.",
+        "tcp_v4_syn_recv_sock, tcp_check_req (ListenOverflows, ListenDrops)",
+        "Find out why nobody accepts; queued and backlog are in the event.",
+        OnCall(
+            "accept-queue-full-then-reset",
+            causes=(
+                Question(
+                    "Is `backlog` small (5, 10, 128)?",
+                    "The program asks for too little in listen(), or net.core.somaxconn caps it.",
+                    "The program does not accept fast enough: its thread is blocked, or it is stopped.",
+                ),
+            ),
+            settings=(
+                "The backlog of listen() and net.core.somaxconn; the smaller one counts, and one more fits.",
+            ),
+            sure="Only kernels with the drop reason TCP_LISTEN_OVERFLOW (6.15 and newer) tell it, and only of that ACK: a SYN that "
+            "meets a full queue is dropped without a trace (tcp_conn_request consumes it), but is counted as "
+            "ListenOverflows.",
+            folklore=(
+                Folklore(
+                    "The client sees that the queue is full.",
+                    "Its connect() has succeeded. The kernel repeats the SYN+ACK, and after tcp_synack_retries it "
+                    "forgets: the client's data is then answered with a bare RST.",
+                ),
+            ),
+        ),
+    ),
 )
