@@ -144,9 +144,11 @@ FACTS = (
     Fact("f->owned", "sock.sk_lock.owned", "u32"),
     Fact("f->protocol", "sock.sk_protocol", "u16"),
     Fact("f->lingertime", "sock.sk_lingertime", "u64"),
+    Fact("f->user_data", "sock.sk_user_data", "u64"),
     Fact("r->uid", "sock.sk_uid", "u32"),
     Fact("r->shutdown", "sock.sk_shutdown", "u8"),
     Fact("f->sport", "inet_sock.inet_sport", "u16"),
+    Fact("f->ulp", "inet_connection_sock.icsk_ulp_ops", "u64"),
     Fact("r->rto", "inet_connection_sock.icsk_rto", "u32"),
     Fact("r->retransmits", "inet_connection_sock.icsk_retransmits", "u8"),
     Fact("r->probes_out", "inet_connection_sock.icsk_probes_out", "u8"),
@@ -249,6 +251,11 @@ def constants(btf: Btf) -> dict[str, int]:
     kern = _field(btf, "sock.sk_kern_sock")
     values["OFF_SK_KERN"] = kern.offset + kern.bit_offset // 8
     values["MASK_SK_KERN"] = 1 << kern.bit_offset % 8
+    # Bit fields of four bits, or of bytes of their own.
+    for macro, path in (("USERLOCKS", "sock.sk_userlocks"), ("REUSE", "sock_common.skc_reuse")):
+        bits = _field(btf, path)
+        values[f"OFF_SK_{macro}"] = bits.offset + bits.bit_offset // 8
+        values[f"SHIFT_SK_{macro}"] = bits.bit_offset % 8
     rx_opt = _field(btf, "tcp_sock.rx_opt.saw_tstamp")
     for macro, name in (("BIT_SAW_TSTAMP", "saw_tstamp"), ("BIT_TSTAMP_OK", "tstamp_ok")):
         bit = _field(btf, f"tcp_sock.rx_opt.{name}")

@@ -222,12 +222,13 @@ def _orphans(look: Look) -> Iterator[Note]:
     which = which[snapshot.kinds[which] < Kind.LISTEN]
     if not len(which):
         return
-    unsent = np.maximum(snapshot.sockets["wqueue"][which].astype(np.int64) - 1, 0)
-    held = int((unsent > 0).sum())
+    waiting = np.maximum(snapshot.sockets["wqueue"][which].astype(np.int64) - 1, 0)
+    held = int((waiting > 0).sum())
+    unsent = sum(max(count - 1, 0) for count in snapshot.unsent.values())
     yield Note(
         "orphans",
         None,
         f"{len(which):,} sockets that no process holds wait for the peer to acknowledge our FIN"
-        f" (FIN_WAIT1, CLOSING, LAST_ACK); {held:,} of them have {int(unsent.sum()):,} bytes before it that are"
-        " unsent or not acknowledged. tcp_orphan_retries limits them.",
+        f" (FIN_WAIT1, CLOSING, LAST_ACK); {held:,} of them have {int(waiting.sum()):,} bytes before it that are not"
+        f" acknowledged, {unsent:,} of which were never sent. tcp_orphan_retries limits them.",
     )

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.host.socktable import Sockets
+from tracetw.timewait.carriers import Carried
 from tracetw.timewait.groups import codes
 from tracetw.timewait.ports import Ports, chosen_by_bind
 from tracetw.timewait.settings import TIME_WAIT_S, Settings
@@ -105,12 +106,17 @@ class _Used:
         )
 
 
-def forecasts(snapshot: Snapshot, most: int = MOST) -> list[Forecast]:
-    """Every destination with connections to it, those that run out first in front."""
+def forecasts(
+    snapshot: Snapshot, most: int = MOST, carried: Carried | None = None
+) -> list[Forecast]:
+    """Every destination with connections to it, those that run out first in front.
+
+    Records (``carried``) tell who chose a port; else its parity does.
+    """
     found = [
         each
         for netns, part in snapshot.parts.items()
-        for each in _of_space(snapshot, snapshot.spaces[netns], part, most)
+        for each in _of_space(snapshot, snapshot.spaces[netns], part, most, carried)
     ]
     never = float("inf")
     return sorted(
@@ -140,7 +146,9 @@ def reusable(rows: Sockets, settings: Settings) -> NDArray[np.bool_]:
     return lo
 
 
-def _of_space(snapshot: Snapshot, space: Space, part: slice, most: int) -> list[Forecast]:
+def _of_space(
+    snapshot: Snapshot, space: Space, part: slice, most: int, carried: Carried | None
+) -> list[Forecast]:
     rows, kind, age = snapshot.sockets[part], snapshot.kinds[part], snapshot.age_s[part]
     settings = space.settings
     if settings.low is None:
@@ -152,6 +160,9 @@ def _of_space(snapshot: Snapshot, space: Space, part: slice, most: int) -> list[
     mine = rows[client]
     used = _used(mine, kind[client], age[client], client + part.start, settings)
     bound = chosen_by_bind(mine, used.age_s, ports, settings.low)
+    if carried is not None:
+        told, known = (each[client] for each in carried.bound(part))
+        bound = np.where(known, told, bound)
     result = _shared(used, bound, _Room.of("bind", ports), most)
     held = ports.held.copy()
     held[mine["lport"][bound]] = True

@@ -40,7 +40,7 @@ class Look:
     @cached_property
     def forecasts(self) -> list[Forecast]:
         """Destinations, those whose ports run out first in front."""
-        return forecasts(self.snapshot)
+        return forecasts(self.snapshot, carried=self.carried)
 
     @cached_property
     def stuck(self) -> NDArray[np.intp]:
