@@ -191,11 +191,13 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	if (f.urg_data && (s32)(f.urg_seq - r->copied_seq) >= 0 &&
 	    (s32)(r->rcv_nxt - f.urg_seq) > 0)
 		traits |= T_URGENT;
+	r->layer = f.ulp ? ulp_layer(f.ulp) : LAYER_NONE;
+	if (r->layer == LAYER_NONE && f.user_data && has_psock(sk, f.user_data))
+		r->layer = LAYER_SOCKMAP;
 	if (f.sacked_out)
 		traits |= T_SACKED;
 	r->traits = traits;
 	r->mss = f.mss > 65535 ? 65535 : f.mss;
-	r->layer = LAYER_UNKNOWN;
 	r->bind = bound(sk);
 	r->probing = f.probes_tstamp ? jiffies - f.probes_tstamp : 0;
 	r->flags = flags;
@@ -334,4 +336,10 @@ static __always_inline void record_step(struct close_record *r, u32 state, u64 n
 	else
 		r->at[5] = now;
 	r->path = r->path << 4 | state;
+}
+
+/* Inside a call on the socket: close(), or connect(AF_UNSPEC). */
+static __always_inline int in_call(const struct close_record *r)
+{
+	return (r->flags & (F_DEAD | F_SOCKET | F_OWNED)) == (F_SOCKET | F_OWNED) && !r->err;
 }

@@ -53,6 +53,8 @@ static __always_inline void conn_begin(struct conn *c)
 	*(u64 *)&c->steps = 0;
 	/* refused, refused_reason, icmp_error, syn_segments, syn_at */
 	*(u64 *)&c->refused = 0;
+	c->mptcp = 0;
+	c->layer = 0;
 }
 
 /* What a slot is wanted for. */

@@ -56,3 +56,9 @@ class Findings:
     def take(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Findings:
         """The findings of some rows, by index or mask."""
         return Findings(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
+
+    def joined(self, other: Findings) -> Findings:
+        """These findings and, behind them, others."""
+        names = [field.name for field in fields(self)]
+        both = {name: (getattr(self, name), getattr(other, name)) for name in names}
+        return Findings(**{name: np.concatenate(pair) for name, pair in both.items()})
