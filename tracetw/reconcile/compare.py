@@ -32,7 +32,16 @@ ALWAYS = (
 )
 WITH_EVENTS = {
     "timewait": ("TWRecycled",),
-    "drop": ("PAWSEstab", "PAWSTimewait", "PAWSActive", "TCPChallengeACK", "TCPSYNChallenge"),
+    "drop": (
+        "PAWSEstab",
+        "PAWSTimewait",
+        "PAWSActive",
+        "TCPChallengeACK",
+        "TCPSYNChallenge",
+        "TCPMD5NotFound",
+        "TCPMD5Unexpected",
+        "TCPMD5Failure",
+    ),
 }
 """Kind of single events (``--events``) to the counters that they explain."""
 
