@@ -124,10 +124,18 @@ static __always_inline int waits_for_owner(const void *sk)
 	       !(GET(u64, sock_common, sk, OFF_SKC_FLAGS) & 1ull << BIT_SOCK_DEAD);
 }
 
-/* Inside a call on the socket: close(), or connect(AF_UNSPEC). */
-static __always_inline int in_call(const struct close_record *r)
+/* What stood above TCP. The history remembers a sockmap, MPTCP what it knows of its subflows. */
+static __always_inline void settle_layer(struct close_record *r, const void *sk,
+					 const struct conn *c)
 {
-	return (r->flags & (F_DEAD | F_SOCKET | F_OWNED)) == (F_SOCKET | F_OWNED) && !r->err;
+	if (r->layer == LAYER_MPTCP || (c && c->mptcp))
+		load_subflow(r, sk, c);
+	if (r->layer != LAYER_NONE)
+		return;
+	if (c && c->layer)
+		r->layer = c->layer;
+	else if (r->owner_from == OWNER_KERNEL)
+		r->layer = LAYER_KERNEL;
 }
 
 static __always_inline void closed(const void *sk, u32 from)
@@ -157,6 +165,7 @@ static __always_inline void closed(const void *sk, u32 from)
 	load_history(r, c);
 	if (made_by_kernel(sk))
 		settle_owner(r, sk);
+	settle_layer(r, sk, c);
 	now = r->flags & F_RST_IN ? packet_time(sk) : bpf_ktime_get_ns();
 	/* The peer's FIN (tcp_fin()): at the same moment as FIN_WAIT2 if one segment had both. */
 	if (r->flags & F_DONE && from == TCP_FIN_WAIT2) {
@@ -170,6 +179,7 @@ static __always_inline void closed(const void *sk, u32 from)
 		end = END_FIN;
 	} else if (!PASSES(r)) {
 		count(STAT_FILTERED);
+		subflow_left(r);
 		end = END_FIN;
 	} else if (!r->err && (from == TCP_FIN_WAIT2 || from == TCP_CLOSING)) {
 		u8 how = carried_on(r, sk, now);
@@ -191,6 +201,7 @@ static __always_inline void closed(const void *sk, u32 from)
 			BY_CURRENT(r, OWNER_CLOSE);
 		r->flags |= F_CLOSED;
 		send(r, END_FULL);
+		subflow_left(r);
 	}
 	if (slot.key)
 		slot_free(slot, r);

@@ -85,6 +85,9 @@ struct conn {
 	u8 icmp_error; /* errno that an ICMP error reported in SYN_SENT */
 	u8 syn_segments; /* tcp_sock.segs_in and ... */
 	u32 syn_at; /* jiffies, when F_SYN_HIT was set */
+	u8 mptcp; /* MP_SUBFLOW, MP_FASTCLOSE_OUT: of a subflow that sent RST */
+	u8 layer; /* LAYER_SOCKMAP, once it was seen */
+	u8 pad[6];
 };
 
 BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SETS, 0);

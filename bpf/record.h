@@ -103,6 +103,21 @@ enum layer {
 	LAYER_KERNEL,	/* a socket of the kernel's own, of no process */
 };
 
+/* mptcp_flags. */
+#define MP_CONNECTION	(1u << 0)	/* the socket of the application (IPPROTO_MPTCP), not a subflow */
+#define MP_SUBFLOW	(1u << 1)	/* a subflow */
+#define MP_JOIN		(1u << 2)	/* ... beside the first one (MP_JOIN) */
+#define MP_BACKUP	(1u << 3)	/* ... which carries data only without the others */
+#define MP_WENT_ON	(1u << 4)	/* ... whose connection was not ending */
+#define MP_FALLBACK	(1u << 5)	/* plain TCP under a socket of MPTCP: it stands for the connection */
+#define MP_FASTCLOSE_OUT (1u << 6)	/* RST with MP_FASTCLOSE sent */
+#define MP_FASTCLOSE_IN	(1u << 7)	/* RST with MP_FASTCLOSE received, on this subflow or another */
+#define MP_RESET_SEEN	(1u << 8)	/* mptcp_reset holds */
+#define MP_NO_SUBFLOW	(1u << 9)	/* the connection had no subflow left */
+#define MP_BYTES	(1u << 10)	/* the connection: bytes_ hold */
+#define MP_READ		(1u << 11)	/* ... rcv_nxt and copied_seq hold */
+#define MP_LET_GO	(1u << 12)	/* ... the application has closed it */
+
 /* How the local address was chosen, in bind. */
 #define BIND_PORT	(1u << 0)	/* bind() took the local port */
 #define BIND_ADDR	(1u << 1)	/* bind() took the local address */
@@ -140,11 +155,11 @@ struct close_record {
 	__u32 since_sent;	/* jiffies since data was last sent, repetitions included, before that moment */
 	__u32 since_received;	/* jiffies since data was last received, before that moment */
 	__u16 mss;		/* tcp_sock.mss_cache: payload of a full segment */
-	__u16 mptcp_flags;	/* of MPTCP; 0 none */
+	__u16 mptcp_flags;	/* MP_ */
 	__u8 ttl;		/* TTL or hop limit of the segment of the handshake; 0 unknown */
 	__u8 rst_ttl;		/* ... of the RST received; 0 unknown */
-	__u8 mptcp_local_id;	/* address ids of the subflow */
-	__u8 mptcp_remote_id;
+	__u8 mptcp_local_id;	/* address id of the subflow; of the connection: subflows that it has had, 0 unknown */
+	__u8 mptcp_remote_id;	/* ... of the connection: its subflows whose records have not left */
 	__u32 path;		/* states entered, 4 bits each, newest lowest; 0 before the first */
 	__u32 netns;		/* inode number */
 	__u32 inode;		/* of the socket, when F_SOCKET; 0 unknown */

@@ -2,9 +2,10 @@
 /*
  * Slots of the tables: what is the same for all of them.
  *
- * A key has two sets that it may be in. It goes to the first one while half of that is free, else to the one with
- * more room: so the sets fill evenly, and a table that is half full turns nobody away (ADR 0014).
+ * A key has two sets that it may be in. It goes to the first one while few ways of that are taken, else to the one with
+ * more room: so the sets fill evenly, and a table that is half full turns nobody away (ADR 0014, ADR 0017).
  */
+#define FEW_TAKEN 2
 
 /* What was found: the slot's key and its number; key 0 for nothing. */
 struct slot {
@@ -14,16 +15,16 @@ struct slot {
 
 /*
  * The two sets of a key. Slab objects are neighbours: multiply, by odd numbers of no regularity, and scale the upper
- * half of the product to the number of sets.
+ * half of the product to the number of sets. Multiples of one number stay one after the other: so mix before.
  */
 static __always_inline u32 first_set(u64 key, u32 sets)
 {
-	return (key * 0x9E3779B97F4A7C15ull >> 32) * sets >> 32;
+	return ((key ^ key >> 16) * 0x9E3779B97F4A7C15ull >> 32) * sets >> 32;
 }
 
 static __always_inline u32 second_set(u64 key, u32 sets)
 {
-	return (key * 0xBF58476D1CE4E5B9ull >> 32) * sets >> 32;
+	return ((key ^ key >> 16) * 0xBF58476D1CE4E5B9ull >> 32) * sets >> 32;
 }
 
 /*
@@ -96,62 +97,33 @@ static __always_inline u32 room_in(const struct keys *keys)
 	return room;
 }
 
-/* Most sets of a table with room: slot_take() fills the lower ways first. Costs less than counting. */
-static __always_inline int upper_half_free(const struct keys *keys)
-{
-	u64 all = 0;
-	u32 way;
-
-#pragma unroll
-	for (way = WAYS / 2; way < WAYS; way++)
-		all |= keys->key[way];
-	return !all;
-}
-
-/* Where a key may be: its two sets, of one table. No keys: no such set. */
-struct sets {
-	struct keys *keys;
-	struct keys *others;
-	u32 set;
-	u32 other;
-};
-
-static __always_inline struct slot slot_in(const struct sets *sets, u64 key)
-{
-	struct slot slot = slot_find(sets->keys, sets->set, key);
-
-	return slot.key ? slot : slot_find(sets->others, sets->other, key);
-}
-
-/* Where a new key goes, and the free ways there, or half of them where there are more. */
+/* The set for a new key, and its free ways. */
 struct place {
 	struct keys *keys;
 	u32 set;
 	u32 room;
 };
 
-/* The emptier set; nowhere: no keys, no room. */
-static __always_inline struct place place_in(const struct sets *sets)
+/* Where a key with these two sets goes; nowhere: no keys, no room. */
+static __always_inline struct place emptier(struct keys *keys, u32 set, struct keys *others,
+					    u32 other)
 {
 	struct place place = {};
 	u32 room, more;
 
-	if (!sets->keys || !sets->others)
+	if (!keys || !others)
 		return place;
-	place.keys = sets->keys;
-	place.set = sets->set;
-	place.room = WAYS / 2;
-	if (upper_half_free(sets->keys))
-		return place;
-	room = room_in(sets->keys);
-	if (room <= WAYS / 2) {
-		more = room_in(sets->others);
+	room = room_in(keys);
+	if (room < WAYS - FEW_TAKEN) {
+		more = room_in(others);
 		if (more > room) {
-			place.keys = sets->others;
-			place.set = sets->other;
+			keys = others;
+			set = other;
 			room = more;
 		}
 	}
+	place.keys = keys;
+	place.set = set;
 	place.room = room;
 	return place;
 }

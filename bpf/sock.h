@@ -99,6 +99,22 @@ static __always_inline u8 file_held(u64 socket)
 	return file && FIELD(s64, file, OFF_FILE_REFS) >= FILE_REFS_HELD ? SHUT_FILE_HELD : 0;
 }
 
+/* SOCK_BINDADDR_LOCK, SOCK_BINDPORT_LOCK (include/net/sock.h); SK_CAN_REUSE. A listener's child has no port lock. */
+static __always_inline u8 bound(const void *sk)
+{
+	u8 locks = GET(u8, sock, sk, OFF_SK_USERLOCKS) >> SHIFT_SK_USERLOCKS;
+	u8 reuse = GET(u8, sock_common, sk, OFF_SK_REUSE) >> SHIFT_SK_REUSE & 15;
+	u8 bits = BIND_KNOWN;
+
+	if (locks & 8)
+		bits |= BIND_PORT;
+	if (locks & 4)
+		bits |= BIND_ADDR;
+	if (reuse == 1)
+		bits |= BIND_REUSEADDR;
+	return bits;
+}
+
 /*
  * Everything that the socket tells at its end. Called at ->CLOSE, before tcp_disconnect() or the
  * application can change it; queues are purged by then in error paths, sequence numbers are not.
@@ -175,12 +191,14 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	if (f.urg_data && (s32)(f.urg_seq - r->copied_seq) >= 0 &&
 	    (s32)(r->rcv_nxt - f.urg_seq) > 0)
 		traits |= T_URGENT;
+	r->layer = f.ulp ? ulp_layer(f.ulp) : LAYER_NONE;
+	if (r->layer == LAYER_NONE && f.user_data && has_psock(sk, f.user_data))
+		r->layer = LAYER_SOCKMAP;
 	if (f.sacked_out)
 		traits |= T_SACKED;
 	r->traits = traits;
 	r->mss = f.mss > 65535 ? 65535 : f.mss;
-	r->layer = LAYER_UNKNOWN;
-	r->bind = 0;
+	r->bind = bound(sk);
 	r->probing = f.probes_tstamp ? jiffies - f.probes_tstamp : 0;
 	r->flags = flags;
 	r->fin_timeout = 0;
@@ -318,4 +336,10 @@ static __always_inline void record_step(struct close_record *r, u32 state, u64 n
 	else
 		r->at[5] = now;
 	r->path = r->path << 4 | state;
+}
+
+/* Inside a call on the socket: close(), or connect(AF_UNSPEC). */
+static __always_inline int in_call(const struct close_record *r)
+{
+	return (r->flags & (F_DEAD | F_SOCKET | F_OWNED)) == (F_SOCKET | F_OWNED) && !r->err;
 }

@@ -1,30 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /* The tables: finding, taking and freeing their slots (slot.h), and sending a record off. */
 
-static __always_inline struct sets conn_sets(u64 key)
+static __always_inline struct slot conn_slot(u64 sk)
 {
-	struct sets sets = {};
+	u32 set = first_set(sk, CONN_SETS);
+	struct slot slot = slot_find(conn_keys.lookup(&set), set, sk);
 
-	sets.set = first_set(key, CONN_SETS);
-	sets.other = second_set(key, CONN_SETS);
-	sets.keys = conn_keys.lookup(&sets.set);
-	sets.others = conn_keys.lookup(&sets.other);
-	return sets;
+	if (slot.key)
+		return slot;
+	set = second_set(sk, CONN_SETS);
+	return slot_find(conn_keys.lookup(&set), set, sk);
 }
 
-static __always_inline struct slot conn_slot(u64 key)
+static __always_inline struct place conn_place(u64 sk)
 {
-	struct sets sets = conn_sets(key);
+	u32 first = first_set(sk, CONN_SETS), second = second_set(sk, CONN_SETS);
 
-	return slot_in(&sets, key);
+	return emptier(conn_keys.lookup(&first), first, conn_keys.lookup(&second), second);
 }
 
 /* Free ways where a connection that has no slot would get one. */
 static __always_inline u32 conn_room(u64 sk)
 {
-	struct sets sets = conn_sets(sk);
-
-	return place_in(&sets).room;
+	return conn_place(sk).room;
 }
 
 static __always_inline struct conn *conn_at(u32 index)
@@ -55,6 +53,8 @@ static __always_inline void conn_begin(struct conn *c)
 	*(u64 *)&c->steps = 0;
 	/* refused, refused_reason, icmp_error, syn_segments, syn_at */
 	*(u64 *)&c->refused = 0;
+	c->mptcp = 0;
+	c->layer = 0;
 }
 
 /* What a slot is wanted for. */
@@ -76,8 +76,7 @@ static __always_inline u32 spared(enum occasion occasion)
  */
 static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
 {
-	struct sets sets = conn_sets(sk);
-	struct slot slot = slot_in(&sets, sk);
+	struct slot slot = conn_slot(sk);
 	struct place place;
 	struct conn *c;
 
@@ -85,7 +84,7 @@ static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
 		return conn_at(slot.index);
 	if (!may_pass((const void *)sk))
 		return 0;
-	place = place_in(&sets);
+	place = conn_place(sk);
 	if (place.room > spared(occasion))
 		slot = slot_take(place.keys, place.set, sk, sk);
 	if (!slot.key) {
@@ -137,22 +136,22 @@ static __always_inline void send(struct close_record *r, u8 end)
 		count(STAT_LOST_CLOSES);
 }
 
-static __always_inline struct sets closing_sets(u64 key)
+static __always_inline struct slot closing_slot(u64 sk)
 {
-	struct sets sets = {};
+	u32 set = first_set(sk, CLOSING_SETS);
+	struct slot slot = slot_find(closing_keys.lookup(&set), set, sk);
 
-	sets.set = first_set(key, CLOSING_SETS);
-	sets.other = second_set(key, CLOSING_SETS);
-	sets.keys = closing_keys.lookup(&sets.set);
-	sets.others = closing_keys.lookup(&sets.other);
-	return sets;
+	if (slot.key)
+		return slot;
+	set = second_set(sk, CLOSING_SETS);
+	return slot_find(closing_keys.lookup(&set), set, sk);
 }
 
-static __always_inline struct slot closing_slot(u64 key)
+static __always_inline struct place closing_place(u64 sk)
 {
-	struct sets sets = closing_sets(key);
+	u32 first = first_set(sk, CLOSING_SETS), second = second_set(sk, CLOSING_SETS);
 
-	return slot_in(&sets, key);
+	return emptier(closing_keys.lookup(&first), first, closing_keys.lookup(&second), second);
 }
 
 static __always_inline struct close_record *closing_at(struct slot slot)
@@ -172,22 +171,22 @@ static __always_inline void closing_send(struct slot slot, struct close_record *
 	send_unless(closing_reported.lookup(&slot.index), r, end);
 }
 
-static __always_inline struct sets mini_sets(u64 key)
-{
-	struct sets sets = {};
-
-	sets.set = first_set(key, MINI_SETS);
-	sets.other = second_set(key, MINI_SETS);
-	sets.keys = mini_keys.lookup(&sets.set);
-	sets.others = mini_keys.lookup(&sets.other);
-	return sets;
-}
-
 static __always_inline struct slot mini_slot(u64 key)
 {
-	struct sets sets = mini_sets(key);
+	u32 set = first_set(key, MINI_SETS);
+	struct slot slot = slot_find(mini_keys.lookup(&set), set, key);
 
-	return slot_in(&sets, key);
+	if (slot.key)
+		return slot;
+	set = second_set(key, MINI_SETS);
+	return slot_find(mini_keys.lookup(&set), set, key);
+}
+
+static __always_inline struct place mini_place(u64 key)
+{
+	u32 first = first_set(key, MINI_SETS), second = second_set(key, MINI_SETS);
+
+	return emptier(mini_keys.lookup(&first), first, mini_keys.lookup(&second), second);
 }
 
 static __always_inline struct close_record *mini_at(struct slot slot)
@@ -201,10 +200,10 @@ static __always_inline void mini_send(struct slot slot, struct close_record *r, 
 }
 
 /*
- * Slots whose end nobody sees are reused when their set is full, long after user space should have reported
- * them: a dead socket that its application never closes (user space waits for it 0.2 s), and a timewait socket that
+ * Slots whose end nobody sees are taken again when their set is full, long after user space should have reported
+ * them: a dead socket that its application never closes (user space waits for it 0.2 s), and a mini-socket that
  * vanished (with its namespace; it lives max(tcp_fin_timeout, 3.5 RTO), tcp_time_wait()). User space may have been
- * stopped all that time, so the record is sent: it recognises what it has reported.
+ * stopped all that time, so the record is sent: what it has reported it knows again.
  */
 #define CLOSING_OLD_NS 10000000000ull
 #define MINI_OLD_NS 600000000000ull
@@ -214,30 +213,25 @@ static __always_inline int closed_before(const struct close_record *r, u64 then)
 	return r->flags & F_CLOSED && r->at[AT_CLOSED] < then;
 }
 
-/* Takes the way of an old record, busy, for another key. */
-static __always_inline int evicted(u64 *key, const struct close_record *r, u64 then)
-{
-	u64 old = *key;
-
-	return r && old > KEY_BUSY && closed_before(r, then) && cmpxchg(key, old, KEY_BUSY);
-}
-
 /* A slot of this set whose record is old, busy. */
-static __always_inline struct slot closing_evict(const struct place *place, u64 key)
+static __always_inline struct slot closing_evict(struct keys *keys, u32 set, u64 key)
 {
 	u64 then = bpf_ktime_get_ns() - CLOSING_OLD_NS;
 	struct slot none = {};
 	u32 way;
 
-	if (!place->keys)
+	if (!keys)
 		return none;
 	for (way = 0; way < WAYS; way++) {
-		u32 index = place->set * WAYS + way;
+		u32 index = set * WAYS + way;
+		struct close_record *r = closing.lookup(&index);
+		u64 old = keys->key[way];
 
-		if (evicted(&place->keys->key[way], closing.lookup(&index), then))
+		if (r && old > KEY_BUSY && closed_before(r, then) &&
+		    cmpxchg(&keys->key[way], old, KEY_BUSY))
 			break;
 	}
-	return slot_at(place->keys, place->set, way, key);
+	return slot_at(keys, set, way, key);
 }
 
 /* A busy slot becomes that of this socket, empty. */
@@ -256,8 +250,7 @@ static __always_inline struct slot closing_start(struct slot slot, struct close_
  */
 static __always_inline struct slot closing_take(u64 sk, int waits)
 {
-	struct sets sets = closing_sets(sk);
-	struct slot slot = slot_in(&sets, sk);
+	struct slot slot = closing_slot(sk);
 	struct close_record *r;
 	struct place place;
 
@@ -268,51 +261,47 @@ static __always_inline struct slot closing_take(u64 sk, int waits)
 			closing_send(slot, r, END_REUSE);
 		return closing_start(slot, r, sk);
 	}
-	place = place_in(&sets);
+	place = closing_place(sk);
 	slot.key = 0;
 	if (place.room > (waits ? 1 : 0))
 		slot = slot_take(place.keys, place.set, sk, sk);
 	if (slot.key)
 		return slot;
-	slot = closing_evict(&place, sk);
+	slot = closing_evict(place.keys, place.set, sk);
 	r = closing_at(slot);
 	if (r)
 		closing_send(slot, r, END_PENDING);
 	return closing_start(slot, r, sk);
 }
 
-static __always_inline struct slot mini_evict(const struct place *place, u64 key)
-{
-	u64 then = bpf_ktime_get_ns() - MINI_OLD_NS;
-	struct slot none = {};
-	u32 way;
-
-	if (!place->keys)
-		return none;
-	for (way = 0; way < WAYS; way++) {
-		u32 index = place->set * WAYS + way;
-
-		if (evicted(&place->keys->key[way], minis.lookup(&index), then))
-			break;
-	}
-	return slot_at(place->keys, place->set, way, key);
-}
-
 /*
- * A slot for this tuple, busy until it is filled and given its key: where an earlier timewait socket of it vanished
+ * A slot for this tuple, busy until it is filled and given its key: where an earlier mini-socket of it vanished
  * unseen, a free one, an old one.
  */
 static __always_inline struct slot mini_take(u64 key)
 {
-	struct sets sets = mini_sets(key);
-	struct slot slot = slot_in(&sets, key);
+	struct slot slot = mini_slot(key);
 	struct place place;
+	u64 then;
+	u32 way;
 
 	if (slot.key && cmpxchg(slot.key, key, KEY_BUSY))
 		return slot;
-	place = place_in(&sets);
+	place = mini_place(key);
 	slot = slot_take(place.keys, place.set, key, KEY_BUSY);
-	return slot.key ? slot : mini_evict(&place, key);
+	if (slot.key || !place.keys)
+		return slot;
+	then = bpf_ktime_get_ns() - MINI_OLD_NS;
+	for (way = 0; way < WAYS; way++) {
+		u32 index = place.set * WAYS + way;
+		struct close_record *r = minis.lookup(&index);
+		u64 old = place.keys->key[way];
+
+		if (r && old > KEY_BUSY && closed_before(r, then) &&
+		    cmpxchg(&place.keys->key[way], old, KEY_BUSY))
+			break;
+	}
+	return slot_at(place.keys, place.set, way, key);
 }
 
 /* A reader in user space believes a record that has F_CLOSED: flags go first. */

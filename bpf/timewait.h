@@ -81,6 +81,7 @@ static __always_inline void mini_end_of(const struct tuple *t, const void *tw, u
 		carrier_event(r, t, tw, TIMEWAIT_ENTERED);
 #endif
 	mini_send(slot, r, end);
+	subflow_left(r);
 	slot_free(slot, r);
 }
 

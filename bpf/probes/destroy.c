@@ -36,11 +36,16 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 		if (!(r->flags & F_DEAD) && GET(u16, sock_common, sk, OFF_SKC_DPORT)) {
 			r->copied_seq = GET(u32, tcp_sock, sk, OFF_TCP_COPIED_SEQ);
 			r->shutdown |= SHUT_READ_FINAL;
+#ifdef HAVE_MPTCP
+			if (r->mptcp_flags & MP_FALLBACK)
+				r->copied_seq -= unread_of(r->mptcp_conn);
+#endif
 		}
 		if (may_be_answered(r))
 			hold(r);
 		else
 			closing_send(slot, r, END_DESTROY);
+		subflow_left(r);
 		slot_free(slot, r);
 		return 0;
 	}
@@ -52,6 +57,7 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 	r = spare.lookup(&one);
 	if (c && r && !tracing_stopped() && load_socket(r, (const void *)sk, 0)) {
 		load_history(r, c);
+		settle_layer(r, (const void *)sk, c);
 		r->flags |= F_MISSED;
 		/* tcp_disconnect() has cleared it. */
 		if (!r->rport)

@@ -31,6 +31,9 @@ static __always_inline int on_reset_sent(struct bpf_raw_tracepoint_args *ctx)
 	if (r) {
 		r->flags |= how;
 		r->reset_reason = reason;
+#ifdef HAVE_MPTCP
+		subflow_resets(sk, 0);
+#endif
 		return 0;
 	}
 	r = held_for(sk);
@@ -54,5 +57,9 @@ static __always_inline int on_reset_sent(struct bpf_raw_tracepoint_args *ctx)
 		c->flags |= how | F_RST_EARLY;
 		c->reset_reason = reason;
 	}
+#ifdef HAVE_MPTCP
+	if (how & F_RST_OUT)
+		subflow_resets(sk, c);
+#endif
 	return 0;
 }

@@ -47,6 +47,15 @@ static __always_inline void leaving(const void *sk, struct conn *c, u32 from, u3
 		c->flags |= F_ACK_PENDING;
 }
 
+/* close() takes a psock away before TCP sees it: it is looked for while the connection lives. */
+static __always_inline void look_for_psock(struct conn *c, const void *sk)
+{
+	u64 user_data = GET(u64, sock, sk, OFF_SK_USER_DATA);
+
+	if (user_data && has_psock(sk, user_data))
+		c->layer = LAYER_SOCKMAP;
+}
+
 /* Ignore listeners, except LISTEN -> SYN_RECV: a child socket is born. */
 static __always_inline int of_listener(u32 from, u32 to)
 {
@@ -80,6 +89,38 @@ static __always_inline int skipped(const void *sk, u32 from, u32 to)
 }
 #define SKIPPED(ctx) skipped((const void *)ctx->args[0], ctx->args[1], ctx->args[2])
 
+#ifdef HAVE_MPTCP
+static __always_inline void connection_changes(const void *sk, u32 from, u32 to)
+{
+	struct conn *c;
+
+	if (to == TCP_LISTEN || (from == TCP_LISTEN && to == TCP_CLOSE))
+		return;
+	if (to == TCP_CLOSE) {
+		if (from != to)
+			connection_closed(sk, from);
+		else
+			connection_let_go(sk);
+		return;
+	}
+	c = conn_open((u64)sk, occasion_of(from, to));
+	if (to == TCP_SYN_SENT)
+		connecting(sk, c);
+	if (!c)
+		return;
+	/* The child of a listener begins in ESTABLISHED (mptcp_sk_clone_init). */
+	if (from == TCP_LISTEN) {
+		conn_begin(c);
+		c->flags = F_BORN | F_SERVER;
+	}
+	if (from == to)
+		return;
+	conn_step(c, to, bpf_ktime_get_ns());
+	if (to == TCP_FIN_WAIT1 || to == TCP_LAST_ACK)
+		leaving(sk, c, from, to);
+}
+#endif
+
 static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *sk = (const void *)ctx->args[0];
@@ -88,6 +129,12 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 
 #ifdef WANT_TRANSITIONS
 	transition_event(sk, from, to);
+#endif
+#ifdef HAVE_MPTCP
+	if (is_connection(sk)) {
+		connection_changes(sk, from, to);
+		return 0;
+	}
 #endif
 	if (of_listener(from, to))
 		return 0;
@@ -115,6 +162,7 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 		if (!(c->flags & F_CLIENT))
 			c->flags |= from == TCP_SYN_SENT ? F_CLIENT : F_SERVER;
 		conn_step(c, to, packet_time(sk));
+		look_for_psock(c, sk);
 		return 0;
 	}
 	/*
@@ -128,8 +176,10 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 	/* An ACK makes FIN_WAIT2, nothing else. */
 	if (from != to)
 		conn_step(c, to, to == TCP_FIN_WAIT2 ? packet_time(sk) : bpf_ktime_get_ns());
-	if (to == TCP_FIN_WAIT1 || to == TCP_CLOSE_WAIT)
+	if (to == TCP_FIN_WAIT1 || to == TCP_CLOSE_WAIT) {
 		quiet_before_fin(c, sk, to);
+		look_for_psock(c, sk);
+	}
 	if (to != TCP_SYN_SENT && to != TCP_SYN_RECV)
 		leaving(sk, c, from, to);
 	return 0;

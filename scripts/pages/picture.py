@@ -90,7 +90,13 @@ def json_of(document: Mapping[str, Any]) -> Iterator[str]:
         if filled and len(filled) + 1 + len(text) > WIDTH:
             yield f"  {filled}"
             filled = ""
-        if len(text) > WIDTH and '": [{' in text:
+        value = list(document.values())[at]
+        if len(text) > WIDTH and isinstance(value, Mapping):
+            opening, *lines, closing = json_of(value)
+            yield f"  {json.dumps(list(document)[at])}: {opening}"
+            yield from (f"  {line}" for line in lines)
+            yield f"  {closing}" + ("," if text.endswith(",") else "")
+        elif len(text) > WIDTH and '": [{' in text:
             yield from _entries(document, at, text.endswith(","))
         else:
             filled = f"{filled} {text}".lstrip()

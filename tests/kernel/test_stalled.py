@@ -26,7 +26,7 @@ READY_S = 60.0
 ENDED_S = 1.0
 END_S = 60.0
 MANY = 20_000
-RING = 32_768
+RING = 26_214
 
 
 def pipe() -> tuple[int, int]:

@@ -49,10 +49,10 @@ def command(*words: str) -> list[str]:
 
 
 @contextmanager
-def load(ns: Netns, *words: object) -> Iterator[subprocess.Popen[str]]:
+def load(ns: Netns, *words: object, script: str = LOAD) -> Iterator[subprocess.Popen[str]]:
     enter = ["ip", "netns", "exec", str(ns.name)]
     with subprocess.Popen(
-        [*enter, sys.executable, "-c", LOAD, *map(str, words)],
+        [*enter, sys.executable, "-c", script, *map(str, words)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -121,7 +121,24 @@ def test_a_recorder_that_runs_names_them(ns: Netns, tmp_path: Path) -> None:
             eventually(lambda: document(ns, *words)["carriers"]["known"] == 120, 5)
             owners = {row["pid"]: row["time_wait"] for row in document(ns, *words)["by_owner"]}
             assert owners[child.pid] == 60  # a client, which no listener could name
-    assert document(ns)["carriers"]["from"] is None  # no recorder runs any more
+    assert str(folder) not in (document(ns)["carriers"]["from"] or "")  # it runs no longer
+
+
+BINDS = """
+import socket
+server = socket.create_server(("127.0.0.1", 8090), backlog=64)
+for bound in (True, False):
+    for number in range(20):
+        client = socket.socket()
+        if bound:
+            client.bind(("127.0.0.1", 40000 + 2 * number))
+        client.connect(server.getsockname())
+        served = server.accept()[0]
+        client.close()
+        served.close()
+print("closed", flush=True)
+input()
+"""
 
 
 CAUSES = {
@@ -131,7 +148,7 @@ CAUSES = {
 }
 
 
-def test_why_servers_close_first(ns: Netns) -> None:
+def test_why_servers_close_first_and_who_bound(ns: Netns) -> None:
     """A trace of its own tells from durations, idle times and bytes; Ctrl-C ends it early."""
     with ExitStack() as stack:
         watching = stack.enter_context(
@@ -147,12 +164,21 @@ def test_why_servers_close_first(ns: Netns) -> None:
         assert watching.stderr is not None
         assert "tracing" in watching.stderr.readline()
         loads = [stack.enter_context(load(ns, *words, port)) for port, (words, _) in CAUSES.items()]
-        for child in loads:
+        for child in (*loads, stack.enter_context(load(ns, script=BINDS))):
             closed(child)
         watching.send_signal(signal.SIGINT)
         found = json.loads(watching.communicate(timeout=patient(30))[0])
     assert found["carriers"]["from"] == "a trace before this"
-    assert found["carriers"]["known"] == 180
+    assert found["carriers"]["known"] == 220
+    # bind() took ports of the parity that connect() prefers: only a record tells.
+    ways = {
+        row["port_chosen_by"]: row
+        for row in found["forecast"]
+        if row["time_wait"] + row["reusable"]
+    }
+    assert ways["bind"]["time_wait"] == 40
+    assert ways["connect"]["held"] == 20
+    assert ways["connect"]["time_wait"] + ways["connect"]["reusable"] == 20
     texts = [note["text"] for note in found["notes"] if note["code"] == "why"]
     assert len(texts) == 3
     for port, (_, said) in CAUSES.items():

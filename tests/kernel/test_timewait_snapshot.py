@@ -8,7 +8,9 @@ import subprocess
 import sys
 import time
 import tracemalloc
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -155,7 +157,34 @@ def test_orphans_and_what_they_could_not_send(ns: Netns) -> None:
     [row] = rows_of(look.snapshot, Kind.FIN_WAIT1_ORPHAN)
     assert row["wqueue"] == 1001
     [note] = [each for each in look.notes if each.code == "orphans"]
-    assert "1,000 bytes" in note.text
+    assert (
+        "1,000 bytes before it that are not acknowledged, 0 of which were never sent" in note.text
+    )
+    [stuck] = document(look, 1)["stuck"]
+    assert (stuck["state"], stuck["orphan"]) == ("FIN_WAIT1", True)
+    assert (stuck["bytes_unacked"], stuck["bytes_unsent"]) == (1000, 0)
+    served.close()
+    server.close()
+
+
+def test_what_a_closed_window_keeps_from_being_sent(ns: Netns) -> None:
+    with netns.inside(ns) as run:
+        server = run(lambda: socket.create_server(("127.0.0.1", 0)))
+        client = run(lambda: socket.create_connection(server.getsockname()))
+    served = server.accept()[0]
+    client.setblocking(False)
+    sent = 0
+    with suppress(BlockingIOError):
+        while True:
+            sent += client.send(b"x" * 10_000)
+    client.close()
+
+    def stuck() -> dict[str, Any]:
+        rows: list[dict[str, Any]] = document(Look(take(ns.inode)), 1)["stuck"]
+        return rows[0]
+
+    eventually(lambda: stuck()["bytes_unacked"] == stuck()["bytes_unsent"], 5)
+    assert 0 < stuck()["bytes_unsent"] < sent
     served.close()
     server.close()
 
@@ -206,6 +235,45 @@ def test_mixed_sizes_of_messages_are_all_found(ns: Netns) -> None:
     assert sorted(array["lport"].tolist()) == sorted(each.local_port for each in plain)
     for each in (server, *clients, *served):
         each.close()
+
+
+def test_buckets_and_the_table_belong_to_a_namespace(ns: Netns) -> None:
+    """tcp_child_ehash_entries gives the next namespace a table of its own, and fewer buckets with it."""
+    name = str(ns.name)
+    entries = "net.ipv4.tcp_child_ehash_entries"
+    ip(
+        "netns",
+        "exec",
+        name,
+        "sysctl",
+        "-q",
+        "-w",
+        f"{entries}=512",
+        "net.ipv4.tcp_max_tw_buckets=60",
+    )
+    shell = ["unshare", "-n", "sh", "-c", "readlink /proc/self/ns/net; exec cat"]
+    with subprocess.Popen(
+        ["ip", "netns", "exec", name, *shell],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout is not None
+        inode = int(child.stdout.readline().strip().removeprefix("net:[").removesuffix("]"))
+        settings = take(inode).spaces[inode].settings
+        child.communicate()
+    assert (settings.own_table, settings.table_entries, settings.max_tw_buckets) == (True, 512, 256)
+    with netns.inside(ns) as run:
+        run(lambda: close_first(socket.AF_INET, "127.0.0.1", 59))
+        look = Look(take(ns.inode))
+        settings = look.snapshot.spaces[ns.inode].settings
+        assert settings.own_table is False
+        assert (settings.tw_buckets_used, settings.max_tw_buckets) == (59, 60)
+        assert "59 of 60 TIME_WAIT buckets" in next(
+            n.text for n in look.notes if n.code == "buckets"
+        )
+        ip("netns", "exec", name, "sysctl", "-q", "-w", "net.ipv4.tcp_max_tw_buckets=600")
+        assert not [n for n in Look(take(ns.inode)).notes if n.code == "buckets"]
 
 
 def test_100_000_as_fast_as_ss_and_the_same(ns: Netns, storm: Storm) -> None:

@@ -183,6 +183,9 @@ def varied(count: int, seed: int = 1) -> Closes:
     rows["exit_code"] = some(0, 0x300, 9, 0x8B, 34)
     rows["reset_reason"] = some(0, 4, 12, 250)
     rows["owner_from"] = some(*(owner.value for owner in record.Owner))
+    rows["layer"] = some(
+        *(layer.value for layer in record.Layer if layer is not record.Layer.MPTCP)
+    )
     for name, high in (("bytes_sent", 9), ("bytes_received", 2**40), ("total_retrans", 3)):
         rows[name] = random.integers(0, high, count)
     for name in ("fin_retrans", "backoff", "probes_out", "probing", "rto", "rcv_nxt", "copied_seq"):

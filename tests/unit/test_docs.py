@@ -30,6 +30,7 @@ from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.sink.json import JsonSink
 from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
+from tracetw.stream.subflows import Subflows
 from tracetw.timewait.document import KIND
 from tracetw.timewait.note import CODES as CODES_OF_NOTES
 from tracetw.verdict.handbook import EVENTS
@@ -281,12 +282,17 @@ def named_in(document: dict[str, Any]) -> Iterator[str]:
     kind = document["kind"]
     for name, value in document.items():
         yield name
-        if isinstance(value, dict) and (kind, name) != ("summary", "closes"):
-            yield from (f"{name}.{inner}" for inner in value)
-        elif isinstance(value, list):
-            yield from dict.fromkeys(
-                f"{name}[].{inner}" for item in value if isinstance(item, dict) for inner in item
-            )
+        if (kind, name) != ("summary", "closes"):
+            yield from inside(name, value)
+
+
+def inside(name: str, value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner, part in value.items():
+            yield f"{name}.{inner}"
+            yield from inside(f"{name}.{inner}", part)
+    elif isinstance(value, list):
+        yield from dict.fromkeys(found for item in value for found in inside(f"{name}[]", item))
 
 
 def test_every_field_of_a_close_is_described() -> None:
@@ -298,8 +304,19 @@ def test_every_field_of_a_close_is_described() -> None:
             {"limit": LIMITS.index("tcp_retries2"), "reset_direction": received},
         )
     )
+    documents[:0] = of_mptcp()
     pages = reference()
     assert in_order(documents) == pages[COMMON] + pages["close"]
+
+
+def of_mptcp() -> list[dict[str, Any]]:
+    """A connection of MPTCP with its subflow, and a subflow on its own."""
+    connection, subflow = record.MP_CONNECTION, record.MP_SUBFLOW
+    mptcp = {"layer": record.Layer.MPTCP, "mptcp_conn": 1, "at": range(1, 8)}
+    batch = closes(
+        {**mptcp, "mptcp_flags": connection}, {**mptcp, "mptcp_flags": subflow | record.MP_WENT_ON}
+    )
+    return rendered(Subflows().together(batch))
 
 
 @pytest.mark.parametrize("kind", EVENT_PARTS)

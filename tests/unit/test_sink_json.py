@@ -28,7 +28,8 @@ COMMON = ("v", "kind", "time", "host", "netns")
 CLOSE_FIELDS = (
     *COMMON,
     *("family", "local", "remote", "role", "pid", "comm", "uid", "cgroup", "container"),
-    *("owner_from", "first_close", "form", "verdict", "closed_by", "exit", "time_wait", "states"),
+    *("owner_from", "layer", "mptcp"),
+    *("first_close", "form", "verdict", "closed_by", "exit", "time_wait", "states"),
     *("duration_ms", "teardown_ms", "half_closed_ms", "bytes_sent", "bytes_received"),
     *(
         "bytes_unread",
@@ -86,6 +87,8 @@ def test_an_ordinary_close_has_exactly_the_fields_of_the_contract() -> None:
         "cgroup": "/system.slice/nginx.service",
         "container": None,
         "owner_from": "close",
+        "layer": None,
+        "mptcp": None,
         "first_close": "none",
         "form": "fin-4",
         "verdict": "orderly",

@@ -11,6 +11,7 @@ from typing import Any
 
 from tests.unit.sink_rows import CLOCK, CONTEXT, GROUPS, NAMES, varied
 from tracetw.event import fields, record
+from tracetw.event.record import Layer
 from tracetw.host import cgroup
 from tracetw.sink.json import JsonSink
 from tracetw.stream.batch import Closes
@@ -147,6 +148,7 @@ def measures(row: Any) -> dict[str, Any]:
     acked -= bool(flags & record.F_FIN_ACKED and fin) + bool(flags & record.F_CLIENT)
     if not flags & (record.F_CLIENT | record.F_SERVER):
         acked = min(acked, max(sent, 0) - max(unacked - (fin and not queued), 0))
+    past = row["layer"] == Layer.SOCKMAP
     return {
         "idle_ms": known(int(row["quiet"]) * 4, when=quiet and row["quiet"] != never),
         "since_sent_ms": known(
@@ -155,10 +157,10 @@ def measures(row: Any) -> dict[str, Any]:
         "since_received_ms": known(
             int(row["since_received"]) * 4, when=quiet and row["since_received"] != never
         ),
-        "bytes_acked": known(max(acked, 0), when=whole),
+        "bytes_acked": known(max(acked, 0), when=whole and not past),
         "bytes_unsent": known(
             max(queued - (fin and queued > 0), 0),
-            when=bool(flags & (record.F_CLOSED | record.F_MISSED)),
+            when=bool(flags & (record.F_CLOSED | record.F_MISSED)) and not past,
         ),
         "segments_received": known(row["segs_in"], when=whole),
         "mss": known(row["mss"], when=whole),
@@ -177,6 +179,9 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
     form, closed_by = int(findings.form[at]), int(findings.closed_by[at])
     evidence = int(findings.evidence[at])
     queues = flags & (record.F_CLOSED | record.F_MISSED)
+    layer = Layer(row["layer"])
+    # A sockmap carries data past TCP; TLS keeps what the application has not read yet.
+    past, above = layer is Layer.SOCKMAP, layer in (Layer.SOCKMAP, Layer.TLS)
     owners = (None, "connect", "close", "io", "listener", "diag", "kernel")
     return {
         "v": 1,
@@ -194,6 +199,8 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
         "cgroup": group,
         "container": cgroup.container(group),
         "owner_from": owners[row["owner_from"]],
+        "layer": None if layer in (Layer.NONE, Layer.UNKNOWN) else layer.name.lower(),
+        "mptcp": None,
         "first_close": FIRST_CLOSE[findings.first_close[at]],
         "form": None if form == UNKNOWN else FORMS[form],
         "verdict": verdict,
@@ -204,9 +211,11 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
         "duration_ms": ms(int(fields.duration_ns(one)[0])),
         "teardown_ms": ms(int(fields.teardown_ns(one)[0])),
         "half_closed_ms": half_closed(row),
-        "bytes_sent": max(int(row["bytes_sent"]) - int(row["bytes_retrans"]), 0),
-        "bytes_received": max(int(row["bytes_received"]) - bool(flags & record.F_DONE), 0),
-        "bytes_unread": int(fields.bytes_unread(one)[0]) if queues else None,
+        "bytes_sent": None if past else max(int(row["bytes_sent"]) - int(row["bytes_retrans"]), 0),
+        "bytes_received": None
+        if past
+        else max(int(row["bytes_received"]) - bool(flags & record.F_DONE), 0),
+        "bytes_unread": int(fields.bytes_unread(one)[0]) if queues and not above else None,
         "bytes_unacked": int(fields.bytes_unacked(one)[0]) if queues else None,
         **measures(row),
         "retransmits": {

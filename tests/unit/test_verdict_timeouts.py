@@ -30,6 +30,7 @@ from tracetw.verdict import taxonomy
 
 TIMED_OUT: Values = {"err": errno.ETIMEDOUT}
 
+OF_MPTCP = {"layer": r.Layer.MPTCP, "mptcp_conn": 1, "old_state": 1}
 TIMEOUTS: Cases = {
     "data lost": (
         {**TIMED_OUT, **UNACKED, "path": 0x217, "old_state": 1, "flags": r.F_SOCKET},
@@ -210,6 +211,22 @@ TIMEOUTS: Cases = {
         {"path": 0x37, "old_state": 3, "err": errno.ECONNRESET, "flags": r.F_RST_IN},
         "connect-aborted",
         ("rst-received", "remote", "peer", "none", "proven"),
+    ),
+    "the last subflow of MPTCP": (
+        {"path": 0x217, **OF_MPTCP, "mptcp_flags": r.MP_CONNECTION | r.MP_NO_SUBFLOW},
+        "subflows-lost",
+        (None, "none", None, "none", "proven"),
+    ),
+    "a subflow that MPTCP resets": (
+        {
+            "path": 0x7127,
+            "old_state": 1,
+            **OF_MPTCP,
+            "mptcp_flags": r.MP_SUBFLOW | r.MP_WENT_ON,
+            "flags": r.F_RST_OUT | r.F_RST_EARLY,
+        },
+        "mptcp-reset",
+        ("rst-sent", "local", None, "none", "proven"),
     ),
     "namespace gone in close()": (
         {"path": 0x2147, "old_state": 4, "flags": r.F_DEAD | r.F_OWNED, **FIN_LOST},

@@ -143,13 +143,15 @@ def _records(recording: str | None, longest: float | None) -> tuple[Carriers | N
         from tracetw.timewait.watched import watched  # noqa: PLC0415 (loads what traces)
 
         return watched(longest), "a trace before this"
-    from tracetw.timewait.recorded import recorded, recorders  # noqa: PLC0415
+    from tracetw.timewait.recorders import recorders  # noqa: PLC0415
 
-    if recording is not None:
-        return recorded([Path(recording)]), recording
-    found = recorders()
+    found = recorders() if recording is None else [Path(recording)]
     if not found:
         return None, ""
+    from tracetw.timewait.recorded import recorded  # noqa: PLC0415 (loads what reads recordings)
+
+    if recording is not None:
+        return recorded(found), recording
     try:
         return recorded(found), " and ".join(map(str, found))
     except (UserError, OSError) as error:  # nobody asked for it

@@ -30,6 +30,9 @@ from tracetw.event.record import (
     F_SERVER,
     F_SOCKET,
     F_TW,
+    MP_BYTES,
+    MP_CONNECTION,
+    MP_READ,
     PATH_MAX,
     SHUT_READ_FINAL,
     Layer,
@@ -203,7 +206,7 @@ def bytes_unread(rows: Rows) -> NDArray[np.int64]:
     let_go = (flags & F_DEAD != 0) | (flags & F_SOCKET == 0) | (shutdown & SHUT_READ_FINAL != 0)
     # Inside close() or connect(AF_UNSPEC).
     in_call = (flags & (F_OWNED | F_TW) == F_OWNED) & (rows["err"] == 0)
-    final = (let_go | in_call) & ~past_tcp(rows)
+    final = (let_go | in_call) & ~past_tcp(rows) & ~_reading_hidden(rows)
     ahead: NDArray[np.uint32] = np.subtract(rows["rcv_nxt"], rows["copied_seq"], dtype=np.uint32)
     fin = (rows["flags"] & F_DONE) != 0
     state = rows["old_state"]
@@ -214,8 +217,19 @@ def bytes_unread(rows: Rows) -> NDArray[np.int64]:
 
 def past_tcp(rows: Rows) -> NDArray[np.bool_]:
     """Whether a sockmap may have carried data that TCP's own counts of payload do not have."""
-    past: NDArray[np.bool_] = rows["layer"] == Layer.SOCKMAP
+    layer, flags = rows["layer"], rows["mptcp_flags"]
+    past: NDArray[np.bool_] = layer == Layer.SOCKMAP
+    # Before v6.5 nobody counts those of a connection of MPTCP.
+    past |= (layer == Layer.MPTCP) & (flags & (MP_CONNECTION | MP_BYTES) == MP_CONNECTION)
     return past
+
+
+def _reading_hidden(rows: Rows) -> NDArray[np.bool_]:
+    """Whether what stood above TCP holds what the application has not read, and does not tell of it."""
+    layer, flags = rows["layer"], rows["mptcp_flags"]
+    hidden: NDArray[np.bool_] = layer == Layer.TLS
+    hidden |= (layer == Layer.MPTCP) & (flags & (MP_CONNECTION | MP_READ) == MP_CONNECTION)
+    return hidden
 
 
 def bytes_unacked(rows: Rows) -> NDArray[np.int64]:

@@ -107,7 +107,7 @@ def bytes_acked(rows: Rows) -> Measure:
         acked[unknown] = np.minimum(
             acked[unknown], fields.bytes_sent(some) - fields.bytes_unacked(some)
         )
-    return np.where(_read(rows), np.maximum(acked, 0), -1)
+    return np.where(_read(rows) & ~fields.past_tcp(rows), np.maximum(acked, 0), -1)
 
 
 def bytes_unsent(rows: Rows) -> Measure:
@@ -116,7 +116,8 @@ def bytes_unsent(rows: Rows) -> Measure:
     state = rows["old_state"]
     fin = _FIN_SENT[state] & (queued > 0)
     unsent = np.where(_OPENING[state], 0, np.maximum(queued - fin, 0))
-    return np.where((rows["flags"] & (F_CLOSED | F_MISSED)) != 0, unsent, -1)
+    known = ((rows["flags"] & (F_CLOSED | F_MISSED)) != 0) & ~fields.past_tcp(rows)
+    return np.where(known, unsent, -1)
 
 
 def segments_received(rows: Rows) -> Measure:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The kernel's own counters of connection ends, per network namespace.
 
-``/proc/net/netstat`` (TcpExt, IpExt) and ``/proc/net/snmp`` (Tcp) are read for every namespace of
+``/proc/net/netstat`` (TcpExt, MPTcpExt) and ``/proc/net/snmp`` (Tcp) are read for every namespace of
 the host: through a process in it, or, for a named namespace without processes, from a short-lived
 thread inside it.
 """
@@ -38,11 +38,13 @@ COUNTERS = (
     "TCPChallengeACK",
     "TCPACKSkippedChallenge",
     "TCPSYNChallenge",
+    "MPFastcloseTx",
+    "MPFastcloseRx",
 )
 """What the reconciliation compares, and what it needs to give reasons."""
 
 _FILES = ("netstat", "snmp")
-_GROUPS = frozenset({"TcpExt", "Tcp"})
+_GROUPS = frozenset({"TcpExt", "Tcp", "MPTcpExt"})
 
 
 def parse(text: str, wanted: Iterable[str] = COUNTERS) -> dict[str, int]:

@@ -26,7 +26,7 @@ EVERY_STATE = (1 << 14) - 1
 """As sockets() asks for, and what only bind() has seen (TCP_BOUND_INACTIVE, since 6.8; a kernel without
 it ignores the bit, inet_diag_dump_icsk())."""
 
-_REQUEST = struct.Struct("=BBxxI48x")  # struct inet_diag_req_v2, with no socket named
+_REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2, with no socket named
 _ANSWER = struct.Struct("!BBxxHH16s16s")  # struct inet_diag_msg up to the addresses ...
 _COUNTS = struct.Struct("=I8xIIIII")  # ... and after: if, cookie, expires, queues, uid, inode
 
@@ -78,19 +78,20 @@ def roles(found: Iterable[Socket]) -> Callable[[Socket], str | None]:
     return role
 
 
-def datagrams(family: int, states: int, room: int = 1) -> Iterator[memoryview]:
+def datagrams(family: int, states: int, room: int = 1, attributes: int = 0) -> Iterator[memoryview]:
     """The dump of one family as the kernel sends it: whole messages, one after the other.
 
     Args:
         family: AF_INET or AF_INET6.
         states: mask of states, ``1 << state``.
         room: datagrams to gather before they are given, 32 KiB each.
+        attributes: mask of ``INET_DIAG_`` attributes to add, ``1 << number - 1``.
 
     Of the caller's namespace. What is given is only good until the next is asked for. The walk is not
     atomic: a socket that moves meanwhile is there twice or not at all, as for ``ss``. Raises OSError
     when the kernel reports an error.
     """
-    request = _REQUEST.pack(family, socket.IPPROTO_TCP, states)
+    request = _REQUEST.pack(family, socket.IPPROTO_TCP, attributes, states)
     return netlink.dump(_NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY, request, room)
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from tracetw.host import sockdiag
 
-__all__ = ["BYTES", "SOCKET", "Sockets", "address", "addresses", "here"]
+__all__ = ["BYTES", "SOCKET", "Sockets", "address", "addresses", "here", "unsent"]
 
 Sockets = NDArray[np.void]
 """Rows of :data:`SOCKET`."""
@@ -50,6 +50,11 @@ BYTES = SOCKET.itemsize
 _V4_MAPPED = np.uint64(0xFFFF << 32)
 _V4_LIMIT = 1 << 32
 _SOCK_DIAG_BY_FAMILY = 20
+_DIAG_INFO = 2
+_NOTSENT = 144  # tcpi_notsent_bytes in struct tcp_info, since 4.6
+_COOKIE = (
+    16 + 4 + 4 + 32 + 4
+) // 4  # idiag_cookie in words, behind the header, ports and addresses
 _ROOM = 32  # datagrams decoded at once: a mebibyte
 _HEADER = np.dtype([("length", "u4"), ("kind", "u2"), ("flags", "u2"), ("ids", "u8")])
 _MESSAGE = np.dtype(
@@ -100,6 +105,36 @@ def here(netns: int, states: int = sockdiag.EVERY_STATE) -> Sockets:
         for data in sockdiag.datagrams(family, states, _ROOM)
     ]
     return np.concatenate(parts) if parts else np.empty(0, SOCKET)
+
+
+def unsent(states: int) -> dict[int, int]:
+    """Bytes that were never sent, by socket cookie, of full sockets in these states (a mask).
+
+    Of the calling thread's namespace: ``tcpi_notsent_bytes`` of ``struct tcp_info``, where a FIN that waits
+    behind them counts one. Python for each socket: ask for few. Raises OSError as :func:`here`.
+    """
+    found: dict[int, int] = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for data in sockdiag.datagrams(family, states, 1, 1 << _DIAG_INFO - 1):
+            words = np.frombuffer(data, "u4")
+            for at in _starts(words).tolist():
+                end = at + int(words[at]) // 4
+                number = _attribute(words[at:end], _DIAG_INFO, _NOTSENT)
+                if number is not None:
+                    low, high = (int(each) for each in words[at + _COOKIE : at + _COOKIE + 2])
+                    found[high << 32 | low] = number
+    return found
+
+
+def _attribute(message: NDArray[np.uint32], wanted: int, offset: int) -> int | None:
+    """The word at ``offset`` bytes into an attribute; None when the message has none or a shorter one."""
+    at = _MESSAGE.itemsize // 4
+    while at < len(message):
+        size, kind = int(message[at]) & 0xFFFF, int(message[at]) >> 16
+        if kind == wanted and 4 + offset + 4 <= size:
+            return int(message[at + 1 + offset // 4])
+        at += max(size + 3 >> 2, 1)
+    return None
 
 
 def addresses(rows: Sockets, side: str) -> list[str]:

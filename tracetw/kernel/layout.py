@@ -14,7 +14,7 @@ from tracetw.kernel.btf import Btf, BtfError, Field
 
 __all__ = [
     "CAST_CALL",
-    "Missing",
+    "FieldMissing",
     "casts",
     "constants",
     "load_facts",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-class Missing(LookupError):
+class FieldMissing(LookupError):
     """This kernel has no such field: what was asked for cannot be traced on it."""
 
 
@@ -144,9 +144,11 @@ FACTS = (
     Fact("f->owned", "sock.sk_lock.owned", "u32"),
     Fact("f->protocol", "sock.sk_protocol", "u16"),
     Fact("f->lingertime", "sock.sk_lingertime", "u64"),
+    Fact("f->user_data", "sock.sk_user_data", "u64"),
     Fact("r->uid", "sock.sk_uid", "u32"),
     Fact("r->shutdown", "sock.sk_shutdown", "u8"),
     Fact("f->sport", "inet_sock.inet_sport", "u16"),
+    Fact("f->ulp", "inet_connection_sock.icsk_ulp_ops", "u64"),
     Fact("r->rto", "inet_connection_sock.icsk_rto", "u32"),
     Fact("r->retransmits", "inet_connection_sock.icsk_retransmits", "u8"),
     Fact("r->probes_out", "inet_connection_sock.icsk_probes_out", "u8"),
@@ -219,13 +221,13 @@ def _field(btf: Btf, path: str) -> Field:
     try:
         return btf.field(path)
     except BtfError as error:
-        raise Missing(path) from error
+        raise FieldMissing(path) from error
 
 
 def constants(btf: Btf) -> dict[str, int]:
     """Offsets, sizes, bit numbers and TCP states as macros.
 
-    Raises Missing when the kernel lacks a field that nothing can replace.
+    Raises FieldMissing when the kernel lacks a field that nothing can replace.
     """
     values = {macro: _field(btf, path).offset for macro, path in OFFSETS.items()}
     values["OFF_SOCKET_INO"] = (
@@ -249,6 +251,11 @@ def constants(btf: Btf) -> dict[str, int]:
     kern = _field(btf, "sock.sk_kern_sock")
     values["OFF_SK_KERN"] = kern.offset + kern.bit_offset // 8
     values["MASK_SK_KERN"] = 1 << kern.bit_offset % 8
+    # Bit fields of four bits, or of bytes of their own.
+    for macro, path in (("USERLOCKS", "sock.sk_userlocks"), ("REUSE", "sock_common.skc_reuse")):
+        bits = _field(btf, path)
+        values[f"OFF_SK_{macro}"] = bits.offset + bits.bit_offset // 8
+        values[f"SHIFT_SK_{macro}"] = bits.bit_offset % 8
     rx_opt = _field(btf, "tcp_sock.rx_opt.saw_tstamp")
     for macro, name in (("BIT_SAW_TSTAMP", "saw_tstamp"), ("BIT_TSTAMP_OK", "tstamp_ok")):
         bit = _field(btf, f"tcp_sock.rx_opt.{name}")
@@ -284,10 +291,10 @@ _REGISTERS = {
 
 
 def registers(btf: Btf) -> dict[str, int]:
-    """Where a probe finds arguments and result, as macros; Missing where we do not know."""
+    """Where a probe finds arguments and result, as macros; FieldMissing where we do not know."""
     machine = platform.machine()
     if machine not in _REGISTERS:
-        raise Missing(f"pt_regs of {machine}")
+        raise FieldMissing(f"pt_regs of {machine}")
     macros = (*(f"OFF_REGS_ARG{number}" for number in range(3)), "OFF_REGS_RESULT")
     return {
         macro: _field(btf, path).offset + 8 * place
@@ -317,7 +324,7 @@ def load_facts(btf: Btf, *, direct: bool) -> str:
         field = _field(btf, fact.path)
         if fact.path == "sock.sk_protocol" and field.bit_size:
             # Linux kernel commit bf9765145b85 ("sock: Make sk_protocol a 16-bit value") (in v5.6)
-            raise Missing(fact.path)
+            raise FieldMissing(fact.path)
         placed.append((field.offset + fact.part, fact))
     lines = ["struct facts {", *members, "};", ""]
     lines += [

@@ -16,7 +16,15 @@ from tracetw.kernel.btf import Btf, BtfError
 from tracetw.kernel.capability import Answers, Hook, choose
 from tracetw.kernel.filter import KernelFilter
 from tracetw.kernel.function_probe import PlacedProbe, place
-from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
+from tracetw.kernel.layers import layers
+from tracetw.kernel.layout import (
+    FieldMissing,
+    casts,
+    constants,
+    load_facts,
+    registers,
+    timewait_answers,
+)
 
 __all__ = ["CPUS", "HEADERS", "SECOND", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
@@ -30,10 +38,13 @@ HEADERS = (
     "table.h",
     "refused.h",
     "owner.h",
+    "layer.h",
     "sock.h",
     "packet.h",
     "event.h",
     "carrier.h",
+    "subflow.h",
+    "mptcp.h",
     "timewait.h",
     "close.h",
 )
@@ -64,8 +75,8 @@ _MOST_RINGS = 4
 class Sizes:
     """Room in the kernel: slots of the tables, multiples of ``WAYS``; pages of the rings, powers of two.
 
-    A ring of 2,048 pages holds 32,768 finished connections: a quarter of a second of the hardest
-    storm that two cores can make. ``rings`` share the pages of finished connections, a power of two.
+    ``rings``, a power of two, share the pages of finished connections: 2,048 hold 26,214 of them, 90 ms of
+    the hardest storm that two cores can make.
     """
 
     conn_slots: int = 5 << 16
@@ -216,13 +227,13 @@ def make_plan(
     replaced = {name for placed in probes for name in placed.replaces(events)}
     try:
         direct = casts(btf) if "HAVE_CAST" in have else {}
-        values = constants(btf) | direct
+        values = constants(btf) | direct | layers(btf)
         facts = load_facts(btf, direct=bool(direct))
         if any(placed.type in FAMILIES[AttachType.KPROBE] for placed in probes):
             values |= registers(btf)
         if probes:
             values |= timewait_answers(btf)
-    except Missing as missing:
+    except FieldMissing as missing:
         raise CannotTrace(
             f"this kernel's BTF has no field {missing}", "see tracetw doctor, and report it"
         ) from missing

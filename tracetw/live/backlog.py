@@ -9,8 +9,10 @@ from collections import deque
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracetw.event.fields import Rows
+from tracetw.event.layer import is_connection
 from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
 
 __all__ = ["Backlog", "Taken", "default_bytes"]
@@ -139,9 +141,20 @@ def _opaque(rows: Rows) -> Rows:
     return rows.view(f"V{rows.dtype.itemsize}")
 
 
+def _after_subflows(rows: Rows, at: NDArray[np.int64]) -> None:
+    """A connection of MPTCP comes behind its subflows, also where it was over before they were."""
+    sockets, which = np.unique(rows["mptcp_conn"], return_inverse=True)
+    last = np.zeros(len(sockets), np.int64)
+    np.maximum.at(last, which, at)
+    connections = is_connection(rows)
+    at[connections] = last[which[connections]] + 1
+
+
 def _in_order(rows: Rows) -> Rows:
     """By the time of the end, which is not quite the order in which records leave the kernel."""
     at = ended_ns(rows)
+    if rows["mptcp_conn"].any():
+        _after_subflows(rows, at)
     if (at[1:] >= at[:-1]).all():
         return rows
     return _opaque(rows)[np.argsort(at, kind="stable")].view(rows.dtype)

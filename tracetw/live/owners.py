@@ -8,7 +8,16 @@ import time
 import numpy as np
 
 from tracetw.event.fields import Rows, State, end_ns
-from tracetw.event.record import F_DEAD, F_KTHREAD, F_SERVER, F_SOCKET, End, EventKind, Owner
+from tracetw.event.record import (
+    F_DEAD,
+    F_KTHREAD,
+    F_SERVER,
+    F_SOCKET,
+    MP_LET_GO,
+    End,
+    EventKind,
+    Owner,
+)
 from tracetw.host import process
 from tracetw.host.listeners import Listeners
 
@@ -34,6 +43,8 @@ def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
     # An MPTCP subflow is closed by a kernel thread while its application has the socket open.
     waits |= (known == Owner.NONE) & (rows["flags"] & F_KTHREAD != 0) & (rows["inode"] != 0)
     waits &= (rows["flags"] & F_DEAD == 0) & (known != Owner.KERNEL)
+    # A connection of MPTCP that its application has closed waits for its subflows only.
+    waits &= rows["mptcp_flags"] & MP_LET_GO == 0
     held = np.flatnonzero(waits)
     if not len(held):
         return rows

@@ -30,6 +30,8 @@ ALWAYS = (
     "TWKilled",
     "TCPTimeWaitOverflow",
 )
+OF_MPTCP = ("MPFastcloseTx", "MPFastcloseRx")
+"""Where the kernel has MPTCP and something counted, or should have."""
 WITH_EVENTS = {
     "timewait": ("TWRecycled",),
     "drop": (
@@ -177,6 +179,7 @@ def reconcile(
     ]
     present = {name for values in end.values() for name in values}
     paws_apart = "PAWSTimewait" in present
+    names += [name for name in OF_MPTCP if name in present and _moved(chosen, name)]
     rows = []
     for name in names if scope.comparable else [_OF_HOST]:
         if name == "PAWSTimewait" and not paws_apart:
@@ -188,6 +191,11 @@ def reconcile(
         rows.append(_row(case, name, parts, known=name in present))
     _settle_time_waits(rows)
     return rows
+
+
+def _moved(case: _Case, name: str) -> bool:
+    """The kernel counted it, or should have."""
+    return bool(case.counted(name)) or any(values.get(name) for values in case.explained.values())
 
 
 def _row(case: _Case, name: str, parts: tuple[str, ...], *, known: bool) -> Reconciled:

@@ -41,7 +41,7 @@ from numpy.typing import NDArray
 
 from tracetw.event import fields, record
 from tracetw.event.fields import State
-from tracetw.event.record import Drop, End, EventKind, Stat, Timewait
+from tracetw.event.record import Drop, End, EventKind, Layer, Stat, Timewait
 from tracetw.verdict.taxonomy import TIME_WAIT, VERDICT_INDEX
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ _COUNTERS = (
     "TW",
     "TWKilled",
     "TCPTimeWaitOverflow",
+    "MPFastcloseTx",
+    "MPFastcloseRx",
     UNCLEAR,
 )
 _BIT = {name: 1 << position for position, name in enumerate(_COUNTERS)}
@@ -232,6 +234,9 @@ class Tally:
         open_cases = np.flatnonzero(self._look[verdict])
         if len(open_cases):
             masks[open_cases] |= self._sometimes(rows, open_cases, verdict[open_cases])
+        mptcp = np.flatnonzero(rows["layer"] == Layer.MPTCP)
+        if len(mptcp):
+            masks[mptcp] = _of_mptcp(rows["mptcp_flags"][mptcp], flags[mptcp], masks[mptcp])
         return masks
 
     def _short_lived(self, rows: NDArray[np.void], which: NDArray[np.intp]) -> _Bool:
@@ -281,6 +286,19 @@ class Tally:
         masks |= np.where(linger & in_close, _BIT["TCPAbortOnLinger"], 0)
         masks |= np.where(timeout, _BIT["TCPAbortOnTimeout"], 0)
         return masks.astype(np.uint16)
+
+
+def _of_mptcp(mptcp: _U16, flags: NDArray[np.uint32], masks: _U16) -> _U16:
+    """Subflows count in TCP as any connection, and MPTCP counts each RST with MP_FASTCLOSE.
+
+    The connection itself is no socket of TCP, and counts in nothing (mptcp_set_state, mptcp_do_fastclose).
+    """
+    sent = (mptcp & record.MP_FASTCLOSE_OUT != 0) & (flags & record.F_RST_OUT != 0)
+    received = (mptcp & record.MP_FASTCLOSE_IN != 0) & (flags & record.F_RST_IN != 0)
+    masks = masks | np.where(sent, _BIT["MPFastcloseTx"], 0).astype(np.uint16)
+    masks |= np.where(received, _BIT["MPFastcloseRx"], 0).astype(np.uint16)
+    masks[mptcp & record.MP_CONNECTION != 0] = 0
+    return masks
 
 
 def _count(known: dict[int, NDArray[np.int64]], netns: NDArray[np.uint32], masks: _U16) -> None:

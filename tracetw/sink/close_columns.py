@@ -72,6 +72,7 @@ KNOWN = {
             "rto",
             "limit_value",
             "limit_elapsed",
+            "mptcp",
         )
     )
 }
@@ -107,6 +108,7 @@ SHAPE = np.dtype(
         ("family", "u1"),
         ("role", "u1"),
         ("owner_from", "u1"),
+        ("layer", "u1"),
         ("probe", "u1"),
     ]
 )
@@ -188,7 +190,7 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
     shape = np.zeros(len(rows), dtype=SHAPE)
     for name in (*_FROM_FINDINGS, "evidence", "missing", "hints"):
         shape[name] = getattr(findings, name)
-    for name in ("path", "reset_reason", "owner_from"):
+    for name in ("path", "reset_reason", "owner_from", "layer"):
         shape[name] = rows[name]
     shape["why"] = why
     shape["flags"] = flags & _FLAGS
@@ -217,6 +219,7 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
         ("rto", rows["rto"]),
         ("limit_value", findings.limit_value >= 0),
         ("limit_elapsed", findings.limit_elapsed_ms >= 0),
+        ("mptcp", rows["mptcp_flags"]),
     ):
         known |= np.where(mask, np.uint32(KNOWN[name]), np.uint32(0))
     shape["known"] = known

@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from tracetw.event import fields
+from tracetw.event.layer import LAYERS
 from tracetw.event.names import KernelNames
 from tracetw.event.record import (
     F_EXITING,
@@ -98,6 +99,8 @@ def close_document(
         "cgroup": text("cgroup"),
         "container": text("container"),
         "owner_from": OWNERS.get(shape.owner_from),
+        "layer": LAYERS.get(shape.layer),
+        "mptcp": shape.known("mptcp", text("mptcp")),
         "first_close": FIRST_CLOSE[shape.first_close],
         "form": None if shape.form == UNKNOWN else FORMS[shape.form],
         "verdict": VERDICTS[shape.verdict].code,

@@ -20,6 +20,7 @@ from tracetw.sink import measures
 from tracetw.sink.close_columns import SHAPE, columns, hint_column, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
+from tracetw.sink.mptcp import mptcp_texts
 from tracetw.sink.output import Output, missing
 from tracetw.sink.remembered import Remembered
 from tracetw.sink.schema import SCHEMA
@@ -70,6 +71,8 @@ class _Values:
         hints = hint_text.columns(part.rows, part.findings, self._context.names)
         values |= {hint_column(name): column for name, column in hints.items()}
         values |= measures.columns(part.rows, self._context.names)
+        if part.rows["mptcp_flags"].any():
+            values["mptcp"] = mptcp_texts(part, self._context.names)
         return self._named(part.rows, values), keys
 
     def events(self, part: Events) -> tuple[dict[str, Any], list[bytes]]:

@@ -27,6 +27,7 @@ __all__ = [
     "Context",
     "Ends",
     "Events",
+    "Listed",
     "Loss",
     "MakeSink",
     "NoRoom",
@@ -109,6 +110,30 @@ class Ends:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """Subflows that belong to connections of MPTCP.
+
+    Attributes:
+        of: for each, the row of its connection, ascending, shape (m,).
+        rows: dtype ``CLOSE``, shape (m,), each connection's in the order of their ends.
+        findings: of the same.
+    """
+
+    of: NDArray[np.intp]
+    rows: NDArray[Any]
+    findings: Findings
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp], count: int) -> Listed:
+        """Of some of the ``count`` rows, by index or mask."""
+        place = np.full(count, -1, np.intp)
+        place[which] = np.arange(len(place[which]))
+        of = place[self.of]
+        order = np.argsort(of, kind="stable")
+        order = order[of[order] >= 0]
+        return Listed(of[order], self.rows[order], self.findings.take(order))
+
+
+@dataclass(frozen=True, slots=True)
 class Closes:
     """Finished connections, judged.
 
@@ -117,16 +142,21 @@ class Closes:
         findings: of the same rows.
         clock: for their times.
         at: wall time of each end, nanoseconds since 1970; the start of the trace where unknown.
+        subflows: those of connections of MPTCP among the rows; None: none.
     """
 
     rows: NDArray[Any]
     findings: Findings
     clock: Clock
     at: NDArray[np.int64]
+    subflows: Listed | None = None
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Closes:
         """Some of them, by index or mask."""
-        return Closes(self.rows[which], self.findings.take(which), self.clock, self.at[which])
+        listed = self.subflows and self.subflows.take(which, len(self.rows))
+        return Closes(
+            self.rows[which], self.findings.take(which), self.clock, self.at[which], listed
+        )
 
     def parts(self, size: int) -> Iterator[Closes]:
         """The batch in pieces of at most ``size`` rows."""
@@ -137,7 +167,8 @@ class Closes:
             rows = self.rows[first : first + size]
             which = np.arange(first, first + len(rows))
             at = self.at[first : first + size]
-            yield Closes(rows, self.findings.take(which), self.clock, at)
+            listed = self.subflows and self.subflows.take(which, len(self.rows))
+            yield Closes(rows, self.findings.take(which), self.clock, at, listed)
 
 
 @dataclass(frozen=True, slots=True)

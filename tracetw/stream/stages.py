@@ -13,6 +13,7 @@ from tracetw.reconcile.tally import Tally
 from tracetw.stream.batch import Batch, Closes, Context, Ends, Events, Loss, Sink, ended_ns
 from tracetw.stream.filter import Filter
 from tracetw.stream.lossy import Lossy
+from tracetw.stream.subflows import Subflows
 from tracetw.verdict.habits import Habits
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
@@ -54,6 +55,7 @@ class Stages:
             else [kind.value for kind in EventKind if kind.name.lower() in kinds]
         )
         self._lossy = Lossy()
+        self._subflows = Subflows()
         self._habits = Habits(context.names)
         self._counts = np.zeros(len(VERDICTS), np.int64)
         self.sink = sink
@@ -75,15 +77,18 @@ class Stages:
 
     def judge(self, ends: Ends) -> Closes:
         """Judge, weaken and tally: each end once."""
-        closes = self.closes(ends)
+        closes = self._judge(ends)
         ended = ended_ns(closes.rows)
         closes.findings.hints[:] |= self._habits.add(closes.rows, closes.findings, ended)
         self.tally.add(closes.rows, closes.findings)
         self.judged += len(closes.rows)
-        return closes
+        return self._subflows.together(closes)
 
     def closes(self, ends: Ends) -> Closes:
         """Judge and weaken; without the hints that several connections show."""
+        return self._subflows.together(self._judge(ends))
+
+    def _judge(self, ends: Ends) -> Closes:
         rows = ends.rows
         mono = ended_ns(rows)
         at: NDArray[np.int64] = ends.clock.to_wall_ns(mono)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tracetw.event import fields, measures
 from tracetw.event.names import KernelNames
-from tracetw.event.record import F_TS_OK, F_TW
+from tracetw.event.record import BIND_KNOWN, BIND_PORT, F_TS_OK, F_TW
 from tracetw.event.record import Owner as From
 from tracetw.host.clock import Clock
 from tracetw.host.socktable import Sockets
@@ -53,6 +53,7 @@ CARRIER = np.dtype(
         ("first_close", "u1"),  # in taxonomy.FIRST_CLOSE
         ("role", "u1"),  # in fields.ROLES
         ("timestamps", "u1"),  # were negotiated
+        ("bind", "u1"),  # BIND_ of bpf/record.h
     ]
 )
 """What is kept of a close record."""
@@ -75,6 +76,15 @@ class Carried:
     record: NDArray[np.intp]
     rows: Carriers
     source: str
+
+    def bound(self, part: slice) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Of sockets of the snapshot: did bind() take the local port, and is that known?"""
+        record = self.record[part]
+        if not len(self.rows):
+            nothing = np.zeros(len(record), np.bool_)
+            return nothing, nothing
+        bits = np.where(record >= 0, self.rows["bind"][record], 0)
+        return (bits & BIND_PORT) != 0, (bits & BIND_KNOWN) != 0
 
     def owner(self, row: np.void) -> Owner | None:
         """Of a row (or of its columns ``pid``, ``uid``, ``comm``, ``owner_from``)."""
@@ -105,6 +115,7 @@ def carriers(rows: fields.Rows, findings: Findings, clock: Clock, names: KernelN
     found["sent"] = fields.bytes_sent(rows)
     found["received"] = rows["bytes_received"]
     found["timestamps"] = (rows["flags"] & F_TS_OK) != 0
+    found["bind"] = rows["bind"]
     found["role"] = fields.role(rows)
     for name in ("verdict", "closed_by", "first_close"):
         found[name] = getattr(findings, name)

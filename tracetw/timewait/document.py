@@ -203,11 +203,17 @@ def _owned(look: Look, each: Any) -> dict[str, Any]:  # noqa: ANN401 (an Owned)
     }
 
 
+def _unsent(look: Look, cookie: int) -> int | None:
+    """Payload that was never sent: the FIN behind it is the last of the stream."""
+    count = look.snapshot.unsent.get(cookie)
+    return None if count is None else max(count - 1, 0)
+
+
 def _stuck(look: Look) -> list[dict[str, Any]]:
     """Every socket but those in TIME_WAIT, one by one, at most as many as groups."""
     which = look.stuck[: look.most]
     rows, kind = look.snapshot.sockets[which], look.snapshot.kinds[which]
-    left = seconds_left(rows)
+    left = seconds_left(look.snapshot.sockets, which)
     return [
         {
             **_named(look, int(row["netns"])),
@@ -218,6 +224,9 @@ def _stuck(look: Look) -> list[dict[str, Any]]:
             **owner(look.owners.of_inode(int(row["inode"]))),
             "seconds_left": seconds(until),
             "bytes_unacked": max(int(row["wqueue"]) - 1, 0) if what >= Kind.FIN_WAIT1_ORPHAN else 0,
+            "bytes_unsent": _unsent(look, int(row["cookie"]))
+            if what >= Kind.FIN_WAIT1_ORPHAN
+            else 0,
         }
         for row, what, until, local, remote in zip(
             rows,

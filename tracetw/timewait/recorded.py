@@ -3,10 +3,8 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +15,10 @@ from tracetw.recording.reader import Recording, open_recordings
 from tracetw.timewait.carriers import CARRIER, Carriers, carriers
 from tracetw.verdict.judge import judge
 
-__all__ = ["recorded", "recorders"]
+__all__ = ["recorded"]
 
 _RECENT_NS = 150_000_000_000  # TIME_WAIT, once more for a FIN that came again, and some room
 _BATCH = 1 << 16
-_LONGEST = 1 << 16
-_OUTPUT = ("-o", "--output")
 
 
 def recorded(folders: Sequence[Path]) -> Carriers:
@@ -38,39 +34,6 @@ def recorded(folders: Sequence[Path]) -> Carriers:
         )
     parts = [part for recording in mine for part in _recent(recording)]
     return np.concatenate(parts) if parts else np.empty(0, CARRIER)
-
-
-def recorders() -> list[Path]:
-    """Folders of the ``tracetw record`` that run on this host as root or as this user.
-
-    Whoever may name a process may write a folder, so nobody else's command line is believed.
-    """
-    found: list[Path] = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            with suppress(OSError, ValueError):
-                folder = _folder(process)
-                if folder is not None and folder not in found:
-                    found.append(folder)
-    return found
-
-
-def _folder(process: Path) -> Path | None:
-    if process.stat().st_uid not in {0, os.geteuid()}:
-        return None
-    with (process / "cmdline").open("rb") as file:
-        words = [os.fsdecode(word) for word in file.read(_LONGEST).split(b"\0")]
-    if "record" not in words or not any(Path(word).name == "tracetw" for word in words[:5]):
-        return None
-    words = words[words.index("record") :]
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        if word == "--":
-            break
-        if word in _OUTPUT and following:
-            return Path((process / "cwd").readlink(), following)
-        if word.startswith("--output="):
-            return Path((process / "cwd").readlink(), word.removeprefix("--output="))
-    return None
 
 
 def _recent(recording: Recording) -> Iterator[Carriers]:

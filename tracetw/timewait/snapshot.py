@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ __all__ = ["TIMEWAIT_TIMER", "Kind", "Snapshot", "Space", "kinds", "seconds_left
 
 TIMEWAIT_TIMER = 3
 """``timer`` of a timewait socket (inet_twsk_diag_fill()); all others are full sockets."""
+
+
+_ORPHANS = 1 << State.FIN_WAIT1 | 1 << State.CLOSING | 1 << State.LAST_ACK
 
 
 class Kind(IntEnum):
@@ -63,6 +67,8 @@ class Snapshot:
         sockets: rows of ``socktable.SOCKET``, all namespaces one after the other.
         spaces: by inode.
         unread: namespaces that are there and could not be read, with the reason.
+        unsent: of orphans in FIN_WAIT1, CLOSING and LAST_ACK, by cookie: bytes that were never sent, with
+            a FIN that waits behind them.
     """
 
     time_ns: int
@@ -71,6 +77,7 @@ class Snapshot:
     sockets: Sockets
     spaces: dict[int, Space]
     unread: dict[int, str] = field(default_factory=dict)
+    unsent: dict[int, int] = field(default_factory=dict)
 
     @cached_property
     def kinds(self) -> NDArray[np.uint8]:
@@ -118,7 +125,7 @@ def take(wanted: int | None = None) -> Snapshot:
     found = namespaces.find()
     names = {inode: each.name for inode, each in found.items()}
     chosen = [each for inode, each in found.items() if wanted in {None, inode}]
-    read: dict[int, tuple[Sockets, Settings]] = {}
+    read: dict[int, _Look] = {}
     if wanted in {None, home}:
         read[home] = _look(home)
     others = [each for each in chosen if each.inode != home]
@@ -129,14 +136,17 @@ def take(wanted: int | None = None) -> Snapshot:
         for each in chosen
         if each.inode not in read and each.inode in after
     }
-    parts = [sockets for sockets, _ in read.values()]
+    parts = [each.sockets for each in read.values()]
     return Snapshot(
         time_ns=now,
         monotonic_ns=monotonic,
         host_netns=home,
         sockets=parts[0] if len(parts) == 1 else _joined(parts),
-        spaces={inode: Space(inode, names.get(inode), each) for inode, (_, each) in read.items()},
+        spaces={
+            inode: Space(inode, names.get(inode), each.settings) for inode, each in read.items()
+        },
         unread=unread,
+        unsent={cookie: count for each in read.values() for cookie, count in each.unsent.items()},
     )
 
 
@@ -158,18 +168,32 @@ def kinds(rows: Sockets) -> NDArray[np.uint8]:
     return kind
 
 
-def seconds_left(rows: Sockets) -> NDArray[np.float64]:
-    """Until the timer of a timewait socket ends it; NaN for a full socket, whose timer is another."""
-    return np.where(
-        rows["timer"] == TIMEWAIT_TIMER, rows["expires"].astype(np.float64) / 1000, np.nan
-    )
+def seconds_left(rows: Sockets, which: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Until the timer of a timewait socket ends it; NaN for a full socket, whose timer is another.
+
+    Of the rows ``which``.
+    """
+    left = rows["expires"][which] / 1000
+    left[rows["timer"][which] != TIMEWAIT_TIMER] = np.nan
+    return left
 
 
-def _look(netns: int) -> tuple[Sockets, Settings]:
-    return socktable.here(netns), Settings.here()
+class _Look(NamedTuple):
+    """What one namespace told."""
+
+    sockets: Sockets
+    settings: Settings
+    unsent: dict[int, int]
 
 
-def _visit(others: Iterable[Netns]) -> dict[int, tuple[Sockets, Settings]]:
+def _look(netns: int) -> _Look:
+    sockets = socktable.here(netns)
+    kind = kinds(sockets)
+    orphans = ((kind >= Kind.FIN_WAIT1_ORPHAN) & (kind <= Kind.LAST_ACK_ORPHAN)).any()
+    return _Look(sockets, Settings.here(), socktable.unsent(_ORPHANS) if orphans else {})
+
+
+def _visit(others: Iterable[Netns]) -> dict[int, _Look]:
     return namespaces.visit(others, lambda: _look(namespaces.current()))
 
 

@@ -237,6 +237,7 @@ _TABLES: tuple[tuple[str, str, tuple[tuple[str, _Cell, bool], ...]], ...] = (
             ("REMOTE", _end("remote"), True),
             ("PROCESS", _process, True),
             ("UNACKED", _plain("bytes_unacked"), True),
+            ("UNSENT", _plain("bytes_unsent"), True),
             ("LEFT", _left, True),
         ),
     ),

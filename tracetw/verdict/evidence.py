@@ -93,6 +93,7 @@ EVIDENCE: dict[str, str] = {
     "process-signal": "the process died of a signal",
     "oom-victim": "the process was killed for lack of memory",
     "time-wait-refused": "the kernel refused to allocate the TIME_WAIT socket",
+    "mptcp": "it is a connection of MPTCP: its FIN is DATA_FIN, its RST is RST with MP_FASTCLOSE on its subflows",
 }
 
 # name -> what would have had to be known

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from tracetw.event import fields
 from tracetw.event.fields import Rows, State
 from tracetw.event.names import KernelNames
+from tracetw.event.record import MP_CONNECTION, MP_FALLBACK, MP_WENT_ON, Layer
 from tracetw.verdict.evidence import EVIDENCE_BIT, MISSING_BIT
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.sentences import SENTENCES
@@ -69,6 +70,8 @@ _EVERY: Any = slice(None)
 _Choice = Callable[[_Batch, _Which], NDArray[Any]]
 _VARIANTS = 1024
 """Alternatives of one sentence: the product over its places."""
+_FRAMES_AT = 24
+"""What stands around the sentence: bits of a template's number from here on."""
 
 _LATER_NS = 100_000_000
 _PAIR, _FIN_WAIT2_TIME_WAIT = 0xFF, State.FIN_WAIT2 << 4 | State.TIME_WAIT
@@ -125,6 +128,40 @@ _COLUMNS: dict[str, _Choice] = {
     "elapsed_s": lambda batch, which: batch.findings.limit_elapsed_ms[which] / 1000,
     "later_s": lambda batch, which: _later(batch, which) / 1_000_000_000,
 }
+
+# Around the sentence of what MPTCP is concerned with: before it, behind it.
+_FRAMES = (
+    (Template("", ()), Template("", ())),
+    (
+        Template("The MPTCP connection of this subflow went on. The subflow itself: ", ()),
+        Template("", ()),
+    ),
+    (Template("A subflow of an MPTCP connection. The subflow itself: ", ()), Template("", ())),
+    (
+        Template("", ()),
+        Template(
+            " Of what had come %d bytes were never read: MPTCP, fallen back to TCP, had taken them out of TCP's "
+            "queue, so close() sent FIN and no RST.",
+            ("unread",),
+        ),
+    ),
+)
+
+
+def _frames(batch: _Batch) -> NDArray[np.uint32]:
+    """Index in ``_FRAMES`` of each row, in place for its template's number."""
+    rows = batch.rows
+    chosen = np.zeros(len(rows), np.uint32)
+    flags = rows["mptcp_flags"]
+    subflow = (rows["layer"] == Layer.MPTCP) & (flags & MP_CONNECTION == 0)
+    chosen[subflow] = np.where(flags[subflow] & MP_WENT_ON, 1, 2)
+    fallen = np.flatnonzero(flags & MP_FALLBACK)
+    if len(fallen):
+        lost = fields.bytes_unread(rows[fallen]) > 0
+        lost &= batch.findings.verdict[fallen] == VERDICT_INDEX["orderly"]
+        chosen[fallen[lost]] = 3
+    return chosen << np.uint32(_FRAMES_AT)
+
 
 # In the order of CLOSED_BY, after the one for all others.
 _WHO = (
@@ -242,8 +279,10 @@ def _places(number: int) -> tuple[tuple[tuple[Template, ...], _Choice], ...]:
 @lru_cache(maxsize=4096)
 def template(number: int) -> Template:
     """A template by its number in ``Why.template``."""
+    frame, number = divmod(number, 1 << _FRAMES_AT)
     sentence, variant = divmod(number, _VARIANTS)
-    columns: list[str] = []
+    before, behind = _FRAMES[frame]
+    columns: list[str] = list(before.columns)
     chosen = []
     for alternatives, _ in _places(sentence):
         variant, which = divmod(variant, len(alternatives))
@@ -255,7 +294,8 @@ def template(number: int) -> Template:
         columns.extend(part.columns)
         return part.form
 
-    return Template(_PLACE.sub(fill, SENTENCES[sentence].text), tuple(columns))
+    text = _PLACE.sub(fill, SENTENCES[sentence].text)
+    return Template(f"{before.form}{text}{behind.form}", (*columns, *behind.columns))
 
 
 def _has(batch: _Batch, which: _Which, name: str) -> NDArray[np.bool_]:
@@ -307,6 +347,8 @@ def plan(rows: Rows, findings: Findings, names: KernelNames) -> Why:
     batch = _Batch(rows, findings, names)
     for verdict in np.flatnonzero(np.bincount(findings.verdict)).tolist():
         _choose(batch, np.flatnonzero(findings.verdict == verdict), chosen)
+    if rows["mptcp_flags"].any():
+        chosen |= _frames(batch)
     numbers = np.flatnonzero(np.bincount(chosen)).tolist()
     needed = {column for number in numbers for column in template(number).columns}
     return Why(chosen, {column: _COLUMNS[column](batch, _EVERY) for column in sorted(needed)})

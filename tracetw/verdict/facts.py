@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracetw.event import record
 from tracetw.event.fields import State
 from tracetw.event.record import End
-from tracetw.verdict.signature import Error, Gap, Reason, Signatures
+from tracetw.verdict.signature import Error, Gap, Kind, Reason, Signatures
 
 __all__ = ["GUARDS", "Facts", "facts"]
 
@@ -31,6 +31,8 @@ GUARDS = (
     "missed",
     "close-seen",
     "silent",
+    "subflow",
+    "no-subflow",
     "no-syn",
 )
 
@@ -66,6 +68,9 @@ def facts(words: Signatures) -> Facts:
     known: Facts = {name: words.state == state for name, state in _FROM.items()}
     known |= {name: words.end == end for name, end in _MINI_ENDS.items()}
     known |= {name: words.reason == reason for name, reason in _REASONS.items()}
+    known["mptcp"] = words.kind == Kind.CONNECTION
+    known["subflow"] = words.kind >= Kind.SUBFLOW
+    known["no-subflow"] = words.no_subflow
     known["missed"] = words.flag(record.F_MISSED)
     known["record-early"] = words.end == End.FULL
     known["no-port"] = words.bit("no-port")
@@ -136,7 +141,8 @@ def _task(words: Signatures, known: Facts) -> None:
     known["owned"] = owned
     known["orphan"] = dead
     known["orphaned-in-close"] = dead & owned
-    known["unaccepted"] = ~dead & ~socket & ~known["missed"]
+    # The application holds the connection of MPTCP, not its subflows.
+    known["unaccepted"] = ~dead & ~socket & ~known["missed"] & ~known["subflow"]
     # __tcp_close shuts down both ways first and detaches the socket last (sock_orphan). shutdown() before
     # connect(AF_UNSPEC) does the first as well, but then the file is in use.
     call = ~dead & socket & owned & known["quiet"]
@@ -181,7 +187,7 @@ def _fins(words: Signatures, known: Facts) -> None:
     # tcp_time_wait closes at once if inet_twsk_alloc refuses.
     refused = words.bit("time-wait-refused")
     known["time-wait-refused"] = refused
-    known["no-time-wait"] = (due & unexplained & ~other_reason) | refused
+    known["no-time-wait"] = (due & unexplained & ~other_reason & ~known["mptcp"]) | refused
     known["silent"] = unexplained & known["no-error"] & ~known["no-time-wait"]
     known["ack-with-fin"] = known["from-last-ack"] & flag(record.F_ACK_PENDING)
     direct = direct & known["from-fin-wait2"]

@@ -15,6 +15,7 @@ from tracetw.event.record import (
     F_RST_EARLY,
     F_SYSCTL,
     F_TW_FIN_WAIT2,
+    MP_CONNECTION,
 )
 from tracetw.verdict.taxonomy import LIMITS, VERDICT_INDEX
 from tracetw.verdict.timers import ORPHAN_RETRIES, TIME_WAIT_S
@@ -57,6 +58,8 @@ def limits(rows: Rows, verdict: NDArray[np.uint8], names: KernelNames) -> Limit:
     value = np.full(len(rows), -1, np.int64)
     elapsed = np.full(len(rows), -1, np.int64)
     kinds = _KIND[verdict]
+    # The timers of MPTCP are its own.
+    kinds[(rows["mptcp_flags"] & MP_CONNECTION) != 0] = 0
     for kind in np.flatnonzero(np.bincount(kinds)).tolist():
         if kind:
             decide, wait = _BY_KIND[kind]

@@ -112,7 +112,7 @@ def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
 def _first_close(words: Signatures, known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Who sent the first FIN, or the RST if there was none; TCP's states remember the first FIN."""
     none, local, remote, both = (FIRST_CLOSE.index(n) for n in ("none", "local", "remote", "both"))
-    aborted = np.isin(verdict, _codes(*_LOCAL))
+    aborted = np.isin(verdict, _codes(*_LOCAL, "mptcp-reset"))
     reset = known["rst-in"] & ~known["rst-reply"]
     first = np.where(reset, remote, np.where(aborted, local, none))
     first[np.isin(verdict, _codes(*_NONE_FIRST))] = none
@@ -162,6 +162,8 @@ def _time_wait(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
     where = np.where(passive, TIME_WAIT.index("remote"), TIME_WAIT.index("none"))
     where[known["no-time-wait"]] = TIME_WAIT.index("skipped")
     where[known["time-wait"]] = TIME_WAIT.index("local")
+    # It has none: its subflows have.
+    where[known["mptcp"]] = TIME_WAIT.index("none")
     return where.astype(np.uint8)
 
 
@@ -192,4 +194,5 @@ def _form(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     form[orderly & parted] = FORMS.index("fin-4")
     form[orderly & merged] = FORMS.index("fin-3")
     form[orderly & known["from-closing"]] = FORMS.index("fin-simultaneous")
+    form[orderly & known["mptcp"]] = UNKNOWN
     return form.astype(np.uint8)

@@ -68,6 +68,36 @@ _SHUT = _CLOSING + " from-fin-wait2"
 _FIN = "orphan unacked-data"
 
 RULES: tuple[Rule, ...] = (
+    # The socket of MPTCP: DATA_FIN for FIN, MP_FASTCLOSE for RST, no TIME_WAIT. None of the rules of TCP is for it.
+    _rule("orderly", "mptcp from-fin-wait2 peer-fin quiet", "any-rst", also="fin-acked"),
+    _rule("orderly", "mptcp from-closing peer-fin fin-acked quiet", "any-rst"),
+    _rule("orderly", "mptcp from-last-ack fin-acked quiet", "any-rst"),
+    # MP_FASTCLOSE carries our key, which nobody but the peer has (RFC 8684 3.5).
+    _rule("peer-reset", "mptcp rst-in"),
+    _rule("abort-unread", "mptcp in-close unread-data rst-out"),
+    _rule("abort-linger", "mptcp in-close linger-zero rst-out"),
+    # Nothing else makes __mptcp_close abort; some kernels do not count what was read.
+    _rule("abort-unread", "mptcp in-close rst-out", inferred=True),
+    _rule("abort-disconnect", "mptcp in-call rst-out"),
+    _rule("abort-listener", "mptcp unaccepted rst-out", also="unread-data"),
+    # mptcp_close_tout_expired: an orphan gets 60 s (TCP_TIMEWAIT_LEN), then MP_FASTCLOSE.
+    _rule("fin-wait2-timeout", "mptcp from-fin-wait2 orphan rst-out"),
+    _rule("fin-exhausted", "mptcp orphan rst-out", also=_CLOSING),
+    _rule("subflows-lost", "mptcp no-subflow", also="orphan " + _CLOSING),
+    _rule("undetermined", "mptcp", also="no-error rst-out", missing="cause"),
+    # A subflow: MPTCP closes it, by whatever means, not the application.
+    _rule(
+        "mptcp-reset",
+        "subflow rst-out",
+        "expired error-aborted rst-in reason-memory",
+        also="reason-close",
+    ),
+    _rule(
+        "mptcp-reset",
+        "subflow rst-early",
+        "expired error-aborted rst-in reason-memory",
+        also="reason-close",
+    ),
     # Never established.
     _rule("connect-refused", "from-syn-sent rst-in"),
     _rule("connect-refused", "from-syn-sent error-refused"),

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tracetw.verdict.sentences_mptcp import OF_MPTCP
 from tracetw.verdict.taxonomy import MISSING
 
 __all__ = ["SENTENCES", "Sentence"]
@@ -343,7 +344,7 @@ _OTHERS = {
 
 SENTENCES: tuple[Sentence, ...] = tuple(
     Sentence(verdict, tuple(when.split()), text)
-    for table in ({"orderly": _ORDERLY}, _SENT, _RECEIVED, _TIMED_OUT, _OTHERS)
+    for table in (OF_MPTCP, {"orderly": _ORDERLY}, _SENT, _RECEIVED, _TIMED_OUT, _OTHERS)
     for verdict, sentences in table.items()
     for when, text in sentences
 )

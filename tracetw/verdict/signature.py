@@ -31,10 +31,22 @@ from tracetw.event.record import (
     F_TW,
     F_TW_FIN_WAIT2,
     F_TW_REFUSED,
+    MP_CONNECTION,
+    MP_NO_SUBFLOW,
+    MP_WENT_ON,
+    Layer,
     Owner,
 )
 
-__all__ = ["Error", "Gap", "Reason", "Signatures", "application_error", "signatures"]
+__all__ = [
+    "Error",
+    "Gap",
+    "Kind",
+    "Reason",
+    "Signatures",
+    "application_error",
+    "signatures",
+]
 
 
 class Error(IntEnum):
@@ -69,6 +81,15 @@ class Gap(IntEnum):
     UNKNOWN = 0
     SAME_SEGMENT = 1
     OTHER_SEGMENT = 2
+
+
+class Kind(IntEnum):
+    """What a record is about."""
+
+    TCP = 0
+    CONNECTION = 1  # of MPTCP
+    SUBFLOW = 2  # its connection was ending, or that is not known
+    LONE_SUBFLOW = 3  # its connection went on
 
 
 _REASONS = {
@@ -114,6 +135,8 @@ _UNREAD_FLAGS = (
     | record.F_ADDR
 )
 _FLAGS = np.uint32(((1 << 30) - 1) & ~_UNREAD_FLAGS)
+# In the places of flags that no rule reads: Kind (2 bits), and that no subflow was left.
+_KIND_AT, _NO_SUBFLOW_AT = np.uint64(25), np.uint64(28)
 
 _BITS = (
     "unread",
@@ -214,6 +237,15 @@ def _close_seen(path: NDArray[np.uint32]) -> NDArray[np.bool_]:
     return seen
 
 
+def _kinds(flags: NDArray[np.uint16]) -> NDArray[np.uint64]:
+    """``Kind`` of records of MPTCP, in place for the word."""
+    kinds = np.where(flags & MP_WENT_ON, Kind.LONE_SUBFLOW, Kind.SUBFLOW)
+    kinds = np.where(flags & MP_CONNECTION, Kind.CONNECTION, kinds).astype(np.uint64)
+    lost = ((flags & MP_NO_SUBFLOW) != 0).astype(np.uint64)
+    words: NDArray[np.uint64] = kinds << _KIND_AT | lost << _NO_SUBFLOW_AT
+    return words
+
+
 def application_error(rows: Rows) -> NDArray[np.uint8]:
     """``sk_err``; while connecting, where that has none, the ICMP error that the application was told of."""
     told = (rows["err"] == 0) & (rows["old_state"] == State.SYN_SENT)
@@ -285,6 +317,9 @@ def _words(rows: Rows, names: KernelNames, gone: NDArray[np.bool_] | None) -> ND
     words |= states.astype(np.uint64) << _STATE_AT
     words |= rows["end"].astype(np.uint64) << _END_AT
     words |= _ERRORS[application_error(rows)] << _ERROR_AT
+    mptcp = np.flatnonzero(rows["layer"] == Layer.MPTCP)
+    if len(mptcp):
+        words[mptcp] |= _kinds(rows["mptcp_flags"][mptcp])
     reasons = _reason_classes(names)[rows["reset_reason"]]
     words |= np.where((flags & F_RST_REASON) != 0, reasons, np.uint64(0))
     return words
@@ -312,6 +347,8 @@ class Signatures:
         self.end = words >> _END_AT & np.uint64(15)
         self.error = words >> _ERROR_AT & np.uint64(7)
         self.reason = words >> _REASON_AT & np.uint64(7)
+        self.kind = words >> _KIND_AT & np.uint64(3)
+        self.no_subflow = (words >> _NO_SUBFLOW_AT & np.uint64(1)) != 0
 
     def flag(self, flag: int) -> NDArray[np.bool_]:
         """Whether a flag of the record is set. KeyError for one that is not in the word."""

@@ -102,7 +102,13 @@ VERDICTS: tuple[Verdict, ...] = (
         "Both directions were closed by FIN and both FINs were acknowledged.",
         "RFC 9293 3.6; tcp_send_fin, tcp_fin, tcp_time_wait or tcp_timewait_state_process",
         _EITHER,
-        (("mini-fin",), ("time-wait",), ("fin-acked",), ("peer-fin", "no-time-wait")),
+        (
+            ("mini-fin",),
+            ("time-wait",),
+            ("fin-acked",),
+            ("peer-fin", "no-time-wait"),
+            ("mptcp", "peer-fin"),
+        ),
         "Nothing to do. The side that closes first carries TIME_WAIT for 60 s: let the client close "
         "first if a server runs out of ports or buckets.",
         abnormal=False,
@@ -122,7 +128,11 @@ VERDICTS: tuple[Verdict, ...] = (
         "The application closed with received data unread, so the kernel aborted with RST.",
         "RFC 2525 2.17; __tcp_close, tcp_send_active_reset (TCPAbortOnClose)",
         _SENDS,
-        (("in-close", "unread-data"), ("rst-out", "reason-close")),
+        (
+            ("in-close", "unread-data"),
+            ("rst-out", "reason-close"),
+            ("mptcp", "in-close", "rst-out"),
+        ),
         "Read to the end of the stream before close(), or shutdown(SHUT_WR) and read until 0. The peer "
         "may lose data that it had not read yet.",
     ),
@@ -185,6 +195,7 @@ VERDICTS: tuple[Verdict, ...] = (
             ("rst-in", "peer-fin", "unacked-data"),
             ("rst-in", "nothing-unanswered"),
             ("mini-rst",),
+            ("mptcp", "rst-in"),
         ),
         "Trace at the peer, where the reason is (abort-unread, abort-linger, abort-late-data, a crash), "
         "or look for a proxy or firewall that resets on its own.",
@@ -233,6 +244,7 @@ VERDICTS: tuple[Verdict, ...] = (
             ("error-timeout", "unacked", "retransmitted", "from-fin-wait1"),
             ("error-timeout", "unacked", "retransmitted", "from-closing"),
             ("error-timeout", "unacked", "retransmitted", "from-last-ack"),
+            ("mptcp", "orphan", "rst-out"),
         ),
         "Look whether data is lost: evidence has unacked-data then. The peer vanished before the close was "
         "complete, and the application saw no error.",
@@ -274,7 +286,11 @@ VERDICTS: tuple[Verdict, ...] = (
         "Our FIN was acknowledged but the peer never sent its own; the orphan was dropped.",
         "tcp_time_wait with FIN_WAIT2, tw_timer_handler; tcp_keepalive_timer for times above 60 s",
         _TIMES_OUT,
-        (("mini-timeout",), ("from-fin-wait2", "orphan", "rst-early")),
+        (
+            ("mini-timeout",),
+            ("from-fin-wait2", "orphan", "rst-early"),
+            ("mptcp", "from-fin-wait2", "orphan"),
+        ),
         "Look for CLOSE_WAIT sockets at the peer (ss -tnp): it does not close its end. A descriptor leak "
         "there, or a half-closed stream that is longer than net.ipv4.tcp_fin_timeout.",
     ),
@@ -361,6 +377,23 @@ VERDICTS: tuple[Verdict, ...] = (
         ((),),
         "Read in why which fact was missing. tracetw doctor says what this kernel cannot show, the summary "
         "how many records were lost.",
+    ),
+    Verdict(
+        "subflows-lost",
+        "A connection of MPTCP ended because none of its subflows was left.",
+        "__mptcp_close_ssk, __mptcp_close; each subflow ended in its own way, as a connection of TCP",
+        _EITHER,
+        (("mptcp",),),
+        "Look in mptcp.subflows how each of them ended. A second way needs a second address: ip mptcp endpoint.",
+    ),
+    Verdict(
+        "mptcp-reset",
+        "MPTCP on this side ended a subflow with RST, its own or because the connection was aborted.",
+        "mptcp_do_fastclose, mptcp_subflow_reset, mptcp_check_fastclose: tcp_send_active_reset or tcp_disconnect",
+        _SENDS,
+        (("rst-out",), ("rst-early",)),
+        "Look at the line of its connection: the application's doing is told there. If that went on, the subflow "
+        "was refused or broken (checksum, path manager): nstat MPTcpExt*.",
     ),
 )
 

@@ -46,8 +46,8 @@ class Program:
     def accept(self) -> None:
         self.socket = self.listener.accept()[0]
 
-    def connect(self, family: int, address: str, port: int) -> None:
-        self.socket = socket.socket(FAMILIES[family], socket.SOCK_STREAM)
+    def connect(self, family: int, address: str, port: int, protocol: int = 0) -> None:
+        self.socket = socket.socket(FAMILIES[family], socket.SOCK_STREAM, protocol)
         self.socket.connect((address, port))
 
     def send(self, text: str) -> None:

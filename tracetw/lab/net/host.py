@@ -130,16 +130,23 @@ class Host:
         """Descriptor of the namespace, as netlink wants it."""
         return self._fd
 
-    def tcp_socket(self, family: int = 4, timeout_s: float | None = TIMEOUT_S) -> Socket:
-        """A TCP socket of this host, with a timeout so that no scenario hangs."""
+    def tcp_socket(
+        self, family: int = 4, timeout_s: float | None = TIMEOUT_S, protocol: int = 0
+    ) -> Socket:
+        """A TCP socket of this host, with a timeout so that no scenario hangs.
+
+        ``protocol`` may be IPPROTO_MPTCP.
+        """
         with self.entered():
-            made = Socket(FAMILIES[family], socket.SOCK_STREAM)
+            made = Socket(FAMILIES[family], socket.SOCK_STREAM, protocol)
         made.settimeout(None if timeout_s is None else patient(timeout_s))
         return made
 
-    def listen(self, family: int = 4, port: int = PORT, backlog: int = 16) -> Socket:
+    def listen(
+        self, family: int = 4, port: int = PORT, backlog: int = 16, protocol: int = 0
+    ) -> Socket:
         """A listener on every address of the family."""
-        listener = self.tcp_socket(family)
+        listener = self.tcp_socket(family, protocol=protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("", port))
         listener.listen(backlog)
@@ -168,14 +175,14 @@ class Host:
             return Path("/proc/sys/net/ipv4", name).exists()
 
     def counters(self) -> dict[str, int]:
-        """The kernel's own counters of this namespace: groups Tcp and TcpExt by nstat name."""
+        """The kernel's own counters of this namespace: groups Tcp, TcpExt and MPTcpExt by nstat name."""
         found: dict[str, int] = {}
         with self.entered():
             for file in ("snmp", "netstat"):
                 lines = Path("/proc/thread-self/net", file).read_text().splitlines()
                 for names, values in zip(lines[::2], lines[1::2], strict=True):
                     group = names.split(":")[0]
-                    if group in ("Tcp", "TcpExt"):
+                    if group in ("Tcp", "TcpExt", "MPTcpExt"):
                         pairs = zip(names.split()[1:], values.split()[1:], strict=True)
                         found.update({name: int(value) for name, value in pairs})
         return found

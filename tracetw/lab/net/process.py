@@ -70,9 +70,9 @@ class Actor:
         """Listen on every address of the family."""
         self.do("listen", family, port)
 
-    def connect(self, address: str, family: int = 4, port: int = PORT) -> None:
+    def connect(self, address: str, family: int = 4, port: int = PORT, protocol: int = 0) -> None:
         """Connect to a listener."""
-        self.do("connect", family, address, port)
+        self.do("connect", family, address, port, protocol)
 
     def hand_over(self, comm: str, *, keep_listener: bool = False) -> None:
         """A forked child named ``comm`` has the sockets from now on; the parent keeps none.

@@ -45,7 +45,19 @@ SUMS: Mapping[str, Any] = {
 
 def sums(lines: Sequence[Line]) -> dict[str, int]:
     """Counters as the verdicts of a host say they should be."""
-    return {name: sum(map(rule, lines)) for name, rule in SUMS.items()}
+    ends = [end for line in lines for end in _ends(line)]
+    return {name: sum(map(rule, ends)) for name, rule in SUMS.items()}
+
+
+def _ends(line: Line) -> list[Line]:
+    """The ends of TCP that a line tells of: those of its subflows, if it is a connection of MPTCP.
+
+    A subflow that ended before the connection did has a line of its own.
+    """
+    mptcp = line.get("mptcp") or {}
+    if mptcp.get("role") != "connection":
+        return [line]
+    return [end for end in mptcp["subflows"] if not end["connection_went_on"]]
 
 
 def check_sums(

@@ -16,6 +16,7 @@ from tracetw.verdict.handbook.closes import CLOSES
 from tracetw.verdict.handbook.drops import DROP_EVENTS
 from tracetw.verdict.handbook.entry import EventEntry, Folklore, OnCall, Question
 from tracetw.verdict.handbook.missing import REMEDIES
+from tracetw.verdict.handbook.mptcp import MPTCP
 from tracetw.verdict.handbook.timeouts import TIMEOUTS
 from tracetw.verdict.handbook.timewait import TIMEWAIT_EVENTS
 from tracetw.verdict.taxonomy import VERDICTS, Verdict
@@ -25,7 +26,7 @@ __all__ = ["EVENTS", "GUIDES", "HANDBOOK", "HEADINGS", "Guide", "Lacked"]
 HEADINGS = ("What it means", "Do now", "Likely causes", "Settings")
 """Of the parts that every guide has, in order; what proves it comes after them."""
 
-HANDBOOK: Mapping[str, OnCall] = {**CLOSES, **ABORTS, **TIMEOUTS, **ATTEMPTS}
+HANDBOOK: Mapping[str, OnCall] = {**CLOSES, **ABORTS, **TIMEOUTS, **ATTEMPTS, **MPTCP}
 """Code of a verdict to its entry."""
 
 EVENTS: tuple[EventEntry, ...] = (*TIMEWAIT_EVENTS, *DROP_EVENTS)

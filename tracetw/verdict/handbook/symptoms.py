@@ -321,6 +321,7 @@ _SIGN = (
         "`>` this side",
         (
             Choice("Does `form` say rst-sent, in answer to data after our FIN?", "abort-late-data"),
+            Choice("Is `mptcp.role` subflow, and `form` rst-sent?", "mptcp-reset"),
             Choice("Else `form` rst-sent?", "this side reset", "`[R.]` from us, no FIN"),
             Choice("Does `form` begin with fin?", "orderly; closed_by says who or what closed"),
             Choice("`form` timeout, and our FIN was acknowledged?", "fin-wait2-timeout"),
@@ -350,6 +351,7 @@ _SIGN = (
         (
             Choice("Does `error` say ECONNABORTED?", "abort-admin"),
             Choice("In SYN_SENT?", "connect-timeout"),
+            Choice("Is `mptcp.role` connection?", "subflows-lost"),
             Choice("Does `error` say EHOSTUNREACH or ENETUNREACH?", "unreachable"),
             Choice(
                 "Else a timer of ours:", "the socket timed out", "ETIMEDOUT of read() or write()"
