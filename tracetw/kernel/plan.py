@@ -17,7 +17,14 @@ from tracetw.kernel.capability import Answers, Hook, choose
 from tracetw.kernel.filter import KernelFilter
 from tracetw.kernel.function_probe import PlacedProbe, place
 from tracetw.kernel.layers import layers
-from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
+from tracetw.kernel.layout import (
+    FieldMissing,
+    casts,
+    constants,
+    load_facts,
+    registers,
+    timewait_answers,
+)
 
 __all__ = ["CPUS", "HEADERS", "SECOND", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
@@ -226,7 +233,7 @@ def make_plan(
             values |= registers(btf)
         if probes:
             values |= timewait_answers(btf)
-    except Missing as missing:
+    except FieldMissing as missing:
         raise CannotTrace(
             f"this kernel's BTF has no field {missing}", "see tracetw doctor, and report it"
         ) from missing
