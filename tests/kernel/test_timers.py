@@ -20,6 +20,8 @@ from tracetw.verdict.timers import Clock, Wait
 
 HZ = jiffies_per_second()
 CLOSE_ENOUGH = 0.1
+LATE_S = patient(0.5) - 0.5
+"""On a slow machine it takes that long until somebody notices; nobody notices too early."""
 
 
 class Case(NamedTuple):
@@ -211,7 +213,7 @@ def _compare(case: Case, future: Future[float] | None) -> None:
     took_s = future.result(patient(400))
     computed = case.computed.typical_s
     print(f"measured {took_s:.3f} s, computed {computed:.3f} s ({computed / took_s - 1:+.1%})")
-    assert abs(computed / took_s - 1) < CLOSE_ENOUGH, case
+    assert took_s * (1 - CLOSE_ENOUGH) - LATE_S < computed < took_s * (1 + CLOSE_ENOUGH), case
 
 
 @pytest.mark.kernel

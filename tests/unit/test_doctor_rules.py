@@ -23,6 +23,7 @@ from tracetw.verdict.taxonomy import VERDICTS
 HEALTHY = {
     "net.core.somaxconn": 4096,
     "net.ipv4.tcp_abort_on_overflow": 0,
+    "net.ipv4.tcp_ehash_entries": -131_072,
     "net.ipv4.tcp_fin_timeout": 60,
     "net.ipv4.tcp_keepalive_time": 7200,
     "net.ipv4.tcp_max_orphans": 65536,
@@ -102,6 +103,7 @@ def test_settings(changed: Mapping[str, int], about: str, change: str) -> None:
         {"tcp_rto_max_ms": 1000, "tcp_orphan_retries": 8},
         {"tcp_rto_max_ms": 10_000},
         {"tcp_keepalive_time": 100_000},
+        {"tcp_max_tw_buckets": 8192, "tcp_ehash_entries": 16_384},  # a small machine
     ],
 )
 def test_next_to_them(changed: Mapping[str, int]) -> None:

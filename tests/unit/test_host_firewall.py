@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tracetw.host import firewall
 from tracetw.host.firewall import drops_invalid
 
 DROP, ACCEPT = {"drop": None}, {"accept": None}
@@ -58,3 +60,26 @@ def test_nonsense_is_not_known(said: bytes) -> None:
     drops, why = drops_invalid(said)
     assert drops is None
     assert why
+
+
+@pytest.mark.parametrize(
+    ("script", "why"),
+    [
+        ("yes", "the ruleset is too long"),
+        ("sleep 60", "nft does not answer"),
+        ("exit 3", "nft list ruleset is refused"),
+        ("echo nonsense", "the ruleset cannot be read"),
+        ("printf '{\"nftables\": []}'", ""),
+    ],
+)
+def test_an_nft_that_is_not_what_it_should_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, why: str
+) -> None:
+    nft = tmp_path / "nft"
+    nft.write_text(
+        f"#!/bin/sh\nexec {script}\n" if script[:4] != "exit" else f"#!/bin/sh\n{script}\n"
+    )
+    nft.chmod(0o755)
+    monkeypatch.setattr(firewall, "_PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setattr(firewall, "_DEADLINE_S", 1.0)
+    assert firewall._invalid(nf_tables=True) == (None if why else False, why)

@@ -11,11 +11,11 @@ from tracetw.lab.catalogue import BY_NAME, SCENARIOS
 from tracetw.lab.expect.lines import NO_RETRANSMITS
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.play.gather import repetitions
-from tracetw.lab.play.outcome import Job, Kind, Outcome
+from tracetw.lab.play.outcome import Job, Outcome, ProblemKind
 from tracetw.lab.play.render import outcome_json, outcome_text, scenario_json
 
 
-def outcome(*kinds: Kind) -> Outcome:
+def outcome(*kinds: ProblemKind) -> Outcome:
     made = Outcome(Job(BY_NAME["linger-0"], 4))
     for kind in kinds:
         made.add(kind, ["something"])
@@ -25,13 +25,20 @@ def outcome(*kinds: Kind) -> Outcome:
 @pytest.mark.parametrize(
     "kinds",
     [
-        (Kind.PLAY,),
-        (Kind.WIRE, Kind.COUNTERS),
+        (ProblemKind.PLAY,),
+        (ProblemKind.WIRE, ProblemKind.COUNTERS),
         # Half a play: no line was due.
-        (Kind.PLAY, Kind.COUNTERS, Kind.LINES, Kind.EVENTS, Kind.SUMS, Kind.WIRE),
+        (
+            ProblemKind.PLAY,
+            ProblemKind.COUNTERS,
+            ProblemKind.LINES,
+            ProblemKind.EVENTS,
+            ProblemKind.SUMS,
+            ProblemKind.WIRE,
+        ),
     ],
 )
-def test_a_spoiled_mechanism_proves_nothing(kinds: tuple[Kind, ...]) -> None:
+def test_a_spoiled_mechanism_proves_nothing(kinds: tuple[ProblemKind, ...]) -> None:
     assert outcome(*kinds).spoiled
 
 
@@ -39,16 +46,16 @@ def test_a_spoiled_mechanism_proves_nothing(kinds: tuple[Kind, ...]) -> None:
     "kinds",
     [
         (),
-        (Kind.LINES,),
-        (Kind.EVENTS,),
-        (Kind.SUMS,),
-        (Kind.ERROR,),
-        (Kind.WIRE, Kind.LINES),
-        (Kind.COUNTERS, Kind.SUMS),
-        (Kind.PLAY, Kind.ERROR),
+        (ProblemKind.LINES,),
+        (ProblemKind.EVENTS,),
+        (ProblemKind.SUMS,),
+        (ProblemKind.ERROR,),
+        (ProblemKind.WIRE, ProblemKind.LINES),
+        (ProblemKind.COUNTERS, ProblemKind.SUMS),
+        (ProblemKind.PLAY, ProblemKind.ERROR),
     ],
 )
-def test_a_wrong_report_counts_at_once(kinds: tuple[Kind, ...]) -> None:
+def test_a_wrong_report_counts_at_once(kinds: tuple[ProblemKind, ...]) -> None:
     assert not outcome(*kinds).spoiled
 
 
@@ -63,7 +70,7 @@ def test_what_the_kernel_sent_again_spoils_a_claim_without_repetitions() -> None
 
 
 def test_says_which_kind() -> None:
-    failed = outcome(Kind.SUMS)
+    failed = outcome(ProblemKind.SUMS)
     assert json.loads(outcome_json(failed))["problems"] == [{"kind": "sums", "text": "something"}]
     assert "WRONG sums" in outcome_text(failed)
 

@@ -9,7 +9,7 @@ import pytest
 
 from tracetw.lab.expect.match import Claim, at_least
 from tracetw.lab.net.wire import Segment, disagreements, matches, read
-from tracetw.lab.play.ladder import Row, ladder, wall_ns
+from tracetw.lab.play.ladder import Rung, ladder, wall_ns
 
 MAC_A, MAC_B = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
@@ -99,8 +99,8 @@ def test_times_are_exact_to_the_nanosecond() -> None:
 
 def test_ladder_fits_a_terminal() -> None:
     rows = [
-        Row(0, a="FIN_WAIT1", wire="--- FIN ACK ".ljust(29, "-") + ">", b="CLOSE_WAIT"),
-        Row(1_500_000, remark="something was done"),
+        Rung(0, a="FIN_WAIT1", wire="--- FIN ACK ".ljust(29, "-") + ">", b="CLOSE_WAIT"),
+        Rung(1_500_000, remark="something was done"),
     ]
     lines = list(ladder(rows))
     assert max(map(len, lines)) <= 80
@@ -110,10 +110,10 @@ def test_ladder_fits_a_terminal() -> None:
 
 def test_cause_and_effect_share_a_row() -> None:
     arrow = "--- FIN ACK ".ljust(29, "-") + ">"
-    row = Row(0, a="FIN_WAIT1")
-    assert row.takes(Row(10, wire=arrow))
-    row.take(Row(10, wire=arrow))
-    assert row.takes(Row(20, b="CLOSE_WAIT"))
-    assert not row.takes(Row(20, a="FIN_WAIT2"))
-    assert not row.takes(Row(20_000_000, b="CLOSE_WAIT"))
-    assert not row.takes(Row(20, remark="later"))
+    row = Rung(0, a="FIN_WAIT1")
+    assert row.takes(Rung(10, wire=arrow))
+    row.take(Rung(10, wire=arrow))
+    assert row.takes(Rung(20, b="CLOSE_WAIT"))
+    assert not row.takes(Rung(20, a="FIN_WAIT2"))
+    assert not row.takes(Rung(20_000_000, b="CLOSE_WAIT"))
+    assert not row.takes(Rung(20, remark="later"))

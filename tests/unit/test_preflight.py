@@ -17,7 +17,7 @@ from tracetw.errors import CannotTrace
 from tracetw.kernel import bindings
 from tracetw.kernel.load.compiler import NO_BINDINGS
 from tracetw.kernel.load.loader import unusable
-from tracetw.kernel.preflight import Host, check
+from tracetw.kernel.preflight import System, check
 
 ALL = 0x1FF_FFFF_FFFF
 NEEDED = (b"BPF_MAP_TYPE_RINGBUF", b"btf_trace_inet_sock_set_state")
@@ -41,13 +41,13 @@ def package(folder: Path, *files: str) -> str:
 
 
 @pytest.fixture
-def host(tmp_path: Path) -> Host:
+def host(tmp_path: Path) -> System:
     """A host on which nothing is missing."""
     (tmp_path / "status").write_text(status(0, ALL))
     (tmp_path / "user").symlink_to("user:[4026531837]")
     (tmp_path / "vmlinux").write_bytes(btf(*NEEDED))
     (tmp_path / "os-release").write_text('ID=debian\nVERSION_ID="12"\n')
-    return Host(
+    return System(
         status=tmp_path / "status",
         user_namespace=tmp_path / "user",
         btf=tmp_path / "vmlinux",
@@ -58,7 +58,7 @@ def host(tmp_path: Path) -> Host:
     )
 
 
-def refusal(host: Host) -> str:
+def refusal(host: System) -> str:
     """The message, which must be one line with a hint."""
     with pytest.raises(CannotTrace) as caught:
         check(host)
@@ -68,38 +68,38 @@ def refusal(host: Host) -> str:
     return str(caught.value)
 
 
-def test_a_host_that_has_everything(host: Host) -> None:
+def test_a_host_that_has_everything(host: System) -> None:
     check(host)
 
 
 @pytest.mark.parametrize("capabilities", [1 << 39 | 1 << 38, 1 << 21])
-def test_the_capabilities_are_enough_without_root(host: Host, capabilities: int) -> None:
+def test_the_capabilities_are_enough_without_root(host: System, capabilities: int) -> None:
     host.status.write_text(status(1000, capabilities))
     check(host)
 
 
-def test_not_root(host: Host) -> None:
+def test_not_root(host: System) -> None:
     host.status.write_text(status(1000, 0))
     assert refusal(host) == "not root: CAP_BPF and CAP_PERFMON missing; start it with sudo"
 
 
-def test_one_capability_missing(host: Host) -> None:
+def test_one_capability_missing(host: System) -> None:
     host.status.write_text(status(1000, 1 << 39))
     assert refusal(host).startswith("not root: CAP_PERFMON missing;")
 
 
-def test_root_of_a_container(host: Host) -> None:
+def test_root_of_a_container(host: System) -> None:
     host.status.write_text(status(0, 0xA80425FB))
     assert refusal(host).startswith("root without CAP_BPF and CAP_PERFMON (a container);")
 
 
-def test_root_of_a_user_namespace(host: Host) -> None:
+def test_root_of_a_user_namespace(host: System) -> None:
     host.user_namespace.unlink()
     host.user_namespace.symlink_to("user:[4026532281]")
     assert "user namespace" in refusal(host)
 
 
-def test_no_btf(host: Host) -> None:
+def test_no_btf(host: System) -> None:
     host.btf.unlink()
     message = refusal(host)
     assert message.startswith(f"this kernel has no BTF: {host.btf} does not exist;")
@@ -107,12 +107,12 @@ def test_no_btf(host: Host) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"\x9f\xeb", btf(*NEEDED, magic=0x9FEB)])
-def test_btf_that_is_none(host: Host, content: bytes) -> None:
+def test_btf_that_is_none(host: System, content: bytes) -> None:
     host.btf.write_bytes(content)
     assert "cannot be read" in refusal(host)
 
 
-def test_btf_that_may_not_be_read(host: Host) -> None:
+def test_btf_that_may_not_be_read(host: System) -> None:
     host.btf.unlink()
     host.btf.mkdir()
     assert "cannot be read" in refusal(host)
@@ -127,12 +127,12 @@ def test_btf_that_may_not_be_read(host: Host) -> None:
         ((b"BPF_MAP_TYPE_RINGBUF_2", NEEDED[1]), "lacks BPF ring buffers;"),
     ],
 )
-def test_kernel_too_old(host: Host, has: tuple[bytes, ...], what: str) -> None:
+def test_kernel_too_old(host: System, has: tuple[bytes, ...], what: str) -> None:
     host.btf.write_bytes(btf(*has))
     assert refusal(host).startswith(f"this kernel is too old: it {what}")
 
 
-def test_lockdown(host: Host) -> None:
+def test_lockdown(host: System) -> None:
     host.lockdown.write_text("none integrity [confidentiality]\n")
     assert "lockdown" in refusal(host)
     host.lockdown.write_text("none [integrity] confidentiality\n")
@@ -150,14 +150,14 @@ def test_lockdown(host: Host) -> None:
         ("ID=plan9\n", "the distribution's package, python3-bpfcc or python3-bcc"),
     ],
 )
-def test_bcc_absent(host: Host, tmp_path: Path, release: str, command: str) -> None:
+def test_bcc_absent(host: System, tmp_path: Path, release: str, command: str) -> None:
     host.os_release.write_text(release)
     absent = dataclasses.replace(host, own_packages=(str(tmp_path / "empty"),))
     wanted = f"BCC's Python bindings are not installed; install them: {command}"
     assert refusal(absent) == wanted
 
 
-def test_bcc_absent_without_os_release(host: Host, tmp_path: Path) -> None:
+def test_bcc_absent_without_os_release(host: System, tmp_path: Path) -> None:
     host.os_release.unlink()
     absent = dataclasses.replace(host, own_packages=(str(tmp_path / "empty"),))
     assert refusal(absent).startswith("BCC's Python bindings are not installed;")
@@ -172,7 +172,7 @@ def test_bcc_absent_without_os_release(host: Host, tmp_path: Path) -> None:
         "usr/local/lib/python3.12/dist-packages",
     ],
 )
-def test_bcc_is_the_distributions(host: Host, place: str) -> None:
+def test_bcc_is_the_distributions(host: System, place: str) -> None:
     """Whatever this interpreter sees, and beside PyPI's project of that name."""
     package(host.root / place, "libbcc.py")
     for own in ((), (package(host.root / "pypi", "bcc.py"),)):
@@ -200,14 +200,14 @@ def test_what_the_import_of_bcc_has_to_say_is_said(tmp_path: Path) -> None:
     assert "/usr/bin/python3" in hint
 
 
-def test_bcc_of_the_wrong_project(host: Host, tmp_path: Path) -> None:
+def test_bcc_of_the_wrong_project(host: System, tmp_path: Path) -> None:
     other = dataclasses.replace(host, own_packages=(package(tmp_path / "pypi", "bcc.py"),))
     message = refusal(other)
     assert message.startswith(f"{tmp_path}/pypi/bcc is another project named bcc")
     assert "-m pip uninstall bcc), then: apt install python3-bpfcc" in message
 
 
-def test_bcc_of_the_wrong_project_as_one_module(host: Host, tmp_path: Path) -> None:
+def test_bcc_of_the_wrong_project_as_one_module(host: System, tmp_path: Path) -> None:
     (tmp_path / "pypi").mkdir()
     (tmp_path / "pypi" / "bcc.py").touch()
     other = dataclasses.replace(host, own_packages=(str(tmp_path / "pypi"),))

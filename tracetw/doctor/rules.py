@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from tracetw.doctor.finding import Finding, Seen, ipv4
-from tracetw.doctor.setting import text
+from tracetw.doctor.setting import by_table, text
 from tracetw.verdict import timers
 
 __all__ = ["RULES"]
@@ -51,15 +51,17 @@ def _timestamps(seen: Seen) -> Iterator[Finding]:
 def _buckets(seen: Seen) -> Iterator[Finding]:
     buckets, used = seen.one("tcp_max_tw_buckets"), seen.facts.sockets.get("tw", 0)
     ports = seen.facts.ports() or 0
+    usual = by_table(2)(seen.facts)
+    lowered = buckets <= ports and usual is not None and buckets < usual[0]
     overflows = seen.counted("TCPTimeWaitOverflow")
-    if buckets < 0 or not (buckets <= ports or used >= buckets * _NEARLY or overflows):
+    if buckets < 0 or not (lowered or used >= buckets * _NEARLY or overflows):
         return
     reason = (
-        f"less than the {ports:,} local ports that one peer can occupy"
-        if buckets <= ports
-        else "they have run out"
+        "they have run out"
         if overflows
         else "they run out"
+        if used >= buckets * _NEARLY
+        else f"less than the {ports:,} local ports that one peer can occupy, and than the default"
     )
     yield ipv4(
         seen,

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -68,22 +69,32 @@ def _invalid(*, nf_tables: bool) -> tuple[bool | None, str]:
         return None, "nft is not installed"
     if not nf_tables and not _MODULE.exists():
         return None, "the rules are not nf_tables"
-    try:
-        done = subprocess.run(
-            [nft, "-j", "list", "ruleset"],
-            capture_output=True,
-            check=False,
-            timeout=_DEADLINE_S,
-            env={"PATH": _PATH, "LC_ALL": "C"},
-            stdin=subprocess.DEVNULL,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None, "nft does not answer"
-    if done.returncode:
-        return None, "nft list ruleset is refused"
-    if len(done.stdout) > _MOST_BYTES:
+    said, status = _said(nft)
+    if len(said) > _MOST_BYTES:
         return None, "the ruleset is too long"
-    return drops_invalid(done.stdout)
+    if status:
+        return None, "nft list ruleset is refused" if status > 0 else "nft does not answer"
+    return drops_invalid(said)
+
+
+def _said(nft: str) -> tuple[bytes, int]:
+    """What it prints, up to a byte more than is taken, and its status: negative if it was ended here."""
+    with subprocess.Popen(
+        [nft, "-j", "list", "ruleset"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env={"PATH": _PATH, "LC_ALL": "C"},
+    ) as child:
+        watch = threading.Timer(_DEADLINE_S, child.kill)
+        watch.start()
+        try:
+            said = child.stdout.read(_MOST_BYTES + 1) if child.stdout else b""
+            if len(said) > _MOST_BYTES:
+                child.kill()
+            return said, child.wait()
+        finally:
+            watch.cancel()
 
 
 def drops_invalid(ruleset: bytes) -> tuple[bool | None, str]:

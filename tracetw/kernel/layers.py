@@ -7,7 +7,7 @@ All of it is optional: a kernel that lacks a structure or a field gets no macro,
 from __future__ import annotations
 
 from tracetw.kernel.btf import Btf, BtfError
-from tracetw.kernel.layout import Missing
+from tracetw.kernel.layout import FieldMissing
 
 __all__ = ["layers"]
 
@@ -93,11 +93,11 @@ def _bits(btf: Btf, paths: dict[str, str]) -> dict[str, int]:
 def layers(btf: Btf) -> dict[str, int]:
     """Offsets and masks of what stands above TCP; ``HAVE_MPTCP`` where its connections can be told.
 
-    Raises Missing when TCP has no place for an upper layer (before v4.13).
+    Raises FieldMissing when TCP has no place for an upper layer (before v4.13).
     """
     values = _offsets(btf, _COMMON)
     if not values:
-        raise Missing(", ".join(_COMMON.values()))
+        raise FieldMissing(", ".join(_COMMON.values()))
     values |= _offsets(btf, _PSOCK)
     mptcp = _offsets(btf, _MPTCP)
     bits = _bits(btf, _MPTCP_BITS)

@@ -14,7 +14,7 @@ from tracetw.kernel.btf import Btf, BtfError, Field
 
 __all__ = [
     "CAST_CALL",
-    "Missing",
+    "FieldMissing",
     "casts",
     "constants",
     "load_facts",
@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 
-class Missing(LookupError):
+class FieldMissing(LookupError):
     """This kernel has no such field: what was asked for cannot be traced on it."""
 
 
@@ -221,13 +221,13 @@ def _field(btf: Btf, path: str) -> Field:
     try:
         return btf.field(path)
     except BtfError as error:
-        raise Missing(path) from error
+        raise FieldMissing(path) from error
 
 
 def constants(btf: Btf) -> dict[str, int]:
     """Offsets, sizes, bit numbers and TCP states as macros.
 
-    Raises Missing when the kernel lacks a field that nothing can replace.
+    Raises FieldMissing when the kernel lacks a field that nothing can replace.
     """
     values = {macro: _field(btf, path).offset for macro, path in OFFSETS.items()}
     values["OFF_SOCKET_INO"] = (
@@ -291,10 +291,10 @@ _REGISTERS = {
 
 
 def registers(btf: Btf) -> dict[str, int]:
-    """Where a probe finds arguments and result, as macros; Missing where we do not know."""
+    """Where a probe finds arguments and result, as macros; FieldMissing where we do not know."""
     machine = platform.machine()
     if machine not in _REGISTERS:
-        raise Missing(f"pt_regs of {machine}")
+        raise FieldMissing(f"pt_regs of {machine}")
     macros = (*(f"OFF_REGS_ARG{number}" for number in range(3)), "OFF_REGS_RESULT")
     return {
         macro: _field(btf, path).offset + 8 * place
@@ -324,7 +324,7 @@ def load_facts(btf: Btf, *, direct: bool) -> str:
         field = _field(btf, fact.path)
         if fact.path == "sock.sk_protocol" and field.bit_size:
             # Linux kernel commit bf9765145b85 ("sock: Make sk_protocol a 16-bit value") (in v5.6)
-            raise Missing(fact.path)
+            raise FieldMissing(fact.path)
         placed.append((field.offset + fact.part, fact))
     lines = ["struct facts {", *members, "};", ""]
     lines += [

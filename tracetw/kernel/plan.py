@@ -17,7 +17,14 @@ from tracetw.kernel.capability import Answers, Hook, choose
 from tracetw.kernel.filter import KernelFilter
 from tracetw.kernel.function_probe import PlacedProbe, place
 from tracetw.kernel.layers import layers
-from tracetw.kernel.layout import Missing, casts, constants, load_facts, registers, timewait_answers
+from tracetw.kernel.layout import (
+    FieldMissing,
+    casts,
+    constants,
+    load_facts,
+    registers,
+    timewait_answers,
+)
 
 __all__ = ["CPUS", "HEADERS", "SECOND", "WAYS", "Plan", "Sizes", "kernel_names", "make_plan"]
 
@@ -226,7 +233,7 @@ def make_plan(
             values |= registers(btf)
         if probes:
             values |= timewait_answers(btf)
-    except Missing as missing:
+    except FieldMissing as missing:
         raise CannotTrace(
             f"this kernel's BTF has no field {missing}", "see tracetw doctor, and report it"
         ) from missing
@@ -281,6 +288,9 @@ def _hidden(have: frozenset[str], names: KernelNames) -> dict[str, str]:
     if names.drop_reason("TCP_INVALID_SYN") < 0:
         drops = ("PAWSEstab", "PAWSTimewait", "PAWSActive", "TCPChallengeACK", "TCPSYNChallenge")
         found |= dict.fromkeys(drops, "why it drops a packet")
+    if "HAVE_RX_SK" not in have:
+        signatures = ("TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure")
+        found |= dict.fromkeys(signatures, "which socket a dropped packet met")
     return found
 
 

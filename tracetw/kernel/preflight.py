@@ -19,7 +19,7 @@ from pathlib import Path
 from tracetw.errors import CannotTrace, shortage
 from tracetw.kernel import bindings
 
-__all__ = ["Host", "check"]
+__all__ = ["System", "check"]
 
 # include/uapi/linux/capability.h
 _CAP_SYS_ADMIN = 21
@@ -42,7 +42,7 @@ _NEEDED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class System:
     """Where the facts are read from; ``own_packages`` None are this interpreter's."""
 
     status: Path = Path("/proc/self/status")
@@ -54,14 +54,14 @@ class Host:
     own_packages: tuple[str, ...] | None = None
 
 
-def check(host: Host | None = None) -> None:
+def check(host: System | None = None) -> None:
     """Return when tracing can be tried; otherwise raise CannotTrace with the first thing missing."""
-    host = host or Host()
+    host = host or System()
     for one in _CHECKS:
         one(host)
 
 
-def _privileges(host: Host) -> None:
+def _privileges(host: System) -> None:
     """CAP_BPF and CAP_PERFMON load and attach what reads kernel memory; CAP_SYS_ADMIN implies both."""
     lines = host.status.read_text(encoding="ascii", errors="replace").splitlines()
     fields = dict(line.split(":\t", 1) for line in lines if ":\t" in line)
@@ -82,7 +82,7 @@ def _privileges(host: Host) -> None:
         )
 
 
-def _kernel(host: Host) -> None:
+def _kernel(host: System) -> None:
     """The kernel describes itself, and has what every plan of ours is made of."""
     try:
         names = _btf_names(host.btf)
@@ -121,7 +121,7 @@ def _btf_names(path: Path) -> bytes:
         return file.read(size)
 
 
-def _lockdown(host: Host) -> None:
+def _lockdown(host: System) -> None:
     """In lockdown's confidentiality mode bpf_probe_read_kernel() is refused (LOCKDOWN_BPF_READ_KERNEL)."""
     try:
         mode = host.lockdown.read_text(encoding="ascii")
@@ -134,9 +134,9 @@ def _lockdown(host: Host) -> None:
         )
 
 
-def _bindings(host: Host) -> None:
+def _bindings(host: System) -> None:
     """BCC's Python package is there, and is not PyPI's project of the same name."""
     bindings.find(host.own_packages, host.root, host.os_release)
 
 
-_CHECKS: tuple[Callable[[Host], None], ...] = (_privileges, _kernel, _lockdown, _bindings)
+_CHECKS: tuple[Callable[[System], None], ...] = (_privileges, _kernel, _lockdown, _bindings)

@@ -12,7 +12,7 @@ from tracetw.timewait.blockers import blocked
 from tracetw.timewait.cause import cause
 from tracetw.timewait.direction import Direction
 from tracetw.timewait.forecast import Forecast, reusable
-from tracetw.timewait.groups import codes
+from tracetw.timewait.groups import BY, codes
 from tracetw.timewait.look import Look
 from tracetw.timewait.note import Note
 from tracetw.timewait.settings import Settings
@@ -119,8 +119,7 @@ def _buckets(look: Look) -> Iterator[Note]:
 def _servers(look: Look) -> Iterator[Note]:
     snapshot = look.snapshot
     which = np.flatnonzero((snapshot.kinds == Kind.TIME_WAIT) & (look.direction == Direction.IN))
-    rows = snapshot.sockets[which]
-    code, count = codes(rows, ("netns", "lport"))
+    code, count = codes(snapshot.sockets, ("netns", "lport"), which)
     totals = np.bincount(code, minlength=count)
     busy = np.argsort(-totals, kind="stable")[:_AT_MOST].tolist()
     busy = [each for each in busy if totals[each] >= MANY]
@@ -157,8 +156,7 @@ def _servers(look: Look) -> Iterator[Note]:
 def _clients(look: Look) -> Iterator[Note]:
     snapshot = look.snapshot
     which = np.flatnonzero((snapshot.kinds == Kind.TIME_WAIT) & (look.direction == Direction.OUT))
-    rows = snapshot.sockets[which]
-    code, count = codes(rows, ("netns", "l_hi", "l_lo", "r_hi", "r_lo", "rport"))
+    code, count = codes(snapshot.sockets, BY["destination"], which)
     totals = np.bincount(code, minlength=count)
     for each in np.argsort(-totals, kind="stable")[:_AT_MOST].tolist():
         if totals[each] < MANY:

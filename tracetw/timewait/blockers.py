@@ -37,7 +37,7 @@ def blocked(look: Look) -> Iterator[Note]:
     else:
         waits = (kind == Kind.TIME_WAIT) | (kind == Kind.FIN_WAIT2_ORPHAN)
         which = np.flatnonzero(waits & ~snapshot.listening & ~_ephemeral(look))
-    code, count = codes(rows[which], ("netns", "lport"))
+    code, count = codes(rows, ("netns", "lport"), which)
     totals = np.bincount(code, minlength=count)
     for each in np.argsort(-totals, kind="stable")[:_AT_MOST].tolist():
         yield _note(look, which[code == each])
@@ -64,7 +64,7 @@ def _note(look: Look, mine: NDArray[np.intp]) -> Note:
         owner = look.owners.of_port(netns, port)
         text = f"A listener{process(owner)} has {where}."
     elif timed.all():
-        left = seconds_left(rows)
+        left = seconds_left(look.snapshot.sockets, mine)
         out = int((look.direction[mine] == Direction.OUT).sum())
         last = "a while" if np.isnan(left).all() else f"{np.nanmax(left):.0f} s"
         client = f", {out:,} of outgoing connections" if out else ""

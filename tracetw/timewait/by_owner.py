@@ -54,25 +54,25 @@ def by_owner(snapshot: Snapshot, owners: Owners, carried: Carried | None) -> lis
     """
     kind = snapshot.kinds
     which = np.flatnonzero((kind > Kind.LIVE) & (kind < Kind.LISTEN))
-    rows = snapshot.sockets[which]
+    rows = snapshot.sockets
     known = _Known()
     number = np.zeros(len(which), np.uint64)
     served = np.flatnonzero(snapshot.listening[which])
-    ports, code = np.unique(rows[["netns", "lport"]][served], return_inverse=True)
+    ports, code = np.unique(rows[["netns", "lport"]][which[served]], return_inverse=True)
     if len(ports):
         found = [known.number(owners.of_port(netns, port)) for netns, port in ports.tolist()]
         number[served] = np.array(found, np.uint64)[code]
     for at in np.flatnonzero(kind[which] == Kind.FIN_WAIT2_OWNED).tolist():
-        number[at] = known.number(owners.of_inode(int(rows["inode"][at])))
+        number[at] = known.number(owners.of_inode(int(rows["inode"][which[at]])))
     if carried is not None:
         _by_record(carried, carried.record[which], known, number)
     pairs, group = np.unique(
-        rows["netns"].astype(np.uint64) << np.uint64(32) | number, return_inverse=True
+        rows["netns"][which].astype(np.uint64) << np.uint64(32) | number, return_inverse=True
     )
     counts = np.zeros((len(pairs), len(COUNTED)), np.intp)
     np.add.at(counts, (group, kind[which].astype(np.intp) - COUNTED[0]), 1)
     left = np.full(len(pairs), np.nan)
-    np.fmax.at(left, group, seconds_left(rows))
+    np.fmax.at(left, group, seconds_left(rows, which))
     result = [
         Owned(pair >> 32, known.owners[pair & 0xFFFFFFFF], counts[at], float(left[at]))
         for at, pair in enumerate(pairs.tolist())

@@ -8,6 +8,7 @@ from enum import IntEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.host.socktable import Sockets
 from tracetw.timewait.groups import codes
 from tracetw.timewait.snapshot import Snapshot
 
@@ -35,22 +36,27 @@ def directions(snapshot: Snapshot, which: NDArray[np.intp]) -> NDArray[np.uint8]
     client's, several remote ends at one local port a server's. Else a local port out of
     ip_local_port_range towards one outside of it is the client's.
     """
-    rows = snapshot.sockets[which]
-    remote, remotes = codes(rows, _REMOTE)
-    local, locals_ = codes(rows, _LOCAL)
-    fan_out = np.bincount(remote, minlength=remotes)[remote] >= _SEVERAL
-    fan_in = np.bincount(local, minlength=locals_)[local] >= _SEVERAL
-    inside = {name: np.zeros(len(rows), np.bool_) for name in ("lport", "rport")}
-    for netns in np.unique(rows["netns"]).tolist():
+    rows = snapshot.sockets
+    fan_out, fan_in = (_several(rows, columns, which) for columns in (_REMOTE, _LOCAL))
+    where = rows["netns"][which]
+    inside = {name: np.zeros(len(which), np.bool_) for name in ("lport", "rport")}
+    for netns in np.unique(where).tolist():
         settings = snapshot.spaces[netns].settings
         if settings.low is None or settings.high is None:
             continue
-        mine = rows["netns"] == netns
+        mine = where == netns
         for name in inside:
-            inside[name] |= mine & (rows[name] >= settings.low) & (rows[name] <= settings.high)
+            port = rows[name][which]
+            inside[name] |= mine & (port >= settings.low) & (port <= settings.high)
     out = np.where(fan_out == fan_in, inside["lport"] & ~inside["rport"], fan_out)
     server = snapshot.listening[which] | fan_in & ~fan_out
-    found = np.zeros(len(rows), np.uint8)
+    found = np.zeros(len(which), np.uint8)
     found[out] = Direction.OUT
     found[server] = Direction.IN
     return found
+
+
+def _several(rows: Sockets, columns: tuple[str, ...], which: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Does another row agree in these columns?"""
+    code, count = codes(rows, columns, which)
+    return np.bincount(code, minlength=count)[code] >= _SEVERAL

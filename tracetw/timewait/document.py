@@ -213,7 +213,7 @@ def _stuck(look: Look) -> list[dict[str, Any]]:
     """Every socket but those in TIME_WAIT, one by one, at most as many as groups."""
     which = look.stuck[: look.most]
     rows, kind = look.snapshot.sockets[which], look.snapshot.kinds[which]
-    left = seconds_left(rows)
+    left = seconds_left(look.snapshot.sockets, which)
     return [
         {
             **_named(look, int(row["netns"])),

@@ -8,7 +8,7 @@ single look: how old each TIME_WAIT is tells how fast they come, what they have 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,7 @@ _V4_PREFIX = np.uint64(0xFFFF)
 _LOOPBACK_NET, _LOOPBACK_INDEX = np.uint64(127), 1
 _REUSE_LOOPBACK = 2
 _SOON_S = 1e-3
+_DESTINATION = ("l_hi", "l_lo", "r_hi", "r_lo", "rport")
 _BITS_V4, _BITS_BYTE = np.uint64(32), np.uint64(24)
 
 
@@ -82,24 +83,32 @@ class _Room:
     @classmethod
     def of(cls, way: str, ports: Ports) -> _Room:
         held = int((ports.held & ports.candidates).sum())
-        return cls(way, int(ports.free_for_connect().sum()), held)
+        return cls(way, ports.capacity(), held)
 
 
 @dataclass(frozen=True, slots=True)
 class _Used:
-    """Sockets that have a port of the range, as columns: the row, its place, when the port is free again."""
+    """Sockets that have a port of the range, as columns.
 
-    rows: Sockets
+    Attributes:
+        place: index in ``snapshot.sockets``.
+        lport: local port.
+        free_in_s: when the port is free again; infinite for a live connection.
+        age_s: of TIME_WAIT; NaN for others.
+        hold_s: how long a connection like it keeps its port.
+    """
+
     place: NDArray[np.intp]
-    free_in_s: NDArray[np.float64]
+    lport: NDArray[np.uint16]
+    free_in_s: NDArray[np.float32]
     age_s: NDArray[np.float32]
-    hold_s: NDArray[np.float64]
+    hold_s: NDArray[np.float32]
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> _Used:
         """Some of them, by index or mask."""
         return _Used(
-            self.rows[which],
             self.place[which],
+            self.lport[which],
             self.free_in_s[which],
             self.age_s[which],
             self.hold_s[which],
@@ -157,40 +166,51 @@ def _of_space(
     client = np.flatnonzero((kind < Kind.LISTEN) & ports.free_for_connect()[rows["lport"]])
     if not len(client):
         return []
-    mine = rows[client]
-    used = _used(mine, kind[client], age[client], client + part.start, settings)
-    bound = chosen_by_bind(mine, used.age_s, ports, settings.low)
+    used = _used(rows, kind, age, client, settings)
+    code, count = codes(rows, _DESTINATION, client)
+    bound = chosen_by_bind(used.lport, code, used.age_s, ports, settings.low)
     if carried is not None:
         told, known = (each[client] for each in carried.bound(part))
         bound = np.where(known, told, bound)
-    result = _shared(used, bound, _Room.of("bind", ports), most)
+    found = _shared(rows, used, bound, _Room.of("bind", ports), most)
     held = ports.held.copy()
-    held[mine["lport"][bound]] = True
-    room = _Room.of("connect", Ports(ports.candidates, held))
-    used = used.take(~held[mine["lport"]])
-    code, count = codes(used.rows, ("l_hi", "l_lo", "r_hi", "r_lo", "rport"))
-    return result + _grouped(used, code, count, room, most)
+    held[used.lport[bound]] = True
+    room = _Room.of("connect", Ports(ports.candidates, held, ports.left_out))
+    kept = ~held[used.lport]
+    found += _grouped(used.take(kept), code[kept], count, room, most)
+    return [replace(each, netns=space.netns, first=part.start + each.first) for each in found]
 
 
 def _used(
     rows: Sockets,
     kind: NDArray[np.uint8],
     age_s: NDArray[np.float32],
-    place: NDArray[np.intp],
+    which: NDArray[np.intp],
     settings: Settings,
 ) -> _Used:
     waits = kind == Kind.TIME_WAIT
-    again = waits & reusable(rows, settings)
-    delay = settings.tw_reuse_delay_ms / 1000
+    again = (waits & reusable(rows, settings))[which]
     timed = waits | (kind == Kind.FIN_WAIT2_ORPHAN) & (rows["timer"] == TIMEWAIT_TIMER)
-    # The timer of one that has run out fires up to an eighth of it later: it is still there.
-    free_in = np.where(timed, np.maximum(rows["expires"] / 1000, _SOON_S), np.inf)
-    free_in = np.where(again, np.maximum(delay - age_s, 0), free_in)
-    hold = np.where(again, min(delay, TIME_WAIT_S), TIME_WAIT_S)
-    return _Used(rows, place, free_in, age_s, hold)
+    delay = settings.tw_reuse_delay_ms / 1000
+    age = age_s[which]
+    free_in = _left(rows, which)
+    free_in[~timed[which]] = np.inf
+    free_in[again] = np.maximum(np.float32(delay) - age[again], 0)
+    hold = np.full(len(which), TIME_WAIT_S, np.float32)
+    hold[again] = min(delay, TIME_WAIT_S)
+    return _Used(which, rows["lport"][which], free_in, age, hold)
 
 
-def _shared(used: _Used, bound: NDArray[np.bool_], room: _Room, most: int) -> list[Forecast]:
+def _left(rows: Sockets, which: NDArray[np.intp]) -> NDArray[np.float32]:
+    """Until a timer runs out. One that has run out fires up to an eighth of it later: still there."""
+    left: NDArray[np.float32] = rows["expires"][which].astype(np.float32) / np.float32(1000)
+    left[left < _SOON_S] = _SOON_S
+    return left
+
+
+def _shared(
+    rows: Sockets, used: _Used, bound: NDArray[np.bool_], room: _Room, most: int
+) -> list[Forecast]:
     """bind() chooses: a source has one port for all destinations, and no TIME_WAIT is taken over.
 
     inet_csk_find_open_port() takes a port only if no socket of it has the same local address
@@ -198,21 +218,25 @@ def _shared(used: _Used, bound: NDArray[np.bool_], room: _Room, most: int) -> li
     """
     if not bound.any():
         return []
-    sources = np.unique(used.rows[["l_hi", "l_lo"]][bound])
-    mine = used.take(np.isin(used.rows[["l_hi", "l_lo"]], sources))
-    left = np.maximum(mine.rows["expires"] / 1000, _SOON_S)
-    free_in = np.where(np.isnan(mine.age_s), mine.free_in_s, left)
-    hold = np.full(len(free_in), TIME_WAIT_S)
-    mine = _Used(mine.rows, mine.place, free_in, mine.age_s, hold)
-    code, count = codes(mine.rows, ("l_hi", "l_lo"))
-    return _grouped(mine, code, count, room, most)
+    source, sources = codes(rows, ("l_hi", "l_lo"), used.place)
+    binds = np.zeros(sources, np.bool_)
+    binds[source[bound]] = True
+    same = binds[source]
+    mine = used.take(same)
+    free_in = np.where(np.isnan(mine.age_s), mine.free_in_s, _left(rows, mine.place))
+    hold = np.full(len(free_in), TIME_WAIT_S, np.float32)
+    mine = replace(mine, free_in_s=free_in, hold_s=hold)
+    return _grouped(mine, source[same], sources, room, most)
 
 
 def _grouped(
     used: _Used, code: NDArray[np.intp], count: int, room: _Room, most: int
 ) -> list[Forecast]:
+    if not len(code):
+        return []
     totals = np.bincount(code[used.free_in_s > 0], minlength=count)
     fullest = np.argsort(-totals, kind="stable")[:most]
+    fullest = fullest[np.bincount(code, minlength=count)[fullest] > 0]
     order = np.argsort(code, kind="stable")
     begins = np.searchsorted(code[order], np.arange(count + 1))
     return [
@@ -222,19 +246,20 @@ def _grouped(
 
 
 def _forecast(used: _Used, room: _Room) -> Forecast:
+    """Of one destination, with the place in its namespace."""
     free_in = used.free_in_s
     if (
         room.way == "bind"
     ):  # a port counts once, also where connections of several destinations share it
-        ports, which = np.unique(used.rows["lport"], return_inverse=True)
-        free_in = np.zeros(len(ports))
+        ports, which = np.unique(used.lport, return_inverse=True)
+        free_in = np.zeros(len(ports), np.float32)
         np.maximum.at(free_in, which, used.free_in_s)
     live = int(np.isinf(free_in).sum())
     waiting = np.sort(free_in[(free_in > 0) & np.isfinite(free_in)])
     hold = float(used.hold_s.min())
     rate, window = _rate(used.age_s, hold)
     return Forecast(
-        netns=int(used.rows["netns"][0]),
+        netns=0,
         first=int(used.place[0]),
         way=room.way,
         capacity=room.capacity,
@@ -267,7 +292,7 @@ def _rate(age_s: NDArray[np.float32], hold_s: float) -> tuple[float | None, floa
 
 
 def _runs_out(
-    room: int, waiting: NDArray[np.float64], rate: float | None, hold_s: float
+    room: int, waiting: NDArray[np.float32], rate: float | None, hold_s: float
 ) -> float | None:
     """Seconds until ``room`` ports are in use; None for never at this rate.
 

@@ -52,18 +52,24 @@ class Groups:
     omitted: int
 
 
-def codes(rows: Sockets, columns: tuple[str, ...]) -> tuple[NDArray[np.intp], int]:
-    """A number for each row, the same for rows that agree in all ``columns``, and how many there are."""
-    code: NDArray[np.intp] = np.zeros(len(rows), np.intp)
-    count = 1 if len(rows) else 0
+def codes(
+    rows: Sockets, columns: tuple[str, ...], which: NDArray[np.intp] | None = None
+) -> tuple[NDArray[np.intp], int]:
+    """A number for each row, the same for rows that agree in all ``columns``, and how many there are.
+
+    Of the rows ``which`` alone, where that is given: one column of a million rows is copied, not all.
+    """
+    size = len(rows) if which is None else len(which)
+    code: NDArray[np.intp] = np.zeros(size, np.intp)
+    count = 1 if size else 0
     for name in columns:
-        values, which = _ranked(rows[name])
+        values, place = _ranked(rows[name] if which is None else rows[name][which])
         if values <= 1:
             continue
-        if count == 1:
-            code, count = which, values
-            continue
-        count, code = _ranked(code * values + which)[::1]
+        if count > 1:
+            place += code * values
+            values, place = _ranked(place)
+        code, count = place, values
     return code, count
 
 
@@ -71,22 +77,21 @@ def groups(snapshot: Snapshot, by: str, most: int = 20) -> Groups:
     """What closing left behind, by a key of :data:`BY`; at most ``most`` groups."""
     kind = snapshot.kinds
     which = np.flatnonzero(np.isin(kind, COUNTED))
-    rows = snapshot.sockets[which]
-    code, count = codes(rows, BY[by])
+    code, count = codes(snapshot.sockets, BY[by], which)
     totals = np.bincount(code, minlength=count)
     chosen = np.argsort(-totals, kind="stable")[:most]
     place = np.full(count, -1, np.intp)
     place[chosen] = np.arange(len(chosen))
     place = place[code]
     inside = np.flatnonzero(place >= 0)
-    place, which, rows = place[inside], which[inside], rows[inside]
+    place, which = place[inside], which[inside]
     first = np.zeros(len(chosen), np.intp)
     first[place[::-1]] = which[::-1]
     counts = np.zeros((len(chosen), len(COUNTED)), np.intp)
     for column, wanted in enumerate(COUNTED):
         counts[:, column] = np.bincount(place[kind[which] == wanted], minlength=len(chosen))
     left = np.full(len(chosen), np.nan)
-    np.fmax.at(left, place, seconds_left(rows))
+    np.fmax.at(left, place, seconds_left(snapshot.sockets, which))
     return Groups(first, counts, left, max(count - len(chosen), 0))
 
 

@@ -81,4 +81,4 @@ class Look:
         part = self.snapshot.parts.get(netns, slice(0, 0))
         rows, kind = self.snapshot.sockets[part], self.snapshot.kinds[part]
         ports = Ports.of(rows, kind, self.snapshot.spaces[netns].settings)
-        return int((ports.held & ports.candidates).sum()), int(ports.free_for_connect().sum())
+        return int((ports.held & ports.candidates).sum()), ports.capacity()

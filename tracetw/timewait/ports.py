@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.host.socktable import Sockets
-from tracetw.timewait.groups import codes
 from tracetw.timewait.settings import PORTS, Settings
 from tracetw.timewait.snapshot import Kind
 
@@ -34,25 +33,35 @@ class Ports:
     Attributes:
         candidates: in the range and not reserved.
         held: taken by a socket that was bound: a listener, its connections, or only bound.
+        left_out: ports that a single connect() does not try (:meth:`Settings.left_out`).
     """
 
     candidates: NDArray[np.bool_]
     held: NDArray[np.bool_]
+    left_out: int
 
     @classmethod
     def of(cls, rows: Sockets, kind: NDArray[np.uint8], settings: Settings) -> Ports:
         """From all sockets of a namespace."""
         held = np.zeros(PORTS, np.bool_)
         held[rows["lport"][(kind == Kind.LISTEN) | (kind == Kind.BOUND)]] = True
-        return cls(settings.candidates(), held)
+        return cls(settings.candidates(), held, settings.left_out())
 
     def free_for_connect(self) -> NDArray[np.bool_]:
         """Ports that connect() may take for a destination to which none is in use."""
         return self.candidates & ~self.held
 
+    def capacity(self) -> int:
+        """How many of those one destination can have at a time, for certain."""
+        return max(int(self.free_for_connect().sum()) - self.left_out, 0)
+
 
 def chosen_by_bind(
-    rows: Sockets, age_s: NDArray[np.float32], ports: Ports, low: int
+    lport: NDArray[np.uint16],
+    code: NDArray[np.intp],
+    age_s: NDArray[np.float32],
+    ports: Ports,
+    low: int,
 ) -> NDArray[np.bool_]:
     """Whose local port did bind() choose? Of clients, one answer for each row.
 
@@ -62,11 +71,18 @@ def chosen_by_bind(
     the first are free, it was not connect() that chose. IP_LOCAL_PORT_RANGE of a socket has the same
     effect: the port is not held for others then, which nobody outside can see.
 
-    Rows of ``rows`` that are not clients must be left out before.
+    Args:
+        lport: local ports of clients alone.
+        code: a number for each destination.
+        age_s: of their TIME_WAIT; NaN for others.
+        ports: of the namespace.
+        low: first port of the range.
     """
-    chosen = np.zeros(len(rows), np.bool_)
-    code, count = codes(rows, ("l_hi", "l_lo", "r_hi", "r_lo", "rport"))
-    other = (rows["lport"].astype(np.intp) - low) % 2 == 1
+    chosen = np.zeros(len(lport), np.bool_)
+    if not len(lport):
+        return chosen
+    count = int(code.max()) + 1
+    other = (lport - np.uint16(low)) % 2 == 1
     suspects = np.flatnonzero(np.bincount(code[other], minlength=count) >= _FEW * _SOME)
     first_parity = ports.free_for_connect()
     first_parity[(np.arange(PORTS) - low) % 2 == 1] = False

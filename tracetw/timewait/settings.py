@@ -79,19 +79,22 @@ class Settings:
         )
 
     def candidates(self) -> NDArray[np.bool_]:
-        """Ports that connect() and bind() without a port may take, shape (65536,).
-
-        __inet_hash_connect() and inet_csk_find_open_port() make the number of ports even: the last one
-        of an odd range is never tried, unless it is the only one.
-        """
+        """Ports that connect() and bind() without a port may take, shape (65536,)."""
         ports = np.zeros(PORTS, np.bool_)
         if self.low is None or self.high is None:
             return ports
-        count = self.high - self.low + 1
-        if count > 1:
-            count &= ~1
-        ports[self.low : self.low + count] = True
+        ports[self.low : self.high + 1] = True
         return ports & ~port_mask(self.reserved)
+
+    def left_out(self) -> int:
+        """Ports that a single connect() does not try: 1 where the range has an odd number of them.
+
+        __inet_hash_connect() and inet_csk_find_open_port() make the number even. Which port it is changes
+        with where the search begins.
+        """
+        if self.low is None or self.high is None or self.low == self.high:
+            return 0
+        return (self.high - self.low + 1) % 2
 
 
 def port_mask(ranges: tuple[tuple[int, int], ...]) -> NDArray[np.bool_]:

@@ -168,11 +168,14 @@ def kinds(rows: Sockets) -> NDArray[np.uint8]:
     return kind
 
 
-def seconds_left(rows: Sockets) -> NDArray[np.float64]:
-    """Until the timer of a timewait socket ends it; NaN for a full socket, whose timer is another."""
-    return np.where(
-        rows["timer"] == TIMEWAIT_TIMER, rows["expires"].astype(np.float64) / 1000, np.nan
-    )
+def seconds_left(rows: Sockets, which: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Until the timer of a timewait socket ends it; NaN for a full socket, whose timer is another.
+
+    Of the rows ``which``.
+    """
+    left = rows["expires"][which] / 1000
+    left[rows["timer"][which] != TIMEWAIT_TIMER] = np.nan
+    return left
 
 
 class _Look(NamedTuple):

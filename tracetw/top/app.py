@@ -127,10 +127,7 @@ class View(Widget, can_focus=True):
             shown = visible(self.typing)[-max(self.size.width - len(_PROMPT) - 1, 1) :]
             line = whole(((_PROMPT, "key"), (shown, ""), ("_", "dim")), self.size.width)
         chosen = y == self._selected
-        segments = [
-            Segment(text, _STYLES[tone] + _SELECTED if chosen else _STYLES[tone])
-            for text, tone in line
-        ]
+        segments = [Segment(text, _SELECTED if chosen else _STYLES[tone]) for text, tone in line]
         strip = Strip(segments)
         return strip.adjust_cell_length(self.size.width, _SELECTED if chosen else None)
 

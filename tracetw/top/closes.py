@@ -14,7 +14,7 @@ from tracetw.sink.human import share
 from tracetw.top.board import Board
 from tracetw.top.groups import Shown, shown_key
 from tracetw.top.lines import Cell, Column, Line, fit, row, sparkline
-from tracetw.top.span import Span, clock_text, span_of
+from tracetw.top.span import Span, clock_text, span_of, time_text
 from tracetw.top.state import Body, State
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -32,7 +32,7 @@ _GROUPS = (
     Column("VERDICT", 20),
     Column("PEER", 18, 47, keep=2),
     Column("CLOSES", 8, right=True, keep=3),
-    Column("LAST", 8, 9, keep=4),
+    Column("LAST", 8, keep=4),
 )
 _SORTS = ("closes", "last", "owner", "verdict", "peer")
 _REMEMBERED = 1 << 16
@@ -104,7 +104,7 @@ def closes_body(
             (shown.verdict, "odd" if shown.verdict == "undetermined" else "bad"),
             (shown.peer, ""),
             (f"{int(cell['count']):,}", ""),
-            (clock_text(board, int(cell["slot"]) * span.width_ns), "dim"),
+            (time_text(board, int(cell["slot"]) * span.width_ns), "dim"),
         )
 
     def find(mark: int) -> int | None:

@@ -19,14 +19,14 @@ from tracetw.top.closes import Names
 from tracetw.top.groups import keys_of
 from tracetw.top.kept import Piece
 from tracetw.top.lines import Cell, Column, Line
-from tracetw.top.span import clock_text, span_of
+from tracetw.top.span import clock_text, span_of, time_text
 from tracetw.top.state import Body, State
 from tracetw.verdict.taxonomy import FIRST_CLOSE, VERDICTS
 
 __all__ = ["Found", "connections_body", "find"]
 
 _COLUMNS = (
-    Column("TIME", 8, 9, keep=2),
+    Column("TIME", 8, keep=2),
     Column("LOCAL", 17, 30, keep=4),
     Column("", 1, keep=4),
     Column("REMOTE", 17, 30, keep=1),
@@ -146,7 +146,7 @@ def _line(board: Board, piece: Piece, place: int) -> Sequence[Cell]:
     lived = int(fields.duration_ns(rows)[0])
     tone = "odd" if verdict.code == "undetermined" else ("bad" if verdict.abnormal else "good")
     return (
-        (clock_text(board, int(piece.at[place])), "dim"),
+        (time_text(board, int(piece.at[place])), "dim"),
         (local, ""),
         (_MARKS[FIRST_CLOSE[int(findings.first_close[place])]], ""),
         (remote, ""),

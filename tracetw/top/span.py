@@ -12,7 +12,7 @@ from tracetw.host.clock import local_times
 from tracetw.top.board import Board
 from tracetw.top.state import State
 
-__all__ = ["Span", "clock_text", "span_of"]
+__all__ = ["Span", "clock_text", "newest", "span_of", "time_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,12 @@ def span_of(board: Board, state: State) -> Span:
     return Span(since, until, board.slots.width_ns)
 
 
+def time_text(board: Board, wall_ns: int) -> str:
+    """``HH:MM:SS``, for a column."""
+    return local_times(np.array([wall_ns]), utc=board.utc, digits=0)[0]
+
+
 def clock_text(board: Board, wall_ns: int) -> str:
-    """``HH:MM:SS``, with the day for a recording of more than one."""
-    text = local_times(np.array([wall_ns]), utc=board.utc, digits=0)[0]
+    """The same by itself: ``HH:MM:SSZ`` in UTC."""
+    text = time_text(board, wall_ns)
     return f"{text}Z" if board.utc else text

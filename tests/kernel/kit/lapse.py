@@ -172,9 +172,11 @@ def fill(place: Place, *, answers: bool, closes: bool) -> float:
 
 
 def idle(place: Place) -> float:
-    """An idle connection with SO_KEEPALIVE, to a peer that is gone."""
+    """An idle connection with SO_KEEPALIVE, to a peer that is gone since it was last heard of."""
     client, server = _pair(place)
     place.ready()
+    server.send(b"hello")
+    client.recv(5)
     _lose(client, server)
     begun = time.monotonic()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

@@ -2,13 +2,14 @@
 """Opens and closes connections at an even pace until there is no local port left; a program.
 
 Arguments: connections a second, seconds at most, how (``connect``, ``bind``, ``no-port``), and addresses
-with their ports to connect to in turn. The client closes first. Prints ``begun``, and at the end the
-CLOCK_MONOTONIC of the failure with its errno, or ``lasted``.
+with their ports to connect to in turn. The client closes first. Prints ``begun``, and at the end JSON: the
+CLOCK_MONOTONIC of each connection, and ``failed``, when there was no port, with ``error``, or null.
 """
 
 from __future__ import annotations
 
 import errno
+import json
 import socket
 import sys
 import time
@@ -37,19 +38,21 @@ def main() -> None:
         family = socket.AF_INET6 if ":" in address else socket.AF_INET
         listeners.append((address, socket.create_server((address, int(port)), family=family)))
     print("begun", flush=True)
-    begun, count = time.monotonic(), 0
-    while count < longest * rate:
-        time.sleep(max(begun + count / rate - time.monotonic(), 0))
-        address, listener = listeners[count % len(listeners)]
+    begun = time.monotonic()
+    times: list[float] = []
+    failed = error = None
+    while failed is None and len(times) < longest * rate:
+        time.sleep(max(begun + len(times) / rate - time.monotonic(), 0))
+        address, listener = listeners[len(times) % len(listeners)]
         try:
             one(how, address, listener)
-        except OSError as error:
-            if error.errno not in {errno.EADDRNOTAVAIL, errno.EADDRINUSE}:
+        except OSError as refused:
+            if refused.errno not in {errno.EADDRNOTAVAIL, errno.EADDRINUSE}:
                 raise
-            print(time.monotonic(), errno.errorcode[error.errno], flush=True)
-            return
-        count += 1
-    print("lasted", flush=True)
+            failed, error = time.monotonic(), errno.errorcode[refused.errno]
+        else:
+            times.append(time.monotonic())
+    print(json.dumps({"times": times, "failed": failed, "error": error}), flush=True)
 
 
 main()

@@ -18,7 +18,7 @@ from tracetw.lab.net.host import Host
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.check import check_events, check_lines, check_sums
 from tracetw.lab.play.left import left
-from tracetw.lab.play.outcome import ENDS, Job, Kind, Outcome
+from tracetw.lab.play.outcome import ENDS, Job, Outcome, ProblemKind
 from tracetw.lab.play.tracer import Line, Tracer
 from tracetw.lab.polling import PERIOD_S, STOP, patient
 
@@ -36,26 +36,28 @@ def collect(tracer: Tracer, job: Job, net: Net, outcome: Outcome) -> None:
         counted = scenario.counters.get(letter, {})
         read = net.hosts[letter].counters
         miscounted = partial(_miscounted, letter, counted, read)
-        outcome.add(Kind.COUNTERS, _settled(miscounted, COUNTERS_DEADLINE_S * patience))
+        outcome.add(ProblemKind.COUNTERS, _settled(miscounted, COUNTERS_DEADLINE_S * patience))
         outcome.counters[letter] = read()
         if letter in scenario.timewait:
             wanted = scenario.timewait[letter]
             wrong = partial(_left_otherwise, letter, wanted, net.hosts[letter])
-            outcome.add(Kind.LEFT, _settled(wrong, COUNTERS_DEADLINE_S * patience))
+            outcome.add(ProblemKind.LEFT, _settled(wrong, COUNTERS_DEADLINE_S * patience))
     for letter in ENDS:
         expected = _expected(job, net, letter)
         _settled(partial(_too_few, tracer, net, letter, len(expected)), LINES_DEADLINE_S * patience)
         outcome.lines[letter] = lines_of(tracer, net, letter)
-        outcome.add(Kind.LINES, check_lines(letter, expected, outcome.lines[letter]))
+        outcome.add(ProblemKind.LINES, check_lines(letter, expected, outcome.lines[letter]))
         if "RetransSegs" not in scenario.counters.get(letter, {}):
-            outcome.add(Kind.PLAY, repetitions(letter, expected, outcome.counters.get(letter, {})))
+            outcome.add(
+                ProblemKind.PLAY, repetitions(letter, expected, outcome.counters.get(letter, {}))
+            )
     for letter in ENDS:
         wanted = scenario.events.get(letter, {})
         missing = partial(_missing_events, tracer, net, letter, wanted)
-        outcome.add(Kind.EVENTS, _settled(missing, LINES_DEADLINE_S * patience))
+        outcome.add(ProblemKind.EVENTS, _settled(missing, LINES_DEADLINE_S * patience))
         outcome.events[letter] = _events(tracer, net, letter)
         summed = outcome.lines[letter], _adding_up(outcome.counters.get(letter, {}))
-        outcome.add(Kind.SUMS, check_sums(letter, *summed, scenario.differs.get(letter, {})))
+        outcome.add(ProblemKind.SUMS, check_sums(letter, *summed, scenario.differs.get(letter, {})))
 
 
 def lines_of(tracer: Tracer, net: Net, letter: str) -> list[Line]:

@@ -18,7 +18,7 @@ from tracetw.lab.play.tracer import Line
 if TYPE_CHECKING:
     from tracetw.lab.play.outcome import Outcome
 
-__all__ = ["Row", "ladder", "rows", "wall_ns"]
+__all__ = ["Rung", "ladder", "rows", "wall_ns"]
 
 # What happens so close together stands in one row if it has room there.
 TOGETHER_NS = 150_000
@@ -28,7 +28,7 @@ _FLAGS = ("SYN", "FIN", "RST", "PSH", "ACK", "ICMP")
 
 
 @dataclass(slots=True)
-class Row:
+class Rung:
     """A line of the ladder: at the left A, in the middle the wire, at the right B; or a remark."""
 
     at_ns: int
@@ -37,7 +37,7 @@ class Row:
     b: str = ""
     remark: str = ""
 
-    def takes(self, other: Row) -> bool:
+    def takes(self, other: Rung) -> bool:
         """Whether ``other`` has room here: causes stand at the left or right of their segment.
 
         A change of state goes with the segment that follows from it at the same end, a segment with
@@ -51,7 +51,7 @@ class Row:
             return False
         return not ((self.a and other.a) or (self.b and other.b))
 
-    def take(self, other: Row) -> None:
+    def take(self, other: Rung) -> None:
         """Put ``other`` into this row."""
         self.a, self.wire, self.b = self.a or other.a, self.wire or other.wire, self.b or other.b
 
@@ -63,7 +63,7 @@ def wall_ns(text: str) -> int:
     return int(moment.timestamp()) * _NS + int(fraction.ljust(9, "0"))
 
 
-def _states(end: str, line: Line) -> Iterator[Row]:
+def _states(end: str, line: Line) -> Iterator[Rung]:
     """``time`` is when the last state began."""
     states = line["states"]
     if not states:
@@ -73,8 +73,8 @@ def _states(end: str, line: Line) -> Iterator[Row]:
         yield _at(end, start + int(entry["at_ms"] * 1e6), entry["state"])
 
 
-def _at(end: str, at_ns: int, text: str) -> Row:
-    return Row(at_ns, a=text) if end == "a" else Row(at_ns, b=text)
+def _at(end: str, at_ns: int, text: str) -> Rung:
+    return Rung(at_ns, a=text) if end == "a" else Rung(at_ns, b=text)
 
 
 def _arrow(segment: Segment) -> str:
@@ -87,17 +87,17 @@ def _arrow(segment: Segment) -> str:
     return "<" + f" {text} ---".rjust(WIRE - 1, "-")
 
 
-def rows(outcome: Outcome) -> list[Row]:
+def rows(outcome: Outcome) -> list[Rung]:
     """Everything that happened, in order."""
-    found = [Row(segment.at_ns, wire=_arrow(segment)) for segment in outcome.segments]
-    found += [Row(step.at_ns, remark=step.text) for step in outcome.steps]
+    found = [Rung(segment.at_ns, wire=_arrow(segment)) for segment in outcome.segments]
+    found += [Rung(step.at_ns, remark=step.text) for step in outcome.steps]
     for end in ("a", "b"):
         for line in outcome.lines.get(end, ()):
             found += _states(end, line)
         for event in outcome.events.get(end, ()):
             found.append(_at(end, wall_ns(event["time"]), f"({event['event']})"))
     found.sort(key=lambda row: row.at_ns)
-    merged: list[Row] = []
+    merged: list[Rung] = []
     for row in found:
         if merged and merged[-1].takes(row):
             merged[-1].take(row)
@@ -106,7 +106,7 @@ def rows(outcome: Outcome) -> list[Row]:
     return merged
 
 
-def ladder(entries: Sequence[Row]) -> Iterator[str]:
+def ladder(entries: Sequence[Rung]) -> Iterator[str]:
     """Lines of text, at most 80 columns wide but for long remarks."""
     if not entries:
         return

@@ -13,7 +13,7 @@ from tracetw.lab.net.topology import Step
 from tracetw.lab.net.wire import Segment
 from tracetw.lab.play.tracer import Line
 
-__all__ = ["ENDS", "Job", "Kind", "Outcome", "Problem"]
+__all__ = ["ENDS", "Job", "Outcome", "Problem", "ProblemKind"]
 
 ENDS = ("a", "b")
 
@@ -33,7 +33,7 @@ class Job:
         return f"{self.scenario.name}-v{self.family}{number}"
 
 
-class Kind(str, Enum):
+class ProblemKind(str, Enum):
     """What a problem is about: the first three are the mechanism's, the others the tracer's."""
 
     PLAY = "play"
@@ -56,7 +56,7 @@ class Problem:
     ``sums``: its verdicts do not add up to the kernel's counters. ``error``: a mistake in the lab.
     """
 
-    kind: Kind
+    kind: ProblemKind
     text: str
 
 
@@ -94,10 +94,12 @@ class Outcome:
         showed, and what was reported of it is right. A busy machine can do either.
         """
         kinds = {problem.kind for problem in self.problems}
-        if Kind.ERROR in kinds:
+        if ProblemKind.ERROR in kinds:
             return False
-        return Kind.PLAY in kinds or (bool(kinds) and kinds <= {Kind.WIRE, Kind.COUNTERS})
+        return ProblemKind.PLAY in kinds or (
+            bool(kinds) and kinds <= {ProblemKind.WIRE, ProblemKind.COUNTERS}
+        )
 
-    def add(self, kind: Kind, texts: Iterable[str]) -> None:
+    def add(self, kind: ProblemKind, texts: Iterable[str]) -> None:
         """Problems of one kind."""
         self.problems += [Problem(kind, text) for text in texts]

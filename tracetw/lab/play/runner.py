@@ -28,7 +28,7 @@ from tracetw.lab.net.host import rare_numbers
 from tracetw.lab.net.topology import Net
 from tracetw.lab.net.wire import disagreements, read
 from tracetw.lab.play.gather import collect, lines_of, thread_name
-from tracetw.lab.play.outcome import ENDS, Job, Kind, Outcome
+from tracetw.lab.play.outcome import ENDS, Job, Outcome, ProblemKind
 from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, patient, require
 
@@ -187,7 +187,9 @@ class Runner:
         if not self._kept:
             outcome.pcap.unlink()
             outcome.pcap = None
-        outcome.add(Kind.WIRE, disagreements(scenario.wire, scenario.order, outcome.segments))
+        outcome.add(
+            ProblemKind.WIRE, disagreements(scenario.wire, scenario.order, outcome.segments)
+        )
 
     def _reported(self, net: Net, letter: str) -> int:
         return len(lines_of(self._tracer, net, letter))
@@ -240,9 +242,9 @@ def _named(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _kind(error: Exception) -> Kind:
+def _kind(error: Exception) -> ProblemKind:
     """What did not come about, or failed in a socket's place, is the play's; the rest a mistake."""
-    return Kind.PLAY if isinstance(error, (NotPlayed, OSError)) else Kind.ERROR
+    return ProblemKind.PLAY if isinstance(error, (NotPlayed, OSError)) else ProblemKind.ERROR
 
 
 def _turn(job: Job) -> int:

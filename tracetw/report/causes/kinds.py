@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
-__all__ = ["CRASHES", "KINDS", "Kind"]
+__all__ = ["CRASHES", "KINDS", "CauseKind"]
 
 CRASHES = ("process-crash", "oom-kill")
 """Values of ``closed_by`` that make a cause of their own, whatever the verdict."""
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class CauseKind:
     """One kind.
 
     Attributes:
@@ -39,9 +39,9 @@ class Kind:
         return tuple(VERDICT_INDEX[code] for code in self.verdicts)
 
 
-KINDS: tuple[Kind, ...] = (
-    Kind("crash", "process", (), "died with connections open"),
-    Kind(
+KINDS: tuple[CauseKind, ...] = (
+    CauseKind("crash", "process", (), "died with connections open"),
+    CauseKind(
         "silent",
         "peer",
         (
@@ -55,38 +55,38 @@ KINDS: tuple[Kind, ...] = (
         "stopped answering",
         silent=True,
     ),
-    Kind("unreachable", "peer", ("unreachable",), "became unreachable"),
-    Kind(
+    CauseKind("unreachable", "peer", ("unreachable",), "became unreachable"),
+    CauseKind(
         "forgot",
         "peer",
         ("peer-lost-state", "stale-syn-reset"),
         "no longer knew its connections",
         "no longer knew their connections",
     ),
-    Kind("reset", "peer", ("peer-reset",), "reset connections"),
-    Kind("refused", "service", ("connect-refused",), "refused connections"),
-    Kind(
+    CauseKind("reset", "peer", ("peer-reset",), "reset connections"),
+    CauseKind("refused", "service", ("connect-refused",), "refused connections"),
+    CauseKind(
         "half-closed",
         "peer",
         ("fin-wait2-timeout",),
         "never closed its end",
         "never closed their ends",
     ),
-    Kind(
+    CauseKind(
         "abort",
         "process",
         ("abort-linger", "abort-unread", "abort-late-data", "abort-disconnect"),
         "cut connections with RST",
     ),
-    Kind(
+    CauseKind(
         "listener",
         "process",
         ("abort-listener",),
         "closed its listener on connections not yet accepted",
     ),
-    Kind("memory", "host", ("abort-memory",), "gave up orphaned sockets for lack of memory"),
-    Kind("admin", "host", ("abort-admin",), "had sockets destroyed from outside"),
-    Kind("blocked", "host", ("output-blocked",), "could not send: its packets never left it"),
-    Kind("undetermined", "host", ("undetermined",), "has closes without enough evidence"),
+    CauseKind("memory", "host", ("abort-memory",), "gave up orphaned sockets for lack of memory"),
+    CauseKind("admin", "host", ("abort-admin",), "had sockets destroyed from outside"),
+    CauseKind("blocked", "host", ("output-blocked",), "could not send: its packets never left it"),
+    CauseKind("undetermined", "host", ("undetermined",), "has closes without enough evidence"),
 )
 """In order of precedence."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.report.causes.kinds import CRASHES, KINDS, Kind
+from tracetw.report.causes.kinds import CRASHES, KINDS, CauseKind
 from tracetw.report.causes.onset import Burst, burst
 from tracetw.report.count.cube import NEVER, group
 from tracetw.report.count.keys import OTHERS, PULSE, SECOND, fill
@@ -24,7 +24,7 @@ _TOGETHER_NS = 5 * SECOND
 _SEVERAL = 3
 _BEGUN = 20
 _CRASHED = [CLOSED_BY.index(name) for name in CRASHES]
-# What tells one who from another, by Kind.by.
+# What tells one who from another, by CauseKind.by.
 _KEYS = {
     "peer": ("peer_hi", "peer_lo"),
     "service": ("peer_hi", "peer_lo", "port"),
@@ -47,7 +47,7 @@ class Suspect:
         members: how many different whos were put together.
     """
 
-    kind: Kind
+    kind: CauseKind
     cells: NDArray[Any]
     began_ns: int | None
     ended_ns: int | None
@@ -78,7 +78,7 @@ def suspects(scan: Scan, begin_ns: int, end_ns: int) -> list[Suspect]:
 
 
 def _apart(
-    kind: Kind, cells: NDArray[Any], width: int, begin_ns: int, end_ns: int
+    kind: CauseKind, cells: NDArray[Any], width: int, begin_ns: int, end_ns: int
 ) -> Iterator[Suspect]:
     """One suspect for each who."""
     whose = fill(PULSE, np.zeros(len(cells), PULSE))
@@ -100,7 +100,9 @@ def _apart(
         yield _begun(kind, part, stretch, low, max(begin_ns, low * width))
 
 
-def _begun(kind: Kind, cells: NDArray[Any], stretch: Burst, low: int, begin_ns: int) -> Suspect:
+def _begun(
+    kind: CauseKind, cells: NDArray[Any], stretch: Burst, low: int, begin_ns: int
+) -> Suspect:
     slots = cells["slot"].astype(np.int64) - low
     chosen = (slots >= stretch.first) & (slots <= stretch.last)
     since = None
