@@ -29,7 +29,7 @@ __all__ = [
 LEAST_CONNECTIONS, MOST_BY_DEFAULT = 1 << 16, 1 << 20
 _SHARE = 200
 # Kernel memory of Sizes.for_connections (tests/kernel/test_pressure.py adds it up).
-BYTES_A_CONNECTION = 485
+BYTES_A_CONNECTION = 525
 _ROUND = 1024
 
 
