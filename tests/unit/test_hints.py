@@ -240,6 +240,7 @@ def test_a_reset_that_answers_nothing(change: dict[str, Any], *, holds: bool) ->
         ({"traits": READ | T_FULL_LOST, "bytes_acked": 1449}, False),
         ({"traits": READ | T_FULL_LOST, "bytes_acked": 1}, False),
         ({"traits": READ | T_PART_LOST}, False),
+        ({"traits": READ | T_FULL_LOST, "flags": F_ADDR | F_CLOSED | F_CLIENT}, False),
         ({"traits": READ | T_FULL_LOST, "total_retrans": 1}, False),
         ({"traits": READ | T_FULL_LOST, "snd_nxt": 1447}, False),
     ],
