@@ -179,8 +179,7 @@ static __always_inline void closed(const void *sk, u32 from)
 		end = END_FIN;
 	} else if (!PASSES(r)) {
 		count(STAT_FILTERED);
-		subflow_left(r);
-		end = END_FIN;
+		end = END_PENDING;
 	} else if (!r->err && (from == TCP_FIN_WAIT2 || from == TCP_CLOSING)) {
 		u8 how = carried_on(r, sk, now);
 
@@ -201,8 +200,10 @@ static __always_inline void closed(const void *sk, u32 from)
 			BY_CURRENT(r, OWNER_CLOSE);
 		r->flags |= F_CLOSED;
 		send(r, END_FULL);
-		subflow_left(r);
 	}
+	/* Sent, or filtered: the end of FIN_WAIT2 has the others. */
+	if (end != END_FIN)
+		subflow_left(r);
 	if (slot.key)
 		slot_free(slot, r);
 }

@@ -147,12 +147,9 @@ static __always_inline void load_connection(struct close_record *r, const void *
 }
 
 /* The connection's record goes when its application has let go and the records of its subflows have left. */
-static __always_inline void connection_may_go(u64 msk)
+static __always_inline void connection_may_go(u64 msk, struct slot slot, struct close_record *r)
 {
-	struct slot slot = closing_slot(msk);
-	struct close_record *r = closing_at(slot);
-
-	if (!r || !(r->flags & F_CLOSED) || !(r->mptcp_flags & MP_LET_GO) || r->mptcp_remote_id)
+	if (!(r->flags & F_CLOSED) || !(r->mptcp_flags & MP_LET_GO) || r->mptcp_remote_id)
 		return;
 	if (!cmpxchg(slot.key, msk, KEY_BUSY))
 		return;
@@ -163,17 +160,19 @@ static __always_inline void connection_may_go(u64 msk)
 /* The record of a subflow has left. */
 static __always_inline void subflow_left(const struct close_record *r)
 {
-	struct close_record *m;
 	u64 msk = r->mptcp_conn;
+	struct close_record *m;
+	struct slot slot;
 
 	if (!msk || !(r->mptcp_flags & MP_SUBFLOW))
 		return;
-	m = closing_at(closing_slot(msk));
+	slot = closing_slot(msk);
+	m = closing_at(slot);
 	if (!m)
 		return;
 	if (m->mptcp_remote_id)
 		m->mptcp_remote_id--;
-	connection_may_go(msk);
+	connection_may_go(msk, slot, m);
 }
 
 /*
@@ -235,79 +234,84 @@ static __always_inline void load_connection_history(struct close_record *r, cons
 		r->owner_from = c->owner_from;
 }
 
-static __always_inline void connection_closed(const void *sk, u32 from)
+/*
+ * The record of a connection that reached CLOSE; no key where it has none, or has left. The filter is left to user space,
+ * which has all of it: the verifier would walk it twice in this program.
+ */
+static __always_inline struct slot connection_closed(const void *sk, u32 from)
 {
-	struct slot conn, slot;
+	struct slot conn, slot, none = {};
 	struct close_record *r;
-	u8 end = END_NONE;
 	struct conn *c;
 	u32 zero = 0;
 
 	if (tracing_stopped())
-		return;
+		return none;
 	conn = conn_slot((u64)sk);
 	c = conn.key ? conn_at(conn.index) : 0;
+	if (conn.key)
+		*conn.key = 0;
 	if (is_plain_connection((u64)sk, from)) {
 		if (c)
 			tell_first((u64)sk, c);
-		if (conn.key)
-			*conn.key = 0;
-		return;
+		return none;
 	}
 	slot = closing_take((u64)sk, 1);
 	r = closing_at(slot);
 	if (!r) {
-		r = spare.lookup(&zero);
-		if (!r)
-			return;
 		slot.key = 0;
-		end = END_FULL;
+		r = spare.lookup(&zero);
 	}
+	if (!r)
+		return none;
 	load_connection(r, sk, from);
 	load_connection_history(r, c);
 	r->at[AT_CLOSED] = bpf_ktime_get_ns();
 	record_step(r, TCP_CLOSE, r->at[AT_CLOSED]);
-	if (conn.key)
-		*conn.key = 0;
 	/* The worker of MPTCP holds the lock as a call does, and the application still holds the socket. */
 	if (kernel_runs())
 		r->flags &= ~F_OWNED;
-	/* Inside a call, or in the accept queue of a listener that closes. */
-	if (in_call(r) || !(r->flags & (F_DEAD | F_SOCKET)))
-		BY_CURRENT(r, OWNER_CLOSE);
-	if (in_call(r) || !(r->flags & F_SOCKET))
-		r->mptcp_flags |= MP_LET_GO;
-	if (!PASSES(r)) {
-		count(STAT_FILTERED);
-		if (slot.key)
-			slot_free(slot, r);
-		return;
-	}
-	if (end) {
+	if (!slot.key) {
 		count(STAT_CLOSING_FULL);
 		r->flags |= F_CLOSED;
 		send(r, END_FULL);
-		return;
+		return none;
 	}
 	record_whole(r);
 	waits();
-	connection_may_go((u64)sk);
+	return slot;
 }
 
-/* ->CLOSE again: close() of what was over before, or the worker that finds it over (__mptcp_close, __mptcp_close_ssk). */
-static __always_inline void connection_let_go(const void *sk)
+/*
+ * ->CLOSE, and once more (old == new): in close() of what was over before, or by the worker that finds it over
+ * (__mptcp_close, __mptcp_close_ssk).
+ */
+static __always_inline void connection_ends(const void *sk, u32 from)
 {
-	struct slot slot = closing_slot((u64)sk);
+	struct slot slot = from == TCP_CLOSE ? closing_slot((u64)sk) : connection_closed(sk, from);
 	struct close_record *r = closing_at(slot);
-	u64 dead = FIELD(u64, sk, OFF_SKC_FLAGS) >> BIT_SOCK_DEAD & 1;
+	u64 dead;
 
-	if (!r || !(r->flags & F_CLOSED) || r->mptcp_flags & MP_LET_GO || (!dead && kernel_runs()))
+	if (!r || !(r->flags & F_CLOSED) || r->mptcp_flags & MP_LET_GO)
 		return;
-	BY_CURRENT(r, OWNER_CLOSE);
-	load_reading(r, (u64)sk);
-	r->shutdown |= SHUT_READ_FINAL;
+	dead = FIELD(u64, sk, OFF_SKC_FLAGS) >> BIT_SOCK_DEAD & 1;
+	if (from != TCP_CLOSE) {
+		/* Inside a call, or in the accept queue of a listener that closes; else it waits, unless orphaned. */
+		if (!in_call(r) && r->flags & F_SOCKET)
+			return;
+		dead = r->flags & F_DEAD;
+	} else if (!dead && kernel_runs()) {
+		return;
+	} else {
+		load_reading(r, (u64)sk);
+		r->shutdown |= SHUT_READ_FINAL;
+		dead = 0;
+	}
+	/* Who has orphaned it is known. */
+	if (!dead)
+		BY_CURRENT(r, OWNER_CLOSE);
 	r->mptcp_flags |= MP_LET_GO;
-	connection_may_go((u64)sk);
+	connection_may_go((u64)sk, slot, r);
 }
 #else
 static __always_inline void subflow_left(const struct close_record *r)

@@ -89,37 +89,15 @@ static __always_inline int skipped(const void *sk, u32 from, u32 to)
 }
 #define SKIPPED(ctx) skipped((const void *)ctx->args[0], ctx->args[1], ctx->args[2])
 
-#ifdef HAVE_MPTCP
-static __always_inline void connection_changes(const void *sk, u32 from, u32 to)
+/* The socket of MPTCP: its states are not those of a socket of TCP, but follow the same way (mptcp.h). */
+static __always_inline int of_mptcp(const void *sk)
 {
-	struct conn *c;
-
-	if (to == TCP_LISTEN || (from == TCP_LISTEN && to == TCP_CLOSE))
-		return;
-	if (to == TCP_CLOSE) {
-		if (from != to)
-			connection_closed(sk, from);
-		else
-			connection_let_go(sk);
-		return;
-	}
-	c = conn_open((u64)sk, occasion_of(from, to));
-	if (to == TCP_SYN_SENT)
-		connecting(sk, c);
-	if (!c)
-		return;
-	/* The child of a listener begins in ESTABLISHED (mptcp_sk_clone_init). */
-	if (from == TCP_LISTEN) {
-		conn_begin(c);
-		c->flags = F_BORN | F_SERVER;
-	}
-	if (from == to)
-		return;
-	conn_step(c, to, bpf_ktime_get_ns());
-	if (to == TCP_FIN_WAIT1 || to == TCP_LAST_ACK)
-		leaving(sk, c, from, to);
-}
+#ifdef HAVE_MPTCP
+	return is_connection(sk);
+#else
+	return 0;
 #endif
+}
 
 static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 {
@@ -130,21 +108,22 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_TRANSITIONS
 	transition_event(sk, from, to);
 #endif
-#ifdef HAVE_MPTCP
-	if (is_connection(sk)) {
-		connection_changes(sk, from, to);
-		return 0;
-	}
-#endif
-	if (of_listener(from, to))
+	/* A listener's child begins in ESTABLISHED with MPTCP (mptcp_sk_clone_init). */
+	if (of_listener(from, to) && (to != TCP_ESTABLISHED || !of_mptcp(sk)))
 		return 0;
 	if (to == TCP_CLOSE) {
+#ifdef HAVE_MPTCP
+		if (of_mptcp(sk)) {
+			connection_ends(sk, from);
+			return 0;
+		}
+#endif
 		if (from != to)
 			closed(sk, from);
 		return 0;
 	}
 #ifdef WANT_TIMEWAITS
-	if (to == TCP_ESTABLISHED)
+	if (to == TCP_ESTABLISHED && !of_mptcp(sk))
 		reuse_event(sk, from == TCP_SYN_RECV ? TIMEWAIT_REUSED_BY_SYN
 						     : TIMEWAIT_REUSED_BY_CONNECT);
 #endif
@@ -153,7 +132,7 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 		connecting(sk, c);
 	if (!c)
 		return 0;
-	if (to == TCP_ESTABLISHED) {
+	if (to == TCP_ESTABLISHED && !of_mptcp(sk)) {
 		/* Now all that a filter asks for is known. */
 		if (!may_pass(sk)) {
 			conn_drop((u64)sk);
@@ -175,8 +154,10 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 	}
 	/* An ACK makes FIN_WAIT2, nothing else. */
 	if (from != to)
-		conn_step(c, to, to == TCP_FIN_WAIT2 ? packet_time(sk) : bpf_ktime_get_ns());
-	if (to == TCP_FIN_WAIT1 || to == TCP_CLOSE_WAIT) {
+		conn_step(c, to,
+			  to == TCP_FIN_WAIT2 && !of_mptcp(sk) ? packet_time(sk)
+							       : bpf_ktime_get_ns());
+	if ((to == TCP_FIN_WAIT1 || to == TCP_CLOSE_WAIT) && !of_mptcp(sk)) {
 		quiet_before_fin(c, sk, to);
 		look_for_psock(c, sk);
 	}

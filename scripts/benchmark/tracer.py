@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -30,6 +31,8 @@ RESTING = 0.05  # of one CPU: what it may use meanwhile
 OK = (0, 130, -signal.SIGINT)
 FAILURE = re.compile("^(?!raise ).*(error|failed|unable|cannot)", re.IGNORECASE)
 LINE = 160
+COLUMNS = "100"
+"""Of a table: addresses are whole, by which its lines are counted, also beside the names of namespaces of others."""
 
 
 class Tracer(Child):
@@ -48,7 +51,7 @@ class Tracer(Child):
                 words,
                 errors=self.output.stderr,
                 stdout=subprocess.PIPE if piped else out,
-                env=None,
+                env=os.environ | {"COLUMNS": COLUMNS},
                 cwd=ROOT,
             )
         try:

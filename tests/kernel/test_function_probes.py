@@ -109,9 +109,19 @@ class Gain:
 
 
 BETTER = (
-    Gain("reset_flags", ("close-with-unread-data", "b"), "confidence", "inferred", "proven"),
     Gain(
-        "reset_flags", ("close-with-unread-data" + UNTIMED, "b"), "confidence", "inferred", "proven"
+        "reset_flags",
+        ("close-with-unread-data", "b"),
+        "evidence",
+        "rst-with-timestamp",
+        "rst-with-ack",
+    ),
+    Gain(
+        "reset_flags",
+        ("close-with-unread-data" + UNTIMED, "b"),
+        "evidence",
+        "nothing-unanswered",
+        "rst-with-ack",
     ),
     Gain(
         "reset_flags",

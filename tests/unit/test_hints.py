@@ -40,7 +40,7 @@ from tracetw.verdict.habits import Habits
 from tracetw.verdict.hinted import LOCAL, REMOTE, RST_RECEIVED, hinted
 from tracetw.verdict.hints import HINT_BIT, HINTS, hint_names
 from tracetw.verdict.judge import judge
-from tracetw.verdict.taxonomy import CLOSED_BY
+from tracetw.verdict.taxonomy import CLOSED_BY, FORMS, VERDICT_INDEX
 
 CODES = [hint.code for hint in HINTS]
 NEVER = record.SINCE_UNKNOWN
@@ -240,6 +240,7 @@ def test_a_reset_that_answers_nothing(change: dict[str, Any], *, holds: bool) ->
         ({"traits": READ | T_FULL_LOST, "bytes_acked": 1449}, False),
         ({"traits": READ | T_FULL_LOST, "bytes_acked": 1}, False),
         ({"traits": READ | T_PART_LOST}, False),
+        ({"traits": READ | T_FULL_LOST, "flags": F_ADDR | F_CLOSED | F_CLIENT}, False),
         ({"traits": READ | T_FULL_LOST, "total_retrans": 1}, False),
         ({"traits": READ | T_FULL_LOST, "snd_nxt": 1447}, False),
     ],
@@ -342,6 +343,58 @@ def test_forgotten_while_others_go_on(
     ]
     assert (FORGOTTEN in remembered(*pair)) is holds
     assert FORGOTTEN not in remembered(*reversed(pair))
+
+
+@pytest.mark.parametrize(("others", "holds"), [(0, True), (15, True), (16, False)])
+def test_of_many_at_once_some_are_remembered(others: int, *, holds: bool) -> None:
+    """So a storm costs nothing; those of one tick may come in several batches."""
+    crowd = [{"verdict": "orderly", "at": WHEN, "remote": "10.0.0.9"}] * others
+    last = closes({"verdict": "orderly", "at": WHEN}, {**SILENT, "at": WHEN})
+    assert (FORGOTTEN in remembered(*(closes(one) for one in crowd), last)) is holds
+    if crowd:
+        assert (FORGOTTEN in remembered(closes(*crowd), last)) is holds
+
+
+SENDER = {
+    "verdict": "abort-late-data",
+    "reset_direction": 1,
+    "form": FORMS.index("rst-sent"),
+    "at": WHEN,
+}
+RECEIVER = {
+    **RESET,
+    "local": "10.0.0.2",
+    "remote": "10.0.0.1",
+    "lport": 51234,
+    "rport": 443,
+    "at": WHEN,
+}
+OTHER = ("peer-record",)
+
+
+@pytest.mark.parametrize(
+    ("sender", "receiver", "holds"),
+    [
+        ({}, {}, True),
+        ({}, {"family": 10, "local": "::ffff:10.0.0.2", "remote": "::ffff:10.0.0.1"}, True),
+        ({"verdict": "abort-linger"}, {}, False),
+        ({"reset_direction": 0}, {}, False),
+        ({}, {"lport": 51235}, False),
+        ({}, {"remote": "10.0.0.9"}, False),
+        ({"at": BEFORE}, {}, False),
+        ({}, {"form": FORMS.index("timeout")}, False),
+    ],
+)
+def test_the_other_end_says_why(
+    sender: dict[str, Any], receiver: dict[str, Any], *, holds: bool
+) -> None:
+    pair = [closes({**SENDER, **sender}), closes({**RECEIVER, **receiver})]
+    assert (OTHER in remembered(*pair)) is holds
+    late = VERDICT_INDEX["abort-late-data"]
+    assert bool(pair[1].findings.peer_verdict[0] == late) is holds
+    both = closes({**SENDER, **sender}, {**RECEIVER, **receiver})
+    assert (OTHER in remembered(both)) is holds
+    assert OTHER not in remembered(*reversed(pair))
 
 
 def test_what_is_remembered_depends_on_the_order_alone() -> None:

@@ -50,6 +50,7 @@ def findings(*verdicts: str, time_wait: str = "none") -> Findings:
         limit_elapsed_ms=np.full(n, -1, np.int64),
         error=np.zeros(n, np.uint8),
         hints=np.zeros(n, np.uint32),
+        peer_verdict=np.full(n, 255, np.uint8),
     )
 
 

@@ -68,12 +68,13 @@ def test_what_is_refused(words: list[str], says: str, tmp_path: Path) -> None:
 class Terminal:
     """``tracetw top`` on a terminal of 80 columns and 24 lines."""
 
-    def __init__(self, folder: Path, *words: str, **more: str) -> None:
+    def __init__(self, folder: Path, *words: str, program: str = "", **more: str) -> None:
+        what = ["-c", program] if program else ["-m", "tracetw", "top", *words]
         self.pid, self.fd = pty.fork()
         if not self.pid:
             os.execve(  # noqa: S606 (in the child of a terminal)
                 sys.executable,
-                [sys.executable, "-m", "tracetw", "top", *words],
+                [sys.executable, *what],
                 {**environment(folder), "TERM": "xterm-256color", "LANG": "C.UTF-8", **more},
             )
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))
@@ -160,3 +161,43 @@ def test_a_locale_of_ascii_gets_ascii(tmp_path: Path) -> None:
     os.write(terminal.fd, b"q")
     assert terminal.ended() == 0
     assert terminal.seen.isascii()
+
+
+# A trace that fails while it is looked at: its disk is full, say.
+FAILS = """
+import sys, time
+from tests.unit.top_boards import HERE, resets
+from tracetw.cli.ending import outcome
+from tracetw.errors import {error}
+from tracetw.top.board import Board
+from tracetw.top.feed import Feed
+from tracetw.top.frame import full_screen
+from tracetw.top.state import State
+
+def work(make_sink, stop):
+    make_sink(HERE).closes(resets(1))
+    time.sleep({seconds})
+    raise {error}("it went wrong", "do something")
+
+board = Board()
+sys.exit(outcome(lambda: full_screen(board, State(), Feed(board, work), 1.0)))
+"""
+
+
+@pytest.mark.parametrize(("error", "code"), [("Failed", 1), ("CannotTrace", 3)])
+def test_a_trace_that_fails_says_so_after_the_screen(error: str, code: int, tmp_path: Path) -> None:
+    terminal = Terminal(tmp_path, program=FAILS.format(error=error, seconds=2))
+    assert terminal.ended() == code
+    _, _, after = terminal.seen.partition(NORMAL_SCREEN)
+    assert ALT_SCREEN in terminal.seen
+    assert b"tracetw: it went wrong; do something" in after
+    assert b"Traceback" not in terminal.seen
+    assert termios.tcgetattr(terminal.fd)[:4] == terminal.before[:4]
+
+
+def test_a_trace_that_cannot_begin_shows_no_screen(tmp_path: Path) -> None:
+    program = FAILS.format(error="CannotTrace", seconds=0).replace("    make_sink", "    # ")
+    terminal = Terminal(tmp_path, program=program)
+    assert terminal.ended() == 3
+    assert b"it went wrong" in terminal.seen
+    assert ALT_SCREEN not in terminal.seen

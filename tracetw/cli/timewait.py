@@ -148,15 +148,19 @@ def _records(recording: str | None, longest: float | None) -> tuple[Carriers | N
     found = recorders() if recording is None else [Path(recording)]
     if not found:
         return None, ""
-    from tracetw.timewait.recorded import recorded  # noqa: PLC0415 (loads what reads recordings)
+    from tracetw.timewait.recorded import joined, recorded  # noqa: PLC0415 (loads what reads recordings)
 
     if recording is not None:
         return recorded(found), recording
-    try:
-        return recorded(found), " and ".join(map(str, found))
-    except (UserError, OSError) as error:  # nobody asked for it
-        say(f"without the recording that was found: {error}")
-        return None, ""
+    parts, sources = [], []
+    for folder in found:
+        try:
+            parts.append(recorded([folder]))
+        except (UserError, OSError) as error:  # nobody asked for it
+            say(f"without the recording of a recorder that runs here: {error}")
+        else:
+            sources.append(str(folder))
+    return (joined(parts), " and ".join(sources)) if parts else (None, "")
 
 
 def _snapshot(wanted: int | None) -> Snapshot:

@@ -60,7 +60,7 @@ FUNCTION_PROBES = (
         "reset_flags",
         "tcp_reset",
         ("sock", "sk_buff"),
-        "the flags of a RST received: did the peer hold the connection, or give a stateless answer",
+        "the flags of a RST received: as an open connection sends it, or a stateless answer",
         "peer-reset or peer-lost-state follows from timestamps; undetermined if there are none",
     ),
     FunctionProbe(

@@ -288,6 +288,9 @@ def _hidden(have: frozenset[str], names: KernelNames) -> dict[str, str]:
     if names.drop_reason("TCP_INVALID_SYN") < 0:
         drops = ("PAWSEstab", "PAWSTimewait", "PAWSActive", "TCPChallengeACK", "TCPSYNChallenge")
         found |= dict.fromkeys(drops, "why it drops a packet")
+    if "HAVE_RX_SK" not in have:
+        signatures = ("TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure")
+        found |= dict.fromkeys(signatures, "which socket a dropped packet met")
     return found
 
 

@@ -9,8 +9,8 @@ __all__ = ["give_memory_back", "keep_little_memory"]
 
 # malloc.h of glibc.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
-# A batch of records is smaller. What is larger is mapped, and each of its pages is a fault.
-_LARGE = 2 << 20
+# A batch of records and its lines are smaller. What is larger is mapped, and each of its pages is a fault.
+_LARGE = 4 << 20
 _KEPT = 8 << 20
 
 

@@ -28,7 +28,7 @@ _LAST_S = 0.25
 # Longer than giving a reader up takes: it is a write that does not return.
 _STUCK_S = 0.3
 # Records that waited: their memory is given back when none waits any more.
-_MANY = 1 << 15
+_MANY = 1 << 12
 
 
 class Writer:

@@ -34,7 +34,16 @@ OF_MPTCP = ("MPFastcloseTx", "MPFastcloseRx")
 """Where the kernel has MPTCP and something counted, or should have."""
 WITH_EVENTS = {
     "timewait": ("TWRecycled",),
-    "drop": ("PAWSEstab", "PAWSTimewait", "PAWSActive", "TCPChallengeACK", "TCPSYNChallenge"),
+    "drop": (
+        "PAWSEstab",
+        "PAWSTimewait",
+        "PAWSActive",
+        "TCPChallengeACK",
+        "TCPSYNChallenge",
+        "TCPMD5NotFound",
+        "TCPMD5Unexpected",
+        "TCPMD5Failure",
+    ),
 }
 """Kind of single events (``--events``) to the counters that they explain."""
 

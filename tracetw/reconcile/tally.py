@@ -24,6 +24,7 @@ PAWSEstab, PAWSTimewait       ``tcp_validate_incoming``, ``tcp_timewait_state_pr
 PAWSActive                    ``tcp_rcv_synsent_state_process``
 TCPSYNChallenge               ``tcp_validate_incoming``: a SYN on a live connection
 TCPChallengeACK               ``tcp_send_challenge_ack``: after the rate limits
+TCPMD5NotFound, ...           ``tcp_inbound_md5_hash``: a signature missing, unexpected, wrong
 ============================  ====================================================================
 
 A reset that only a timewait socket sent or received, a disconnect, an administrator and a namespace's
@@ -127,6 +128,10 @@ class Tally:
         self.since_ns, self.until_ns = since_ns, until_ns
         self._hz = names.hz
         self._syn_drop = names.drop_reason("TCP_INVALID_SYN")
+        self._signatures = {
+            f"TCPMD5{what}": names.drop_reason(f"TCP_MD5{what.upper()}")
+            for what in ("NotFound", "Unexpected", "Failure")
+        }
         self._by_verdict = np.zeros(256, dtype=np.uint16)
         for code, counter in _ALWAYS.items():
             self._by_verdict[VERDICT_INDEX[code]] = _BIT[counter]
@@ -181,6 +186,10 @@ class Tally:
             ("PAWSTimewait", drop & (code == Drop.PAWS_TIMEWAIT)),
             ("TCPChallengeACK", challenge),
             ("TCPSYNChallenge", challenge & (events["reason"] == self._syn_drop)),
+            *(
+                (counter, drop & (events["reason"] == reason))
+                for counter, reason in self._signatures.items()
+            ),
         ):
             inodes, numbers = np.unique(events["netns"][which], return_counts=True)
             for inode, count in zip(inodes.tolist(), numbers.tolist(), strict=True):

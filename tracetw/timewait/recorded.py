@@ -15,7 +15,7 @@ from tracetw.recording.reader import Recording, open_recordings
 from tracetw.timewait.carriers import CARRIER, Carriers, carriers
 from tracetw.verdict.judge import judge
 
-__all__ = ["recorded"]
+__all__ = ["joined", "recorded"]
 
 _RECENT_NS = 150_000_000_000  # TIME_WAIT, once more for a FIN that came again, and some room
 _BATCH = 1 << 16
@@ -32,7 +32,11 @@ def recorded(folders: Sequence[Path]) -> Carriers:
             f"the recording in {folders[0]} is not of this host since its last start",
             "give the folder of a recorder that runs here",
         )
-    parts = [part for recording in mine for part in _recent(recording)]
+    return joined([part for recording in mine for part in _recent(recording)])
+
+
+def joined(parts: Sequence[Carriers]) -> Carriers:
+    """One after the other."""
     return np.concatenate(parts) if parts else np.empty(0, CARRIER)
 
 

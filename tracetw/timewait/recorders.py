@@ -32,6 +32,8 @@ def recorders() -> list[Path]:
 def _folder(process: Path) -> Path | None:
     if process.stat().st_uid not in {0, os.geteuid()}:
         return None
+    if (process / "ns/mnt").stat().st_ino != Path("/proc/self/ns/mnt").stat().st_ino:
+        return None  # in a container its path is another one here
     with (process / "cmdline").open("rb") as file:
         words = [os.fsdecode(word) for word in file.read(_LONGEST).split(b"\0")]
     if "record" not in words or not any(

@@ -111,10 +111,11 @@ class Board:
             if bad.any():
                 self.groups.add(slots[bad], keys[bad], marks[bad])
             numbers = np.arange(self._fed, self._fed + len(at))
-            for kept, which in ((self.abnormal, bad), (self.ordinary, ~bad)):
-                if which.all():
+            for kept, mine in ((self.abnormal, bad), (self.ordinary, ~bad)):
+                which = kept.chosen(at, np.flatnonzero(mine))
+                if len(which) == len(at):
                     kept.add(Piece(batch, at, marks, numbers, context))
-                elif which.any():
+                elif len(which):
                     part = batch.take(which)
                     kept.add(Piece(part, at[which], marks[which], numbers[which], context))
             self._carry(batch, context)

@@ -56,19 +56,14 @@ class Kept:
         self._rows = 0
         self.since_ns = 0
 
+    def chosen(self, at: NDArray[np.int64], which: NDArray[np.intp]) -> NDArray[np.intp]:
+        """The last of these rows of a batch, at most a part of the room; the others are forgotten."""
+        left = max(len(which) - self._most // _SHARE, 0)
+        self._forgotten(at[which[:left]])
+        return which[left:]
+
     def add(self, piece: Piece) -> None:
-        """Its last rows, at most a part of the room."""
-        count, room = len(piece.at), self._most // _SHARE
-        if count > room:
-            self._forgotten(piece.at[: count - room])
-            which = np.arange(count - room, count)
-            piece = Piece(
-                piece.closes.take(which),
-                piece.at[which],
-                piece.marks[which],
-                piece.numbers[which],
-                piece.context,
-            )
+        """Rows that were chosen."""
         self._rows += len(piece.at)
         last = self._pieces[-1] if self._pieces else None
         if last is not None and _together(last, piece):
@@ -91,7 +86,8 @@ class Kept:
 
 def _together(one: Piece, other: Piece) -> bool:
     few = len(one.at) + len(other.at) <= _PIECE
-    return few and one.context is other.context and one.closes.clock == other.closes.clock
+    plain = one.closes.subflows is None and other.closes.subflows is None
+    return few and plain and one.context is other.context and one.closes.clock == other.closes.clock
 
 
 def _joined(one: Piece, other: Piece) -> Piece:

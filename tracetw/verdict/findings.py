@@ -33,6 +33,7 @@ class Findings:
         limit_elapsed_ms: time waited until the limit ran out; -1 unknown.
         error: errno that the application saw or will see; 0 none.
         hints: bits over ``hints.HINTS``.
+        peer_verdict: of the other end's record, index in ``taxonomy.VERDICTS``; ``UNKNOWN`` if there is none.
     """
 
     verdict: NDArray[np.uint8]
@@ -49,6 +50,7 @@ class Findings:
     limit_elapsed_ms: NDArray[np.int64]
     error: NDArray[np.uint8]
     hints: NDArray[np.uint32]
+    peer_verdict: NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.verdict)

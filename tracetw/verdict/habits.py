@@ -7,10 +7,6 @@ report of the same rows find the same. It is bounded, and what was not seen for 
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Hashable
-from typing import Generic, TypeVar
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -22,6 +18,8 @@ from tracetw.verdict.findings import Findings
 from tracetw.verdict.hint_text import before_ms
 from tracetw.verdict.hinted import LOCAL, REMOTE, RST_RECEIVED, Some, quiet
 from tracetw.verdict.hints import HINT_BIT
+from tracetw.verdict.latest import Latest
+from tracetw.verdict.other_end import OtherEnds
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICT_INDEX
 
 __all__ = ["Habits"]
@@ -32,27 +30,14 @@ _TIMES = 3
 _SHARE, _LEAST_MS = 0.03, 60
 """Two idle times are the same: a share of the longer one, or what timers and jiffies add."""
 _FORGOTTEN_MS = 2000
-_TICK_NS = 10_000_000
-"""Of connections that are in order one is remembered in each of these, whatever the rate."""
+_TICK_NS, _EACH_TICK = 10_000_000, 16
+"""Of connections that are in order so many are remembered in each tick, whatever the rate."""
 _ORDERLY = VERDICT_INDEX["orderly"]
 _SILENCE = np.zeros(256, np.bool_)
 _SILENCE[
     [VERDICT_INDEX[c] for c in ("retransmit-exhausted", "user-timeout", "keepalive-expired")]
 ] = True
 _APP = CLOSED_BY.index("app")
-
-_K = TypeVar("_K", bound=Hashable)
-_V = TypeVar("_V")
-
-
-class _Latest(OrderedDict[_K, _V], Generic[_K, _V]):
-    """Forgets what was not set for longest."""
-
-    def put(self, key: _K, value: _V) -> None:
-        self[key] = value
-        self.move_to_end(key)
-        if len(self) > _KEPT:
-            self.popitem(last=False)
 
 
 class Habits:
@@ -61,10 +46,11 @@ class Habits:
     def __init__(self, names: KernelNames) -> None:
         self._names = names
         # Of a service and who closes: the idle time, and how often in a row.
-        self._idle: _Latest[tuple[int, int, int, bytes], tuple[int, int]] = _Latest()
+        self._idle: Latest[tuple[int, int, int, bytes], tuple[int, int]] = Latest(_KEPT)
         # Of a peer: when a connection with it ended in order.
-        self._fine: _Latest[tuple[int, bytes], int] = _Latest()
-        self._tick = -1
+        self._fine: Latest[tuple[int, bytes], int] = Latest(_KEPT)
+        self._tick, self._in_tick = -1, 0
+        self._other_ends = OtherEnds()
 
     def add(self, rows: Rows, findings: Findings, ended: NDArray[np.int64]) -> NDArray[np.uint32]:
         """Bits over ``HINTS`` for each row; each end once, in the order of the stream.
@@ -77,6 +63,7 @@ class Habits:
         hints = np.zeros(len(rows), np.uint32)
         self._idle_timeouts(rows, findings, hints)
         self._forgotten(rows, findings, ended, hints)
+        self._other_ends.add(rows, findings, ended, hints)
         return hints
 
     def _idle_timeouts(self, rows: Rows, findings: Findings, hints: NDArray[np.uint32]) -> None:
@@ -135,11 +122,12 @@ class Habits:
                 hints[at] |= np.uint32(HINT_BIT["forgotten-on-the-path"])
 
     def _sampled(self, which: NDArray[np.intp], ended: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The first of these in each tick of time; time does not go back."""
+        """The first few of these in each tick of time; time does not go back."""
         if not len(which):
             return which
-        ticks = ended[which] // _TICK_NS
-        latest = np.maximum.accumulate(np.concatenate(([self._tick], ticks)))
-        self._tick = int(latest[-1])
-        kept: NDArray[np.intp] = which[ticks > latest[:-1]]
+        ticks = np.maximum.accumulate(np.maximum(ended[which] // _TICK_NS, self._tick))
+        rank = np.arange(len(ticks)) - np.searchsorted(ticks, ticks)
+        rank += np.where(ticks == self._tick, self._in_tick, 0)
+        self._tick, self._in_tick = int(ticks[-1]), int(rank[-1]) + 1
+        kept: NDArray[np.intp] = which[rank < _EACH_TICK]
         return kept

@@ -18,10 +18,13 @@ from tracetw.verdict.explain import Template
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.hinted import LOCAL, RST_RECEIVED, quiet
 from tracetw.verdict.hints import HINT_BIT, HINTS
+from tracetw.verdict.taxonomy import VERDICTS
 
 __all__ = ["COLUMNS", "before_ms", "columns", "phrase", "sentences"]
 
 _PLACE = re.compile(r"\{(\w+)\}")
+_CODES: NDArray[Any] = np.array(["unknown"] * 256, object)
+_CODES[: len(VERDICTS)] = [verdict.code for verdict in VERDICTS]
 COLUMNS: dict[str, Callable[[Rows, Findings, KernelNames], NDArray[Any]]] = {
     "quiet_s": lambda rows, _, names: quiet(rows, names) / 1000,
     "before_s": lambda rows, findings, names: before_ms(rows, findings, names) / 1000,
@@ -31,6 +34,7 @@ COLUMNS: dict[str, Callable[[Rows, Findings, KernelNames], NDArray[Any]]] = {
     "sent": lambda rows, _, __: fields.bytes_sent(rows),
     "unread": lambda rows, _, __: fields.bytes_unread(rows),
     "unacked": lambda rows, _, __: fields.bytes_unacked(rows),
+    "peer_verdict": lambda _, findings, __: _CODES[findings.peer_verdict],
     "mss": lambda rows, _, __: measures.mss(rows),
 }
 _OF_MASK = {bit: hint for hint, bit in zip(HINTS, HINT_BIT.values(), strict=True)}
@@ -70,6 +74,8 @@ def _chosen(phrases: dict[str, str], first_close: int, form: int) -> str:
 
 
 def _form(column: str) -> str:
+    if column == "peer_verdict":
+        return "%s"
     return "%.1f s" if column.endswith("_s") else "%d"
 
 

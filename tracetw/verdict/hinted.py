@@ -18,6 +18,7 @@ from tracetw.event import fields, measures
 from tracetw.event.fields import Rows, State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import (
+    F_BORN,
     F_CLIENT,
     F_DEAD,
     F_DONE,
@@ -207,7 +208,8 @@ def _only_full(some: Some) -> Holds:
     unacked = fields.bytes_unacked(rows)
     # What is behind the full ones was acknowledged (SACK), or what was before them and nothing smaller was lost.
     tail = ((traits & T_SACKED) != 0) & (unacked % np.maximum(mss, 1) != 0)
-    before = ((traits & T_PART_LOST) == 0) & (acked > 0)
+    # That no smaller one was lost is known of those that were followed from their beginning.
+    before = ((traits & T_PART_LOST) == 0) & (acked > 0) & ((some.flags & F_BORN) != 0)
     none = (acked >= 0) & (acked < mss) & (unacked >= mss)
     again = ((traits & T_FULL_LOST) != 0) & (rows["total_retrans"] > 1)
     result: Holds = again & none & (tail | before)

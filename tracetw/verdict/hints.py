@@ -171,6 +171,13 @@ HINTS: tuple[Hint, ...] = (
         {"": "The byte unread was urgent (MSG_OOB), which a read of the stream leaves behind."},
         "An urgent byte stays in the receive queue until the application reads past it: set SO_OOBINLINE, or read on.",
     ),
+    Hint(
+        "peer-record",
+        "The other end is on this host or in this recording, and its record tells why it sent the RST: not asked for "
+        "SO_LINGER 0 and unread data, which this end shows by itself.",
+        {"": "The record of the other end says why: {peer_verdict}."},
+        "Look at the other end: its line has the process and the reason. Nothing on the path was involved.",
+    ),
 )
 
 HINT_BIT = {hint.code: 1 << at for at, hint in enumerate(HINTS)}

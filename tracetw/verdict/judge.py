@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tracetw.event.fields import Rows
 from tracetw.event.names import KernelNames
-from tracetw.verdict.findings import Findings
+from tracetw.verdict.findings import UNKNOWN, Findings
 from tracetw.verdict.hinted import hinted
 from tracetw.verdict.limits import limits
 from tracetw.verdict.outcome import OUTCOME, outcomes
@@ -126,6 +126,7 @@ def judge(
         limit_elapsed_ms=elapsed,
         error=_errors(rows, verdict),
         hints=np.zeros(len(rows), np.uint32),
+        peer_verdict=np.full(len(rows), UNKNOWN, np.uint8),
     )
     findings.hints[:] = hinted(rows, findings, names)
     return findings

@@ -170,7 +170,34 @@ def scenario(
     )
 
 
+def close_the_listener(net: Net) -> None:
+    waiting, accepted = net.client(), net.client()
+    listener = net.listen()
+    accepted.connect(net.server)
+    end = net.keep(listener.accept()[0])
+    waiting.connect(net.server)
+    eventually(lambda: net.b.states().count("ESTABLISHED") > 1)
+    listener.close()
+    net.step("B's listener has closed with one connection in its queue")
+    see_reset(waiting)
+    abort(end)
+    see_reset(accepted)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
+    scenario(
+        "hint-peer-record",
+        "Both ends are seen: the record of the one that sent the RST says why, for the other one. That SO_LINGER 0 "
+        "looks like itself needs no record.",
+        close_the_listener,
+        (
+            client(verdict=RESET, **hinted("peer-record"), why=says("abort-listener")),
+            client(verdict=RESET, **hinted()),
+        ),
+        (server(verdict="abort-listener", hints=[]), server(verdict="abort-linger", hints=[])),
+        wire={"B>A RST ACK": 2},
+        counters={"b": {"OutRsts": 2}},
+    ),
     scenario(
         "hint-after-peer-fin",
         "24 bytes unread behind the peer's FIN may be a TLS close_notify; 32 are none, nor are 24 without a FIN.",

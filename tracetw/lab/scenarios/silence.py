@@ -6,7 +6,7 @@ from __future__ import annotations
 import socket
 
 from tracetw.lab.expect.lines import client, server
-from tracetw.lab.expect.match import at_least, between
+from tracetw.lab.expect.match import Claim, at_least, between
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
@@ -17,6 +17,9 @@ __all__ = ["SCENARIOS"]
 
 IDLE_S, LONG_S = 1.1, 2.2
 FULL = "meta length > 1000"
+# Which of the two ends is seen first is free, and with it whether the other one can tell of it (peer-record).
+RACE = Claim("keepalive-race among them", lambda value: "keepalive-race" in value)
+NO_RACE = Claim("no keepalive-race", lambda value: "keepalive-race" not in value)
 
 
 def wait_for_an_answer(net: Net) -> None:
@@ -143,8 +146,8 @@ SCENARIOS: tuple[Scenario, ...] = (
         "no idle connection.",
         race,
         (
-            client(**hinted("keepalive-race", since_received_ms=between(600, 60_000))),
-            client(**hinted(since_received_ms=between(0, 499))),
+            client(hints=RACE, since_received_ms=between(600, 60_000)),
+            client(hints=NO_RACE, since_received_ms=between(0, 499)),
         ),
         (
             server(
