@@ -209,6 +209,9 @@ def test_accept_queues(ns: Netns) -> None:
 
 
 def test_listeners_of_mptcp(ns: Netns) -> None:
+    if not Path("/proc/sys/net/mptcp/enabled").exists():
+        pytest.skip("this kernel has no MPTCP")
+
     def listen(protocol: int) -> socket.socket:
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM, protocol)
         made.bind(("127.0.0.1", 0))

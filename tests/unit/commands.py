@@ -34,6 +34,7 @@ WORK: dict[tuple[str, ...], list[str]] = {
     ("replay",): ["recording"],
     ("query",): ["recording", "SELECT count(*) FROM closes, closes AS b, closes AS c"],
     ("doctor",): [],
+    ("timewait",): [],
     ("explain",): [],
     ("lab",): ["--help"],
     ("lab", "list"): [],

@@ -31,7 +31,9 @@ GROUPS = {(), ("lab",)}
 # The codes of the README.
 DONE, FAILED, USAGE, CANNOT, INTERRUPTED = 0, 1, 2, 3, 130
 # Those that say something on standard output when they are given no words.
-TALKATIVE = [path for path in COMMANDS if path in {("doctor",), ("explain",), ("lab", "list")}]
+TALKATIVE = [
+    path for path in COMMANDS if path in {("doctor",), ("timewait",), ("explain",), ("lab", "list")}
+]
 
 
 @pytest.fixture

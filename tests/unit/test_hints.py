@@ -345,6 +345,16 @@ def test_forgotten_while_others_go_on(
     assert FORGOTTEN not in remembered(*reversed(pair))
 
 
+@pytest.mark.parametrize(("others", "holds"), [(0, True), (15, True), (16, False)])
+def test_of_many_at_once_some_are_remembered(others: int, *, holds: bool) -> None:
+    """So a storm costs nothing; those of one tick may come in several batches."""
+    crowd = [{"verdict": "orderly", "at": WHEN, "remote": "10.0.0.9"}] * others
+    last = closes({"verdict": "orderly", "at": WHEN}, {**SILENT, "at": WHEN})
+    assert (FORGOTTEN in remembered(*(closes(one) for one in crowd), last)) is holds
+    if crowd:
+        assert (FORGOTTEN in remembered(closes(*crowd), last)) is holds
+
+
 SENDER = {
     "verdict": "abort-late-data",
     "reset_direction": 1,

@@ -30,8 +30,8 @@ _TIMES = 3
 _SHARE, _LEAST_MS = 0.03, 60
 """Two idle times are the same: a share of the longer one, or what timers and jiffies add."""
 _FORGOTTEN_MS = 2000
-_TICK_NS = 10_000_000
-"""Of connections that are in order one is remembered in each of these, whatever the rate."""
+_TICK_NS, _EACH_TICK = 10_000_000, 16
+"""Of connections that are in order so many are remembered in each tick, whatever the rate."""
 _ORDERLY = VERDICT_INDEX["orderly"]
 _SILENCE = np.zeros(256, np.bool_)
 _SILENCE[
@@ -49,7 +49,7 @@ class Habits:
         self._idle: Latest[tuple[int, int, int, bytes], tuple[int, int]] = Latest(_KEPT)
         # Of a peer: when a connection with it ended in order.
         self._fine: Latest[tuple[int, bytes], int] = Latest(_KEPT)
-        self._tick = -1
+        self._tick, self._in_tick = -1, 0
         self._other_ends = OtherEnds()
 
     def add(self, rows: Rows, findings: Findings, ended: NDArray[np.int64]) -> NDArray[np.uint32]:
@@ -122,11 +122,12 @@ class Habits:
                 hints[at] |= np.uint32(HINT_BIT["forgotten-on-the-path"])
 
     def _sampled(self, which: NDArray[np.intp], ended: NDArray[np.int64]) -> NDArray[np.intp]:
-        """The first of these in each tick of time; time does not go back."""
+        """The first few of these in each tick of time; time does not go back."""
         if not len(which):
             return which
-        ticks = ended[which] // _TICK_NS
-        latest = np.maximum.accumulate(np.concatenate(([self._tick], ticks)))
-        self._tick = int(latest[-1])
-        kept: NDArray[np.intp] = which[ticks > latest[:-1]]
+        ticks = np.maximum.accumulate(np.maximum(ended[which] // _TICK_NS, self._tick))
+        rank = np.arange(len(ticks)) - np.searchsorted(ticks, ticks)
+        rank += np.where(ticks == self._tick, self._in_tick, 0)
+        self._tick, self._in_tick = int(ticks[-1]), int(rank[-1]) + 1
+        kept: NDArray[np.intp] = which[rank < _EACH_TICK]
         return kept
