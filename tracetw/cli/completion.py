@@ -33,7 +33,7 @@ _MINE = {
 
 
 @click.command("completion", short_help="Complete commands, options and values with Tab.")
-@click.argument("shell", required=False, type=click.Choice(_SHELLS))
+@click.argument("shell", required=False, type=click.Choice(_SHELLS), metavar="[SHELL]")
 @click.option("--install", is_flag=True, help="Write it where the shell looks for it.")
 def command(shell: str | None, install: bool) -> None:
     """Print the completion script of SHELL (bash, zsh or fish; default: that of $SHELL).

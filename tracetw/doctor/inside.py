@@ -38,17 +38,27 @@ def main() -> None:
         privileges.drop(_KEEP)
     here = netns.current()
     for inode, path in asked["namespaces"]:
+        answer: dict[str, Any] = {"inode": inode}
         try:
             if inode != here:
                 _enter(path, inode)
                 here = inode
-            answer: dict[str, Any] = {"inode": inode, "facts": _facts(asked).plain()}
         except FileNotFoundError:
-            answer = {"inode": inode, "gone": True}
+            answer["gone"] = True
         except OSError as error:
-            answer = {"inode": inode, "error": error.strerror or str(error)}
+            answer["error"] = error.strerror or str(error)
+        else:
+            answer |= _answer(asked)
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+
+
+def _answer(asked: dict[str, Any]) -> dict[str, Any]:
+    """What can be read inside: a file that is not there is not a namespace that is gone."""
+    try:
+        return {"facts": _facts(asked).plain()}
+    except OSError as error:
+        return {"error": error.strerror or str(error)}
 
 
 def _enter(path: str, inode: int) -> None:
