@@ -20,26 +20,29 @@ struct carrier {
 BPF_TABLE("lru_hash", u64, struct carrier, carriers, CARRIERS);
 
 /*
- * Build the event and the carrier entry in separate functions: both at once take 170 of the 512 bytes of stack.
+ * The event and the carrier entry are built in separate functions: both at once are too much for the stack.
  */
 static __always_inline void carrier_tell(const struct close_record *r, const struct tuple *t,
 					 u8 code, u64 now)
 {
-	struct event_record e = {};
+	struct event_record *e;
 
-	e.at = now;
-	e.born = now;
-	e.sk = r->sk;
-	e.kind = EVENT_TIMEWAIT;
-	e.code = code;
-	e.flags = r->flags & (F_CLIENT | F_SERVER);
-	e.pid = r->pid;
-	e.uid = r->uid;
-	e.owner_from = r->owner_from;
-	e.cgroup = r->cgroup;
-	__builtin_memcpy(e.comm, r->comm, sizeof(e.comm));
-	event_tuple(&e, t);
-	event_send(&e);
+	e = event_begin();
+	if (!e)
+		return;
+	e->at = now;
+	e->born = now;
+	e->sk = r->sk;
+	e->kind = EVENT_TIMEWAIT;
+	e->code = code;
+	e->flags = r->flags & (F_CLIENT | F_SERVER);
+	e->pid = r->pid;
+	e->uid = r->uid;
+	e->owner_from = r->owner_from;
+	e->cgroup = r->cgroup;
+	__builtin_memcpy(e->comm, r->comm, sizeof(e->comm));
+	event_tuple(e, t);
+	event_send(e);
 }
 
 static __always_inline void carrier_keep(const struct close_record *r, const struct tuple *t,
@@ -115,13 +118,16 @@ static __always_inline int fin_again(const struct tuple *t)
 static __always_inline void timewait_event_of(const struct tuple *t, const void *tw, u8 code,
 					      u8 last)
 {
-	struct event_record e = {};
+	struct event_record *e;
 
-	e.kind = EVENT_TIMEWAIT;
-	e.code = code;
-	e.sk = (u64)tw;
-	carrier_fill(&e, t, last);
-	event_send(&e);
+	e = event_begin();
+	if (!e)
+		return;
+	e->kind = EVENT_TIMEWAIT;
+	e->code = code;
+	e->sk = (u64)tw;
+	carrier_fill(e, t, last);
+	event_send(e);
 }
 
 /* Something happened to a timewait socket. */
@@ -146,7 +152,7 @@ static __always_inline void fin_event(const void *tw)
 /* A new connection has the tuple of a TIME_WAIT that never expired: it took it over. */
 static __always_inline void reuse_event(const void *sk, u8 code)
 {
-	struct event_record e = {};
+	struct event_record *e;
 	struct tuple t;
 	u64 key;
 
@@ -154,11 +160,14 @@ static __always_inline void reuse_event(const void *sk, u8 code)
 	key = tuple_key(&t);
 	if (!carriers.lookup(&key))
 		return;
-	e.kind = EVENT_TIMEWAIT;
-	e.code = code;
-	e.sk = (u64)sk;
-	carrier_fill(&e, &t, 1);
-	event_send(&e);
+	e = event_begin();
+	if (!e)
+		return;
+	e->kind = EVENT_TIMEWAIT;
+	e->code = code;
+	e->sk = (u64)sk;
+	carrier_fill(e, &t, 1);
+	event_send(e);
 }
 #endif
 
@@ -166,20 +175,23 @@ static __always_inline void reuse_event(const void *sk, u8 code)
 /* A segment for a TIME_WAIT with a timestamp from the past. */
 static __always_inline void mini_drop_event(const void *tw, const void *skb, u32 reason)
 {
-	struct event_record e = {};
+	struct event_record *e;
 	struct tuple t;
 
-	e.kind = EVENT_DROP;
-	e.from = TCP_TIME_WAIT;
-	e.sk = (u64)tw;
+	e = event_begin();
+	if (!e)
+		return;
+	e->kind = EVENT_DROP;
+	e->from = TCP_TIME_WAIT;
+	e->sk = (u64)tw;
 	tuple_of_common(&t, tw);
 #ifdef WANT_TIMEWAITS
-	carrier_fill(&e, &t, 0);
+	carrier_fill(e, &t, 0);
 #else
-	e.at = bpf_ktime_get_ns();
-	event_tuple(&e, &t);
+	e->at = bpf_ktime_get_ns();
+	event_tuple(e, &t);
 #endif
-	drop_send(&e, skb, DROP_PAWS_TIMEWAIT, reason);
+	drop_send(e, skb, DROP_PAWS_TIMEWAIT, reason);
 }
 #endif
 #endif

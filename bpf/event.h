@@ -2,12 +2,50 @@
 /* Single events of full sockets and packets, each only in the unit when it is asked for. */
 #ifdef WANT_EVENTS
 
+/* A program can be interrupted by one in softirq, that by one in hardirq, and all by one in NMI: a power of two. */
+#define EVENT_NESTING 4
+
+/*
+ * Where events are built: beside a close record there is no room for them on the stack of 512 bytes. What interrupts
+ * leaves depth as it was.
+ */
+struct event_room {
+	u32 depth;
+	u32 pad;
+	struct event_record at[EVENT_NESTING];
+};
+
+BPF_TABLE("percpu_array", u32, struct event_room, event_rooms, 1);
+
+/* An empty event of this CPU: event_send() or event_leave() must follow. */
+static __always_inline struct event_record *event_begin(void)
+{
+	u32 zero = 0;
+	struct event_room *room = event_rooms.lookup(&zero);
+	struct event_record *e;
+
+	if (!room)
+		return 0;
+	e = &room->at[room->depth & (EVENT_NESTING - 1)];
+	room->depth++;
+	__builtin_memset(e, 0, sizeof(*e));
+	return e;
+}
+
+static __always_inline void event_leave(void)
+{
+	u32 zero = 0;
+	struct event_room *room = event_rooms.lookup(&zero);
+
+	if (room)
+		room->depth--;
+}
+
 static __always_inline void event_send(struct event_record *e)
 {
-	if (!PASSES(e))
-		return;
-	if (events.ringbuf_output(e, sizeof(*e), 0))
+	if (PASSES(e) && events.ringbuf_output(e, sizeof(*e), 0))
 		count(STAT_LOST_EVENTS);
+	event_leave();
 }
 
 static __always_inline void event_tuple(struct event_record *e, const struct tuple *t)
@@ -53,31 +91,37 @@ static __always_inline void event_of_socket(struct event_record *e, const void *
 #ifdef WANT_TRANSITIONS
 static __always_inline void transition_event(const void *sk, u32 from, u32 to)
 {
-	struct event_record e = {};
+	struct event_record *e;
 
 	if (GET(u16, sock, sk, OFF_SK_PROTOCOL) != IPPROTO_TCP)
 		return;
-	event_of_socket(&e, sk, EVENT_TRANSITION);
-	e.from = from;
-	e.to = to;
-	event_send(&e);
+	e = event_begin();
+	if (!e)
+		return;
+	event_of_socket(e, sk, EVENT_TRANSITION);
+	e->from = from;
+	e->to = to;
+	event_send(e);
 }
 #endif
 
 #ifdef WANT_RETRANSMITS
 static __always_inline void retransmit_event(const void *sk, const void *skb, u8 fin, u8 backoff)
 {
-	struct event_record e = {};
+	struct event_record *e;
 
-	event_of_socket(&e, sk, EVENT_RETRANSMIT);
-	e.from = GET(u8, sock_common, sk, OFF_SKC_STATE);
-	e.code = fin						    ? WHAT_FIN
-		 : e.from == TCP_SYN_SENT || e.from == TCP_SYN_RECV ? WHAT_SYN
-								    : WHAT_DATA;
-	e.backoff = backoff;
-	e.rto = GET(u32, inet_connection_sock, sk, OFF_ICSK_RTO);
-	e.seq = FIELD(u32, skb, OFF_SKB_CB + OFF_CB_SEQ);
-	event_send(&e);
+	e = event_begin();
+	if (!e)
+		return;
+	event_of_socket(e, sk, EVENT_RETRANSMIT);
+	e->from = GET(u8, sock_common, sk, OFF_SKC_STATE);
+	e->code = fin						       ? WHAT_FIN
+		  : e->from == TCP_SYN_SENT || e->from == TCP_SYN_RECV ? WHAT_SYN
+								       : WHAT_DATA;
+	e->backoff = backoff;
+	e->rto = GET(u32, inet_connection_sock, sk, OFF_ICSK_RTO);
+	e->seq = FIELD(u32, skb, OFF_SKB_CB + OFF_CB_SEQ);
+	event_send(e);
 }
 #endif
 
@@ -115,8 +159,10 @@ static __always_inline void listener_drop(struct event_record *e, const void *sk
 	struct tuple t;
 	u8 flags;
 
-	if (!tuple_of_packet(&t, skb, &flags))
+	if (!tuple_of_packet(&t, skb, &flags)) {
+		event_leave();
 		return;
+	}
 	t.net = FIELD(u64, sk, OFF_SKC_NET);
 	e->at = bpf_ktime_get_ns();
 	e->sk = (u64)sk;
@@ -132,17 +178,20 @@ static __always_inline void listener_drop(struct event_record *e, const void *sk
 static __always_inline void drop_event(const void *sk, const void *skb, u32 reason)
 {
 	u8 code = drop_code(reason, FIELD(u8, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS) & TCP_FLAG_RST);
-	struct event_record e = {};
+	struct event_record *e;
 
 	if (!code || GET(u16, sock, sk, OFF_SK_PROTOCOL) != IPPROTO_TCP)
 		return;
-	e.from = GET(u8, sock_common, sk, OFF_SKC_STATE);
-	if (e.from == TCP_LISTEN) {
-		listener_drop(&e, sk, skb, code, reason);
+	e = event_begin();
+	if (!e)
+		return;
+	e->from = GET(u8, sock_common, sk, OFF_SKC_STATE);
+	if (e->from == TCP_LISTEN) {
+		listener_drop(e, sk, skb, code, reason);
 		return;
 	}
-	event_of_socket(&e, sk, EVENT_DROP);
-	drop_send(&e, skb, code, reason);
+	event_of_socket(e, sk, EVENT_DROP);
+	drop_send(e, skb, code, reason);
 }
 #endif
 
@@ -152,14 +201,17 @@ static __always_inline void packet_drop_event(const struct tuple *t, const void 
 					      u32 reason)
 {
 	u8 code = drop_code(reason, flags & TCP_FLAG_RST);
-	struct event_record e = {};
+	struct event_record *e;
 
 	if (!code)
 		return;
-	e.at = bpf_ktime_get_ns();
-	e.kind = EVENT_DROP;
-	event_tuple(&e, t);
-	drop_send(&e, skb, code, reason);
+	e = event_begin();
+	if (!e)
+		return;
+	e->at = bpf_ktime_get_ns();
+	e->kind = EVENT_DROP;
+	event_tuple(e, t);
+	drop_send(e, skb, code, reason);
 }
 #endif
 #endif
