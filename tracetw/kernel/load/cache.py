@@ -9,14 +9,13 @@ compiler sees; one that is damaged is compiled again. No folder, no cache, no co
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import stat
 import tempfile
 from pathlib import Path
 
 from tracetw import __version__
-from tracetw.kernel.load.image import Image
+from tracetw.kernel.load.image import Image, hashed
 
 __all__ = ["Cache"]
 
@@ -35,7 +34,7 @@ class Cache:
 
     def _entry(self, source: str, flags: list[str]) -> Path:
         text = "\0".join([__version__, os.uname().machine, *flags, source])
-        return self._folder / f"{hashlib.sha256(text.encode()).hexdigest()}.json"
+        return self._folder / f"{hashed(text)}.json"
 
     def get(self, source: str, flags: list[str]) -> Image | None:
         """The image that these sources gave before; None when it must be compiled."""
