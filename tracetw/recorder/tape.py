@@ -9,9 +9,9 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from tracetw.host.clock import Clock
@@ -86,6 +86,15 @@ class Item:
     clock: Clock | None = None
 
 
+def _halves(item: Item) -> Iterator[Item]:
+    """Of at least two rows, which lie one after the other."""
+    rows = memoryview(b"".join(item.parts))
+    first = item.rows // 2
+    at = first * (len(rows) // item.rows)
+    yield replace(item, parts=[rows[:at]], rows=first, bytes=at)
+    yield replace(item, parts=[rows[at:]], rows=item.rows - first, bytes=len(rows) - at)
+
+
 class Tape:
     """Writes items in order.
 
@@ -152,9 +161,19 @@ class Tape:
                 if error.errno != errno.EFBIG:
                     raise
                 self._close()  # setrlimit(2) or the file system: the next file is as large again
-                self._put(item)
+                self._put_whole_or_halves(item)
         except OSError as error:
             self.not_written(item.rows, error, counted=item.kind is Kind.LOST)
+
+    def _put_whole_or_halves(self, item: Item) -> None:
+        """Into a new file: what is too large for a whole one goes into several."""
+        try:
+            self._put(item)
+        except OSError as error:
+            if error.errno != errno.EFBIG or not item.parts or item.rows < 2:  # noqa: PLR2004
+                raise
+            for half in _halves(item):
+                self.write(half)
 
     def not_written(self, rows: int, error: OSError, *, counted: bool = False) -> None:
         """Count records that could not be written; the first time, say so.
