@@ -15,14 +15,19 @@ from tracetw.kernel.capability import survey
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.plan import kernel_names
 
-__all__ = ["BEHAVIOURS", "TW_AT_BIRTH", "shown"]
+__all__ = ["BEHAVIOURS", "MPTCP_BYTES", "MPTCP_COUNT", "MPTCP_READ", "TW_AT_BIRTH", "shown"]
 
 TW_AT_BIRTH = "tw-at-birth"
+MPTCP_BYTES, MPTCP_READ, MPTCP_COUNT = "mptcp-bytes", "mptcp-bytes-read", "mptcp-subflow-count"
 BEHAVIOURS = {
     TW_AT_BIRTH: "TW and TWKilled are counted when the timewait socket begins, not when its timer ends it"
     " (Linux 6.0; before, struct inet_timewait_sock has a member tw_kill)",
+    MPTCP_BYTES: "MPTCP counts the bytes of a connection (struct mptcp_sock has bytes_received)",
+    MPTCP_READ: "MPTCP counts the bytes that were read of a connection (bytes_consumed)",
+    MPTCP_COUNT: "MPTCP numbers the subflows of a connection (subflow_id)",
 }
 """What no tracer changes: name to meaning."""
+_MPTCP = {MPTCP_BYTES: "bytes_received", MPTCP_READ: "bytes_consumed", MPTCP_COUNT: "subflow_id"}
 
 
 @cache
@@ -38,4 +43,7 @@ def shown() -> frozenset[str]:
     found |= {path.name for path in Path("/proc/sys/net/ipv4").iterdir()}
     if not btf.has_field("inet_timewait_sock.tw_kill"):
         found.add(TW_AT_BIRTH)
+    for name, field in _MPTCP.items():
+        if btf.has_field(f"mptcp_sock.{field}"):
+            found.add(name)
     return frozenset(found)

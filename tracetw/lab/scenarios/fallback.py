@@ -102,7 +102,7 @@ SCENARIOS = (
             layer=None,
             mptcp={"role": "fallback"},
         ),
-        b=server(**got_reset(), layer=None),
+        b=server(**got_reset(ack=True), layer=None),
         wire={"A>B RST": 1, "FIN": 0},
         counters={"a": {"OutRsts": 1, "TCPAbortOnData": 1}},
         **COMMON,
@@ -112,7 +112,7 @@ SCENARIOS = (
         claim="Plain TCP at a listener of MPTCP (the default of Go) stays plain TCP.",
         play=plain_client_unread,
         families=(4, 6),
-        a=client(**got_reset(), layer=None, mptcp=None),
+        a=client(**got_reset(ack=True), layer=None, mptcp=None),
         b=server(
             **sent_reset("abort-unread", "TCP_ABORT_ON_CLOSE"),
             bytes_unread=5,

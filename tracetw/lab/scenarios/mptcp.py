@@ -7,8 +7,9 @@ import socket
 from pathlib import Path
 from typing import Any
 
+from tracetw.lab.expect.kernel import MPTCP_BYTES, MPTCP_COUNT, MPTCP_READ
 from tracetw.lab.expect.lines import ORDERLY, client, connected, got_reset, sent_reset, server
-from tracetw.lab.expect.match import ANYTHING, SOME, Claim, accepted, at_least, path
+from tracetw.lab.expect.match import ANYTHING, SOME, Claim, accepted, at_least, known_by, path
 from tracetw.lab.expect.scenario import Expectation, Scenario
 from tracetw.lab.net.host import PORT
 from tracetw.lab.net.topology import Link, Net
@@ -23,6 +24,7 @@ __all__ = [
     "MPTCP",
     "OF_MPTCP",
     "SCENARIOS",
+    "carried",
     "close_in_turn",
     "connect",
     "connection",
@@ -142,6 +144,16 @@ def killed(net: Net) -> None:
     wait_for_time_wait(net)
 
 
+def carried(number: int) -> Any:  # noqa: ANN401 (a value or a claim)
+    """Bytes of the connection itself, which MPTCP has counted since Linux 6.5; null before."""
+    return known_by(MPTCP_BYTES, number, otherwise=None)
+
+
+def waiting(number: int) -> Any:  # noqa: ANN401 (a value or a claim)
+    """Bytes that the application has not read: known where MPTCP counts those that it has read."""
+    return known_by(MPTCP_READ, number, otherwise=None)
+
+
 def connection(*subflows: str, **more: object) -> Expectation:
     """The ``mptcp`` of a connection whose subflows ended so."""
     listed = Claim(
@@ -187,16 +199,18 @@ SCENARIOS = (
         a=client(
             **{**ORDERLY, **OF_MPTCP},
             first_close="local",
-            bytes_sent=5,
-            bytes_received=7,
+            bytes_sent=carried(5),
+            bytes_received=carried(7),
             states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
-            mptcp=connection("orderly", fastclose=None, subflows_total=1),
+            mptcp=connection(
+                "orderly", fastclose=None, subflows_total=known_by(MPTCP_COUNT, 1, otherwise=None)
+            ),
         ),
         b=server(
             **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
             first_close="remote",
-            bytes_sent=7,
-            bytes_received=5,
+            bytes_sent=carried(7),
+            bytes_received=carried(5),
             states=path("ESTABLISHED", "CLOSE_WAIT", "LAST_ACK", "CLOSE"),
             mptcp=connection("orderly", fastclose=None),
         ),
@@ -212,8 +226,8 @@ SCENARIOS = (
         families=(4, 6),
         a=client(
             **{**sent_reset("abort-unread"), **BY_FASTCLOSE},
-            bytes_unread=5,
-            bytes_received=5,
+            bytes_unread=waiting(5),
+            bytes_received=carried(5),
             owner_from="close",
             states=connected("CLOSE"),
             mptcp=connection("mptcp-reset", fastclose="sent"),
@@ -233,9 +247,9 @@ SCENARIOS = (
         play=linger_0,
         a=client(
             **{**sent_reset("abort-linger"), **BY_FASTCLOSE},
-            bytes_unread=0,
-            bytes_sent=5,
-            bytes_received=7,
+            bytes_unread=waiting(0),
+            bytes_sent=carried(5),
+            bytes_received=carried(7),
             owner_from="close",
             mptcp=connection("mptcp-reset", fastclose="sent"),
         ),
@@ -261,11 +275,15 @@ SCENARIOS = (
         name="mptcp-listener-closed",
         claim="A listener of MPTCP that closes aborts what nobody had accepted by MP_FASTCLOSE.",
         play=listener_closed,
-        a=client(**FASTCLOSED, bytes_sent=5, mptcp=connection("peer-reset", fastclose="received")),
+        a=client(
+            **FASTCLOSED,
+            bytes_sent=carried(5),
+            mptcp=connection("peer-reset", fastclose="received"),
+        ),
         b=server(
             **{**sent_reset("abort-listener"), **BY_FASTCLOSE},
-            bytes_received=5,
-            bytes_unread=5,
+            bytes_received=carried(5),
+            bytes_unread=waiting(5),
             owner_from="close",
             mptcp=connection("mptcp-reset", fastclose="sent"),
         ),

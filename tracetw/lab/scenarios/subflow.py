@@ -7,8 +7,9 @@ import socket
 from contextlib import suppress
 from pathlib import Path
 
+from tracetw.lab.expect.kernel import MPTCP_COUNT
 from tracetw.lab.expect.lines import ORDERLY, client, server
-from tracetw.lab.expect.match import ANYTHING, Claim, at_least
+from tracetw.lab.expect.match import ANYTHING, Claim, at_least, known_by
 from tracetw.lab.expect.scenario import Expectation, Scenario
 from tracetw.lab.net.cable import addresses
 from tracetw.lab.net.fault import Drop
@@ -18,6 +19,7 @@ from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.mptcp import (
     COMMON,
     OF_MPTCP,
+    carried,
     close_in_turn,
     connect,
     connection,
@@ -134,7 +136,9 @@ SCENARIOS = (
         a=client(
             **{**ORDERLY, **OF_MPTCP},
             first_close="local",
-            mptcp=connection("orderly", "orderly", subflows_total=2),
+            mptcp=connection(
+                "orderly", "orderly", subflows_total=known_by(MPTCP_COUNT, 2, otherwise=None)
+            ),
         ),
         b=server(
             **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
@@ -153,7 +157,7 @@ SCENARIOS = (
             client(
                 **{**ORDERLY, **OF_MPTCP, "retransmits": ANYTHING},
                 first_close="local",
-                bytes_sent=10,
+                bytes_sent=carried(10),
                 mptcp=connection("orderly", "abort-admin"),
             ),
             client(
@@ -165,7 +169,7 @@ SCENARIOS = (
             server(
                 **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
                 first_close="remote",
-                bytes_received=10,
+                bytes_received=carried(10),
                 mptcp=connection("orderly", "peer-reset"),
             ),
             server(
@@ -186,7 +190,7 @@ SCENARIOS = (
             client(
                 **{**ORDERLY, **OF_MPTCP, "retransmits": ANYTHING},
                 first_close="local",
-                bytes_sent=10,
+                bytes_sent=carried(10),
                 mptcp=connection("orderly", "mptcp-reset"),
             ),
             client(
@@ -198,7 +202,7 @@ SCENARIOS = (
         b=server(
             **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
             first_close="remote",
-            bytes_received=10,
+            bytes_received=carried(10),
             mptcp=connection("orderly"),
         ),
         wire={"A>B RST": 1, "B>A RST": 0, "A>B FIN": 1, "B>A FIN": 1},
@@ -213,7 +217,7 @@ SCENARIOS = (
             client(
                 **{**ORDERLY, **OF_MPTCP, "retransmits": ANYTHING},
                 first_close="local",
-                bytes_sent=10,
+                bytes_sent=carried(10),
                 mptcp=connection("orderly", "orderly"),
             ),
             client(
@@ -226,7 +230,7 @@ SCENARIOS = (
             server(
                 **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
                 first_close="remote",
-                bytes_received=10,
+                bytes_received=carried(10),
                 mptcp=connection("orderly", "orderly"),
             ),
             server(
