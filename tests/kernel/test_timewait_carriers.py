@@ -94,6 +94,7 @@ def recorder(folder: Path) -> Iterator[None]:
         with os.fdopen(ready, "rb") as reader:
             assert reader.read(1) == b"1"
         try:
+            eventually(lambda: [*folder.rglob("*.tws")], what="the recorder opens its first file")
             yield
         finally:
             process.send_signal(signal.SIGINT)
