@@ -208,7 +208,8 @@ static __always_inline void subflow_resets(const void *sk, struct conn *c)
 /* What the first subflow does not see: the task that closes, where its FIN waits for data. */
 static __always_inline void tell_first(u64 msk, const struct conn *c)
 {
-	struct conn *first = conn_find(FIELD(u64, msk, OFF_MSK_FIRST));
+	u64 sk = FIELD(u64, msk, OFF_MSK_FIRST);
+	struct conn *first = sk ? conn_find(sk) : 0;
 
 	if (first && c->pid && !first->pid)
 		COPY_OWNER(first, c);
@@ -249,11 +250,11 @@ static __always_inline struct slot connection_closed(const void *sk, u32 from)
 		return none;
 	conn = conn_slot((u64)sk);
 	c = conn.key ? conn_at(conn.index) : 0;
-	if (conn.key)
-		*conn.key = 0;
 	if (is_plain_connection((u64)sk, from)) {
 		if (c)
 			tell_first((u64)sk, c);
+		if (conn.key)
+			*conn.key = 0;
 		return none;
 	}
 	slot = closing_take((u64)sk, 1);
@@ -262,10 +263,16 @@ static __always_inline struct slot connection_closed(const void *sk, u32 from)
 		slot.key = 0;
 		r = spare.lookup(&zero);
 	}
-	if (!r)
+	if (!r) {
+		if (conn.key)
+			*conn.key = 0;
 		return none;
+	}
 	load_connection(r, sk, from);
 	load_connection_history(r, c);
+	/* From here on the history may be another connection's. */
+	if (conn.key)
+		*conn.key = 0;
 	r->at[AT_CLOSED] = bpf_ktime_get_ns();
 	record_step(r, TCP_CLOSE, r->at[AT_CLOSED]);
 	/* The worker of MPTCP holds the lock as a call does, and the application still holds the socket. */

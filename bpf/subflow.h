@@ -146,7 +146,8 @@ static __always_inline void load_subflow(struct close_record *r, const void *sk,
 			r->layer = LAYER_MPTCP;
 			r->mptcp_flags = c->mptcp;
 			r->mptcp_conn = c->pid ? 0 : c->cgroup;
-			m = closing_at(closing_slot(r->mptcp_conn));
+			/* A key of 0 would find a free slot. */
+			m = r->mptcp_conn ? closing_at(closing_slot(r->mptcp_conn)) : 0;
 			r->mptcp_token = m ? m->mptcp_token : 0;
 		}
 		return;

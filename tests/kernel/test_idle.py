@@ -102,6 +102,22 @@ def test_what_waits_in_a_table_wakes_it(pair: Net) -> None:
     assert min(late) > PATIENCE_S, late
 
 
+def test_it_rests_again_when_what_waited_was_closed_in_time(pair: Net) -> None:
+    """The reset socket is looked at once, before it is late, and closed before the next look."""
+    with Tracer(*only(pair)) as tracer:
+        link = pair.connect()
+        link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        time.sleep(1.2)
+        link.a.close()
+        time.sleep(0.1)
+        link.b.close()
+        tracer.close_of(pair.b.netns)
+        stat = Path(f"/proc/{tracer.process.pid}/schedstat")
+        before = int(stat.read_text().split()[0])
+        time.sleep(1.5)
+        assert int(stat.read_text().split()[0]) - before < 0.2e9
+
+
 def test_the_thread_that_writes_has_the_usual_priority(pair: Net) -> None:
     """The one that reads the kernel must not be starved; formatting must not starve others."""
     with Tracer(*only(pair)) as tracer:

@@ -15,9 +15,10 @@ from tracetw.event.record import (
     F_RST_ACK_KNOWN,
 )
 from tracetw.stream.batch import Closes, ended_ns
+from tracetw.verdict import hint_text
 from tracetw.verdict.habits import Habits
-from tracetw.verdict.hinted import REMOTE, RST_RECEIVED
-from tracetw.verdict.hints import hint_names
+from tracetw.verdict.hinted import LOCAL, REMOTE, RST_RECEIVED
+from tracetw.verdict.hints import HINT_BIT, hint_names
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import CLOSED_BY, FORMS, VERDICT_INDEX
 
@@ -47,6 +48,17 @@ def test_the_same_idle_time_again_and_again() -> None:
     assert remembered(idle(2, 2, 3, 2)) == [(), (), (), ()]
     assert remembered(idle(0.9, 0.9, 0.9)) == [(), (), ()]
     assert remembered(idle(60, 61, 61.5, 63)) == [(), (), IDLE, ()]
+
+
+def test_a_reset_after_our_fin_is_our_own_timeout() -> None:
+    """The peer answers the close of an idle connection with RST: nothing points to a timeout of the peer."""
+    reset = {"form": RST_RECEIVED, "verdict": "peer-reset"}
+    ours = idle(5, 5, 5, **reset)
+    assert remembered(ours)[-1] == IDLE
+    mask = HINT_BIT["idle-timeout"]
+    text = hint_text.phrase(mask, LOCAL, RST_RECEIVED)
+    assert text == hint_text.phrase(mask, LOCAL, 0)
+    assert text != hint_text.phrase(mask, REMOTE, RST_RECEIVED)
 
 
 def test_idle_times_of_different_services_are_different() -> None:
@@ -119,6 +131,7 @@ RECEIVER = {
     "at": WHEN,
 }
 OTHER = ("peer-record",)
+LOOPBACK = {"local": "127.0.0.1", "remote": "127.0.0.1"}
 
 
 @pytest.mark.parametrize(
@@ -129,6 +142,9 @@ OTHER = ("peer-record",)
         ({"verdict": "abort-linger"}, {}, False),
         ({"reset_direction": 0}, {}, False),
         ({}, {"lport": 51235}, False),
+        ({"netns": 7}, {}, True),
+        (LOOPBACK, LOOPBACK, True),
+        ({**LOOPBACK, "netns": 7}, LOOPBACK, False),
         ({}, {"remote": "10.0.0.9"}, False),
         ({"at": BEFORE}, {}, False),
         ({}, {"form": FORMS.index("timeout")}, False),

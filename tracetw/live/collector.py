@@ -153,7 +153,11 @@ class Collector:
     def _sweep(self, now: float) -> list[Ends | Events]:
         """Look at what waits; when nothing will be overdue, not again until the kernel side says so."""
         self._session.sleep()
-        found = self._late(now, everything=False) if self._session.any_waiting() else []
+        found: list[Ends | Events] = []
+        if self._session.any_waiting():
+            found = self._late(now, everything=False)
+        else:
+            self._source.waits = False
         self._sweeps = self._source.waits
         if self._sweeps:
             self._session.wake()

@@ -26,6 +26,8 @@ __all__ = ["Subflows"]
 
 # Subflows that may wait for their connection: those that ended on their own in connections that live.
 _MOST = 1 << 16
+# Connections at one address that may end in one batch; a recording may claim more.
+_MOST_LIVES = 16
 
 
 class Subflows:
@@ -78,7 +80,9 @@ class Subflows:
         which = np.searchsorted(wanted, self._rows["mptcp_conn"])
         found = np.full(len(self._rows), -1, np.intp)
         open_ = np.arange(len(self._rows))
-        while len(open_):
+        for _ in range(_MOST_LIVES):
+            if not len(open_):
+                break
             place = which[open_]
             open_, place = open_[place < len(wanted)], place[place < len(wanted)]
             same = wanted[place] == self._rows["mptcp_conn"][open_]

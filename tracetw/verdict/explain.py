@@ -349,7 +349,7 @@ def plan(rows: Rows, findings: Findings, names: KernelNames) -> Why:
         _choose(batch, np.flatnonzero(findings.verdict == verdict), chosen)
     if rows["mptcp_flags"].any():
         chosen |= _frames(batch)
-    numbers = np.flatnonzero(np.bincount(chosen)).tolist()
+    numbers = np.unique(chosen).tolist()
     needed = {column for number in numbers for column in template(number).columns}
     return Why(chosen, {column: _COLUMNS[column](batch, _EVERY) for column in sorted(needed)})
 

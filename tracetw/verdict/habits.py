@@ -72,7 +72,8 @@ class Habits:
             return
         some = Some(rows, findings, self._names, np.flatnonzero(idle >= _IDLE_MS))
         here, by = some.here, findings.closed_by[some.which]
-        reset = some.reset & ((some.flags & F_DONE) == 0)
+        # A RST after our FIN answers our own timeout.
+        reset = some.reset & ((some.flags & F_DONE) == 0) & (some.first == REMOTE)
         local = ~reset & (some.first == LOCAL) & (by == _APP)
         remote = ~reset & (some.first == REMOTE)
         client = (some.flags & F_CLIENT) != 0

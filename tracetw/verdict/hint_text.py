@@ -68,7 +68,8 @@ def phrase(mask: int, first_close: int, form: int) -> Template:
 def _chosen(phrases: dict[str, str], first_close: int, form: int) -> str:
     if "" in phrases:
         return phrases[""]
-    if form == RST_RECEIVED and "reset" in phrases:
+    # A RST after our FIN: we were first.
+    if form == RST_RECEIVED and first_close != LOCAL and "reset" in phrases:
         return phrases["reset"]
     return phrases["local" if first_close == LOCAL else "remote"]
 

@@ -21,12 +21,13 @@ from tracetw.verdict.taxonomy import RESET_DIRECTIONS, VERDICT_INDEX
 
 __all__ = ["OtherEnds"]
 
-_End: TypeAlias = tuple[bytes, int, bytes, int]
+_End: TypeAlias = tuple[bytes, int, bytes, int, int]
 
 _KEPT = 512
 _NEAR_NS = 1_000_000_000
 _AF_INET = 2
 _MAPPED = bytes(10) + b"\xff\xff"
+_LOOPBACK = bytes(15) + b"\x01"
 _SENT = RESET_DIRECTIONS.index("sent")
 _BIT = np.uint32(HINT_BIT["peer-record"])
 _BULK = np.zeros(256, np.bool_)
@@ -37,7 +38,7 @@ class OtherEnds:
     """Senders of RST that were seen last."""
 
     def __init__(self) -> None:
-        # From the receiver's point of view: its address and port, then the sender's.
+        # From the receiver's point of view: its address and port, then the sender's; the namespace of a loopback.
         self._senders: Latest[_End, tuple[int, int]] = Latest(_KEPT)
 
     def add(
@@ -58,10 +59,12 @@ class OtherEnds:
             local, remote = _address(row, "laddr"), _address(row, "raddr")
             ports = int(row["lport"]), int(row["rport"])
             if at not in waiting:
-                key = (remote, ports[1], local, ports[0])
+                key = (remote, ports[1], local, ports[0], _home(row, remote))
                 self._senders.put(key, (int(findings.verdict[at]), int(ended[at])))
                 continue
-            verdict, when = self._senders.get((local, ports[0], remote, ports[1]), (-1, 0))
+            verdict, when = self._senders.get(
+                (local, ports[0], remote, ports[1], _home(row, local)), (-1, 0)
+            )
             if verdict >= 0 and abs(int(ended[at]) - when) <= _NEAR_NS:
                 findings.peer_verdict[at] = verdict
                 hints[at] |= _BIT
@@ -81,6 +84,12 @@ class OtherEnds:
 def _pairs(rows: Rows, which: NDArray[np.intp], first: str, second: str) -> NDArray[np.uint32]:
     pairs: NDArray[np.uint32] = rows[first][which].astype(np.uint32) << 16 | rows[second][which]
     return pairs
+
+
+def _home(row: np.void, address: bytes) -> int:
+    """Every namespace has its own loopback; 0 for other addresses."""
+    loopback = address == _LOOPBACK or address.startswith(_MAPPED + b"\x7f")
+    return int(row["netns"]) if loopback else 0
 
 
 def _address(row: np.void, column: str) -> bytes:
