@@ -170,7 +170,12 @@ def lone(verdict: str, *, join: bool = True, **more: object) -> Expectation:
     return {"verdict": verdict, "layer": "mptcp", "mptcp": of, "why": says, **more}
 
 
-OF_MPTCP: Expectation = {"layer": "mptcp", "form": None, "time_wait": "none"}
+OF_MPTCP: Expectation = {
+    "layer": "mptcp",
+    "form": None,
+    "time_wait": "none",
+    "bytes_unread": waiting(0),
+}
 BY_FASTCLOSE: Expectation = {"layer": "mptcp", "reset": {"direction": "sent"}}
 FASTCLOSED = got_reset(
     layer="mptcp",

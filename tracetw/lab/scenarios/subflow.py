@@ -32,6 +32,7 @@ __all__ = ["SCENARIOS"]
 
 SECOND = addresses(99, 77)
 BOTH = 2
+CLOSE_TIMEOUT = Path("/proc/sys/net/mptcp/close_timeout")
 
 
 def _endpoint(net: Net) -> None:
@@ -84,6 +85,11 @@ def join_stripped(net: Net) -> None:
     close_in_turn(net, link)
 
 
+def no_close_timeout() -> str | None:
+    """Why this kernel cannot be told to give a connection up soon (Linux 6.7)."""
+    return no_mptcp() or (None if CLOSE_TIMEOUT.exists() else f"no {CLOSE_TIMEOUT}")
+
+
 def no_stripping() -> str | None:
     """Why this kernel cannot take options out of packets."""
     rule = "table inet t {\n chain c {\n type filter hook prerouting priority 0\n reset tcp option mptcp\n }\n}\n"
@@ -109,7 +115,7 @@ def only_subflow_killed(net: Net) -> None:
     talk(link)
     for host in (net.a, net.b):
         with host.entered():
-            Path("/proc/sys/net/mptcp/close_timeout").write_text("1\n")
+            CLOSE_TIMEOUT.write_text("1\n")
     net.a.run("ss", "-K", "-t", "dst", _bracketed(net.b.addresses[net.family]))
     net.step("A's only subflow is destroyed; nobody has closed")
     see_hang_up(link.a)
@@ -206,7 +212,9 @@ SCENARIOS = (
             mptcp=connection("orderly"),
         ),
         wire={"A>B RST": 1, "B>A RST": 0, "A>B FIN": 1, "B>A FIN": 1},
-        counters={"a": {"OutRsts": 1, "MPJoinSynTx": 1, "MPJoinSynAckRx": 0}},
+        counters={
+            "a": {"OutRsts": 1, "MPJoinSynTx": known_by("MPJoinSynTx", 1), "MPJoinSynAckRx": 0}
+        },
         **{**COMMON, "needs": no_stripping},
     ),
     Scenario(
@@ -270,6 +278,6 @@ SCENARIOS = (
         wire={"A>B RST": 1, "FIN": 0},
         counters={"a": {"OutRsts": 1}},
         seconds=2.5,
-        **COMMON,
+        **{**COMMON, "needs": no_close_timeout},
     ),
 )
