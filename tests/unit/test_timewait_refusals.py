@@ -20,7 +20,11 @@ from tracetw.host.netns import Netns
 from tracetw.host.socktable import SOCKET
 from tracetw.timewait import snapshot
 from tracetw.timewait.advice import _pace
+from tracetw.timewait.blockers import blocked
+from tracetw.timewait.forecast import Forecast
+from tracetw.timewait.look import Look
 from tracetw.timewait.snapshot import Snapshot, take
+from tracetw.top.waiting import _sentence
 
 GONE = 77
 THERE = {GONE: Netns(GONE, None, 5, "/proc/5/ns/net")}
@@ -92,3 +96,27 @@ def test_check_needs_a_number_and_every_namespace(monkeypatch: pytest.MonkeyPatc
 
 def test_a_slow_pace_is_not_0() -> None:
     assert (_pace(0.2), _pace(12.3)) == ("0.2", "12")
+
+
+@pytest.mark.parametrize(
+    ("rate", "left", "end"),
+    [
+        (None, None, "20 ports free"),
+        (2.0, None, "20 ports free, 2.0/s, lasts at this rate"),
+        (None, 0.0, "20 ports free, no port is left"),
+        (2.0, 5.0, "20 ports free, 2.0/s, runs out in 5.0s"),
+    ],
+)
+def test_nothing_lasts_at_a_rate_that_is_not_known(
+    rate: float | None, left: float | None, end: str
+) -> None:
+    seen = Snapshot(0, 0, 1, np.zeros(1, SOCKET), {})
+    one = Forecast(1, 0, "connect", 20, 0, 0, 0, 0, 20, rate, 10.0, left, 60.0)
+    text, _ = _sentence(Look(seen, None), one)
+    assert text.endswith(end)
+
+
+def test_a_free_port_is_told_of_what_can_be_seen() -> None:
+    seen = Snapshot(0, 0, 1, np.empty(0, SOCKET), {})
+    (note,) = blocked(Look(seen, None, listen=81))
+    assert note.text == "No socket that can be seen has port 81."

@@ -51,7 +51,8 @@ class Forecast:
         time_wait: ports of timewait sockets that cannot be used now.
         reusable: ports of timewait sockets that connect() may take over now.
         free: ports for the next connections.
-        rate_s: TIME_WAIT sockets that come a second; None when fewer than two came lately.
+        rate_s: TIME_WAIT sockets that come a second; None when fewer than two came lately,
+            or none before the last 10 ms.
         window_s: seconds that the rate was taken from.
         seconds_left: until there is no port left at this rate; 0 when there is none now, None when
             that does not happen at this rate.

@@ -47,10 +47,10 @@ def _folder(process: Path) -> Path | None:
 def _ours(process: Path) -> bool:
     """Did this user start it? The real, effective, saved and file system uid have to be ours."""
     text = (process / "status").read_text(encoding="utf-8", errors="replace")
-    uids = next(line.split()[1:] for line in text.splitlines() if line.startswith("Uid:"))
+    uids = [line.split()[1:] for line in text.splitlines() if line.startswith("Uid:")]
     # A setuid program may take over all four, as sudo does before it asks for the password.
     sets_id = (process / "exe").stat().st_mode & _SETS_ID
-    return {int(uid) for uid in uids} == {os.geteuid()} and not sets_id
+    return uids == [[str(os.geteuid())] * 4] and not sets_id
 
 
 def _output(words: list[str]) -> str | None:
