@@ -115,7 +115,7 @@ def drops_invalid(ruleset: bytes) -> tuple[bool | None, str]:
     if xt:
         return None, "rules of iptables cannot be read"
     if None in found:
-        return None, "rules on the state lead elsewhere"
+        return None, "rules on the state of connections cannot be followed"
     if "drop" in policies:
         return None, "a chain drops what no rule accepts"
     return False, ""

@@ -147,7 +147,7 @@ def unreachable(inode: int) -> tuple[str, str]:
     """Message and hint for a namespace that :func:`find` does not know."""
     return (
         f"network namespace {inode} has neither a process nor a name here: nothing leads into it",
-        "give it a name (ip netns attach NAME PID), or start a process in it",
+        "start a process in it (nsenter --net=PATH sleep 60), and ask again",
     )
 
 
