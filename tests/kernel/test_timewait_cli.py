@@ -153,7 +153,7 @@ def test_an_outgoing_connection_blocks_a_listener(ns: Netns) -> None:
         # Without being asked: a port outside of the range and without a listener.
         assert "port 8080" in texts(document(ns), "blocks-listen")[0]
     assert texts(document(ns, "--listen", "81"), "blocks-listen") == [
-        "Nothing keeps port 81 from a listener."
+        "No socket that can be seen has port 81."
     ]
 
 

@@ -22,7 +22,7 @@ from tracetw.timewait.snapshot import take
 
 LOAD = Path(__file__).parent / "kit" / "port_load.py"
 LO, OTHER, SIX = "127.0.0.1:900", "10.77.0.1:900", "::1:900"
-RATE, LOW, PORTS = 150, 40000, 300
+RATE, LOW, PORTS = 140, 40000, 300
 WITHIN = 0.1
 EVEN, AGAIN = 0.05, 8
 
@@ -81,7 +81,7 @@ def fresh(**values: object) -> Iterator[Netns]:
 
 
 def foretold(
-    how: str, to: list[str], values: dict[str, object], wait: float = 0.8
+    how: str, to: list[str], values: dict[str, object], wait: float = 1.2
 ) -> tuple[list[Forecast], float, Ran]:
     """What was foretold while a load ran, when, and what became of it; again if the pace was not even."""
     for _ in range(AGAIN):

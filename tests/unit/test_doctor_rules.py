@@ -190,6 +190,10 @@ def test_what_a_file_says_and_the_kernel_does_not() -> None:
     assert finding.evidence == ("/etc/sysctl.d/9.conf:3 says 8",)
     assert findings(assigned={name: Assignment("/etc/sysctl.d/9.conf", 3, "15")}) == []
     assert findings(assigned={"net.ipv4.tcp_gone": Assignment("/x", 3, "8")}) == []
+    assert finding.reason.endswith("will be after the next boot")
+    name = "net.netfilter.nf_conntrack_max"
+    (finding,) = findings(assigned={name: Assignment("/etc/sysctl.d/9.conf", 3, "8")})
+    assert "nf_conntrack loads later" in finding.reason
 
 
 def test_recordings_are_judged_by_the_same_rules() -> None:
@@ -199,6 +203,16 @@ def test_recordings_are_judged_by_the_same_rules() -> None:
     assert advice(finding) == "set it to 131072"
     (finding,) = recorded({**values, "ports": 1000}, 250)
     assert finding.about == "net.ipv4.ip_local_port_range"
+    assert finding.value == "1,000 ports"
+
+
+def test_a_table_is_full_by_what_was_dropped_for_it_alone() -> None:
+    clash = Tracking(10, {"drop": 7, "insert_failed": 7}, False, "")
+    assert findings(tracking=clash) == []
+    (finding,) = findings(tracking=Tracking(10, {"drop": 7, "early_drop": 5}, False, ""))
+    assert finding.evidence[1] == (
+        "7 packets were dropped for want of room, 5 entries were evicted for it"
+    )
 
 
 def test_settings_name_verdicts_that_there_are() -> None:

@@ -13,10 +13,15 @@ from tracetw.host import firewall
 from tracetw.host.firewall import drops_invalid
 
 DROP, ACCEPT = {"drop": None}, {"accept": None}
+STATE = {"ct": {"key": "state"}}
 
 
 def match(right: object, op: str = "in") -> dict[str, Any]:
-    return {"match": {"op": op, "left": {"ct": {"key": "state"}}, "right": right}}
+    return {"match": {"op": op, "left": STATE, "right": right}}
+
+
+def vmap(*elements: object) -> dict[str, Any]:
+    return {"vmap": {"key": STATE, "data": {"set": [*elements]}}}
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,15 @@ def match(right: object, op: str = "in") -> dict[str, Any]:
             False,
         ),
         ([{"xt": {"type": "match", "name": "conntrack"}}, DROP], None),
+        ([vmap(["established", ACCEPT], ["invalid", DROP])], True),
+        ([vmap([["invalid", "untracked"], DROP])], True),
+        ([vmap(["established", ACCEPT], ["new", DROP])], None),
+        ([{"vmap": {"key": STATE, "data": "@fates"}}], None),
+        ([{"vmap": {"key": {"meta": {"key": "mark"}}, "data": "@fates"}}], False),
+        ([match("invalid"), {"jump": {"target": "bad"}}], None),
+        ([match("new"), {"goto": {"target": "bad"}}], None),
+        ([match("invalid"), {"reject": None}], None),
+        ([match("established", "!="), DROP], None),
         ([DROP], False),
         ([], False),
     ],
@@ -40,6 +54,12 @@ def match(right: object, op: str = "in") -> dict[str, Any]:
 def test_rules(expressions: list[Any], *, drops: bool | None) -> None:
     ruleset = {"nftables": [{"metainfo": {}}, {"rule": {"expr": expressions}}]}
     assert drops_invalid(json.dumps(ruleset).encode())[0] is drops
+
+
+@pytest.mark.parametrize(("policy", "drops"), [("drop", None), ("accept", False)])
+def test_a_policy_may_drop_them(policy: str, *, drops: bool | None) -> None:
+    parts = [{"chain": {"name": "input", "policy": policy}}, {"chain": {"name": "plain"}}]
+    assert drops_invalid(json.dumps({"nftables": parts}).encode())[0] is drops
 
 
 @pytest.mark.parametrize(

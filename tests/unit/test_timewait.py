@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from tracetw.host import socktable
 from tracetw.timewait.carriers import CARRIER, Carried
 from tracetw.timewait.cause import cause
-from tracetw.timewait.forecast import _runs_out
+from tracetw.timewait.forecast import _rate, _runs_out
 from tracetw.timewait.ports import Ports, chosen_by_bind
 from tracetw.verdict.taxonomy import FIRST_CLOSE
 
@@ -39,6 +40,22 @@ def test_ports_run_out_as_in_a_simulation(
         assert found <= hold
         assert in_use(found - 1e-4) >= room - 0.01
         assert all(at >= found - 1e-3 for at in full)
+
+
+@pytest.mark.parametrize(
+    ("ages", "hold", "rate"),
+    [
+        (np.full(120, 0.2), 60.0, 119.0),  # a burst is a second's
+        (np.full(120, 0.2), 0.5, 238.0),
+        (np.linspace(0, 0.003, 120), 60.0, None),
+        (np.linspace(0, 4, 401), 60.0, 100.0),
+        (np.linspace(0, 40, 401), 60.0, 10.1),
+        (np.array([1.0]), 60.0, None),
+    ],
+)
+def test_a_burst_is_no_rate(ages: NDArray[np.float64], hold: float, rate: float | None) -> None:
+    found, _ = _rate(ages.astype(np.float32), hold)
+    assert found == (None if rate is None else pytest.approx(rate, rel=0.02))
 
 
 @given(st.lists(st.integers(16, 400), min_size=1, max_size=300))

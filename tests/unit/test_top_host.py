@@ -11,6 +11,7 @@ import numpy as np
 
 from tests.unit.top_boards import START_NS, fed, page, recorded, resets, shown
 from tracetw.event.fields import State as TcpState
+from tracetw.host import netlink
 from tracetw.host.sockinfo import Info
 from tracetw.top.board import SECOND, Board
 from tracetw.top.failing import now_rows, rows_body
@@ -93,7 +94,7 @@ def test_a_look_that_fails_says_why() -> None:
     board = Board()
 
     def look() -> list[Failing]:
-        raise OSError(2, "", "NETLINK_SOCK_DIAG")
+        raise OSError(2, "", netlink.NAME)
 
     host = Host(board, 1)
     host.failing = Poller(board, look, 1)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 from tracetw.cli import complete
 from tracetw.cli.options import numeric_option, output_option
 from tracetw.cli.pager import pager_option, show
-from tracetw.errors import BadInput, CannotTrace, UserError
+from tracetw.errors import BadInput, CannotTrace, Failed, UserError, shortage
 from tracetw.messages import say
 from tracetw.stream.parse import seconds
 from tracetw.text import json_line
@@ -106,6 +107,8 @@ def command(
 
     if recording is not None and watch is not None:
         raise BadInput("--recording and --watch exclude each other", "give one of them")
+    if check is not None and math.isnan(check):
+        raise BadInput("--check: nan is no number of minutes", "give one, as in --check 5")
     longest = None if watch is None else seconds("--watch", watch)
     wanted = None if netns is None else _resolved(netns)
     records, source = _records(recording, longest)
@@ -123,6 +126,13 @@ def command(
         show(shown, pager=pager and sys.stdout.isatty())
     if check is None:
         return 0
+    if snapshot.unread:
+        from tracetw.sink.human import amount  # noqa: PLC0415
+
+        raise Failed(
+            f"{amount(len(snapshot.unread), 'network namespace')} could not be read",
+            "run it as root, or choose one with --netns",
+        )
     nearest = min(
         (each.seconds_left for each in look.forecasts if each.seconds_left is not None),
         default=None,
@@ -164,12 +174,13 @@ def _records(recording: str | None, longest: float | None) -> tuple[Carriers | N
 
 
 def _snapshot(wanted: int | None) -> Snapshot:
+    from tracetw.host import netlink  # noqa: PLC0415
     from tracetw.timewait.snapshot import take  # noqa: PLC0415
 
     try:
         return take(wanted)
     except OSError as error:
-        if error.filename != "NETLINK_SOCK_DIAG":
+        if error.filename != netlink.NAME or shortage(error) is not None:
             raise
         raise CannotTrace(
             f"the kernel does not list TCP sockets: {error.strerror}",

@@ -17,6 +17,7 @@ from tracetw.doctor.rules import RULES
 from tracetw.doctor.setting import Meaning, Setting, clock
 from tracetw.doctor.tracked import TRACKED
 from tracetw.doctor.waits import WAITS
+from tracetw.errors import BadInput, Failed
 from tracetw.host import netns
 from tracetw.host.clock import jiffies_per_second
 from tracetw.host.netns import Netns
@@ -91,10 +92,13 @@ class Audit:
 def audit(wanted: Iterable[int], *, nf_tables: bool) -> Audit:
     """The settings of the namespaces with these inodes; :data:`netns.ALL` for every one.
 
-    ``nf_tables``: is it a part of the kernel? Needs root for any namespace but the caller's.
+    ``nf_tables``: is it a part of the kernel? Needs root for any namespace but the caller's. Raises BadInput
+    when nothing leads to one of them, Failed when one has gone meanwhile.
     """
     asked = set(wanted)
     there = netns.find()
+    for inode in sorted(asked - {netns.ALL, *there}):
+        raise BadInput(*netns.unreachable(inode))
     first = _inode_of_init()
     chosen = [each for each in there.values() if netns.ALL in asked or each.inode in asked]
     ordered = sorted(chosen, key=lambda each: _order(each, first))
@@ -106,6 +110,8 @@ def audit(wanted: Iterable[int], *, nf_tables: bool) -> Audit:
         idle_s=PATIENCE_S,
         nf_tables=nf_tables,
     )
+    for inode in sorted(asked - {netns.ALL, *looked.facts, *looked.unseen}):
+        raise Failed(*netns.gone(inode))
     hz = jiffies_per_second()
     owners = _owners([*looked.facts.values()])
     assigned = assignments(_BY_NAME)

@@ -136,16 +136,19 @@ def _tracked_full(seen: Seen) -> Iterator[Finding]:
     most = seen.one(name)
     if tracking is None or most <= 0:
         return
-    dropped = tracking.counters.get("drop", 0) + tracking.counters.get("early_drop", 0)
-    if dropped or tracking.entries >= most * _NEARLY:
+    counted = tracking.counters
+    # nf_ct_resolve_clash() counts a packet as drop and insert_failed: the table need not be full for it.
+    dropped = max(counted.get("drop", 0) - counted.get("insert_failed", 0), 0)
+    evicted = counted.get("early_drop", 0)
+    if dropped or evicted or tracking.entries >= most * _NEARLY:
         yield Finding(
             name,
             str(most),
-            "the table of tracked connections is or was full: new connections were dropped, and clients"
-            " time out",
+            "the table of tracked connections is or was full: those without an answer are evicted to make"
+            " room, then new connections are dropped, and clients time out",
             (
                 f"{tracking.entries:,} connections are tracked",
-                f"{dropped:,} packets were dropped for want of room",
+                f"{dropped:,} packets were dropped for want of room, {evicted:,} entries were evicted for it",
             ),
             (name, str(most * 2)),
         )

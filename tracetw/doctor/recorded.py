@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from tracetw.doctor.facts import Facts
 from tracetw.doctor.finding import Finding, Seen
@@ -14,7 +15,7 @@ from tracetw.doctor.setting import clock
 __all__ = ["advice", "recorded"]
 
 _GAUGES = ("tw", "orphan")
-_PORTS = "ports"
+_PORTS, _RANGE = "ports", "net.ipv4.ip_local_port_range"
 
 
 def recorded(values: Mapping[str, int], hz: int) -> list[Finding]:
@@ -28,11 +29,15 @@ def recorded(values: Mapping[str, int], hz: int) -> list[Finding]:
         name: (value,) for name, value in values.items() if "." in name
     }
     if _PORTS in values:  # how many, but not which
-        sysctls["net.ipv4.ip_local_port_range"] = (1, values[_PORTS])
+        sysctls[_RANGE] = (1, values[_PORTS])
     gauges = {name: values[name] for name in _GAUGES if name in values}
     facts = Facts(sysctls=sysctls, sockets=gauges)
     seen = Seen(facts, clock(facts, hz), {}, {})
-    return [finding for rule in (*RULES, *PATH_RULES) for finding in rule(seen)]
+    found = [finding for rule in (*RULES, *PATH_RULES) for finding in rule(seen)]
+    return [
+        replace(each, value=f"{values[_PORTS]:,} ports") if each.about == _RANGE else each
+        for each in found
+    ]
 
 
 def advice(finding: Finding) -> str:

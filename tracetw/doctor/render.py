@@ -135,7 +135,11 @@ def _mptcp(audit: Audit) -> Iterator[str]:
 def _findings(audit: Audit, recorded: Mapping[str, int]) -> Iterator[str]:
     found = findings(audit, recorded)
     if not found:
-        yield "findings: none, nothing looks wrong for what this host does"
+        yield (
+            "findings: none in what was looked at"
+            if audit.unseen
+            else "findings: none, nothing looks wrong for what this host does"
+        )
         return
     yield f"findings: {len(found)}"
     for number, each in enumerate(found, 1):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tracetw.doctor.finding import Finding, Seen, ipv4
 from tracetw.doctor.setting import by_table, text
+from tracetw.doctor.tracked import PREFIX
 from tracetw.verdict import timers
 
 __all__ = ["RULES"]
@@ -158,11 +159,16 @@ def _boot(seen: Seen) -> Iterator[Finding]:
         values = seen.facts.sysctls.get(name)
         if values and not assignment.matches(values):
             where = f"{assignment.path}:{assignment.line}" if assignment.line else assignment.path
+            # The module of connection tracking may load later than systemd-sysctl runs.
+            when = (
+                "is not after a boot either where nf_conntrack loads later (sysctl.d(5) has a udev rule)"
+                if name.startswith(PREFIX)
+                else "will be after the next boot"
+            )
             yield Finding(
                 name,
                 " ".join(map(str, values)),
-                "a file that is read at boot says something else: it is not in force, and will be after"
-                " the next boot",
+                f"a file that is read at boot says something else: it is not in force, and {when}",
                 (f"{where} says {assignment.value}",),
                 (name, assignment.value),
             )

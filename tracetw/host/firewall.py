@@ -7,7 +7,7 @@ import json
 import shutil
 import subprocess
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ _STATISTICS = Path("/proc/thread-self/net/stat/nf_conntrack")
 _MODULE = Path("/sys/module/nf_tables")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _DEADLINE_S, _MOST_BYTES = 5.0, 8 << 20
+_STATE = {"ct": {"key": "state"}}
+_ELSEWHERE = frozenset({"jump", "goto", "reject"})
 _COUNTERS = frozenset({"invalid", "drop", "early_drop", "insert_failed"})
 
 
@@ -101,27 +103,51 @@ def drops_invalid(ruleset: bytes) -> tuple[bool | None, str]:
     """What a ruleset in JSON does with ``ct state invalid``, and why that is not known."""
     try:
         parts = json.loads(ruleset)["nftables"]
+        chains = [part["chain"] for part in parts if "chain" in part]
+        policies = {chain.get("policy") for chain in chains}
         rules = [part["rule"]["expr"] for part in parts if "rule" in part]
-        verdicts = {name for expressions in rules for name in _verdicts(expressions)}
+        found = {_drops(expressions) for expressions in rules}
+        xt = any("xt" in expression for expressions in rules for expression in expressions)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None, "the ruleset cannot be read"
-    if "drop" in verdicts:
+    if True in found:
         return True, ""
-    if any("xt" in expression for expressions in rules for expression in expressions):
+    if xt:
         return None, "rules of iptables cannot be read"
+    if None in found:
+        return None, "rules on the state of connections cannot be followed"
+    if "drop" in policies:
+        return None, "a chain drops what no rule accepts"
     return False, ""
 
 
-def _verdicts(expressions: list[Any]) -> Iterator[str]:
-    """Names of the statements of a rule for packets in state INVALID."""
-    if any(_is_invalid(expression.get("match", {})) for expression in expressions):
-        for expression in expressions:
-            yield from expression
+def _drops(expressions: list[Any]) -> bool | None:
+    """Does a rule drop packets in state INVALID? None: what it does with them was not followed."""
+    drops: bool | None = False
+    named = {name for expression in expressions for name in expression}
+    for expression in expressions:
+        match, vmap = expression.get("match", {}), expression.get("vmap", {})
+        if _of_state(vmap.get("key")):
+            elements = vmap["data"]["set"] if isinstance(vmap["data"], dict) else ()
+            if any("drop" in verdict for key, verdict in elements if "invalid" in _names(key)):
+                return True
+            drops = None
+        elif _of_state(left := match.get("left")):
+            plain = left == _STATE and match.get("op") != "!="
+            mentioned = "invalid" in _names(match.get("right"))
+            if plain and mentioned and "drop" in named:
+                return True
+            unclear = "drop" in named and not plain and not mentioned
+            if unclear or "vmap" in named or named & _ELSEWHERE:
+                drops = None
+    return drops
 
 
-def _is_invalid(match: dict[str, Any]) -> bool:
-    left, right = match.get("left"), match.get("right")
-    if left != {"ct": {"key": "state"}} or match.get("op") == "!=":
-        return False
+def _of_state(left: Any) -> bool:  # noqa: ANN401 (JSON)
+    """The state of a connection, alone or with something else."""
+    return left == _STATE or (isinstance(left, dict) and _STATE in left.get("concat", ()))
+
+
+def _names(right: Any) -> Iterable[Any]:  # noqa: ANN401 (JSON)
     named = right.get("set", right) if isinstance(right, dict) else right
-    return "invalid" in (named if isinstance(named, list) else [named])
+    return named if isinstance(named, list) else [named]

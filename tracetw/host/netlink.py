@@ -12,7 +12,10 @@ import socket
 import struct
 from collections.abc import Iterator
 
-__all__ = ["LARGEST", "attributes", "dump", "messages"]
+__all__ = ["LARGEST", "NAME", "attributes", "dump", "messages"]
+
+NAME = "netlink"
+"""``filename`` of every OSError that tells that the kernel gives no list."""
 
 LARGEST = 1 << 15
 """SKB_WITH_OVERHEAD(32768) in netlink_recvmsg(): no datagram of a dump is larger."""
@@ -34,11 +37,11 @@ def dump(protocol: int, kind: int, body: bytes, room: int = 1) -> Iterator[memor
         room: datagrams to gather before they are given, 32 KiB each.
 
     Of the caller's namespace. What is given is only good until the next is asked for. Raises OSError
-    when the kernel reports an error.
+    with :data:`NAME` when the kernel has no such protocol, or reports an error.
     """
     memory = memoryview(bytearray(room * LARGEST))
     sequence = int.from_bytes(os.urandom(4), "little")  # nobody's bytes look like our DONE
-    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol) as netlink:
+    with _opened(protocol) as netlink:
         length = _HEADER.size + len(body)
         netlink.sendto(_HEADER.pack(length, kind, _NLM_F_REQUEST_DUMP, sequence, 0) + body, (0, 0))
         filled, last = 0, False
@@ -49,6 +52,13 @@ def dump(protocol: int, kind: int, body: bytes, room: int = 1) -> Iterator[memor
             if last or len(memory) - filled < LARGEST:
                 yield memory[:filled]
                 filled = 0
+
+
+def _opened(protocol: int) -> socket.socket:
+    try:
+        return socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, protocol)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, NAME) from error
 
 
 def messages(data: memoryview, kind: int) -> Iterator[memoryview]:
@@ -86,5 +96,5 @@ def _ends(datagram: memoryview, sequence: int) -> bool:
             return False
     number = -_ERROR.unpack_from(datagram, at + _HEADER.size)[0]
     if number > 0:
-        raise OSError(number, os.strerror(number), "netlink")
+        raise OSError(number, os.strerror(number), NAME)
     return True

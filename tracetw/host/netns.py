@@ -21,7 +21,19 @@ from typing import Protocol, TypeVar
 from tracetw.errors import BadInput
 from tracetw.text import visible, well_formed
 
-__all__ = ["ALL", "Names", "Netns", "Runner", "current", "find", "inside", "resolve", "visit"]
+__all__ = [
+    "ALL",
+    "Names",
+    "Netns",
+    "Runner",
+    "current",
+    "find",
+    "gone",
+    "inside",
+    "resolve",
+    "unreachable",
+    "visit",
+]
 
 ALL = 0
 """What :func:`resolve` answers for ``all``: no namespace has inode 0."""
@@ -129,6 +141,19 @@ def resolve(text: str) -> int:
         "give a name (ip netns list), an inode number (lsns -t net), a path such as"
         " /proc/PID/ns/net, or all",
     )
+
+
+def unreachable(inode: int) -> tuple[str, str]:
+    """Message and hint for a namespace that :func:`find` does not know."""
+    return (
+        f"network namespace {inode} has neither a process nor a name here: nothing leads into it",
+        "start a process in it (nsenter --net=PATH sleep 60), and ask again",
+    )
+
+
+def gone(inode: int) -> tuple[str, str]:
+    """Message and hint for one that ended while it was looked for."""
+    return f"network namespace {inode} ended meanwhile", "see which there are: lsns -t net"
 
 
 @contextmanager

@@ -94,8 +94,12 @@ def _sentence(look: Look, each: Forecast) -> str:
             else "connect() fails with EADDRNOTAVAIL"
         )
         return f"There is no local port left {where}: {used}, {error}."
-    rate = "" if each.rate_s is None else f" at {each.rate_s:,.0f} closes a second"
+    rate = "" if each.rate_s is None else f" at {_pace(each.rate_s)} closes a second"
     return f"Local ports {where} run out in {_time(each.seconds_left or 0)}{rate}: {used}."
+
+
+def _pace(rate_s: float) -> str:
+    return f"{rate_s:,.1f}" if rate_s < 10 else f"{rate_s:,.0f}"  # noqa: PLR2004
 
 
 def _time(seconds: float) -> str:

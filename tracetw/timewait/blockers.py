@@ -33,7 +33,8 @@ def blocked(look: Look) -> Iterator[Note]:
     if look.listen is not None:
         which = np.flatnonzero(rows["lport"] == look.listen)
         if not len(which):
-            yield Note("blocks-listen", None, f"Nothing keeps port {look.listen} from a listener.")
+            text = f"No socket that can be seen has port {look.listen}."
+            yield Note("blocks-listen", None, text)
     else:
         waits = (kind == Kind.TIME_WAIT) | (kind == Kind.FIN_WAIT2_ORPHAN)
         which = np.flatnonzero(waits & ~snapshot.listening & ~_ephemeral(look))

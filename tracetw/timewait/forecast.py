@@ -26,6 +26,7 @@ MOST = 256
 """Destinations of a namespace of which it is worked out when ports run out: the fullest ones."""
 
 _WINDOW_S = 10.0
+_LEAST_S, _TOO_SHORT_S = 1.0, 0.01
 _V4_PREFIX = np.uint64(0xFFFF)
 _LOOPBACK_NET, _LOOPBACK_INDEX = np.uint64(127), 1
 _REUSE_LOOPBACK = 2
@@ -50,7 +51,8 @@ class Forecast:
         time_wait: ports of timewait sockets that cannot be used now.
         reusable: ports of timewait sockets that connect() may take over now.
         free: ports for the next connections.
-        rate_s: TIME_WAIT sockets that come a second; None when fewer than two came lately.
+        rate_s: TIME_WAIT sockets that come a second; None when fewer than two came lately,
+            or none before the last 10 ms.
         window_s: seconds that the rate was taken from.
         seconds_left: until there is no port left at this rate; 0 when there is none now, None when
             that does not happen at this rate.
@@ -279,7 +281,8 @@ def _rate(age_s: NDArray[np.float32], hold_s: float) -> tuple[float | None, floa
     """TIME_WAIT sockets a second, and the seconds that were looked at.
 
     Of the last ten seconds, or since the first that there is. Those that connect() took over are gone:
-    no older ones than it leaves alone are counted.
+    no older ones than it leaves alone are counted. A burst is taken as a second's, for nothing says that it
+    goes on; of a few milliseconds nothing can be said at all.
     """
     window = min(_WINDOW_S, hold_s)
     ages = age_s[~np.isnan(age_s)]
@@ -287,7 +290,10 @@ def _rate(age_s: NDArray[np.float32], hold_s: float) -> tuple[float | None, floa
     if len(recent) < 2:  # noqa: PLR2004 (a rate takes two)
         return None, window
     if len(recent) == len(ages) and (oldest := float(ages.max())) < window * 0.95:
-        return (len(recent) - 1) / max(oldest, 1e-3), oldest
+        if oldest < _TOO_SHORT_S:
+            return None, window
+        span = max(oldest, min(_LEAST_S, hold_s))
+        return (len(recent) - 1) / span, span
     return len(recent) / window, window
 
 

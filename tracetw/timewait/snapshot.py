@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.errors import BadInput, Failed
 from tracetw.event.fields import State
 from tracetw.host import netns as namespaces
 from tracetw.host import socktable
@@ -118,12 +119,15 @@ def take(wanted: int | None = None) -> Snapshot:
     """Look at every namespace of this host, or at the one with inode ``wanted``.
 
     Without CAP_SYS_ADMIN only the caller's own can be read: the others are in ``unread``. Raises
-    OSError when the kernel lacks inet_diag.
+    OSError when the kernel lacks inet_diag, BadInput when nothing leads to ``wanted``, Failed when it
+    has gone meanwhile.
     """
     now, monotonic = time.time_ns(), time.monotonic_ns()
     home = namespaces.current()
     found = namespaces.find()
     names = {inode: each.name for inode, each in found.items()}
+    if wanted is not None and wanted not in {home, *found}:
+        raise BadInput(*namespaces.unreachable(wanted))
     chosen = [each for inode, each in found.items() if wanted in {None, inode}]
     read: dict[int, _Look] = {}
     if wanted in {None, home}:
@@ -136,6 +140,8 @@ def take(wanted: int | None = None) -> Snapshot:
         for each in chosen
         if each.inode not in read and each.inode in after
     }
+    if wanted is not None and not read and not unread:
+        raise Failed(*namespaces.gone(wanted))
     parts = [each.sockets for each in read.values()]
     return Snapshot(
         time_ns=now,

@@ -102,10 +102,11 @@ def _sentence(found: Look, each: Forecast) -> tuple[str, float | None]:
     to = endpoint(target, int(row["rport"][0])) if each.way == "connect" else "any (bind)"
     rate = "" if each.rate_s is None else f", {each.rate_s:,.1f}/s"
     left = each.seconds_left
-    when = "lasts at this rate" if left is None else f"runs out in {span(round(left * SECOND))}"
-    if left is not None and left <= 0:
-        when = "no port is left"
-    text = f"{source} to {to}: {each.free:,} of {each.capacity:,} ports free{rate}, {when}"
+    if left is None:
+        when = "" if each.rate_s is None else ", lasts at this rate"
+    else:
+        when = f", runs out in {span(round(left * SECOND))}" if left > 0 else ", no port is left"
+    text = f"{source} to {to}: {each.free:,} of {each.capacity:,} ports free{rate}{when}"
     return visible(text), left
 
 
