@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+from tracetw.lab.expect.kernel import MPTCP_READ
 from tracetw.lab.expect.lines import ORDERLY, client, got_reset, second, sent_reset, server
-from tracetw.lab.expect.match import Claim
+from tracetw.lab.expect.match import Claim, known_by
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually
@@ -15,6 +16,7 @@ from tracetw.lab.scenarios.mptcp import (
     leave_unread,
     talk,
     to_the_end,
+    waiting,
 )
 
 __all__ = ["SCENARIOS"]
@@ -59,13 +61,16 @@ SCENARIOS = (
         play=fallback_unread,
         families=(4, 6),
         a=client(
-            **{**ORDERLY, "bytes_unread": 5},
+            **{**ORDERLY, "bytes_unread": waiting(5)},
             form="fin-4",
             first_close="local",
             time_wait="local",
             layer=None,
             mptcp={"role": "fallback"},
-            why=Claim("never read", lambda text: "5 bytes were never read" in text),
+            why=known_by(
+                MPTCP_READ,
+                Claim("never read", lambda text: "5 bytes were never read" in text),
+            ),
         ),
         b=server(**second("fin-4"), layer=None, mptcp=None),
         wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},

@@ -33,6 +33,7 @@ __all__ = [
     "no_mptcp",
     "talk",
     "to_the_end",
+    "waiting",
 ]
 
 ENABLED = Path("/proc/sys/net/mptcp/enabled")

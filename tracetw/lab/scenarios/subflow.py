@@ -91,7 +91,9 @@ def no_close_timeout() -> str | None:
 
 
 def no_stripping() -> str | None:
-    """Why this kernel cannot take options out of packets."""
+    """Why this kernel cannot take options out of packets, or does not count the attempts to join."""
+    if "MPJoinSynTx" not in Path("/proc/net/netstat").read_text(encoding="ascii"):
+        return no_mptcp() or "no counter MPJoinSynTx in /proc/net/netstat"
     rule = "table inet t {\n chain c {\n type filter hook prerouting priority 0\n reset tcp option mptcp\n }\n}\n"
     status, _, errors = run(["unshare", "--net", "nft", "-f", "-"], rule)
     return no_mptcp() or (f"no nft reset: {errors.strip().splitlines()[0]}" if status else None)
