@@ -53,10 +53,14 @@ static __always_inline int is_plain_connection(u64 msk, u32 from)
 	return ctx && FIELD(u32, ctx, OFF_SUBFLOW_TOKEN) && is_plain(ctx, msk);
 }
 
+#if defined(HAVE_MPTCP_BYTES) && defined(HAVE_MPTCP_READ)
+#define KNOWS_UNREAD MP_READ
+#endif
+
 /* What the application has not read, once it is in the queue of the connection; 0 where the kernel does not count. */
 static __always_inline u32 unread_of(u64 msk)
 {
-#if defined(HAVE_MPTCP_BYTES) && defined(HAVE_MPTCP_READ)
+#ifdef KNOWS_UNREAD
 	return FIELD(u64, msk, OFF_MSK_BYTES_RECEIVED) - FIELD(u64, msk, OFF_MSK_BYTES_CONSUMED);
 #else
 	return 0;
@@ -106,6 +110,9 @@ static __always_inline void stands_for(struct close_record *r, u64 msk)
 
 	r->copied_seq -= unread_of(msk);
 	r->mptcp_flags = MP_FALLBACK;
+#ifdef KNOWS_UNREAD
+	r->mptcp_flags |= KNOWS_UNREAD;
+#endif
 	r->flags &= ~(F_DEAD | F_SOCKET);
 	if (socket) {
 		r->flags |= F_SOCKET;

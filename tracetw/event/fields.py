@@ -32,6 +32,7 @@ from tracetw.event.record import (
     F_TW,
     MP_BYTES,
     MP_CONNECTION,
+    MP_FALLBACK,
     MP_READ,
     PATH_MAX,
     SHUT_READ_FINAL,
@@ -229,6 +230,8 @@ def _reading_hidden(rows: Rows) -> NDArray[np.bool_]:
     layer, flags = rows["layer"], rows["mptcp_flags"]
     hidden: NDArray[np.bool_] = layer == Layer.TLS
     hidden |= (layer == Layer.MPTCP) & (flags & (MP_CONNECTION | MP_READ) == MP_CONNECTION)
+    # The socket of MPTCP holds the data of a connection that fell back, too.
+    hidden |= flags & (MP_FALLBACK | MP_READ) == MP_FALLBACK
     return hidden
 
 

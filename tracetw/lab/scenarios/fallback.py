@@ -82,7 +82,7 @@ SCENARIOS = (
         claim="A client of MPTCP that fell back to TCP is a connection of TCP: one line, by the rules of TCP.",
         play=fallback_orderly,
         a=client(
-            **ORDERLY,
+            **{**ORDERLY, "bytes_unread": waiting(0)},
             first_close="local",
             time_wait="local",
             bytes_sent=5,
