@@ -214,9 +214,7 @@ SCENARIOS = (
             mptcp=connection("orderly"),
         ),
         wire={"A>B RST": 1, "B>A RST": 0, "A>B FIN": 1, "B>A FIN": 1},
-        counters={
-            "a": {"OutRsts": 1, "MPJoinSynTx": 1, "MPJoinSynAckRx": 0}
-        },
+        counters={"a": {"OutRsts": 1, "MPJoinSynTx": 1, "MPJoinSynAckRx": 0}},
         **{**COMMON, "needs": no_stripping},
     ),
     Scenario(
