@@ -20,13 +20,12 @@ from tracetw.lab.expect.lines import (
 )
 from tracetw.lab.expect.match import accepted, at_least, one_of
 from tracetw.lab.expect.scenario import Scenario
-from tracetw.lab.net.host import ZERO_WINDOW_PROBE
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
+from tracetw.lab.scenarios.timeout import SMALL, fill_the_window
 
 __all__ = ["SCENARIOS"]
 
-SMALL = 4096
 ANSWER = bytes(1000)
 RTO_MAX = "tcp_rto_max_ms"
 ALIVE = {RTO_MAX: 1000}
@@ -78,23 +77,6 @@ def close_long_after_shutdown(net: Net) -> None:
     eventually(lambda: net.a.states() == [])
     net.step("A's FIN_WAIT2 has run out")
     link.b.close()
-
-
-def fill_the_window(net: Net) -> Link:
-    """B does not read; A has more to send, and probes."""
-    listener = net.listen()
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
-    end = net.client()
-    end.connect(net.server)
-    peer = net.keep(listener.accept()[0])
-    end.setblocking(False)
-    with suppress(BlockingIOError):
-        while True:
-            end.send(bytes(SMALL))
-    # Before the first probe, a last bit of the window may still be used.
-    eventually(lambda: net.a.counters()["TCPWinProbe"], what="A probes B's window")
-    eventually(lambda: net.a.timers() == [ZERO_WINDOW_PROBE], what="A waits for the window")
-    return Link(end, peer, listener)
 
 
 def leave_a_full_window(net: Net) -> None:

@@ -25,7 +25,7 @@ from tracetw.lab.expect.scenario import Differs, Scenario
 from tracetw.lab.net.fault import held
 from tracetw.lab.net.host import PORT, ZERO_WINDOW_PROBE
 from tracetw.lab.net.topology import Link, Net
-from tracetw.lab.polling import eventually, fails, require
+from tracetw.lab.polling import eventually, fails
 from tracetw.lab.scenarios.moves import (
     forget_connection,
     meet_nobody,
@@ -33,7 +33,7 @@ from tracetw.lab.scenarios.moves import (
     wait_for_timeout,
 )
 
-__all__ = ["SCENARIOS"]
+__all__ = ["SCENARIOS", "SMALL", "fill_the_window"]
 
 KEEPALIVE_RESET = sent_by_us("keepalive-expired", "TCP_KEEPALIVE_TIMEOUT")
 RTO_MAX = "tcp_rto_max_ms"
@@ -84,7 +84,8 @@ def probe_rebooted_peer(net: Net) -> None:
     link.b.close()
 
 
-def fill_window_then_die(net: Net) -> None:
+def fill_the_window(net: Net) -> Link:
+    """B does not read; A has more to send, and probes."""
     listener = net.listen()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
     end = net.client()
@@ -96,17 +97,22 @@ def fill_window_then_die(net: Net) -> None:
             end.send(bytes(SMALL))
     # Before the first probe, a last bit of the window may still be used.
     eventually(lambda: net.a.counters()["TCPWinProbe"], what="A probes B's window")
-    require(net.a.timers() == [ZERO_WINDOW_PROBE], "A waits for something else than the window")
+    eventually(lambda: net.a.timers() == [ZERO_WINDOW_PROBE], what="A waits for the window")
+    return Link(end, peer, listener)
+
+
+def fill_window_then_die(net: Net) -> None:
+    link = fill_the_window(net)
     net.step("B reads nothing: its window is closed, A probes it")
     drop = net.drop(net.b)
-    end.settimeout(15.0)
-    wait_for_timeout(Link(end, peer, listener))
+    link.a.settimeout(15.0)
+    wait_for_timeout(link)
     drop.lift()
     net.step("B is there again, reads, and announces its window")
     with fails(ConnectionResetError):
-        while peer.recv(SMALL):
+        while link.b.recv(SMALL):
             pass
-    peer.close()
+    link.b.close()
 
 
 def send_through_own_firewall(net: Net) -> None:
