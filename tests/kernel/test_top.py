@@ -147,7 +147,7 @@ def test_it_rests_when_nothing_ends(pair: Net, terminal: Screen) -> None:
 @pytest.mark.timeout(300)
 def test_a_storm_costs_no_record_and_little(terminal: Screen, storm: Storm) -> None:
     """All threads together; of three storms, since other work on the machine counts too."""
-    parts = []
+    parts: list[float] = []
     total = 0
     with storm_host() as host:
         start(terminal, "--netns", host.name)
