@@ -39,6 +39,9 @@ def problems(truth: Mapping[str, Any], told: Told) -> list[str]:
 
 def _problems(truth: Mapping[str, Any], told: Told) -> Iterator[str]:
     document = told.document
+    if "incidents" not in document:
+        yield "the report tells of no incidents"
+        return
     shown = list(document["incidents"])
     for one in truth["incidents"]:
         found = _the_one(one, shown)
@@ -51,6 +54,10 @@ def _problems(truth: Mapping[str, Any], told: Told) -> Iterator[str]:
             yield f"{one['cause']}: {problem}"
     for other in shown:
         yield f"an incident that did not happen: {other['kind']}, {other['title']}"
+    names = {host["netns_name"] for host in truth["hosts"].values()}
+    for setting in document["settings"]:
+        if not names >= {*setting["namespaces"]}:
+            yield f"a setting where no recorded connection lived: {setting}"
     for cause in document["causes"]:
         yield f"a cause that belongs to no incident: {cause['sentence']}"
     if document["affected"] != document["in_incidents"]:
