@@ -49,8 +49,9 @@ def _problems(truth: Mapping[str, Any], told: Told) -> Iterator[str]:
             yield f"no incident {one['cause']} of port {one['port']} in the report"
             continue
         shown.remove(found)
-        aheads = [host["ahead_ns"] for host in truth["hosts"].values()]
-        for problem in (*_compared(one, found, aheads), *_said(found, told)):
+        # A report tells the times by the clock of the first recording that it was given.
+        ahead = next(iter(truth["hosts"].values()))["ahead_ns"]
+        for problem in (*_compared(one, found, ahead), *_said(found, told)):
             yield f"{one['cause']}: {problem}"
     for other in shown:
         yield f"an incident that did not happen: {other['kind']}, {other['title']}"
@@ -73,16 +74,13 @@ def _the_one(truth: Mapping[str, Any], shown: Sequence[Any]) -> Any:  # noqa: AN
     return None
 
 
-def _compared(
-    truth: Mapping[str, Any], shown: Mapping[str, Any], aheads: Sequence[int]
-) -> Iterator[str]:
-    began = wall_ns(shown["began"])
-    off = min((began - truth["at_ns"] - ahead for ahead in aheads), key=abs)
-    if abs(off) >= SECOND:
-        yield f"began {off / SECOND:+.3f} s from the act"
+def _compared(truth: Mapping[str, Any], shown: Mapping[str, Any], ahead: int) -> Iterator[str]:
+    began = wall_ns(shown["began"]) - truth["at_ns"] - ahead
+    if abs(began) >= SECOND:
+        yield f"began {began / SECOND:+.3f} s from the act"
     until = truth["until_ns"]
     if until is not None and shown["recovered"] is not None:
-        after = min((wall_ns(shown["recovered"]) - until - ahead for ahead in aheads), key=abs)
+        after = wall_ns(shown["recovered"]) - until - ahead
         if abs(after) >= SECOND:
             yield f"recovered {after / SECOND:+.3f} s from when it was undone"
     yield from _reached(truth, shown)
