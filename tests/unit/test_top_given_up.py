@@ -133,6 +133,11 @@ def test_keepalive_and_fin_wait2() -> None:
     left = given_up(orphan, limits)
     assert left is not None
     assert left.least_s == 42
+    # tcp_fin_timeout 180: 120 s as a full socket, then 120 s as a timewait socket.
+    full = held._replace(inode=0, timer=KEEPALIVE, expires_ms=100_000)
+    left = given_up(full, Limits(fin_timeout_s=180))
+    assert left is not None
+    assert left.least_s == 220
 
 
 @pytest.mark.parametrize(

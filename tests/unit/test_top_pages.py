@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import itertools
 import re
+import time
 
 import numpy as np
 import pytest
 
 from tests.unit.hostile_names import HOSTILE
 from tests.unit.sink_rows import closes
-from tests.unit.top_boards import START_NS, fed, page, recorded, reset_at, resets, shown
+from tests.unit.top_boards import HERE, START_NS, fed, page, recorded, reset_at, resets, shown
 from tracetw.stream.batch import Loss
 from tracetw.text import columns, visible
 from tracetw.top.board import SECOND, Board
@@ -19,6 +20,7 @@ from tracetw.top.keys import KEYS, hints
 from tracetw.top.lines import Column, fit, plain, row, sparkline, whole
 from tracetw.top.moves import Moves
 from tracetw.top.page import LEAST, Painter
+from tracetw.top.span import newest
 from tracetw.top.state import SCREENS, State
 
 FIRST = START_NS // SECOND
@@ -190,6 +192,21 @@ def test_what_is_no_longer_kept_is_said() -> None:
     assert "not all of before" in shown(board, State(screen="story", window=3))[1]
     board.groups.since = board.slots.newest + 1
     assert any("no longer kept" in line for line in shown(board))
+
+
+def test_now_is_when_the_trace_ended() -> None:
+    """Not when its last connection did: the screen after --duration is of that time."""
+    board = Board(utc=True)
+    board.sink(HERE).closes(resets(1))
+    assert newest(board) >= time.time_ns() // SECOND - 1
+    board.end()
+    ended = newest(board)
+    assert ended == board.ended_ns // SECOND
+    assert board.slots.newest < ended
+    board.ended_ns -= 100 * SECOND
+    assert newest(board) == ended - 100
+    over = recorded()
+    assert newest(over) == over.slots.newest
 
 
 def test_trust_says_what_was_lost_and_what_the_counters_say() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 import click
@@ -139,6 +140,9 @@ def command(
         )
         board = Board(utc=utc)
         feed = live(board, request)
+        if once and request.duration is not None:
+            # All of the time that was asked for; the first and the last second are parts of one.
+            state.window = bisect_left(WINDOWS[:-1], request.duration + 1)
     if once:
         return print_once(board, state, feed)
     need("top", "top")

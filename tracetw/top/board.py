@@ -7,6 +7,7 @@ One thread feeds it, another one looks at it. A look may be missed; what is fed 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -57,6 +58,7 @@ class Board:
         last_ns: when the last connection ended; 0 none did.
         version: another number when something changed.
         over: nothing more will come.
+        ended_ns: wall time when that was, of what is not recorded; 0 before.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class Board:
         self.last_ns = 0
         self.version = 0
         self.over = False
+        self.ended_ns = 0
         self._fed = self._carried = 0
 
     def sink(self, context: Context) -> Feeder:
@@ -95,6 +98,8 @@ class Board:
 
     def end(self) -> None:
         """Nothing more will come."""
+        if not self.recorded:
+            self.ended_ns = time.time_ns()
         self.over = True
         self.version += 1
 

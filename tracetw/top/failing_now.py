@@ -155,6 +155,7 @@ def _limits(hz: int | None) -> Limits:
         syn_linear=_number("tcp_syn_linear_timeouts", known.syn_linear),
         keepalive_intvl_s=_number("tcp_keepalive_intvl", known.keepalive_intvl_s),
         keepalive_probes=_number("tcp_keepalive_probes", known.keepalive_probes),
+        fin_timeout_s=_number("tcp_fin_timeout", known.fin_timeout_s),
         rto_max_s=_number("tcp_rto_max_ms", round(known.rto_max_s * 1000)) / 1000,
         hz=hz,
     )

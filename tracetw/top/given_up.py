@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from tracetw.event.fields import State
 from tracetw.host.sockinfo import Info
+from tracetw.timewait.settings import TIME_WAIT_S
 from tracetw.verdict import timers
 from tracetw.verdict.timers import Clock, Since
 from tracetw.verdict.wheel import Wait
@@ -33,6 +34,7 @@ class Limits:
     Attributes:
         retries2, orphan_retries, syn_retries, syn_linear: how often.
         keepalive_intvl_s, keepalive_probes: of SO_KEEPALIVE.
+        fin_timeout_s: of an orphan in FIN_WAIT2.
         rto_max_s: the longest timeout.
         hz: jiffies a second; None unknown.
     """
@@ -43,6 +45,7 @@ class Limits:
     syn_linear: int = 0
     keepalive_intvl_s: int = 75
     keepalive_probes: int = 9
+    fin_timeout_s: int = 60
     rto_max_s: float = timers.RTO_MAX_S
     hz: int | None = None
 
@@ -69,6 +72,8 @@ def given_up(info: Info, limits: Limits) -> Wait | None:
     left: Wait | None = None
     if info.state == State.SYN_SENT:
         left = _connecting(info, limits)
+    elif info.state == State.FIN_WAIT2:
+        left = _waiting(info, limits)
     elif info.timer == RETRANSMIT and info.retransmits:
         left = _retransmitting(info, limits, orphan=orphan)
     elif info.timer == PROBE:
@@ -76,11 +81,22 @@ def given_up(info: Info, limits: Limits) -> Wait | None:
     elif info.timer == KEEPALIVE and info.tries:
         expires += max(limits.keepalive_probes - info.tries, 0) * limits.keepalive_intvl_s
         left = Wait(expires, expires)
-    elif info.state == State.FIN_WAIT2 and info.inode:
-        left = NEVER
-    elif info.state == State.FIN_WAIT2 and info.timer:
-        left = Wait(expires, expires)
     return left
+
+
+def _waiting(info: Info, limits: Limits) -> Wait | None:
+    """An orphan waits for what exceeds 60 s as a full socket, then as long again as a timewait socket.
+
+    tcp_close, tcp_keepalive_timer: both with tcp_fin_time() - TCP_TIMEWAIT_LEN.
+    """
+    if info.inode:
+        return NEVER
+    if not info.timer:
+        return None
+    left = info.expires_ms / 1000
+    if info.timer == KEEPALIVE:
+        left += max(limits.fin_timeout_s - TIME_WAIT_S, info.rto_s * 3.5)
+    return Wait(left, left)
 
 
 def _retransmitting(info: Info, limits: Limits, *, orphan: bool) -> Wait:

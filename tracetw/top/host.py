@@ -10,6 +10,7 @@ from tracetw.top.failing_now import Failing, Owners
 from tracetw.top.poller import Poller
 from tracetw.top.span import span_of
 from tracetw.top.state import Body, State
+from tracetw.top.trust import Compared
 from tracetw.top.waiting import Waiting, waiting_body
 
 __all__ = ["Host", "failing_body", "timewait_body"]
@@ -25,6 +26,7 @@ class Host:
     Attributes:
         failing: connections that fail now.
         waiting: what waits in TIME_WAIT.
+        counters: the kernel's against what was explained so far, of the only stream that there is.
     """
 
     def __init__(self, board: Board, delay_s: float) -> None:
@@ -32,11 +34,13 @@ class Host:
         self._owners = Owners()
         self.failing: Poller[list[Failing]] = Poller(board, self._failing, delay_s)
         self.waiting: Poller[Waiting] = Poller(board, lambda: waiting.look(board), delay_s)
+        self.counters: Poller[Compared | None] = Poller(board, self._compared, delay_s)
 
     def want(self, state: State) -> None:
         """This is on the screen now."""
         self.failing.want(wanted=state.screen == "failing" and not state.help)
         self.waiting.want(wanted=state.screen == "timewait" and not state.help)
+        self.counters.want(wanted=state.screen == "trust" and not state.help)
 
     def look(self, state: State) -> None:
         """Take the look that this screen needs, now."""
@@ -44,6 +48,13 @@ class Host:
             self.failing.once()
         elif state.screen == "timewait":
             self.waiting.once()
+        elif state.screen == "trust":
+            self.counters.once()
+
+    def _compared(self) -> Compared | None:
+        contexts = self._board.contexts
+        so_far = contexts[0].so_far if contexts and not self._board.over else None
+        return Compared(*so_far()) if so_far is not None else None
 
     def _failing(self) -> list[Failing]:
         contexts = self._board.contexts

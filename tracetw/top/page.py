@@ -16,7 +16,7 @@ from tracetw.top.lines import Cell, Line, fit, joined, row, whole
 from tracetw.top.span import clock_text, newest, span_of
 from tracetw.top.state import SCREENS, Body, Look, State
 from tracetw.top.story import story_body
-from tracetw.top.trust import trust_body
+from tracetw.top.trust import Compared, trust_body
 
 __all__ = ["LEAST", "Page", "Painter"]
 
@@ -60,6 +60,10 @@ class Painter:
         self.host = host
         self._utf8 = utf8
 
+    def _so_far(self) -> Compared | None:
+        seen = self.host.counters.seen(None) if self.host is not None else None
+        return seen.what if seen is not None else None
+
     def body(self, state: State, width: int, height: int) -> Body:
         """What the screen has to show."""
         board = self._board
@@ -74,7 +78,7 @@ class Painter:
             "failing": lambda: failing_body(board, self.host, state),
             "timewait": lambda: timewait_body(board, self.host, state, height),
             "story": lambda: connections_body(board, state, self.names),
-            "trust": lambda: trust_body(board, width),
+            "trust": lambda: trust_body(board, width, self._so_far()),
         }
         return bodies[state.screen]()
 
