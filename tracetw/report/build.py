@@ -18,8 +18,9 @@ from tracetw.report.ends.stories import choose, stories
 from tracetw.report.heat import heat
 from tracetw.report.model import Report, Story
 from tracetw.report.pressure import pressures
-from tracetw.report.quality import hosts, settings
+from tracetw.report.quality import hosts
 from tracetw.report.render.phrases import Words
+from tracetw.report.settings import settings
 from tracetw.stream.filter import Filter
 
 __all__ = ["build"]

@@ -168,10 +168,19 @@ class Pressure:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A sysctl that looks wrong for the recorded host."""
+    """A sysctl that looks wrong where recorded connections lived.
+
+    Attributes:
+        host: of the recording.
+        netns: inode of the network namespace with most of these connections.
+        namespaces: names of all in which it has this value (the inode where there is no name).
+        name, value: of the setting.
+        reason, advice: what is wrong with it, what to do.
+    """
 
     host: str
     netns: int
+    namespaces: tuple[str, ...]
     name: str
     value: str
     reason: str

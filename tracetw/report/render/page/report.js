@@ -119,8 +119,8 @@ function limits() {
   $("#limits").append(make("ul", {}, ...data.time_wait.map((one) =>
     make("li", { class: one.serious ? "warn" : null }, one.sentence))));
   if (!data.settings.length) return;
-  const columns = ["host", "name", "value", "reason", "advice"].map((name) =>
-    ({ title: name[0].toUpperCase() + name.slice(1), value: (row) => row[name], show: (row) => row[name] }));
+  const columns = ["host", "namespaces", "name", "value", "reason", "advice"].map((name) =>
+    ({ title: name[0].toUpperCase() + name.slice(1), value: (row) => String(row[name]), show: (row) => [].concat(row[name]).join(", ") }));
   $("#limits").append(grid("Settings", columns, data.settings, { down: false }).node);
 }
 
