@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from tracetw.cli import complete
+from tracetw.cli.book import book
 from tracetw.cli.needs import need
 from tracetw.cli.options import output_option
 from tracetw.cli.packetdrill import packetdrill
@@ -42,6 +43,7 @@ def command(context: click.Context) -> int | None:
 
 
 command.add_command(packetdrill)
+command.add_command(book)
 
 
 @command.command("list")

@@ -12,6 +12,7 @@ from tracetw.lab.scenarios import (
     attempt,
     closing,
     disconnect,
+    early,
     fallback,
     final,
     frozen,
@@ -36,6 +37,7 @@ __all__ = ["BY_NAME", "FAMILIES", "SCENARIOS"]
 FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "Closed by FIN": orderly.SCENARIOS,
     "Ended by RST": abort.SCENARIOS,
+    "Answers before the request was read": early.SCENARIOS,
     "Dissolved by connect(AF_UNSPEC)": disconnect.SCENARIOS,
     "Closes that a timer had to finish": closing.SCENARIOS,
     "Given up by a timer": timeout.SCENARIOS,
