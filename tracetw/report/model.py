@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracetw.reconcile.compare import Reconciled
+from tracetw.report.figures import Heat, Histogram
 
 __all__ = [
     "Both",
@@ -236,6 +237,8 @@ class Report:
     """All of it.
 
     Attributes:
+        counts: how many peers, processes, ports and containers there are; of each table at most
+            100 are told.
         pairs: connections of which both ends were recorded.
         notes: limits of this report, in sentences.
     """
@@ -250,10 +253,13 @@ class Report:
     causes: tuple[Cause, ...]
     verdicts: tuple[VerdictRow, ...]
     timeline: Timeline
+    heat: tuple[Heat, ...]
+    histograms: tuple[Histogram, ...]
     peers: tuple[Ranked, ...]
     processes: tuple[Ranked, ...]
     ports: tuple[Ranked, ...]
     containers: tuple[Ranked, ...]
+    counts: Mapping[str, int]
     time_wait: tuple[Pressure, ...]
     settings: tuple[Setting, ...]
     pairs: int
