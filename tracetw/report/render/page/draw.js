@@ -74,11 +74,11 @@ function timeline(shown) {
   const label = `Closes in time: at most ${count(most)} in ${line.width_ms / 1000} s. ` +
     codes.map((code) => `${code} ${count(line.verdicts[code].reduce((a, b) => a + b, 0))}`).join(", ");
   const svg = make("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label });
-  if (data.incident) {
+  for (const incident of data.incidents) {
     const at = (text) => x((Date.parse(text) - begin) / line.width_ms);
-    const [from, to] = [at(data.incident.begin), at(data.incident.end)];
+    const [from, to] = [at(incident.began), at(incident.ended)];
     svg.append(make("rect", { class: "mark", x: from, y: top, width: Math.max(to - from, 2),
-      height: height - bottom - top }, make("title", {}, "the incident")));
+      height: height - bottom - top }, make("title", {}, `incident ${incident.number}: ${incident.title}`)));
   }
   for (const value of ticks(most)) {
     svg.append(make("line", { class: "grid", x1: left, x2: width, y1: y(value), y2: y(value) }),

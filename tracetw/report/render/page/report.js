@@ -15,13 +15,10 @@ function summary() {
     tile(count(data.abnormal), `abnormally (${part(data.abnormal, data.closes)})`,
       data.abnormal > 0),
   ];
-  if (data.incident) {
-    const found = data.incident;
-    const minutes = Math.max(Date.parse(found.end) - Date.parse(found.begin), 1000) / 60000;
-    const before = found.before_s >= 1 ? (found.before_abnormal * 60) / found.before_s : null;
-    tiles.push(tile(clock(found.begin), `it began; last seen ${clock(found.end)}`),
-      tile(`${(found.abnormal / minutes).toFixed(1)} a minute`,
-        before === null ? "ended abnormally" : `ended abnormally, before: ${before.toFixed(1)}`, true));
+  if (data.incidents.length) {
+    tiles.push(tile(count(data.incidents.length), data.incidents.length === 1 ? "incident" : "incidents", true),
+      tile(clock(data.incidents[0].began), `the first began; ${count(data.in_incidents)} of ` +
+        `${count(data.affected)} are in incidents`));
   } else tiles.push(tile("no incident", "nothing went wrong more often at one time than at others"));
   $("#summary").append(make("div", { class: "tiles" }, ...tiles));
 }
@@ -29,21 +26,27 @@ function summary() {
 const listed = (counts) => Object.entries(counts).slice(0, 5)
   .map(([name, number]) => `${name} (${count(number)})`).join(", ");
 
+/** One incident or cause: its sentence, who, what to do, and a way to its connections. */
+function finding(list, one, which) {
+  const facts = [`processes ${listed(one.processes)}`, `ports ${listed(one.ports)}`];
+  if (Object.keys(one.containers).length) facts.push(`containers and groups ${listed(one.containers)}`);
+  const peers = Array.isArray(one.peers) ? one.peers : Object.keys(one.peers);
+  if (one.peers_count > 1) facts.push(`${count(one.peers_count)} peers: ${peers.slice(0, 5).join(", ")}`);
+  const known = data.stories.some((story) => story[which] === one.number);
+  $(list).append(make("li", {}, make("p", {}, one.sentence),
+    make("p", { class: "facts" }, facts.join("; ")), make("p", { class: "advice" }, one.advice),
+    known ? make("button", { type: "button", class: "link", onclick: () => {
+      connections.filter(`${which}-${one.number}.`);
+      connections.choose(data.stories.find((story) => story[which] === one.number));
+      $("#stories").scrollIntoView();
+    } }, "Show its connections") : null));
+}
+
 function causes() {
-  if (!data.causes.length) $("#causes").append(make("p", { class: "hint" }, "Nothing went wrong."));
-  for (const cause of data.causes) {
-    const facts = [`processes ${listed(cause.processes)}`, `ports ${listed(cause.ports)}`];
-    if (Object.keys(cause.containers).length) facts.push(`containers and groups ${listed(cause.containers)}`);
-    if (cause.peers_count > 1) facts.push(`${count(cause.peers_count)} peers: ${cause.peers.slice(0, 5).join(", ")}`);
-    const known = data.stories.some((story) => story.cause === cause.number);
-    $("#causes ol").append(make("li", {}, make("p", {}, cause.sentence),
-      make("p", { class: "facts" }, facts.join("; ")), make("p", { class: "advice" }, cause.advice),
-      known ? make("button", { type: "button", class: "link", onclick: () => {
-        connections.filter(`cause-${cause.number}.`);
-        connections.choose(data.stories.find((story) => story.cause === cause.number));
-        $("#stories").scrollIntoView();
-      } }, "Show its connections") : null));
-  }
+  for (const one of data.incidents) finding("#incidents ol", one, "incident");
+  if (!data.incidents.length) $("#incidents").append(make("p", { class: "hint" }, "No incident."));
+  for (const one of data.causes) finding("#causes ol", one, "cause");
+  $("#causes").hidden = !data.causes.length;
 }
 
 function times() {
@@ -151,14 +154,14 @@ function limits() {
   $("#limits").append(grid("Settings", columns, data.settings, { down: false }).node);
 }
 
-for (const story of data.stories) story.search = story.cause ? `cause-${story.cause}.` : "";
+for (const story of data.stories) story.search = story.incident ? `incident-${story.incident}.` : story.cause ? `cause-${story.cause}.` : "";
 const connections = grid("Connections", [
   { title: "Time", value: (story) => story.close.time, show: (story) => clock(story.close.time) },
   { title: "Local", value: (story) => place(story.close.local), show: (story) => place(story.close.local) },
   { title: "Remote", value: (story) => place(story.close.remote), show: (story) => place(story.close.remote) },
   { title: "Process", value: (story) => story.close.comm || "", show: (story) => story.close.comm || "-" },
   { title: "Verdict", value: (story) => story.close.verdict, show: (story) => badge(story.close.verdict) },
-  { title: "Cause", value: (story) => story.cause ?? 1e9, show: (story) => story.cause ?? "-", num: true },
+  { title: "Incident", value: (story) => story.incident ?? 1e9, show: (story) => story.incident ?? "-", num: true },
 ], data.stories, { pick: tell, sort: 5, down: false });
 
 summary();
