@@ -14,13 +14,15 @@ from tracetw.report.count.scan import Scan, scan
 from tracetw.report.ends.join import join
 from tracetw.report.ends.report import both_ends, clock_offsets
 from tracetw.report.ends.stories import tell_stories
+from tracetw.report.heat import heat
 from tracetw.report.incidents.find import counted, find
 from tracetw.report.incidents.scene import scene_of
 from tracetw.report.incidents.tell import reader, tell
 from tracetw.report.model import Incident, Report, Story
 from tracetw.report.pressure import pressures
-from tracetw.report.quality import hosts, settings
+from tracetw.report.quality import hosts
 from tracetw.report.render.phrases import Words
+from tracetw.report.settings import settings
 from tracetw.report.tables import abnormal
 from tracetw.stream.filter import Filter
 
@@ -69,10 +71,13 @@ def build(
             counts, [(one.began_ns, one.ended_ns) for one in incidents], begin
         ),
         timeline=tables.timeline(counts, begin, end),
+        heat=heat(counts, begin, end),
+        histograms=counts.histograms.tell(),
         peers=tables.ranked(counts, "peers"),
         processes=tables.ranked(counts, "processes"),
         ports=tables.ranked(counts, "ports"),
         containers=tables.ranked(counts, "containers"),
+        counts=tables.sizes(counts),
         time_wait=pressures(counts, words),
         settings=settings(counts),
         pairs=joined.pairs if joined else 0,

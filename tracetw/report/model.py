@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracetw.reconcile.compare import Reconciled
+from tracetw.report.figures import Heat, Histogram
 
 __all__ = [
     "Actor",
@@ -282,10 +283,19 @@ class Pressure:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A sysctl that looks wrong for the recorded host."""
+    """A sysctl that looks wrong where recorded connections lived.
+
+    Attributes:
+        host: of the recording.
+        netns: inode of the network namespace with most of these connections.
+        namespaces: names of all in which it has this value (the inode where there is no name).
+        name, value: of the setting.
+        reason, advice: what is wrong with it, what to do.
+    """
 
     host: str
     netns: int
+    namespaces: tuple[str, ...]
     name: str
     value: str
     reason: str
@@ -349,6 +359,8 @@ class Report:
         in_incidents: how many of them belong to one.
         incidents: in the order of their beginning.
         causes: of what belongs to no incident.
+        counts: how many peers, processes, ports and containers there are; of each table at most
+            100 are told.
         pairs: connections of which both ends were recorded.
         clocks: how far those of the hosts are apart. Times of incidents are by the clock of the first host.
         notes: limits of this report, in sentences.
@@ -366,10 +378,13 @@ class Report:
     causes: tuple[Cause, ...]
     verdicts: tuple[VerdictRow, ...]
     timeline: Timeline
+    heat: tuple[Heat, ...]
+    histograms: tuple[Histogram, ...]
     peers: tuple[Ranked, ...]
     processes: tuple[Ranked, ...]
     ports: tuple[Ranked, ...]
     containers: tuple[Ranked, ...]
+    counts: Mapping[str, int]
     time_wait: tuple[Pressure, ...]
     settings: tuple[Setting, ...]
     pairs: int

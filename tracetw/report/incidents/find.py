@@ -43,7 +43,7 @@ def find(scene: Scene) -> tuple[list[Draft], list[Suspect]]:
             drafts.append(draft)
         else:
             steady.append(one)
-    return sorted(drafts, key=lambda one: began_ns(scene, one)), steady
+    return sorted(drafts, key=lambda one: (began_ns(scene, one), one.service or ())), steady
 
 
 def counted(cells: NDArray[Any]) -> NDArray[np.bool_]:

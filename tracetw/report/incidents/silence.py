@@ -116,7 +116,8 @@ def since_ns(scene: Scene, which: NDArray[np.intp]) -> int:
 def _served(scene: Scene, services: list[int]) -> NDArray[np.bool_]:
     """Cells of connections with these services that their clients saw established."""
     mine: NDArray[np.bool_] = np.isin(scene.served_service, services)
-    return mine & (scene.served["kind"] == BEGAN) & (scene.served["role"] != SERVER)
+    mine &= (scene.served["kind"] == BEGAN) & (scene.served["role"] != SERVER)
+    return mine
 
 
 def _draft(scene: Scene, which: NDArray[np.intp]) -> Draft:
