@@ -109,6 +109,8 @@ BPF_F_TABLE("array", u32, u64, mini_tws, MINI_SLOTS, 0);
 #endif
 /* One record per CPU that is destroyed, but may still be answered with a RST (probes/destroy.c). */
 BPF_F_TABLE("array", u32, struct close_record, held, CPUS, BPF_F_MMAPABLE);
+/* 1 while a program is at that record. */
+BPF_TABLE("array", u32, u64, held_busy, CPUS);
 BPF_F_TABLE("array", u32, u64, stats, STATS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, learned, 1, 0);
 /* User space writes 1 here before it detaches: from then on no program begins a record. */
@@ -119,7 +121,6 @@ BPF_F_TABLE("array", u32, u64, stopped, 1, BPF_F_MMAPABLE);
  */
 BPF_F_TABLE("array", u32, u64, asleep, 1, BPF_F_MMAPABLE);
 BPF_RINGBUF_OUTPUT(bell, 1);
-BPF_TABLE("percpu_array", u32, struct close_record, spare, 2);
 /*
  * CPUs that write into one ring wait for each other's cache lines: `closes_of` has RINGS (a power of two) like `closes`,
  * which is the first of them. The loader makes the others.

@@ -25,6 +25,7 @@ from tracetw.event.record import Drop, EventKind, Timewait
 from tracetw.kernel.capability import KERNEL_FACTS
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.kernel import BEHAVIOURS
+from tracetw.lab.incidents.catalogue import BY_NAME as INCIDENTS_BY_NAME
 from tracetw.reconcile.compare import Reconciled
 from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
@@ -65,6 +66,7 @@ WORDS = (
     | {value.name.lower().replace("_", "-") for kind in (Timewait, Drop) for value in kind}
     | PACKAGES
     | set(BY_NAME)
+    | set(INCIDENTS_BY_NAME)
     | {disagreement.name for disagreement in DISAGREEMENTS}
     | {kind.name for kind in KINDS}
     | {want.slug for want in KERNEL_FACTS}

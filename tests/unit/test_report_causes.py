@@ -126,6 +126,14 @@ def test_ports_and_buckets_are_measured_against_their_limits() -> None:
     serious = [one for one in made.time_wait if one.serious]
     assert "of 28,232 local ports towards 10.1.2.3:443 were in TIME_WAIT" in serious[0].sentence
     assert 26000 <= serious[0].held < 26300
+    assert serious[0].sentence.startswith("web-1: ")
+
+
+def test_local_ports_are_those_of_a_namespace() -> None:
+    web = Memory().header.netns + 1
+    rows = connections("orderly-active", np.linspace(1000, 1050, 2600), netns=web)
+    made = build([Memory(*traffic(), rows, netns_names={web: "web"})], utc=True)
+    assert made.time_wait[0].sentence.startswith("web-1, network namespace web: 2,6")
 
 
 def test_settings_are_judged_as_recorded() -> None:
@@ -133,6 +141,27 @@ def test_settings_are_judged_as_recorded() -> None:
     sysctls = {header.netns: {**header.sysctls[header.netns], "net.ipv4.tcp_retries2": 3}}
     made = build([Memory(*traffic(), sysctls=sysctls)], utc=True)
     assert [(one.name, one.value) for one in made.settings] == [("net.ipv4.tcp_retries2", "3")]
+    assert made.settings[0].namespaces == (str(header.netns),)
+
+
+def test_settings_of_a_namespace_without_connections_are_not_told() -> None:
+    """A recording has those of all namespaces of its host; other people's labs are none of ours."""
+    header = Memory().header
+    good = header.sysctls[header.netns]
+    bad = {**good, "net.ipv4.tcp_retries2": 3}
+    web, db, lab = header.netns, header.netns + 1, header.netns + 2
+    names = {web: "web", db: "db", lab: "lab-1-a"}
+    here = traffic()
+    there = connections("orderly-active", [11.0], netns=db)
+    told = {}
+    for wrong in ({lab: bad}, {web: bad, lab: bad}, {web: bad, db: bad}):
+        sysctls = {netns: wrong.get(netns, good) for netns in names}
+        made = build([Memory(*here, there, sysctls=sysctls, netns_names=names)], utc=True)
+        told[tuple(wrong)] = [one.namespaces for one in made.settings]
+        text = " ".join(report_text(made, utc=True).split())
+        assert ("network namespaces web, db: net.ipv4.tcp_retries2" in text) == (db in wrong)
+        assert "lab-1-a" not in text
+    assert told == {(lab,): [], (web, lab): [("web",)], (web, db): [("web", "db")]}
 
 
 def test_an_empty_recording_has_nothing_to_say() -> None:

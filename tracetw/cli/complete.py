@@ -25,6 +25,7 @@ __all__ = [
     "comms",
     "containers",
     "events",
+    "incidents",
     "namespaces",
     "scenarios",
     "verdicts",
@@ -89,6 +90,12 @@ def _scenarios() -> Iterable[str]:
     return BY_NAME
 
 
+def _incidents() -> Iterable[str]:
+    from tracetw.lab.incidents.catalogue import BY_NAME  # noqa: PLC0415 (labs load much)
+
+    return BY_NAME
+
+
 def _namespaces() -> Iterable[str]:
     from tracetw.host.netns import find  # noqa: PLC0415 (only one of them is needed)
 
@@ -126,6 +133,7 @@ verdicts = _listed(_codes)
 events = _listed(lambda: EVENTS)
 codes = _single(_codes_and_events)
 scenarios = _single(_scenarios)
+incidents = _single(_incidents)
 namespaces = _single(_namespaces)
 comms = _single(_comms)
 cgroups = _single(_cgroups)

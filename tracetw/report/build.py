@@ -15,10 +15,12 @@ from tracetw.report.count.scan import Scan, scan
 from tracetw.report.ends.join import join
 from tracetw.report.ends.report import both_ends
 from tracetw.report.ends.stories import choose, stories
+from tracetw.report.heat import heat
 from tracetw.report.model import Report, Story
 from tracetw.report.pressure import pressures
-from tracetw.report.quality import hosts, settings
+from tracetw.report.quality import hosts
 from tracetw.report.render.phrases import Words
+from tracetw.report.settings import settings
 from tracetw.stream.filter import Filter
 
 __all__ = ["build"]
@@ -63,10 +65,13 @@ def build(
         causes=tuple(tell(one, number, counts, words) for number, one in enumerate(told, 1)),
         verdicts=rows,
         timeline=tables.timeline(counts, begin, end),
+        heat=heat(counts, begin, end),
+        histograms=counts.histograms.tell(),
         peers=tables.ranked(counts, "peers"),
         processes=tables.ranked(counts, "processes"),
         ports=tables.ranked(counts, "ports"),
         containers=tables.ranked(counts, "containers"),
+        counts=tables.sizes(counts),
         time_wait=pressures(counts, words),
         settings=settings(counts),
         pairs=joined.pairs if joined else 0,

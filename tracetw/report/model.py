@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracetw.reconcile.compare import Reconciled
+from tracetw.report.figures import Heat, Histogram
 
 __all__ = [
     "Both",
@@ -167,10 +168,19 @@ class Pressure:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A sysctl that looks wrong for the recorded host."""
+    """A sysctl that looks wrong where recorded connections lived.
+
+    Attributes:
+        host: of the recording.
+        netns: inode of the network namespace with most of these connections.
+        namespaces: names of all in which it has this value (the inode where there is no name).
+        name, value: of the setting.
+        reason, advice: what is wrong with it, what to do.
+    """
 
     host: str
     netns: int
+    namespaces: tuple[str, ...]
     name: str
     value: str
     reason: str
@@ -227,6 +237,8 @@ class Report:
     """All of it.
 
     Attributes:
+        counts: how many peers, processes, ports and containers there are; of each table at most
+            100 are told.
         pairs: connections of which both ends were recorded.
         notes: limits of this report, in sentences.
     """
@@ -241,10 +253,13 @@ class Report:
     causes: tuple[Cause, ...]
     verdicts: tuple[VerdictRow, ...]
     timeline: Timeline
+    heat: tuple[Heat, ...]
+    histograms: tuple[Histogram, ...]
     peers: tuple[Ranked, ...]
     processes: tuple[Ranked, ...]
     ports: tuple[Ranked, ...]
     containers: tuple[Ranked, ...]
+    counts: Mapping[str, int]
     time_wait: tuple[Pressure, ...]
     settings: tuple[Setting, ...]
     pairs: int

@@ -18,7 +18,7 @@ from tracetw.report.count.scan import Scan
 from tracetw.report.model import Incident, Ranked, Timeline, VerdictRow
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["incident", "ranked", "timeline", "verdicts"]
+__all__ = ["incident", "ranked", "sizes", "timeline", "verdicts"]
 
 _BINS = 240
 _MINUTE = 60_000_000_000
@@ -63,6 +63,20 @@ def ranked(scan: Scan, table: str) -> tuple[Ranked, ...]:
             name = scan.container(*values) or f"cgroup {values[1]}"
         rows.append(_ranked(part, name, scan.hosts, of_host="source" in names))
     return tuple(rows)
+
+
+def sizes(scan: Scan) -> dict[str, int]:
+    """How many rows each table of ``ranked`` would have without its limit."""
+    cells = scan.cells.cells()
+    found = {}
+    for table, (names, _) in _TABLES.items():
+        whose = np.zeros(len(cells), CELL)
+        for name in names:
+            whose[name] = cells[name]
+        if table == "containers":
+            whose = whose[cells["cgroup"] != 0]
+        found[table] = len(group(whose).starts)
+    return found
 
 
 def _ranked(part: NDArray[Any], name: str, hosts: Sequence[str], *, of_host: bool) -> Ranked:

@@ -16,6 +16,7 @@ from tracetw.recording.reader import Recording
 from tracetw.replay.source import context_of, judged
 from tracetw.replay.window import Window
 from tracetw.report.count.cube import NEVER, Cube
+from tracetw.report.count.histograms import Histograms
 from tracetw.report.count.keys import CELL, OTHERS, PULSE, SECOND, TICK, addresses, cell_keys, fill
 from tracetw.report.count.samples import Kept
 from tracetw.report.count.slots import Slots
@@ -107,6 +108,7 @@ class Scan:
     tick_slots: Slots = field(default_factory=lambda: Slots(SECOND))
     pulse_slots: Slots = field(default_factory=lambda: Slots(SECOND))
     waits: Waits = field(default_factory=Waits)
+    histograms: Histograms = field(default_factory=Histograms)
     total: int = 0
     ticks: Cube = field(init=False)
     cells: Cube = field(init=False)
@@ -147,6 +149,7 @@ class Scan:
         self.cells.add(keys, at)
         self.ticks.add(fill(TICK, keys, slot=self.tick_slots.of(at)), at)
         self.waits.add(rows, findings, keys, at)
+        self.histograms.add(part, names)
         here = fill(_LOCAL, keys)
         here["hi"], here["lo"] = addresses(rows, "laddr")
         self.locals.add(here, at)

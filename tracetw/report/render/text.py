@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from tracetw.report.model import Host, Ranked, Report
 from tracetw.report.render.phrases import Words, joined, per_minute
+from tracetw.report.settings import place
 from tracetw.sink.human import amount, share, span
 from tracetw.sink.summary import agreement
 from tracetw.text import clip, visible
@@ -166,7 +167,8 @@ def _limits(report: Report) -> Iterator[str]:
     if report.settings:
         yield from ("", "Settings that look wrong")
         for each in report.settings:
-            text = f"{each.host}: {each.name} = {each.value}: {each.reason}; {each.advice}"
+            where = f"{each.host}, {place(each.namespaces)}"
+            text = f"{where}: {each.name} = {each.value}: {each.reason}; {each.advice}"
             yield from _wrapped(text, "   - ", "     ")
 
 
