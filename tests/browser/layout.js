@@ -29,7 +29,7 @@
   const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   for (let node = walker.nextNode(); node; node = walker.nextNode()) {
     const owner = node.parentElement;
-    if (!node.data.trim() || owner.closest("script, style, noscript, option, title, .skip")) continue;
+    if (!node.data.trim() || owner.closest("script, style, noscript, option, title, .skip") || !owner.checkVisibility()) continue;
     const range = document.createRange();
     range.selectNodeContents(node);
     const rects = [...range.getClientRects()].filter((rect) => rect.width > 0.5);

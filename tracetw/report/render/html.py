@@ -45,6 +45,8 @@ def page(report: Report, *, utc: bool) -> str:
     data = _seen({**document(report), "shown": shown})
     parts = {
         "title": html_text(f"{joined(names)}, {words.day(report.begin_ns)}"),
+        "hosts": html_text(joined(names)),
+        "day": words.day(report.begin_ns),
         "style": _file("report.css"),
         "data": html_json(data),
         "script": "".join(_file(name) for name in _SCRIPTS),

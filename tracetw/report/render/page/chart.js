@@ -83,14 +83,14 @@ function timeline(width, shown) {
   const stacks = Object.fromEntries(codes.map((code) => [code, coarse(line.verdicts[code], factor)]));
   const [bins, each] = [Math.ceil(fine / factor), line.width_ms * factor];
   const begin = Date.parse(line.begin);
-  const x = (ms) => LEFT + ((ms - begin) * (width - LEFT)) / (bins * each);
+  const x = (ms) => Math.min(width, LEFT + ((ms - begin) * (width - LEFT)) / (fine * line.width_ms));
   const top = 24;
   const unit = `connections per ${lasting(each)}`;
   return bars({ width, stacks, unit, top,
     label: `Closes in time, ${unit}: ${codes.map((code) => `${code} ${count(sum(line.verdicts[code]))}`).join(", ")}`,
     edges: Array.from({ length: bins + 1 }, (_, bin) => x(begin + bin * each)),
     titles: Array.from({ length: bins }, (_, bin) => at(begin + bin * each)),
-    axis: hours(begin, begin + bins * each, width - LEFT).map(([ms, text]) => [x(ms), text]),
+    axis: hours(begin, begin + fine * line.width_ms, width - LEFT).map(([ms, text]) => [x(ms), text]),
     under: spans().map(([from, to, name]) => make("rect", { class: "mark", x: x(from), y: top,
       width: Math.max(x(to) - x(from), 2), height: 190 }, make("title", {}, name))) });
 }
@@ -102,7 +102,8 @@ const DECADES = [[1, "1 ms"], [10, "10 ms"], [100, "0.1 s"], [1000, "1 s"], [100
 /** Connections by a length of time, on a logarithmic scale with the usual idle timeouts. */
 function histogram(width, told, shown) {
   const codes = Object.keys(told.verdicts).filter((code) => shown.has(code));
-  const [least, most] = [Math.min(told.edges_ms[0], 1), Math.max(told.edges_ms[told.edges_ms.length - 1], 2e6)];
+  const ends = data.histograms.flatMap((one) => one.edges_ms); // one scale for all, so that they compare
+  const [least, most] = [Math.min(...ends, 1), Math.max(...ends, 2e6)];
   const x = (ms) => LEFT + (Math.log(ms / least) / Math.log(most / least)) * (width - LEFT - 4);
   const free = [];
   const marks = MARKS.map((seconds) => {

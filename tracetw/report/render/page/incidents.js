@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-const LANES = 12;
+const [LANES, OPENED] = [12, 3];
 const incidents = data.incidents || [];
 const instant = (text) => Date.parse(text);
 
@@ -21,7 +21,7 @@ const reach = (one) => counted(one.total, "connection");
 /** One line for each incident: what, when, how many; and a bar where it stands in time. */
 function lanes() {
   const begin = instant(data.timeline.begin);
-  const whole = Math.max(instant(data.end) - begin, 1);
+  const whole = (Object.values(data.timeline.verdicts)[0]?.length || 1) * data.timeline.width_ms;
   const percent = (text) => Math.min(100, Math.max(0, (100 * (instant(text) - begin)) / whole));
   const lane = (one) => {
     const [from, to] = [percent(one.began), percent(one.ended)];
@@ -45,6 +45,7 @@ function overview() {
       `${outside ? `${count(outside)} to none (below)` : "none is left over"}.`
     : data.affected ? `No incident: ${counted(data.affected, "connection")} went wrong, at no time more often than at others.`
       : "No incident: nothing went wrong.";
+  $("#causes h2").textContent = "What belongs to no incident";
   $("#incidents").append(make("p", { class: "hint" }, words), ...lanes());
   $("#each").append(...incidents.map(section));
 }
@@ -66,7 +67,7 @@ function actor(one) {
 function served(one) {
   if (!one) return null;
   const name = one.address ? place({ addr: one.address, port: one.port }) : `port ${one.port}`;
-  return one.ours === null || one.ours === undefined ? name : `${name} (${one.ours ? "recorded here" : "not recorded here"})`;
+  return one.ours === null || one.ours === undefined ? name : `${name} (its listener is ${one.ours ? "" : "not "}recorded)`;
 }
 
 /** One incident: sentence, phases in time, reach, evidence, what to do, and its connections. */
@@ -75,22 +76,24 @@ function section(one) {
   const rows = [["Began, ended", stretch(one) + (one.running ? "; it was going on when the recording began" : "")],
     ["Recovered", one.recovered ? clock(one.recovered, 3) : null],
     ["Reach", `${reach(one)}: ${ranking(one.verdicts)}`], ["By", actor(one.actor)], ["Service", served(one.service)],
-    ["Side", one.side && `${one.side}s here`],
+    ["Recorded as", one.side],
     ["Peers", ranking(one.peers, one.peers_count)], ["Processes", ranking(one.processes)],
     ["Ports", ranking(one.ports)], ["Containers and groups", ranking(one.containers)],
     ["Hosts", Object.keys(one.hosts).length > 1 ? ranking(one.hosts) : null],
     ["Deaths", one.deaths > 1 ? count(one.deaths) : null]].filter(([, text]) => text);
   const head = `incident-${one.number}-h`;
+  const table = stories.length ? storyTable(`Connections of incident ${one.number}`, stories, { plain: true, within: true, most: 6 }) : null;
+  if (table && incidents.length <= OPENED) table.choose(stories[0]);
   return make("section", { class: "incident", id: `incident-${one.number}`, "aria-labelledby": head },
     make("h2", { id: head }, make("span", { class: "number" }, one.number), one.title),
     make("p", { class: "any" }, one.sentence),
     one.phases.length ? make("ol", { class: "phases" }, ...one.phases.map((phase) => make("li", {},
       make("time", {}, clock(phase.began, 3)), make("span", {}, phase.text)))) : null,
-    make("p", { class: "advice" }, one.advice),
+    one.advice ? make("p", { class: "advice" }, one.advice) : null,
     make("dl", {}, ...rows.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])),
     one.evidence.length ? make("details", {}, make("summary", {}, "Evidence"),
       make("ul", {}, ...one.evidence.map((text) => make("li", {}, text)))) : null,
     ...one.missing.map((text) => make("p", { class: "warn" }, `Not known: ${text}`)),
     stories.length ? make("h3", {}, `Connections: ${count(stories.length)} of ${count(one.total)}`) : null,
-    stories.length ? storyTable(`Connections of incident ${one.number}`, stories, { plain: true, within: true, most: 6 }).node : null);
+    table ? table.node : null);
 }

@@ -31,7 +31,7 @@ function summary() {
 
 /** Causes of what belongs to no incident. */
 function causes() {
-  if (!data.causes.length) $("#causes").append(make("p", { class: "hint" }, "Nothing else went wrong."));
+  if (!data.causes.length) $("#causes").append(make("p", { class: "hint" }, data.incidents && incidents.length ? "Nothing else went wrong." : "Nothing went wrong."));
   for (const cause of data.causes) {
     const facts = [`processes ${ranking(cause.processes)}`, `ports ${ranking(cause.ports)}`];
     if (Object.keys(cause.containers).length) facts.push(`containers and groups ${ranking(cause.containers)}`);
@@ -140,7 +140,7 @@ $("#stories .hint").textContent = `${count(data.stories.length)} of ${counted(da
   "a few of every sort. Choose one to see its segments.";
 $("#stories").hidden = !data.stories.length;
 $("#stories .table").append(connections.node);
-if (data.stories.length) connections.choose(data.stories.find((story) => story.other) || data.stories[0]);
+if (data.stories.length && !incidents.length) connections.choose(data.stories.find((story) => story.other) || data.stories[0]);
 for (const section of [ranked("Peers", "Peer", data.peers, data.counts.peers),
   ranked("Processes", "Process", data.processes, data.counts.processes),
   ranked("Ports", "Port", data.ports, data.counts.ports),

@@ -35,6 +35,13 @@ function facts(close) {
     add("Limit", close.limit.name ?? close.limit.what ?? null,
       known(close.limit.elapsed_ms) ? `after ${inSeconds(close.limit.elapsed_ms)}` : null);
   }
+  add("Above TCP", close.layer, close.mptcp ? `${close.mptcp.role} of MPTCP` : null,
+    close.mptcp?.fastclose ? `MP_FASTCLOSE ${close.mptcp.fastclose}` : null);
+  const flows = close.mptcp?.subflows || [];
+  if (flows.length) {
+    add("Subflows", ...flows.slice(0, 4).map((one) => `${place(one.local)} to ${place(one.remote)} ${one.verdict}`),
+      flows.length > 4 ? `and ${count(flows.length - 4)} more` : null);
+  }
   add("Error", close.error || "none");
   add("Container", close.container || close.cgroup || "none");
   add("Evidence", `${close.evidence.join(", ")} (${close.confidence})`);
