@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from tracetw.report.model import Host, Ranked, Report
+from tracetw.report.render.examples import examples
 from tracetw.report.render.phrases import Words, joined, per_minute
 from tracetw.report.settings import place
 from tracetw.sink.human import amount, share, span
@@ -32,6 +33,7 @@ def report_text(report: Report, *, utc: bool) -> str:
     parts = (
         _head(report, words),
         _causes(report),
+        _examples(report, words),
         _both(report),
         _verdicts(report),
         _ranks(report, words),
@@ -99,6 +101,14 @@ def _causes(report: Report) -> Iterator[str]:
     left = len(report.causes) - _CAUSES
     if left > 0:
         yield f"     {left:,} more: see --html or --json"
+
+
+def _examples(report: Report, words: Words) -> Iterator[str]:
+    paragraphs = [*examples(report.stories, words)]
+    if paragraphs:
+        yield from ("", "One connection of each")
+    for text, first, rest in paragraphs:
+        yield from _wrapped(text, first, rest)
 
 
 def _both(report: Report) -> Iterator[str]:
