@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One connection of each cause in words: why it ended with its hints, how quiet it was, what to do about it."""
+"""One connection of each incident and cause in words: why it ended with its hints, how quiet it was, what to do about it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _MICROSECONDS = 26  # of 2026-01-02T12:00:00.123456789Z
 def examples(stories: Sequence[Story], words: Words) -> Iterator[tuple[str, str, str]]:
     """Paragraphs to be wrapped: text, what its first line begins with, and what the others begin with.
 
-    The first story of each cause, at most ``_MOST``; none at all without stories.
+    The first story of each incident and cause, at most ``_MOST``; none at all without stories.
     """
-    firsts: dict[int | None, Story] = {}
+    firsts: dict[tuple[int | None, int | None], Story] = {}
     for story in stories:
         if story.close["verdict"] != "orderly" or story.close["hints"]:
-            firsts.setdefault(story.cause, story)
+            firsts.setdefault((story.incident, story.cause), story)
     told: set[str] = set()
     for story in [*firsts.values()][:_MOST]:
         close = story.close
