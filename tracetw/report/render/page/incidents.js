@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 const [LANES, OPENED] = [12, 3];
-const incidents = data.incidents || [];
+const { incidents } = data;
 const instant = (text) => Date.parse(text);
 
 /** What the charts lay a ground under: [from, to, name]. */
 function spans() {
-  if (!data.incidents && data.incident) {
-    return [[instant(data.incident.begin), instant(data.incident.end), "the incident"]];
-  }
   return incidents.map((one) => [instant(one.began), instant(one.ended), `incident ${one.number}: ${one.title}`]);
 }
 
@@ -38,7 +35,6 @@ function lanes() {
 
 /** What incidents have and what belongs to none. */
 function overview() {
-  if (!data.incidents) { $("#incidents").remove(); return; }
   const outside = data.affected - data.in_incidents;
   const words = incidents.length
     ? `${count(data.in_incidents)} of ${counted(data.affected, "connection")} that went wrong belong to incidents; ` +
