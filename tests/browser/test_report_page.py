@@ -63,15 +63,13 @@ def test_both_ends_have_their_states_and_times(shown: Browser) -> None:
 def test_time_by_peer_and_by_service(shown: Browser) -> None:
     """Every number of the map adds up to what ended abnormally, a connection with two ends once."""
     assert texts(shown, "#times th[scope=row]") == [
-        "10.1.2.3", "192.0.2.7", "192.0.2.8", "10.0.0.1",
+        "10.1.2.3", "192.0.2.7", "192.0.2.8", "10.0.0.9",
     ]  # fmt: skip
     cells = "#times tbody td:not(.sum)"
     assert sum(int(text) for text in texts(shown, cells) if text != "\u00b7") == 702
     assert sum(map(int, texts(shown, "#times .sum"))) == 702
     shown.run("document.querySelectorAll('#times .tabs button')[1].click()")
-    assert texts(shown, "#times th[scope=row]") == [
-        "10.1.2.3:5432", "port 443 of web-1", "10.0.0.1:443",
-    ]  # fmt: skip
+    assert texts(shown, "#times th[scope=row]") == ["10.1.2.3:5432", "port 443 of web-1"]
     shown.run("document.querySelectorAll('#times .tabs button')[0].click()")
 
 
