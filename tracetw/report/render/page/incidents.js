@@ -87,7 +87,7 @@ function section(one) {
       make("time", {}, clock(phase.began, 3)), make("span", {}, phase.text)))) : null,
     one.advice ? make("p", { class: "advice" }, one.advice) : null,
     make("dl", {}, ...rows.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])),
-    one.evidence.length ? make("details", { open: "" }, make("summary", {}, "Evidence"),
+    one.evidence.length ? make("details", {}, make("summary", {}, "Evidence"),
       make("ul", {}, ...one.evidence.map((text) => make("li", {}, text)))) : null,
     ...one.missing.map((text) => make("p", { class: "warn" }, `Not known: ${text}`)),
     stories.length ? make("h3", {}, `Connections: ${count(stories.length)} of ${count(one.total)}`) : null,
