@@ -7,11 +7,11 @@ page, the terminal and the test say the same sentence, each with the numbers of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from typing import Any
 
-from tracetw.lab.expect.match import Expected, differences
+from tracetw.lab.expect.match import EVERYTHING, Expected, differences, resolved
 from tracetw.lab.play.outcome import Outcome
 
 __all__ = ["Experiment", "Finding", "Measure", "Run", "Source"]
@@ -47,7 +47,7 @@ class Finding:
     Attributes:
         text: the sentence; ``{}`` stands for what was measured.
         measure: what it rests on.
-        wanted: what that must be, as in the expectations of a scenario.
+        wanted: what that must be, as in the expectations of a scenario, also by what a kernel shows.
     """
 
     text: str
@@ -58,13 +58,16 @@ class Finding:
         """The sentence with the number of this run."""
         return self.text.format(self.measure.words(outcome))
 
-    def wrong(self, outcome: Outcome) -> list[str]:
-        """Why the sentence is not true of this run; nothing if it is. Takes what cannot be measured, too."""
+    def wrong(self, outcome: Outcome, shows: Container[str] = EVERYTHING) -> list[str]:
+        """Why the sentence is not true of this run, on a kernel that shows this; nothing if it is.
+
+        What cannot be measured is not true.
+        """
         try:
             value = self.measure.of(outcome)
         except (LookupError, ValueError) as error:
             return [f"{self.text}: cannot be measured: {error}"]
-        return differences(self.wanted, value, self.text)
+        return differences(resolved(self.wanted, shows), value, self.text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +88,9 @@ class Run:
     findings: tuple[Finding, ...]
     shown: tuple[str, int] | None = None
 
-    def wrong(self, outcome: Outcome) -> list[str]:
-        """Sentences of this run that are not true of an outcome."""
-        return [text for finding in self.findings for text in finding.wrong(outcome)]
+    def wrong(self, outcome: Outcome, shows: Container[str] = EVERYTHING) -> list[str]:
+        """Sentences of this run that are not true of an outcome, on a kernel that shows this."""
+        return [text for finding in self.findings for text in finding.wrong(outcome, shows)]
 
 
 @dataclass(frozen=True, slots=True)

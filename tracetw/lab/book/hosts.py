@@ -13,7 +13,7 @@ from tracetw.lab.book.measure import (
     silence,
     until_end,
 )
-from tracetw.lab.expect.match import at_least
+from tracetw.lab.expect.match import at_least, known_by
 
 __all__ = ["BARE_RST", "DEAD", "REBOOTED", "RECONNECTS"]
 
@@ -116,6 +116,12 @@ it.
 )
 
 BARE_RST = "B>A RST !ACK"
+# Only a kernel that shows the SYN that it refused, or the challenge, tells this from any other RST.
+STALE = known_by(
+    "drop-socket",
+    "stale-syn-reset",
+    otherwise=known_by("challenge_ack", "stale-syn-reset", otherwise="peer-lost-state"),
+)
 REBOOTED = Experiment(
     name="rebooted-host-gets-data",
     question="What happens when a rebooted host is sent data?",
@@ -221,7 +227,7 @@ connection.
                 Finding(
                     "B's verdict on the old connection is {}.",
                     field("b", "verdict"),
-                    "stale-syn-reset",
+                    STALE,
                 ),
                 Finding(
                     "B's verdict on the new one is {}.", field("b", "verdict", number=1), "orderly"

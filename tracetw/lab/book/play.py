@@ -12,6 +12,7 @@ from tracetw.lab.book.contents import BOOK
 from tracetw.lab.book.experiment import Experiment
 from tracetw.lab.book.show import answer, beginning, run_text
 from tracetw.lab.catalogue import BY_NAME
+from tracetw.lab.expect.kernel import shown
 from tracetw.lab.net.reaper import guarded
 from tracetw.lab.play.interrupt import stoppable
 from tracetw.lab.play.outcome import Job
@@ -74,8 +75,10 @@ def _runs(experiment: Experiment, jobs: Sequence[Job], runner: Runner) -> int:
     runner.outcomes()  # which a signal can end
     for number, (each, job) in enumerate(zip(experiment.runs, jobs, strict=True), 1):
         outcome = runner.outcome(job)
-        _say(run_text(number, each, outcome))
-        failed += bool(outcome.problems or (outcome.skipped is None and each.wrong(outcome)))
+        _say(run_text(number, each, outcome, shown()))
+        failed += bool(
+            outcome.problems or (outcome.skipped is None and each.wrong(outcome, shown()))
+        )
     return failed
 
 

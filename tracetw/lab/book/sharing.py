@@ -131,7 +131,9 @@ whether they have lost connections.
                     BUCKETS,
                 ),
                 Finding(
-                    "That ended without it: {}.", lines("b", "time_wait", "skipped"), MANY - BUCKETS
+                    "Connections of B that ended without it: {}.",
+                    lines("b", "time_wait", "skipped"),
+                    MANY - BUCKETS,
                 ),
                 Finding(
                     "The kernel has counted TCPTimeWaitOverflow {}.",
@@ -159,14 +161,14 @@ whether they have lost connections.
         ),
     ),
     answer="""\
-Nothing is lost, if both ends close soon: the connection is complete, only nobody stays to wait. What is
-lost is what TIME_WAIT protects: a repeated FIN meets no socket and gets RST, and the four numbers are
+If both ends close soon, no data is lost: the connection is complete, only nobody stays to wait. What is
+lost is the protection of TIME_WAIT: a repeated FIN meets no socket and gets RST, and the four numbers are
 free for a new connection at once.
 
 The second run is the worse one, and few people know it. An end that has closed and waits for the peer's
 FIN is in FIN_WAIT2. If no program holds it any more, Linux keeps that, too, in a bucket. Without one the
-kernel forgets the connection half-way: whatever the peer still sends, its FIN or its data, is answered
-with RST. A program on the peer that was about to finish in order gets an error.
+kernel forgets the connection half-way through its close: whatever the peer still sends, its FIN or its
+data, is answered with RST. A program on the peer that was about to finish in order gets an error.
 
 So an overflow is no reason for panic, and the limit no protection: a bucket takes a few hundred bytes.
 Raise `tcp_max_tw_buckets`, or let the clients close first ([experiment 12](#who-closes-first)).
@@ -267,8 +269,8 @@ waiting.
     answer="""\
 Data first. The end that knows that everything has been read may close first: for request and answer, that
 is the client, when it has the whole answer. A server that closes after its answer must have read the
-request to its end; otherwise its kernel sends RST instead of FIN. The RST overtakes what is still on its
-way. On Linux a client can read what has arrived before it; a client that is still sending its request
+request to its end; otherwise its kernel sends RST instead of FIN. What the server's kernel has not delivered yet
+is lost. On Linux a client can read what has arrived before it; a client that is still sending its request
 gets the error first, and most programs give up then. On other systems the RST may also throw away what
 the client has not read. If a server must refuse a request early, it should answer, call
 shutdown(SHUT_WR), read and throw away what still comes, and close after the client's FIN.

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from textwrap import fill
 
 from tracetw.lab.book.experiment import Experiment, Run
 from tracetw.lab.catalogue import BY_NAME
+from tracetw.lab.expect.match import EVERYTHING
 from tracetw.lab.play.ladder import ladder_of
 from tracetw.lab.play.outcome import ENDS, Outcome
 from tracetw.lab.play.render import essence
@@ -42,7 +43,7 @@ def beginning(number: int, experiment: Experiment) -> str:
     return "\n".join([*lines, ""])
 
 
-def run_text(number: int, run: Run, outcome: Outcome) -> str:
+def run_text(number: int, run: Run, outcome: Outcome, shows: Container[str] = EVERYTHING) -> str:
     """One run: what was done, the packets, what tracetw printed, and what is to be seen of it."""
     title = f"Run {number}: {plain(run.title)}"
     lines = [title, "-" * len(title), _filled(f"{run.does} Scenario {run.scenario}."), ""]
@@ -52,7 +53,7 @@ def run_text(number: int, run: Run, outcome: Outcome) -> str:
     lines += [_filled(text, "  ") for text in said(outcome)]
     lines.append("")
     for finding in run.findings:
-        wrong = finding.wrong(outcome)
+        wrong = finding.wrong(outcome, shows)
         lines += [_filled(text, "  NOT SO: ") for text in wrong]
         lines += [] if wrong else [_filled(finding.said(outcome), "  - ")]
     lines += [_filled(problem.text, "  WRONG: ") for problem in outcome.problems]

@@ -227,7 +227,9 @@ everybody finds first. In these runs A has only one local port, 40000, and wants
                     1,
                 ),
                 Finding(
-                    "Timestamps have stopped {} of them (PAWSEstab).", counter("a", "PAWSEstab"), 0
+                    "RSTs that the timestamps have stopped: PAWSEstab {}.",
+                    counter("a", "PAWSEstab"),
+                    0,
                 ),
                 Finding(
                     "The second ends the new connection: connections of A that ended by peer-reset: {}.",

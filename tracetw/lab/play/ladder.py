@@ -45,6 +45,8 @@ class Rung:
         """
         if other.at_ns - self.at_ns > TOGETHER_NS or self.remark or other.remark:
             return False
+        if max(len(self.a), len(other.a)) > SIDE and (self.wire or other.wire):
+            return False
         if other.wire:
             return not self.wire and not (self.b if other.wire.endswith(">") else self.a)
         if self.wire and self.wire.endswith(">") == bool(other.a):

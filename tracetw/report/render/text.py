@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from tracetw.report.model import Host, Ranked, Report
+from tracetw.report.render.examples import examples
 from tracetw.report.render.phrases import Words, joined
 from tracetw.report.settings import place
 from tracetw.sink.human import amount, share, span
@@ -33,6 +34,7 @@ def report_text(report: Report, *, utc: bool) -> str:
         _head(report, words),
         _incidents(report, words),
         _causes(report),
+        _examples(report, words),
         _both(report),
         _verdicts(report),
         _ranks(report, words),
@@ -116,6 +118,14 @@ def _causes(report: Report) -> Iterator[str]:
     left = len(report.causes) - _CAUSES
     if left > 0:
         yield f"     {left:,} more: see --html or --json"
+
+
+def _examples(report: Report, words: Words) -> Iterator[str]:
+    paragraphs = [*examples(report.stories, words)]
+    if paragraphs:
+        yield from ("", "One connection of each")
+    for text, first, rest in paragraphs:
+        yield from _wrapped(text, first, rest)
 
 
 def _both(report: Report) -> Iterator[str]:
