@@ -90,7 +90,10 @@ def test_clocks_that_differ_are_compared_and_ends_joined(ahead_s: float) -> None
     ]
     ahead = int(ahead_s * SECOND)
     clock = Clock(CLOCK.offset_ns + ahead, 0)
-    times = {"run_started_ns": WALL + ahead, "ended_ns": WALL + 3600 * SECOND + ahead}
+    times: dict[str, Any] = {
+        "run_started_ns": WALL + ahead,
+        "ended_ns": WALL + 3600 * SECOND + ahead,
+    }
     other = Memory(*there, host="client-1", run="2", boot="another", clock=clock, **times)
     made = build([Memory(*traffic(), *here), other], utc=True)
     assert made.pairs == 20
