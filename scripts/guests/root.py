@@ -22,10 +22,19 @@ from scripts.guests.cache import locked, point, say, tidy
 from scripts.guests.command import run
 from scripts.guests.rows import ROOT
 
-__all__ = ["APART", "Root", "bootstrap", "host_root", "reaching_an_index", "release_root"]
+__all__ = [
+    "APART",
+    "PACKAGES",
+    "Root",
+    "bootstrap",
+    "host_root",
+    "reaching_an_index",
+    "release_root",
+    "set_up",
+]
 
 # For tracetw, for its lab and for the tests that are run in guests.
-_PACKAGES = (
+PACKAGES = (
     "ca-certificates",
     "gcc",
     "git",
@@ -54,9 +63,11 @@ mount --bind "$2" "$1/mnt"
 exec chroot "$1" /bin/bash -ec '
 	root=/mnt
 	. /mnt/scripts/setup.bash
-	setup recording query lab top test
-'
+	setup "$@"
+' sh $3
 """
+_EXTRAS = "recording query lab top test"
+_MADE_FROM = (ROOT / "pyproject.toml", ROOT / "scripts" / "setup.bash")
 # How the host's pip reaches an index. Its other settings are about the host.
 _PIP = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
 
@@ -92,11 +103,11 @@ def release_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -
 
 
 def _bootstrap(folder: Path, source: Archive) -> None:
-    say(f"making a root of {source.suite} with {', '.join(_PACKAGES)}; this takes some minutes")
+    say(f"making a root of {source.suite} with {', '.join(PACKAGES)}; this takes some minutes")
     with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
         made = Path(name, "made")
         made.mkdir(mode=0o755)
-        bootstrap(made / "root", source, _PACKAGES)
+        bootstrap(made / "root", source, PACKAGES)
         made.rename(folder)
 
 
@@ -121,8 +132,7 @@ def bootstrap(target: Path, source: Archive, packages: Sequence[str]) -> None:
 
 def _venv(made: Path) -> Path:
     """For this checkout's requirements; several checkouts may have different ones."""
-    parts = [ROOT / "pyproject.toml", ROOT / "scripts" / "setup.bash"]
-    digest = hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()
+    digest = hashlib.sha256(b"\0".join(part.read_bytes() for part in _MADE_FROM)).hexdigest()
     folder = made / "venvs" / digest[:16]
     if not folder.exists():
         say("setting up tracetw in that root")
@@ -130,14 +140,19 @@ def _venv(made: Path) -> Path:
         tidy(folder.parent, _KEPT)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
             skeleton = Path(name, "made")
-            for part in parts:
-                place = skeleton / part.relative_to(ROOT)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(part, place)
-            command = ["sh", "-ec", _SET_UP, "sh", made / "root", skeleton]
-            run([*APART, *command], reaching_an_index())
+            set_up(made / "root", skeleton, _EXTRAS)
             skeleton.rename(folder)
     return folder / ".venv"
+
+
+def set_up(root: Path, skeleton: Path, extras: str) -> None:
+    """Make ``skeleton`` with a virtual environment for this checkout, by the Python of ``root``. Raises Failed."""
+    for part in _MADE_FROM:
+        place = skeleton / part.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(part, place)
+    command = ["sh", "-ec", _SET_UP, "sh", root, skeleton, extras]
+    run([*APART, *command], reaching_an_index())
 
 
 def reaching_an_index() -> dict[str, str]:
