@@ -61,17 +61,16 @@ def list_(where: str, output: str) -> None:
 
     With --on vagrant, those that only machines can show.
     """
-    if where == "vagrant":
-        from tracetw.lab.vagrant.catalogue import SCENARIOS  # noqa: PLC0415 (labs load much)
-    else:
-        from tracetw.lab.catalogue import SCENARIOS  # noqa: PLC0415 (labs load much, other commands not)
+    from tracetw.lab import catalogue  # noqa: PLC0415 (labs load much, other commands not)
     from tracetw.lab.play.render import listing, scenario_json  # noqa: PLC0415
+    from tracetw.lab.vagrant import catalogue as machines  # noqa: PLC0415 (labs load much)
 
+    scenarios = machines.SCENARIOS if where == "vagrant" else catalogue.SCENARIOS
     if output == "json":
-        for scenario in SCENARIOS:
+        for scenario in scenarios:
             print(json.dumps(scenario_json(scenario)))
     else:
-        print(listing(SCENARIOS))
+        print(listing(scenarios))
 
 
 @command.command("run")
@@ -128,6 +127,9 @@ def run(
             "give names or --all",
         )
     if where == "vagrant":
+        given = {"-6": six and not four, "--repeat": repeat > 1, "--pcap": pcap, "--keep": keep}
+        for option in (name for name, value in given.items() if value):
+            raise BadInput(f"{option} is for namespaces", f"leave {option} or --on vagrant out")
         return _between_machines(names, everything=everything, output=output)
     scenarios = laboratory.chosen(names, everything=everything)
     if pcap is not None:

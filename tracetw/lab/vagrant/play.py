@@ -136,7 +136,9 @@ def _play(players: Players, played: Played) -> None:
             with net:
                 scenario.play(net)
                 outcome.counters = {
-                    letter: machine.counters() for letter, machine in machines.items()
+                    letter: machine.counters()
+                    for letter, machine in machines.items()
+                    if letter not in net.dead
                 }
         finally:
             _bring_back(net)
