@@ -138,13 +138,22 @@ static __always_inline void settle_layer(struct close_record *r, const void *sk,
 		r->layer = LAYER_KERNEL;
 }
 
+/* Neither in the table nor on this CPU: an end is lost. */
+static __always_inline void no_place(const void *sk, struct slot conn)
+{
+	if (conn.key)
+		*conn.key = 0;
+	if (GET(u16, sock, sk, OFF_SK_PROTOCOL) == IPPROTO_TCP)
+		count(STAT_LOST_CLOSES);
+}
+
 static __always_inline void closed(const void *sk, u32 from)
 {
+	struct spare_place *place = 0;
 	struct slot conn, slot;
 	struct close_record *r;
 	struct conn *c;
 	u8 end = END_NONE;
-	u32 zero = 0;
 	u64 now;
 	int tcp;
 
@@ -155,9 +164,12 @@ static __always_inline void closed(const void *sk, u32 from)
 	slot = closing_take((u64)sk, waits_for_owner(sk));
 	r = closing_at(slot);
 	if (!r) {
-		r = spare.lookup(&zero);
-		if (!r)
+		place = spare_claim();
+		if (!place) {
+			no_place(sk, conn);
 			return;
+		}
+		r = &place->is;
 		slot.key = 0;
 		end = END_FULL;
 	}
@@ -204,6 +216,8 @@ static __always_inline void closed(const void *sk, u32 from)
 	/* Sent, or filtered: the end of FIN_WAIT2 has the others. */
 	if (end != END_FIN)
 		subflow_left(r);
-	if (slot.key)
+	if (place)
+		GIVE_BACK(place);
+	else
 		slot_free(slot, r);
 }

@@ -2,50 +2,29 @@
 /* Single events of full sockets and packets, each only in the unit when it is asked for. */
 #ifdef WANT_EVENTS
 
-/* A program can be interrupted by one in softirq, that by one in hardirq, and all by one in NMI: a power of two. */
-#define EVENT_NESTING 4
-
-/*
- * Where events are built: beside a close record there is no room for them on the stack of 512 bytes. What interrupts
- * leaves depth as it was.
- */
-struct event_room {
-	u32 depth;
-	u32 pad;
-	struct event_record at[EVENT_NESTING];
-};
-
-BPF_TABLE("percpu_array", u32, struct event_room, event_rooms, 1);
-
-/* An empty event of this CPU: event_send() or event_leave() must follow. */
+/* An empty event; 0, and counted as lost, where all places of this CPU are taken. event_send() or event_leave() follows. */
 static __always_inline struct event_record *event_begin(void)
 {
-	u32 zero = 0;
-	struct event_room *room = event_rooms.lookup(&zero);
-	struct event_record *e;
+	struct event_place *place = event_claim();
 
-	if (!room)
+	if (!place) {
+		count(STAT_LOST_EVENTS);
 		return 0;
-	e = &room->at[room->depth & (EVENT_NESTING - 1)];
-	room->depth++;
-	__builtin_memset(e, 0, sizeof(*e));
-	return e;
+	}
+	__builtin_memset(&place->is, 0, sizeof(place->is));
+	return &place->is;
 }
 
-static __always_inline void event_leave(void)
+static __always_inline void event_leave(struct event_record *e)
 {
-	u32 zero = 0;
-	struct event_room *room = event_rooms.lookup(&zero);
-
-	if (room)
-		room->depth--;
+	GIVE_BACK((struct event_place *)e);
 }
 
 static __always_inline void event_send(struct event_record *e)
 {
 	if (PASSES(e) && events.ringbuf_output(e, sizeof(*e), 0))
 		count(STAT_LOST_EVENTS);
-	event_leave();
+	event_leave(e);
 }
 
 static __always_inline void event_tuple(struct event_record *e, const struct tuple *t)
@@ -160,7 +139,7 @@ static __always_inline void listener_drop(struct event_record *e, const void *sk
 	u8 flags;
 
 	if (!tuple_of_packet(&t, skb, &flags)) {
-		event_leave();
+		event_leave(e);
 		return;
 	}
 	t.net = FIELD(u64, sk, OFF_SKC_NET);

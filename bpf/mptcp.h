@@ -242,9 +242,9 @@ static __always_inline void load_connection_history(struct close_record *r, cons
 static __always_inline struct slot connection_closed(const void *sk, u32 from)
 {
 	struct slot conn, slot, none = {};
+	struct spare_place *place = 0;
 	struct close_record *r;
 	struct conn *c;
-	u32 zero = 0;
 
 	if (tracing_stopped())
 		return none;
@@ -260,13 +260,14 @@ static __always_inline struct slot connection_closed(const void *sk, u32 from)
 	slot = closing_take((u64)sk, 1);
 	r = closing_at(slot);
 	if (!r) {
-		slot.key = 0;
-		r = spare.lookup(&zero);
-	}
-	if (!r) {
-		if (conn.key)
-			*conn.key = 0;
-		return none;
+		place = spare_claim();
+		if (!place) {
+			count(STAT_LOST_CLOSES);
+			if (conn.key)
+				*conn.key = 0;
+			return none;
+		}
+		r = &place->is;
 	}
 	load_connection(r, sk, from);
 	load_connection_history(r, c);
@@ -278,10 +279,11 @@ static __always_inline struct slot connection_closed(const void *sk, u32 from)
 	/* The worker of MPTCP holds the lock as a call does, and the application still holds the socket. */
 	if (kernel_runs())
 		r->flags &= ~F_OWNED;
-	if (!slot.key) {
+	if (place) {
 		count(STAT_CLOSING_FULL);
 		r->flags |= F_CLOSED;
 		send(r, END_FULL);
+		GIVE_BACK(place);
 		return none;
 	}
 	record_whole(r);

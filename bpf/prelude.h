@@ -109,6 +109,8 @@ BPF_F_TABLE("array", u32, u64, mini_tws, MINI_SLOTS, 0);
 #endif
 /* One record per CPU that is destroyed, but may still be answered with a RST (probes/destroy.c). */
 BPF_F_TABLE("array", u32, struct close_record, held, CPUS, BPF_F_MMAPABLE);
+/* 1 while a program is at that record. */
+BPF_TABLE("array", u32, u64, held_busy, CPUS);
 BPF_F_TABLE("array", u32, u64, stats, STATS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, learned, 1, 0);
 /* User space writes 1 here before it detaches: from then on no program begins a record. */
@@ -119,7 +121,6 @@ BPF_F_TABLE("array", u32, u64, stopped, 1, BPF_F_MMAPABLE);
  */
 BPF_F_TABLE("array", u32, u64, asleep, 1, BPF_F_MMAPABLE);
 BPF_RINGBUF_OUTPUT(bell, 1);
-BPF_TABLE("percpu_array", u32, struct close_record, spare, 2);
 /*
  * CPUs that write into one ring wait for each other's cache lines: `closes_of` has RINGS (a power of two) like `closes`,
  * which is the first of them. The loader makes the others.
@@ -147,14 +148,21 @@ static __always_inline int tracing_stopped(void)
 	return flag && *flag;
 }
 
+#ifdef HAVE_CMPXCHG
+static u64 (*compare_exchange)(u64 *place, u64 from, u64 to) = (void *)CMPXCHG_CALL;
+#endif
+
 /*
  * Change a slot's key from one value to another; 1 for the one caller that did. Atomic, since two CPUs, or a softirq
  * on top of a system call, may want the same slot.
  */
 static __always_inline int cmpxchg(u64 *key, u64 from, u64 to)
 {
-#ifdef HAVE_CMPXCHG
+#if defined(HAVE_CMPXCHG) && __clang_major__ >= 12
 	return __sync_val_compare_and_swap(key, from, to) == from;
+#elif defined(HAVE_CMPXCHG)
+	/* LLVM 11 (the BCC of Ubuntu 22.04) has no such instruction: tracetw/kernel/load/atomic.py puts it here. */
+	return compare_exchange(key, from, to) == from;
 #else
 	/*
 	 * Before Linux kernel commit 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg") (in v5.12) there is no

@@ -120,10 +120,25 @@ static __always_inline void conn_step(struct conn *c, u32 state, u64 now)
 	c->steps = n + 1;
 }
 
+/*
+ * The ring of a record: of this CPU; of MPTCP, one for the connection and its subflows, so that a reader who meets the
+ * connection has met all that left before it.
+ */
+static __always_inline u32 ring_of(const struct close_record *r)
+{
+	u32 ring = bpf_get_smp_processor_id();
+
+#ifdef HAVE_MPTCP
+	if (r->mptcp_conn)
+		ring = first_set(r->mptcp_conn, RINGS);
+#endif
+	return ring & (RINGS - 1);
+}
+
 /* Without a flag the kernel wakes the reader only if it had read everything before: never in a storm. */
 static __always_inline int output(struct close_record *r, u8 end)
 {
-	int ring = bpf_get_smp_processor_id() & (RINGS - 1);
+	int ring = ring_of(r);
 	void *to = closes_of.lookup(&ring);
 
 	r->end = end;
@@ -326,35 +341,61 @@ static __always_inline void waits(void)
  * (tcp_rcv_state_process, tcp_v4_do_rcv). The record waits for that on its CPU, where nothing else happens to
  * a connection in between. The next one that comes to wait sends it off, or user space takes it.
  */
-static __always_inline void hold(const struct close_record *r)
+static __always_inline void hold(struct close_record *r)
 {
 	u32 cpu = bpf_get_smp_processor_id() & (CPUS - 1);
 	struct close_record *h = held.lookup(&cpu);
+	u64 *busy = held_busy.lookup(&cpu);
+	u32 flags = r->flags;
 
-	if (!h)
+	/* Interrupted while another record comes or goes there. */
+	if (!h || !busy || !cmpxchg(busy, 0, 1)) {
+		send(r, END_DESTROY);
 		return;
+	}
 	if (h->flags)
 		send(h, END_DESTROY);
+	/* User space believes a record that has flags: they come last. */
+	h->flags = 0;
+	r->flags = 0;
 	__builtin_memcpy(h, r, sizeof(*h));
 	h->end = END_DESTROY;
+	asm volatile("" ::: "memory");
+	h->flags = flags;
+	*busy = 0;
 	waits();
 }
 
+/* Whether this record waits for the RST of this socket: see held_sent(). */
+static __always_inline int is_held_for(const struct close_record *h, const void *sk)
+{
+	return h->flags && h->sk == (u64)sk &&
+	       GET(u8, sock_common, sk, OFF_SKC_STATE) == TCP_CLOSE &&
+	       bpf_ntohs(GET(u16, sock_common, sk, OFF_SKC_DPORT)) == h->rport &&
+	       bpf_ntohs(GET(u16, inet_sock, sk, OFF_INET_SPORT)) == h->lport &&
+	       GET(u32, net, FIELD(u64, sk, OFF_SKC_NET), OFF_NET_INUM) == h->netns;
+}
+
 /*
- * The record that waits for the RST of this socket. The address alone does not say so: it is free, and the next
- * connection on this CPU gets it while the record waits for user space.
+ * Sends the record that waits for the RST of this socket; 0 where none does. The address alone does not say so: it is
+ * free, and the next connection on this CPU gets it while the record waits for user space.
  */
-static __always_inline struct close_record *held_for(const void *sk)
+static __always_inline int held_sent(const void *sk, u32 how, u8 reason)
 {
 	u32 cpu = bpf_get_smp_processor_id() & (CPUS - 1);
 	struct close_record *h = held.lookup(&cpu);
+	u64 *busy = held_busy.lookup(&cpu);
+	int sent = 0;
 
-	if (!h || !h->flags || h->sk != (u64)sk)
+	if (!h || !h->flags || h->sk != (u64)sk || !busy || !cmpxchg(busy, 0, 1))
 		return 0;
-	return GET(u8, sock_common, sk, OFF_SKC_STATE) == TCP_CLOSE &&
-			       bpf_ntohs(GET(u16, sock_common, sk, OFF_SKC_DPORT)) == h->rport &&
-			       bpf_ntohs(GET(u16, inet_sock, sk, OFF_INET_SPORT)) == h->lport &&
-			       GET(u32, net, FIELD(u64, sk, OFF_SKC_NET), OFF_NET_INUM) == h->netns
-		       ? h
-		       : 0;
+	if (is_held_for(h, sk)) {
+		h->flags |= how;
+		h->reset_reason = reason;
+		send(h, END_DESTROY);
+		h->flags = 0;
+		sent = 1;
+	}
+	*busy = 0;
+	return sent;
 }

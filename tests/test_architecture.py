@@ -47,6 +47,7 @@ MAY_IMPORT = {
         "host",
         "live",
         "recording",
+        "reconcile",
         "replay",
         "report",
         "sink",

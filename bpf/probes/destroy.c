@@ -17,13 +17,42 @@ static __always_inline int may_be_answered(const struct close_record *r)
 	       (r->old_state == TCP_FIN_WAIT2 && !(r->flags & F_TW) && !r->err);
 }
 
+/* Of a connection whose ->CLOSE was missed (a softirq that interrupted the same program): what is left of it. */
+static __always_inline void load_missed(struct close_record *r, const void *sk, struct conn *c)
+{
+	load_history(r, c);
+	settle_layer(r, sk, c);
+	r->flags |= F_MISSED;
+	/* tcp_disconnect() has cleared it. */
+	if (!r->rport)
+		r->flags &= ~F_ADDR;
+	r->at[AT_CLOSED] = bpf_ktime_get_ns();
+	record_step(r, TCP_CLOSE, r->at[AT_CLOSED]);
+	record_whole(r);
+}
+
+static __always_inline void send_missed(const void *sk, struct conn *c)
+{
+	struct spare_place *place = spare_claim();
+
+	if (!place) {
+		count(STAT_LOST_CLOSES);
+		return;
+	}
+	if (load_socket(&place->is, sk, 0)) {
+		load_missed(&place->is, sk, c);
+		if (PASSES(&place->is))
+			send(&place->is, END_DESTROY);
+	}
+	GIVE_BACK(place);
+}
+
 static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 {
 	u64 sk = ctx->args[0];
 	struct slot slot = closing_slot(sk);
 	struct close_record *r = closing_at(slot);
 	struct conn *c;
-	u32 one = 1;
 
 	if (r) {
 		/* Another CPU may be taking the slot, since its record is old: that one sends it. */
@@ -52,22 +81,9 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 	slot = conn_slot(sk);
 	if (!slot.key)
 		return 0;
-	/* ->CLOSE was missed (a softirq that interrupted the same program): what is left of it. */
 	c = conn_at(slot.index);
-	r = spare.lookup(&one);
-	if (c && r && !tracing_stopped() && load_socket(r, (const void *)sk, 0)) {
-		load_history(r, c);
-		settle_layer(r, (const void *)sk, c);
-		r->flags |= F_MISSED;
-		/* tcp_disconnect() has cleared it. */
-		if (!r->rport)
-			r->flags &= ~F_ADDR;
-		r->at[AT_CLOSED] = bpf_ktime_get_ns();
-		record_step(r, TCP_CLOSE, r->at[AT_CLOSED]);
-		record_whole(r);
-		if (PASSES(r))
-			send(r, END_DESTROY);
-	}
+	if (c && !tracing_stopped())
+		send_missed((const void *)sk, c);
 	*slot.key = 0;
 	return 0;
 }

@@ -22,7 +22,7 @@ from scripts.guests.hypervisor import Hypervisor
 from scripts.guests.initramfs import insertion_order, plain_name, unpacked
 from scripts.guests.kernel import Kernel
 from scripts.guests.newc import archive
-from scripts.guests.root import APART, PACKAGES, bootstrap, set_up
+from scripts.guests.root import APART, PACKAGES, bootstrap, set_up, skeleton_of
 from scripts.guests.rows import HOST, ROOT, Row
 
 __all__ = ["CHECKOUT", "build"]
@@ -62,7 +62,7 @@ rm -rf "$1"/var/cache/apt/archives/*.deb "$1"/var/lib/apt/lists/*
 
 def build(hypervisor: Hypervisor, row: Row, target: Path) -> None:
     """Write the box. Raises Failed, Missing."""
-    if hypervisor.architecture.debian != "amd64":
+    if hypervisor.processor(row).debian != "amd64":
         raise Missing("boxes are built for x86-64 only", "build it on such a machine")
     kernel = hypervisor.kernel(row)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def build(hypervisor: Hypervisor, row: Row, target: Path) -> None:
         work = Path(name)
         root = work / "root"
         suite = _ANY if row.root == HOST else row.root
-        source = hypervisor.archive(suite)
+        source = hypervisor.archive(row, suite)
         say(f"{row.name}: a root of {suite} with kernel {kernel.version}")
         bootstrap(root, source, [*PACKAGES, *_MORE])
         _install_kernel(root, kernel)
@@ -82,7 +82,8 @@ def build(hypervisor: Hypervisor, row: Row, target: Path) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(text)
         say(f"{row.name}: tracetw's environment")
-        set_up(root, work / "made", "recording")
+        skeleton_of(work / "made")
+        set_up(root, work / "made", ["recording"])
         shutil.move(work / "made", root / CHECKOUT)
         run([*APART, "sh", "-ec", _FINISH, "sh", root, _KEY])
         say(f"{row.name}: the disk")

@@ -24,13 +24,17 @@ from scripts.guests.rows import ROOT
 
 __all__ = [
     "APART",
+    "EXTRAS",
     "PACKAGES",
     "Root",
     "bootstrap",
     "host_root",
+    "on_shelf",
     "reaching_an_index",
     "release_root",
     "set_up",
+    "skeleton_of",
+    "venv",
 ]
 
 # For tracetw, for its lab and for the tests that are run in guests.
@@ -48,6 +52,8 @@ PACKAGES = (
     "python3-venv",
     "util-linux",
 )
+EXTRAS = ("recording", "query", "lab", "top", "test")
+"""What the virtual environment of a root is set up for."""
 # A root with another version of one of these is another root.
 _NAMED_BY = ("python3", "python3-bpfcc")
 _UNUSED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
@@ -60,13 +66,14 @@ mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
 [ ! -d /etc/ssl/certs ] || mount --bind /etc/ssl/certs "$1/etc/ssl/certs"
 mount --bind "$2" "$1/mnt"
-exec chroot "$1" /bin/bash -ec '
+root=$1
+shift 2
+exec chroot "$root" /bin/bash -ec '
 	root=/mnt
 	. /mnt/scripts/setup.bash
 	setup "$@"
-' sh $3
+' sh "$@"
 """
-_EXTRAS = "recording query lab top test"
 _MADE_FROM = (ROOT / "pyproject.toml", ROOT / "scripts" / "setup.bash")
 # How the host's pip reaches an index. Its other settings are about the host.
 _PIP = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
@@ -87,6 +94,23 @@ def host_root() -> Root:
 
 def release_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -> Root:
     """One of another release, made when it is not on its shelf, or when it is no longer the newest."""
+
+    def make(folder: Path, source: Archive) -> None:
+        bootstrap(folder / "root", source, PACKAGES)
+
+    made = on_shelf(shelf, archive, make, newest=newest)
+    with locked(shelf, f"the root {shelf.name}"):
+        return Root(made / "root", venv(made, set_up))
+
+
+def on_shelf(
+    shelf: Path,
+    archive: Callable[[], Archive],
+    make: Callable[[Path, Archive], None],
+    *,
+    newest: bool,
+) -> Path:
+    """The folder of a root, made when there is none, or when ``newest`` is asked for and it is not."""
     current = shelf / "current"
     with locked(shelf, f"the root {shelf.name}"):
         if newest or not current.exists():
@@ -96,22 +120,24 @@ def release_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -
             source.update()
             folder = shelf / "_".join(source.show(name)["Version"] for name in _NAMED_BY)
             if not folder.exists():
-                _bootstrap(folder, source)
+                say(
+                    f"making a root of {source.suite} with {', '.join(PACKAGES)}; this takes some minutes"
+                )
+                with tempfile.TemporaryDirectory(prefix=".new-", dir=shelf) as name:
+                    made = Path(name, "made")
+                    made.mkdir(mode=0o755)
+                    make(made, source)
+                    made.rename(folder)
             point(current, folder)
-        made = current.resolve()
-        return Root(made / "root", _venv(made))
+        return current.resolve()
 
 
-def _bootstrap(folder: Path, source: Archive) -> None:
-    say(f"making a root of {source.suite} with {', '.join(PACKAGES)}; this takes some minutes")
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
-        made = Path(name, "made")
-        made.mkdir(mode=0o755)
-        bootstrap(made / "root", source, PACKAGES)
-        made.rename(folder)
-
-
-def bootstrap(target: Path, source: Archive, packages: Sequence[str]) -> None:
+def bootstrap(
+    target: Path,
+    source: Archive,
+    packages: Sequence[str],
+    options: Sequence[str] = ("--variant=minbase",),
+) -> None:
     """A small root with these packages, made by mmdebstrap. Raises Failed."""
     with tempfile.TemporaryDirectory() as name:
         # Proxies and the like. mmdebstrap's apt does not read what the host has set.
@@ -120,18 +146,24 @@ def bootstrap(target: Path, source: Archive, packages: Sequence[str]) -> None:
         acquire.write_text(
             "".join(f"{line}\n" for line in settings if line.startswith("Acquire::"))
         )
-        options = [
+        words = [
+            *options,
             f"--include={','.join(packages)}",
             f"--aptopt={acquire}",
             f"--keyring={source.keyring}",
         ]
-        options += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED]
-        options += ["--dpkgopt=force-unsafe-io", "--variant=minbase", "--mode=root"]
-        run([*APART, "mmdebstrap", *options, source.suite, target, source.source])
+        words += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED]
+        words += ["--dpkgopt=force-unsafe-io", "--mode=root"]
+        run([*APART, "mmdebstrap", *words, source.suite, target, *source.sources])
 
 
-def _venv(made: Path) -> Path:
-    """For this checkout's requirements; several checkouts may have different ones."""
+def venv(made: Path, set_up: Callable[[Path, Path], None]) -> Path:
+    """For this checkout's requirements; several checkouts may have different ones.
+
+    Args:
+        made: folder of the root.
+        set_up: makes ``.venv`` in its second argument, a folder with what a set-up reads, for the root in its first.
+    """
     digest = hashlib.sha256(b"\0".join(part.read_bytes() for part in _MADE_FROM)).hexdigest()
     folder = made / "venvs" / digest[:16]
     if not folder.exists():
@@ -140,19 +172,23 @@ def _venv(made: Path) -> Path:
         tidy(folder.parent, _KEPT)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
             skeleton = Path(name, "made")
-            set_up(made / "root", skeleton, _EXTRAS)
+            skeleton_of(skeleton)
+            set_up(made / "root", skeleton)
             skeleton.rename(folder)
     return folder / ".venv"
 
 
-def set_up(root: Path, skeleton: Path, extras: str) -> None:
-    """Make ``skeleton`` with a virtual environment for this checkout, by the Python of ``root``. Raises Failed."""
+def skeleton_of(folder: Path) -> None:
+    """What a set-up reads of this checkout, in a folder of its own."""
     for part in _MADE_FROM:
-        place = skeleton / part.relative_to(ROOT)
+        place = folder / part.relative_to(ROOT)
         place.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(part, place)
-    command = ["sh", "-ec", _SET_UP, "sh", root, skeleton, extras]
-    run([*APART, *command], reaching_an_index())
+
+
+def set_up(root: Path, skeleton: Path, extras: Sequence[str] = EXTRAS) -> None:
+    """Make a virtual environment in ``skeleton`` by the Python of ``root``. Raises Failed."""
+    run([*APART, "sh", "-ec", _SET_UP, "sh", root, skeleton, *extras], reaching_an_index())
 
 
 def reaching_an_index() -> dict[str, str]:

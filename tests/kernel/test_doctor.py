@@ -290,6 +290,18 @@ def test_idle_connections_and_their_keepalive() -> None:
         by_inode = {each.inode: each for each in found.longest}
         assert not by_inode[os.fstat(link.a.fileno()).st_ino].keepalive
         assert by_inode[os.fstat(probed.fileno()).st_ino].keepalive
+        # The one that is probed is shown beside many that have been idle for longer.
+        for _ in range(25):
+            net.client().connect(net.server)
+            net.keep(link.listener.accept()[0])
+        late = net.client()
+        late.connect(net.server)
+        net.keep(link.listener.accept()[0])
+        late.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        with net.a.entered():
+            shown = quiet(0.0).longest
+        assert sum(each.keepalive for each in shown) == 2
+        assert sum(not each.keepalive for each in shown) == 20
         link.b.close()
         with net.a.entered():
             eventually(lambda: quiet(0.0).half_closed == 1, what="A is in CLOSE_WAIT")

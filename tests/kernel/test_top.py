@@ -86,6 +86,10 @@ def test_real_connections_on_a_real_terminal(pair: Net, terminal: Screen) -> Non
     terminal.keys("5")
     text = terminal.until(lambda text: "top: trust" in text)
     assert re.search(r"^6 connections ended, lost: nothing$", text, re.MULTILINE)
+    # The trace goes on, and its counters are compared already.
+    text = terminal.until(lambda text: "So far:" in text)
+    terminal.until(lambda text: re.search(r"^EstabResets +6 +6 +0 *$", text, re.MULTILINE))
+    terminal.until(lambda text: re.search(r"^TCPAbortOnData +3 +3 +0 *$", text, re.MULTILINE))
     terminal.keys("1")
     terminal.until(lambda text: "filter: " in text)
     terminal.keys("Escape")  # by itself: with the next key it would be Alt
@@ -141,21 +145,26 @@ def test_it_rests_when_nothing_ends(pair: Net, terminal: Screen) -> None:
 
 
 @pytest.mark.timeout(300)
-def test_a_storm_costs_no_record_and_little_for_the_screen(terminal: Screen, storm: Storm) -> None:
+def test_a_storm_costs_no_record_and_little(terminal: Screen, storm: Storm) -> None:
+    """All threads together; of three storms, since other work on the machine counts too."""
+    parts: list[float] = []
+    total = 0
     with storm_host() as host:
         start(terminal, "--netns", host.name)
-        pid, begin = terminal.pid, time.monotonic()
-        before, screen_before = cpu_s(pid), cpu_s(pid, pid)
-        load = storm.run(host, BURST)
-        spent = time.monotonic() - begin
-        own, whole = cpu_s(pid, pid) - screen_before, cpu_s(pid) - before
-        print(
-            f"{load.rate:,.0f} connections a second: screen {own / spent:.1%}, all {whole / spent:.1%}"
-        )
+        pid = terminal.pid
+        while len(parts) < 3 and (not parts or min(parts) >= patient(STORM)):
+            begin, before, screen_before = time.monotonic(), cpu_s(pid), cpu_s(pid, pid)
+            load = storm.run(host, BURST)
+            spent = time.monotonic() - begin
+            total += 2 * load.connections
+            own, whole = cpu_s(pid, pid) - screen_before, cpu_s(pid) - before
+            parts.append(whole / spent)
+            print(f"{load.rate:,.0f} a second: screen {own / spent:.1%}, all {whole / spent:.1%}")
+            assert own / spent < patient(STORM) / 3
         terminal.until(lambda text: "lost 0" in text.split("\n")[0])
         terminal.keys("q")
         text = terminal.until(lambda text: "ended with" in text, 60)
     assert "lost: nothing" in text
-    assert own / spent < patient(STORM)
     shown = re.search(r"^([\d,]+) connections ended", terminal.text(), re.MULTILINE)
-    assert shown is None or int(shown[1].replace(",", "")) == 2 * load.connections
+    assert shown is None or int(shown[1].replace(",", "")) == total
+    assert min(parts) < patient(STORM), parts

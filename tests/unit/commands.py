@@ -39,6 +39,7 @@ WORK: dict[tuple[str, ...], list[str]] = {
     ("lab",): ["--help"],
     ("lab", "list"): [],
     ("lab", "run"): ["no-such-scenario"],
+    ("lab", "incident"): ["no-such-incident"],
     ("lab", "packetdrill"): ["no-such-script"],
     ("completion",): ["bash"],
 }

@@ -110,7 +110,9 @@ def test_names_of_another_host_need_not_exist_here(folder: Path) -> None:
 def test_filters_of_a_recording_are_shown_as_they_were_given(folder: Path, tmp_path: Path) -> None:
     """Not as Python shows a set."""
     (recording,) = open_recordings([folder])
-    filters = ("--netns web", "--port '!22'", "--abnormal")
-    written(tmp_path / "00000.tws", replace(recording.header, filters=filters))
+    filters = ("--netns web", "--netns 77", "--netns 78", "--port '!22'", "--abnormal")
+    header = replace(recording.header, filters=filters, netns_names={77: "db"})
+    written(tmp_path / "00000.tws", header)
     text = " ".join(run("report", tmp_path).stdout.split())
-    assert "recorded with --netns web --port '!22' --abnormal only" in text
+    wanted = "--netns web --netns 77 (db) --netns 78 --port '!22' --abnormal"
+    assert f"recorded with {wanted} only" in text

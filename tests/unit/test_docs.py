@@ -26,10 +26,12 @@ from tracetw.event.record import Drop, EventKind, Timewait
 from tracetw.kernel.capability import KERNEL_FACTS
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.kernel import BEHAVIOURS
+from tracetw.lab.incidents.catalogue import BY_NAME as INCIDENTS_BY_NAME
 from tracetw.lab.vagrant import catalogue as machines
 from tracetw.reconcile.compare import Reconciled
 from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
+from tracetw.report.incidents.kinds import KINDS as INCIDENTS
 from tracetw.sink.json import JsonSink
 from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
 from tracetw.stream.subflows import Subflows
@@ -74,8 +76,10 @@ WORDS = (
     | {value.name.lower().replace("_", "-") for kind in (Timewait, Drop) for value in kind}
     | PACKAGES
     | {*BY_NAME, *machines.BY_NAME, *NAMES_OF_MACHINES}
+    | set(INCIDENTS_BY_NAME)
     | {disagreement.name for disagreement in DISAGREEMENTS}
     | {kind.name for kind in KINDS}
+    | {*INCIDENTS}
     | {want.slug for want in KERNEL_FACTS}
     | set(BEHAVIOURS)
     | {KIND, *CODES_OF_NOTES}

@@ -133,7 +133,7 @@ def test_idle_connections() -> None:
     silent = QUIET._replace(silent=1, longest=(OFF,))
     (finding,) = findings(quiet=silent)
     assert (finding.about, finding.change) == ("SO_KEEPALIVE", None)
-    assert "held by sshd (pid 5): 1" in finding.evidence
+    assert "of the 1 that were idle the longest, held by sshd (pid 5): 1" in finding.evidence
     probed = QUIET._replace(probed=1, longest=(ON,))
     (finding,) = findings(quiet=probed)
     assert finding.change == ("net.ipv4.tcp_keepalive_time", "200")
@@ -175,6 +175,11 @@ def test_accept_queues() -> None:
     (finding,) = findings(listeners=(full,))
     assert "192.0.2.1 port 80, held by nginx (pid 6): 129 of 128 wait" in finding.evidence
     assert finding.change is None  # somaxconn is not what limits it
+    assert finding.reason.startswith("the accept queue is nearly full")  # nobody was turned away
+    (finding,) = findings(listeners=(full,), counters={"ListenOverflows": 5})
+    assert finding.reason.startswith("connections found the accept queue full")
+    (finding,) = findings(listeners=(full, ROOM._replace(backlog=4096)))
+    assert finding.change is None  # the one that somaxconn limits has room
     capped = ROOM._replace(backlog=4096)
     (finding,) = findings(listeners=(capped,), counters={"ListenOverflows": 5})
     assert finding.change == ("net.core.somaxconn", "16384")

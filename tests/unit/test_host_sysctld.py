@@ -45,6 +45,19 @@ def test_a_file_of_the_same_name_hides_another(folders: tuple[Path, Path]) -> No
     assert found(folders) == {}
 
 
+def test_a_link_to_sysctl_conf_has_its_place_by_name(
+    folders: tuple[Path, Path], tmp_path: Path
+) -> None:
+    etc, _ = folders
+    last = tmp_path / "sysctl.conf"
+    last.write_text(f"{A}=4\n{B}=40\n")
+    (etc / "99-sysctl.conf").symlink_to(last)
+    (etc / "99-the-end.conf").write_text(f"{A}=5\n")
+    known = found(folders, str(last))
+    assert known[A] == Assignment(str(etc / "99-the-end.conf"), 1, "5")
+    assert known[B] == Assignment(str(etc / "99-sysctl.conf"), 2, "40")
+
+
 def test_patterns_give_way_to_names(folders: tuple[Path, Path]) -> None:
     etc, _ = folders
     (etc / "1.conf").write_text(f"{A} = 7\nnet.ipv4.tcp_* = 9\n")

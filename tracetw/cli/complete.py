@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import click
 
+from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.taxonomy import VERDICTS
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "comms",
     "containers",
     "events",
+    "incidents",
     "namespaces",
     "scenarios",
     "verdicts",
@@ -80,11 +82,17 @@ def _codes() -> Iterable[str]:
 def _codes_and_events() -> Iterable[str]:
     from tracetw.verdict.handbook import GUIDES  # noqa: PLC0415 (much text)
 
-    return GUIDES
+    return [*GUIDES, *HINT_BIT]
 
 
 def _scenarios() -> Iterable[str]:
     from tracetw.lab.catalogue import BY_NAME  # noqa: PLC0415 (labs load much)
+
+    return BY_NAME
+
+
+def _incidents() -> Iterable[str]:
+    from tracetw.lab.incidents.catalogue import BY_NAME  # noqa: PLC0415 (labs load much)
 
     return BY_NAME
 
@@ -126,6 +134,7 @@ verdicts = _listed(_codes)
 events = _listed(lambda: EVENTS)
 codes = _single(_codes_and_events)
 scenarios = _single(_scenarios)
+incidents = _single(_incidents)
 namespaces = _single(_namespaces)
 comms = _single(_comms)
 cgroups = _single(_cgroups)

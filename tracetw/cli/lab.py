@@ -9,6 +9,8 @@ from pathlib import Path
 import click
 
 from tracetw.cli import complete
+from tracetw.cli.book import book
+from tracetw.cli.incident import incident
 from tracetw.cli.needs import need
 from tracetw.cli.options import output_option
 from tracetw.cli.packetdrill import packetdrill
@@ -50,17 +52,30 @@ def command(context: click.Context) -> int | None:
     return None
 
 
+command.add_command(incident)
 command.add_command(packetdrill)
+command.add_command(book)
 
 
 @command.command("list")
+@click.option("--incidents", is_flag=True, help="What lab incident plays, instead of scenarios.")
 @_ON
 @_OUTPUT
-def list_(where: str, output: str) -> None:
+def list_(incidents: bool, where: str, output: str) -> None:
     """List the scenarios: name, seconds, IP versions, verdicts, and what each one claims.
 
     With --on vagrant, those that only machines can show.
     """
+    if incidents:
+        from tracetw.lab.incidents.catalogue import INCIDENTS  # noqa: PLC0415 (as below)
+        from tracetw.lab.incidents.run import listing as incident_listing  # noqa: PLC0415
+
+        if output == "json":
+            for each in INCIDENTS:
+                print(json.dumps(each.to_json()))
+        else:
+            print(incident_listing(INCIDENTS))
+        return
     from tracetw.lab import catalogue  # noqa: PLC0415 (labs load much, other commands not)
     from tracetw.lab.play.render import listing, scenario_json  # noqa: PLC0415
     from tracetw.lab.vagrant import catalogue as machines  # noqa: PLC0415 (labs load much)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any
 
 import click
@@ -111,9 +112,9 @@ def command(
         check_terminal()
     from tracetw.top.board import Board  # noqa: PLC0415 (loads NumPy)
     from tracetw.top.feed import live, recorded, slot_width  # noqa: PLC0415
-    from tracetw.top.state import WINDOWS, State  # noqa: PLC0415
+    from tracetw.top.state import WINDOWS, ViewState  # noqa: PLC0415
 
-    state = State(screen=screen)
+    state = ViewState(screen=screen)
     if wanted is None:
         from tracetw.recording.reader import open_recordings  # noqa: PLC0415
         from tracetw.replay.conditions import recorded_filter  # noqa: PLC0415
@@ -139,6 +140,9 @@ def command(
         )
         board = Board(utc=utc)
         feed = live(board, request)
+        if once and request.duration is not None:
+            # All of the time that was asked for; the first and the last second are parts of one.
+            state.window = bisect_left(WINDOWS[:-1], request.duration + 1)
     if once:
         return print_once(board, state, feed)
     need("top", "top")

@@ -64,7 +64,10 @@ def _silent(seen: Seen) -> Iterator[Finding]:
                 f"{_connections(quiet.silent)} with other hosts, without it, idle for longer than"
                 f" {PATIENCE_S} s (up to {longest})"
             ),
-            *(f"held by {owner}: {count}" for owner, count in owners.most_common(5)),
+            *(
+                f"of the {len(silent)} that were idle the longest, held by {owner}: {count}"
+                for owner, count in owners.most_common(5)
+            ),
         ),
         advice="set SO_KEEPALIVE in the application (for ssh ServerAliveInterval, for PostgreSQL"
         " tcp_keepalives_idle), or close what is idle",
@@ -160,7 +163,10 @@ def _queues(seen: Seen) -> Iterator[Finding]:
     full = [each for each in listeners if each.backlog and each.waiting > each.backlog * _NEARLY]
     if not full and not seen.facts.counters.get("ListenOverflows"):
         return
-    capped = [each for each in listeners if each.backlog == most]
+    capped = [each for each in full or listeners if each.backlog == most]
+    found = "connections found the accept queue full: their clients wait, or get"
+    if not seen.facts.counters.get("ListenOverflows"):
+        found = "the accept queue is nearly full; when it is full clients wait, or get"
     told = [
         f"{each.address} port {each.port}, held by {seen.owner(each.inode)}: {each.waiting:,} of"
         f" {each.backlog:,} wait"
@@ -170,8 +176,7 @@ def _queues(seen: Seen) -> Iterator[Finding]:
     yield Finding(
         "accept queue",
         f"{small:,} places" if full or listeners else "full",
-        "connections found the accept queue full: their clients wait, or get RST with"
-        " tcp_abort_on_overflow",
+        f"{found} RST with tcp_abort_on_overflow",
         (*told, *counted),
         ("net.core.somaxconn", str(most * 4)) if capped and most > 0 else None,
         "give listen() a larger backlog, and let the server accept() faster",

@@ -65,7 +65,7 @@ class Quiet(NamedTuple):
         silent: how many have none and were idle for longer than asked.
         probed: how many have one, and were idle for longer than asked all the same.
         half_closed: how many of one or the other are in CLOSE_WAIT or FIN_WAIT2.
-        longest: some of the idle, those that have been so the longest.
+        longest: those that have been idle the longest, some with that timer and some without it.
     """
 
     connections: int
@@ -119,7 +119,7 @@ def listening() -> tuple[Listening, ...]:
 def quiet(longer_than_s: float) -> Quiet:
     """Connections of the calling thread's namespace. Raises OSError without inet_diag."""
     connections = keepalive = silent = probed = half_closed = 0
-    longest: list[tuple[int, Idle]] = []
+    longest: dict[bool, list[tuple[int, Idle]]] = {True: [], False: []}
     states = 1 << _ESTABLISHED | 1 << _CLOSE_WAIT | 1 << _FIN_WAIT2
     ours = {row.local for row in _dump(states, socket.IPPROTO_TCP)}
     for row in _dump(states, socket.IPPROTO_TCP, _INFO):
@@ -143,9 +143,10 @@ def quiet(longer_than_s: float) -> Quiet:
             row.inode,
             row.uid,
         )
-        keep = heapq.heappush if len(longest) < _MOST else heapq.heappushpop
-        keep(longest, (idle.idle_s, idle))
-    ordered = tuple(idle for _, idle in sorted(longest, reverse=True))
+        kept = longest[probes]
+        keep = heapq.heappush if len(kept) < _MOST else heapq.heappushpop
+        keep(kept, (idle.idle_s, idle))
+    ordered = tuple(idle for _, idle in sorted([*longest[True], *longest[False]], reverse=True))
     return Quiet(connections, keepalive, silent, probed, half_closed, ordered)
 
 

@@ -48,7 +48,11 @@ def assignments(
     """
     wanted = frozenset(names)
     found = dict(_of_command_line(command_line, wanted))
-    for path in [*_files(folders), last]:
+    files = _files(folders)
+    # Debian and Ubuntu link it into /etc/sysctl.d, where it has its place by name.
+    if not any(_same(path, last) for path in files):
+        files.append(last)
+    for path in files:
         explicit: dict[str, Assignment] = {}
         for name, assignment in _of_file(path):
             if name in wanted:
@@ -59,6 +63,13 @@ def assignments(
                         explicit.setdefault(each, assignment)
         found.update(explicit)
     return found
+
+
+def _same(path: str, other: str) -> bool:
+    try:
+        return os.path.samefile(path, other)
+    except OSError:
+        return False
 
 
 def _files(folders: Iterable[str]) -> list[str]:

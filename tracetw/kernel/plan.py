@@ -33,6 +33,7 @@ HEADERS = (
     "record.h",
     "filter_values.h",
     "prelude.h",
+    "place.h",
     "filter.h",
     "slot.h",
     "table.h",

@@ -8,7 +8,7 @@ import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
@@ -27,6 +27,7 @@ from tracetw.live.request import Request
 from tracetw.live.waiting import Waiting
 from tracetw.live.writer import Writer
 from tracetw.messages import say, show
+from tracetw.reconcile.compare import Reconciled
 from tracetw.reconcile.reading import Reading
 from tracetw.sink.output import OutputClosed
 from tracetw.stream.batch import Context, MakeSink, NoRoom, Summary, Unwritten
@@ -78,7 +79,7 @@ def _context(
     session: Session, request: Request, before: Reading, attached: Reading, stop: Stop
 ) -> Context:
     cgroups = Cgroups()
-    names = netns.Names()
+    names = netns.NetnsNames()
     clock = Clock.now()
     return Context(
         host=socket.gethostname(),
@@ -111,7 +112,7 @@ class _Trace:
     ) -> None:
         self._request = request
         self._session = session
-        self._context = context
+        self._context = context = replace(context, so_far=self._so_far)
         self._stop = context.stop
         self._sink = make_sink(context)
         self._stages = Stages(context, request.filter, self._sink)
@@ -193,6 +194,19 @@ class _Trace:
             return asked > 0 or now >= drained_by or self._collector.drained()
 
         return over
+
+    def _so_far(self) -> tuple[Sequence[Reconciled], str | None]:
+        """See ``Context.so_far``."""
+        now = _reading(self._session)
+        return reconciled(
+            self._stages,
+            self._context.attached,
+            now,
+            now,
+            events=self._request.events,
+            pending=self._collector.unfinished(),
+            unjudged=self._backlog.records,
+        )
 
     def _finish(self) -> None:
         """Everything that is still on its way, then the summary."""

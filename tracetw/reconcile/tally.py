@@ -200,7 +200,7 @@ class Tally:
         """What was counted so far; ``stats`` (the tracer's own, all CPUs summed) adds OutRsts.
 
         Resets are counted where they are sent, with or without a connection, so that they are
-        known for the whole host only (:data:`HOST`).
+        known for the whole host only (:data:`HOST`). Another thread may add meanwhile.
         """
         return _result(self._closes, self._events, _resets(stats))
 
@@ -327,10 +327,10 @@ def _result(closes: Mapping[int, NDArray[np.int64]], events: Explained, resets: 
         inode: {
             name: count for name, count in zip(_COUNTERS, counts.tolist(), strict=True) if count
         }
-        for inode, counts in closes.items()
+        for inode, counts in dict(closes).items()
     }
-    for inode, values in events.items():
-        explained.setdefault(inode, {}).update(values)
+    for inode, values in dict(events).items():
+        explained.setdefault(inode, {}).update(dict(values))
     explained[HOST] = {**explained.get(HOST, {}), "OutRsts": resets}
     return explained
 

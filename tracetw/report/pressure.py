@@ -10,6 +10,7 @@ from tracetw.report.count.scan import Scan
 from tracetw.report.count.time_wait import NO_PORT, PORT, SKIPPED, Peak
 from tracetw.report.model import Pressure
 from tracetw.report.render.phrases import Words
+from tracetw.report.settings import place
 from tracetw.sink.human import endpoint
 
 __all__ = ["pressures"]
@@ -23,6 +24,14 @@ def pressures(scan: Scan, words: Words) -> tuple[Pressure, ...]:
     """What ran out or came near to it, the serious ones first."""
     found = [*_missing(scan, words), *_peaks(scan, words)]
     return tuple(sorted(found, key=lambda one: (not one.serious, -one.held)))
+
+
+def _where(scan: Scan, source: int, netns: int) -> str:
+    """The host, and the namespace if it is not that of the recorder."""
+    header = scan.sources[source].recording.header
+    if netns in {header.netns, 0}:
+        return scan.hosts[source]
+    return f"{scan.hosts[source]}, {place((header.netns_names.get(netns, str(netns)),))}"
 
 
 def _limit(scan: Scan, source: int, netns: int, name: str) -> int | None:
@@ -50,7 +59,7 @@ def _peaks(scan: Scan, words: Words) -> Iterator[Pressure]:
 
 
 def _sentence(scan: Scan, peak: Peak, limit: int | None, part: float, words: Words) -> str:
-    when, host = words.time(peak.at_ns), scan.hosts[peak.source]
+    when, host = words.time(peak.at_ns), _where(scan, peak.source, peak.netns)
     of = f" of {limit:,}" if limit else ""
     if peak.kind == PORT:
         peer = endpoint(address(*peak.peer), peak.port)
@@ -83,5 +92,6 @@ def _missing(scan: Scan, words: Words) -> Iterator[Pressure]:
                     limit=None,
                     at_ns=first,
                     serious=True,
-                    sentence=f"{host}: {count:,} {text}, from {words.time(first)} on",
+                    sentence=f"{_where(scan, source, netns)}: {count:,} {text},"
+                    f" from {words.time(first)} on",
                 )

@@ -5,19 +5,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from tracetw.doctor.recorded import advice, recorded
 from tracetw.event.record import Stat
 from tracetw.recording.facts import Sample
+from tracetw.recording.header import Header
 from tracetw.replay.reconciled import ONLY_A_PART, reconciled
 from tracetw.report.count.scan import Scan, Source
-from tracetw.report.model import Host, Setting
+from tracetw.report.model import Host
 from tracetw.report.render.phrases import Words
 from tracetw.sink.human import amount
 
-__all__ = ["hosts", "settings"]
+__all__ = ["hosts"]
 
-_WORST = ("tw", "orphan")
 _SHOWN = 20
+_INODE_DIGITS = 19
 
 
 def hosts(scan: Scan, words: Words, *, part: bool) -> tuple[Host, ...]:
@@ -62,7 +62,7 @@ def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
     if header.absent:
         yield f"the kernel had no hook for {', '.join(header.absent)}"
     if header.filters:
-        yield f"recorded with {' '.join(header.filters)} only"
+        yield f"recorded with {' '.join(_named(each, header) for each in header.filters)} only"
     if header.ended_ns is None:
         yield "the recording was not finished: it may still be written, or its host crashed"
     stats = samples["stopped"].stats if "stopped" in samples else {}
@@ -75,28 +75,10 @@ def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
             yield f"{amount(stats[stat.name], noun)} {text}"
 
 
-def settings(scan: Scan) -> tuple[Setting, ...]:
-    """Settings that look wrong for what was recorded, each with its reason."""
-    found: dict[tuple[str, str, str], Setting] = {}
-    for source in scan.sources:
-        header = source.recording.header
-        worst: dict[int, dict[str, int]] = {}
-        for sample in source.recording.samples():
-            for netns in sample.counters if sample.changed is None else sample.changed:
-                values, mine = sample.counters.get(netns, {}), worst.setdefault(netns, {})
-                for name in _WORST:
-                    if name in values:
-                        mine[name] = max(mine.get(name, 0), values[name])
-        for netns, facts in header.sysctls.items():
-            for finding in recorded({**facts, **worst.get(netns, {})}, header.names.hz):
-                key = (header.host, finding.about, finding.value)
-                if key not in found or netns == header.netns:
-                    found[key] = Setting(
-                        header.host,
-                        netns,
-                        finding.about,
-                        finding.value,
-                        "; ".join((finding.reason, *finding.evidence)),
-                        advice(finding),
-                    )
-    return tuple(found.values())
+def _named(option: str, header: Header) -> str:
+    """An option as it was given; a namespace that was given by number also by its name."""
+    name, _, value = option.partition(" ")
+    if name == "--netns" and value.isdecimal() and len(value) <= _INODE_DIGITS:
+        known = header.netns_names.get(int(value))
+        return f"{option} ({known})" if known else option
+    return option

@@ -75,6 +75,9 @@ class Context:
         stats: the tracer's own counters.
         max_connections: live connections that there is room for; None unknown.
         stop: says when nothing may wait for the reader of the output any longer.
+        so_far: the kernel's counters against what was explained until now, of a trace that goes on: rows
+            and, if it is so, why there are not more. What ended in the last moments may be counted and
+            not explained yet. Any thread may ask. None: only the end of the stream tells.
     """
 
     host: str
@@ -92,6 +95,7 @@ class Context:
     stats: Callable[[], Mapping[Stat, int]] = dict
     max_connections: int | None = None
     stop: Stop = field(default_factory=Stop)
+    so_far: Callable[[], tuple[Sequence[Reconciled], str | None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

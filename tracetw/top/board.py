@@ -7,6 +7,7 @@ One thread feeds it, another one looks at it. A look may be missed; what is fed 
 from __future__ import annotations
 
 import threading
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.timewait.carriers import Carriers, carriers
-from tracetw.top.groups import Groups, keys_of, marks_of
+from tracetw.top.groups import FailureGroups, keys_of, marks_of
 from tracetw.top.kept import Kept, Piece
-from tracetw.top.slots import Slots
+from tracetw.top.slots import VerdictSlots
 from tracetw.verdict.taxonomy import VERDICTS
 
 __all__ = ["ABNORMAL", "SECOND", "Board"]
@@ -57,6 +58,7 @@ class Board:
         last_ns: when the last connection ended; 0 none did.
         version: another number when something changed.
         over: nothing more will come.
+        ended_ns: wall time when that was, of what is not recorded; 0 before.
     """
 
     def __init__(
@@ -66,8 +68,8 @@ class Board:
         self.utc = utc
         self.recorded = recorded
         self.contexts: list[Context] = []
-        self.slots = Slots(width_ns)
-        self.groups = Groups()
+        self.slots = VerdictSlots(width_ns)
+        self.groups = FailureGroups()
         self.abnormal = Kept(_ABNORMAL_KEPT)
         self.ordinary = Kept(_ORDINARY_KEPT)
         self.carriers: deque[Carriers] = deque()
@@ -79,6 +81,7 @@ class Board:
         self.last_ns = 0
         self.version = 0
         self.over = False
+        self.ended_ns = 0
         self._fed = self._carried = 0
 
     def sink(self, context: Context) -> Feeder:
@@ -95,6 +98,8 @@ class Board:
 
     def end(self) -> None:
         """Nothing more will come."""
+        if not self.recorded:
+            self.ended_ns = time.time_ns()
         self.over = True
         self.version += 1
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from tracetw.host.clock import local_times
 from tracetw.top.board import Board
-from tracetw.top.state import State
+from tracetw.top.state import ViewState
 
 __all__ = ["Span", "clock_text", "newest", "span_of", "time_text"]
 
@@ -40,13 +40,14 @@ class Span:
 
 
 def newest(board: Board) -> int:
-    """The stretch of time that it is now: of a recording, that of its last connection."""
-    known = board.slots.newest
-    live = bool(board.contexts) and not board.over and not board.recorded
-    return max(known, time.time_ns() // board.slots.width_ns) if live else max(known, 0)
+    """The stretch of time that it is now, or was when the trace ended: of a recording, that of its last connection."""
+    known = max(board.slots.newest, 0)
+    if not board.contexts or board.recorded:
+        return known
+    return max(known, (board.ended_ns or time.time_ns()) // board.slots.width_ns)
 
 
-def span_of(board: Board, state: State) -> Span:
+def span_of(board: Board, state: ViewState) -> Span:
     """What is looked at: it never begins before the stream did."""
     until = newest(board) if state.at is None else state.at
     since = until - state.stretches + 1

@@ -3,23 +3,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from textwrap import wrap
+from typing import NamedTuple
 
 from tracetw.event.record import Stat
+from tracetw.reconcile.compare import Reconciled
 from tracetw.sink.cells import loss_text
 from tracetw.sink.human import amount
 from tracetw.sink.summary import agreement
-from tracetw.stream.batch import Summary
 from tracetw.text import visible
 from tracetw.top.board import Board
 from tracetw.top.lines import Line
 from tracetw.top.state import Body
 
-__all__ = ["trust_body"]
+__all__ = ["Compared", "trust_body"]
 
 _MOST = 100
 _LOSSES = 20
+_SO_FAR = (
+    "So far: the kernel counts a connection at once, its record follows within a tenth of a second,"
+    " or when its process has closed it."
+)
 _WORDS = {
     Stat.FILTERED: "ends that the filter kept in the kernel",
     Stat.LOST_CLOSES: "ends that had no room in the ring buffer",
@@ -30,13 +35,23 @@ _WORDS = {
 }
 
 
-def trust_body(board: Board, width: int) -> Body:
-    """Losses, the tracer's own counters, the kernel's, and what was said."""
-    lines = [*_lines(board, min(width, _MOST))]
+class Compared(NamedTuple):
+    """The kernel's counters against what was explained, and why there are not more of them."""
+
+    rows: Sequence[Reconciled]
+    why: str | None
+
+
+def trust_body(board: Board, width: int, so_far: Compared | None = None) -> Body:
+    """Losses, the tracer's own counters, the kernel's, and what was said.
+
+    ``so_far`` stands for a stream that is not over.
+    """
+    lines = [*_lines(board, min(width, _MOST), so_far)]
     return Body((), (), len(lines), lambda at: lines[at])
 
 
-def _lines(board: Board, width: int) -> Iterator[Line]:
+def _lines(board: Board, width: int, so_far: Compared | None) -> Iterator[Line]:
     total = int(board.counts.sum())
     yield ((f"{amount(total, 'connection')} ended", ""), (f", {_lost(board)}", _lost_tone(board)))
     for loss in [*board.losses][-_LOSSES:]:
@@ -53,7 +68,12 @@ def _lines(board: Board, width: int) -> Iterator[Line]:
         absent = f"; this kernel has none for {', '.join(context.absent)}" if context.absent else ""
         yield from _wrapped(visible(hooks + absent), width)
         if number < len(board.summaries):
-            yield from _counters(board.summaries[number], width)
+            summary = board.summaries[number]
+            compared = Compared(summary.reconciliation, summary.not_reconciled)
+            yield from _counters(compared, width, final=True)
+        elif so_far is not None:
+            yield from _counters(so_far, width, final=False)
+            yield from _wrapped(_SO_FAR, width)
         else:
             yield from _wrapped(
                 "The kernel's counters are compared with what was explained at the end of the trace.",
@@ -74,26 +94,27 @@ def _lost_tone(board: Board) -> str:
     return "bad" if board.lost else "good"
 
 
-def _counters(summary: Summary, width: int) -> Iterator[Line]:
-    if summary.not_reconciled:
-        yield from _wrapped(f"not compared: {visible(summary.not_reconciled)}", width)
-    rows = [row for row in summary.reconciliation if row["kernel"] or row["explained"]]
+def _counters(compared: Compared, width: int, *, final: bool) -> Iterator[Line]:
+    if compared.why:
+        yield from _wrapped(f"not compared: {visible(compared.why)}", width)
+    rows = [row for row in compared.rows if row["kernel"] or row["explained"]]
     if rows:
         yield ((f"{'KERNEL COUNTER':32} {'KERNEL':>10} {'EXPLAINED':>10} {'DIFF':>8}", "head"),)
+    wrong = "bad" if final else "odd"
     for row in rows:
         numbers = f" {_number(row['kernel']):>10} {_number(row['explained']):>10}"
         difference = row["difference"]
-        tone = "" if not difference else ("odd" if row["reason"] else "bad")
+        tone = "" if not difference else ("odd" if row["reason"] else wrong)
         yield (
             (f"{visible(row['counter']):32}", ""),
             (numbers, ""),
             (f" {_number(difference):>8}", tone),
             (f"  {visible(row['reason'] or '')}", "dim"),
         )
-    if summary.reconciliation:
-        agree = sum(row["difference"] == 0 for row in summary.reconciliation)
-        differ = sum(bool(row["difference"]) for row in summary.reconciliation)
-        yield ((agreement(agree, differ), "bad" if differ else "good"),)
+    if compared.rows:
+        agree = sum(row["difference"] == 0 for row in compared.rows)
+        differ = sum(bool(row["difference"]) for row in compared.rows)
+        yield ((agreement(agree, differ), wrong if differ else "good"),)
 
 
 def _number(value: int | None) -> str:

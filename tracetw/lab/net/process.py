@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -17,9 +18,9 @@ from tracetw.lab.net.host import PORT
 from tracetw.lab.net.spawn import popen
 from tracetw.lab.polling import NotPlayed, eventually, patient, require
 
-__all__ = ["Actor"]
+__all__ = ["PROGRAM", "Actor"]
 
-PROGRAM = Path(__file__).with_name("actor.py")
+PROGRAM = (sys.executable, "-S", "-I", str(Path(__file__).with_name("actor.py")))
 DEATH_DEADLINE_S = 15.0
 COMM_LEN = 16
 STOPPED = "T"
@@ -28,14 +29,15 @@ STOPPED = "T"
 class Actor:
     """A running ``actor.py`` with ``folder`` as its own, in the namespace of the calling thread.
 
-    ``pid`` and ``comm`` follow the process that answers, also after ``hand_over``.
+    ``pid`` and ``comm`` follow the process that answers, also after ``hand_over``. Another ``program``
+    (its words, without the name) may run in its place that takes orders the same way.
     """
 
-    def __init__(self, comm: str, folder: Path) -> None:
+    def __init__(self, comm: str, folder: Path, program: Sequence[str] = PROGRAM) -> None:
         require(len(comm.encode()) < COMM_LEN, f"comm {comm} is too long for the kernel")
         self.comm = comm
         self._process = popen(
-            [sys.executable, "-S", "-I", str(PROGRAM), comm],
+            [*program, comm],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=folder,

@@ -8,7 +8,7 @@ import secrets
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from pyroute2 import IPRoute
 from tracetw.lab.net.cable import DIRECT, NAT, Port, addresses, join, networks
 from tracetw.lab.net.fault import EVERYTHING, FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, Drop
 from tracetw.lab.net.host import PORT, SYSCTLS, Host
-from tracetw.lab.net.process import Actor
+from tracetw.lab.net.process import PROGRAM, Actor
 from tracetw.lab.polling import NotPlayed
 
 __all__ = ["Link", "Net", "Step"]
@@ -164,11 +164,11 @@ class Net:
         self.step("A connects, B accepts")
         return Link(client, accepted, listener)
 
-    def actor(self, host: Host, comm: str) -> Actor:
+    def actor(self, host: Host, comm: str, program: Sequence[str] = PROGRAM) -> Actor:
         """A process of its own on ``host``, ended at the latest with the topology."""
         folder = self._enter(TemporaryDirectory())
         with host.entered():
-            actor = Actor(comm, Path(folder))
+            actor = Actor(comm, Path(folder), program)
             return self._enter(actor, actor.kill)
 
     def drop(self, host: Host, match: str = EVERYTHING) -> Drop:

@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 
 from tracetw.lab.net.host import Host
-from tracetw.lab.net.process import Actor
+from tracetw.lab.net.process import PROGRAM, Actor
 from tracetw.lab.net.topology import Net, Step
 from tracetw.lab.polling import STOP, NotPlayed, eventually, patient, require
 from tracetw.lab.vagrant.remote import Elsewhere, Machine, RemoteActor
@@ -53,8 +53,10 @@ class Machines(Net):
         """A's address as B sees it."""
         return {4: self.site.seen_by_b}
 
-    def actor(self, host: Host, comm: str) -> Actor:
+    def actor(self, host: Host, comm: str, program: Sequence[str] = PROGRAM) -> Actor:
         """A process of its own on a machine."""
+        if program != PROGRAM:
+            raise Elsewhere("it runs a program of this machine on the host")
         return self._enter(RemoteActor(comm, self.machines[host.letter].way))
 
     def destroy(self, letter: str, port: int) -> None:  # noqa: ARG002 (as Net)

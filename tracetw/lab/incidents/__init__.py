@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Incidents played on purpose, recorded by ``tracetw record``, with the truth written down by the load."""

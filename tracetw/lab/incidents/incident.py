@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An incident: what is played, who records it, and the truth of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+if TYPE_CHECKING:
+    from tracetw.lab.incidents.stage import Stage
+
+__all__ = ["Act", "Happened", "Incident"]
+
+Act: TypeAlias = "Callable[[Stage], None]"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happened:
+    """What the load knows of one incident. Times: nanoseconds since 1970, by the clock of this machine.
+
+    Attributes:
+        cause: code of the cause as a report must name it.
+        at_ns: when it was done.
+        until_ns: when it was undone; None: never.
+        host: the recorded host that it is about; None if that one was not recorded.
+        address, port: of the service concerned, as its clients name it.
+        process: name of the process that did it or died; "" none.
+        pid: its number, or None.
+        reach: connections by what their application was told: ``reset``, ``refused``, ``timed_out``,
+            ``closed`` (FIN in place of an answer), ``no_port``.
+    """
+
+    cause: str
+    at_ns: int
+    until_ns: int | None
+    host: str | None
+    address: str
+    port: int
+    process: str = ""
+    pid: int | None = None
+    reach: Mapping[str, int]
+
+    def to_json(self) -> dict[str, Any]:
+        """As ``truth.json`` has it."""
+        return {
+            "cause": self.cause,
+            "at_ns": self.at_ns,
+            "until_ns": self.until_ns,
+            "host": self.host,
+            "address": self.address,
+            "port": self.port,
+            "process": self.process,
+            "pid": self.pid,
+            "reach": dict(self.reach),
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Incident:
+    """One incident.
+
+    Attributes:
+        name: for the command line, in words with hyphens.
+        claim: what happens, in one sentence.
+        act: does it, between two stretches of good traffic.
+        hosts: the recorded hosts, name to letter (``a`` calls, ``b`` serves): a recorder for each.
+        ahead_ms: by name of a recorded host: how far its clock is ahead.
+        nat: a router that translates addresses stands between.
+        shop: letter of the host that serves the good traffic.
+        caller: letter of the host that calls.
+        sysctls: by host: settings of ``net.ipv4``.
+        needs: says why this machine cannot play it, None if it can.
+    """
+
+    name: str
+    claim: str
+    act: Act
+    hosts: Mapping[str, str]
+    ahead_ms: Mapping[str, int] = field(default_factory=dict)
+    nat: bool = False
+    shop: str = "b"
+    caller: str = "a"
+    sysctls: Mapping[str, Mapping[str, int | str]] = field(default_factory=dict)
+    needs: Callable[[], str | None] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """For programs."""
+        return {
+            "name": self.name,
+            "claim": self.claim,
+            "hosts": dict(self.hosts),
+            "ahead_ms": dict(self.ahead_ms),
+            "nat": self.nat,
+            "sysctls": {host: dict(values) for host, values in self.sysctls.items()},
+        }
