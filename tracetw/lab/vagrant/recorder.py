@@ -54,6 +54,8 @@ class Recorder:
             "record",
             "--addr",
             NETWORK,
+            "--events",
+            "timewait,drop",
             "--ready-fd",
             "1",
             "-o",

@@ -18,7 +18,7 @@ from tracetw.lab.expect.lines import (
     server,
     timed_out,
 )
-from tracetw.lab.expect.match import accepted, at_least, one_of
+from tracetw.lab.expect.match import accepted, at_least
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk, wait_for_timeout
@@ -72,9 +72,7 @@ def sleep_and_wake(net: Net) -> None:
     wait_for_timeout(link)
     net.step("A's keepalive gave up while B sleeps")
     machines.wake_up("b")
-    # What waited in the wires of B's interface, probes and the RST, it may have received on waking.
-    if net.b.states() == ["ESTABLISHED"]:
-        _ask(net, link.b)
+    # Its interface has kept what came meanwhile: the probes, then the RST.
     see_reset(link.b)
 
 
@@ -138,10 +136,10 @@ SCENARIOS = (
     MachineScenario(
         name="sleeps-too-long",
         claim="A suspended machine sleeps longer than its peer's keepalive waits. It wakes with a connection that is"
-        " no more, and a RST tells it.",
+        " no more: its interface has kept the RST.",
         play=sleep_and_wake,
         a=GIVEN_UP,
-        b=server(**got_reset(one_of("peer-reset", "peer-lost-state"), states=accepted("CLOSE"))),
+        b=server(**got_reset("peer-reset", ack=True, states=accepted("CLOSE"))),
         capture="a",
         wire={"FIN": 0, "A>B RST ACK": at_least(1)},
         counters={"a": {"TCPAbortOnTimeout": 1}, "b": {"EstabResets": 1}},
@@ -152,9 +150,16 @@ SCENARIOS = (
         claim="The clock of one host jumps an hour ahead: its connection goes on, and what tracetw says of it has"
         " durations of the monotonic clock.",
         play=set_the_clock,
-        a=client(**first("fin-4", states=ACTIVE, bytes_sent=21, bytes_received=3)),
-        b=server(**second("fin-4", states=PASSIVE, bytes_sent=3, bytes_received=21)),
-        wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
+        # A slow machine may send its FIN again as a tail loss probe.
+        a=client(
+            **{**first("fin-4", states=ACTIVE), "retransmits": {}}, bytes_sent=21, bytes_received=3
+        ),
+        b=server(
+            **{**second("fin-4", states=PASSIVE), "retransmits": {}},
+            bytes_sent=3,
+            bytes_received=21,
+        ),
+        wire={"A>B FIN": at_least(1), "B>A FIN": at_least(1), "RST": 0},
         counters={"b": {"PAWSEstab": 0, "OutRsts": 0}},
         seconds=20,
     ),
