@@ -70,8 +70,11 @@ class Watch:
 
 
 @pytest.fixture(scope="module")
-def watch() -> Watch:
-    return Watch()
+def watch() -> Iterator[Watch]:
+    # What Python compiles when a command first imports it is not what is looked for.
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    yield Watch()
+    sys.dont_write_bytecode = before
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from tracetw.event.record import (
 from tracetw.stream.batch import Closes, Listed
 from tracetw.verdict.findings import Findings
 
-__all__ = ["Subflows"]
+__all__ = ["Subflows", "own_line"]
 
 # Subflows that may wait for their connection: those that ended on their own in connections that live.
 _MOST = 1 << 16
@@ -45,10 +45,8 @@ class Subflows:
             return closes
         # What hints rest on is TCP's own, of a connection that is one socket.
         closes.findings.hints[mptcp] = 0
-        flags = rows["mptcp_flags"]
-        subflow = mptcp & (flags & MP_SUBFLOW != 0)
-        self._remember(closes.take(subflow))
-        kept = closes.take(~subflow | (flags & MP_WENT_ON != 0))
+        self._remember(closes.take(mptcp & (rows["mptcp_flags"] & MP_SUBFLOW != 0)))
+        kept = closes.take(own_line(rows))
         connections = np.flatnonzero(
             (kept.rows["layer"] == Layer.MPTCP) & (kept.rows["mptcp_flags"] & MP_CONNECTION != 0)
         )
@@ -97,6 +95,14 @@ class Subflows:
         rest = np.flatnonzero(found < 0)
         self._rows, self._findings = self._rows[rest], self._findings.take(rest)
         return listed
+
+
+def own_line(rows: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Which rows (dtype ``CLOSE``) :meth:`Subflows.together` leaves: all but subflows that ended with their connection."""
+    flags = rows["mptcp_flags"]
+    subflow = (rows["layer"] == Layer.MPTCP) & (flags & MP_SUBFLOW != 0)
+    own: NDArray[np.bool_] = ~subflow | (flags & MP_WENT_ON != 0)
+    return own
 
 
 def _fits(subflows: NDArray[np.void], connections: NDArray[np.void]) -> NDArray[np.bool_]:

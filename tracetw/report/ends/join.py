@@ -25,6 +25,7 @@ from tracetw.report.ends.endpoint import ENDPOINT, endpoints, mixed
 from tracetw.stream.batch import Ends, Loss
 from tracetw.stream.filter import Filter
 from tracetw.stream.stages import Stages
+from tracetw.stream.subflows import own_line
 
 __all__ = ["WRONG", "Joined", "join"]
 
@@ -121,20 +122,21 @@ def _near(
         passed = 0
         for batch in source.recording.closes(BATCH):
             part = stages.judge(Ends(batch, source.recording.clock))
+            places = passed + np.flatnonzero(own_line(batch))
+            passed += len(batch)
             inside = window.mask(part.at)
-            near = np.isin(mixed(*addresses(batch, "raddr")), mirrored) & inside
+            near = np.isin(mixed(*addresses(part.rows, "raddr")), mirrored) & inside
             chosen = wanted.mask(part.rows, part.findings, stages.context.cgroup_path) & inside
             keys = cell_keys(part.rows, part.findings, number)
             found = scan.wrong(number, part, keys)
             far = found.of(~near[found.which] & chosen[found.which])
             scan.add_wrong(part.rows, far)
             which = np.flatnonzero(near)
-            passed += len(batch)
             if not len(which):
                 continue
             mine = found.of(near[found.which])
             ends = endpoints(part.take(which), number, host)
-            ends["place"] = passed - len(batch) + which
+            ends["place"] = places[which]
             ends["wanted"] = chosen[which]
             ends["wrong"] = -1
             ends["wrong"][np.searchsorted(which, mine.which)] = gathered.wrongs + np.arange(
