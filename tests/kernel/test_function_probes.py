@@ -33,6 +33,7 @@ from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Sizes, make_plan
 from tracetw.lab.catalogue import BY_NAME
+from tracetw.lab.net.cable import addresses
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import NotPlayed, require
 from tracetw.lab.scenarios.moves import close_in_turn
@@ -64,6 +65,7 @@ EVENTS = frozenset({"timewait", "drop"})
 OLD = frozenset({"packet_drop", "drop-socket", "reset-reason"})
 HOW = ("here", "as on older kernels")
 UNTIMED = " without timestamps"
+B = addresses(99, 2)[4]
 PLAYS = (
     "four-way-close",
     "three-segments",
@@ -81,6 +83,8 @@ PLAYS = (
     "time-wait-reused-by-bind",
     "stray-reset-challenged",
     "rebooted-peer-reconnects",
+    "icmp-while-connecting",
+    "icmp-host-unreachable",
 )
 SAID = (
     "verdict",
@@ -94,6 +98,8 @@ SAID = (
     "pid",
     "confidence",
     "evidence",
+    "ttl",
+    "icmp_from",
 )
 
 
@@ -130,6 +136,9 @@ BETTER = (
         "undetermined",
         "peer-lost-state",
     ),
+    Gain("handshake_ttl", ("linger-0", "b"), "ttl", None, 64),
+    Gain("icmp_error", ("icmp-while-connecting", "a"), "icmp_from", None, B),
+    Gain("icmp_kept", ("icmp-host-unreachable", "a"), "icmp_from", None, B),
     Gain(
         "timewait_packet",
         ("late-data-closed-socket", "a"),

@@ -75,6 +75,7 @@ OFFSETS = {
     "OFF_HASHINFO_EHASH_MASK": "inet_hashinfo.ehash_mask",
     "OFF_SKB_CB": "sk_buff.cb",
     "OFF_SKB_HEAD": "sk_buff.head",
+    "OFF_SKB_DATA": "sk_buff.data",
     "OFF_SKB_LEN": "sk_buff.len",
     "OFF_SKB_DEV": "sk_buff.dev",
     "OFF_SKB_REFDST": "sk_buff._skb_refdst",

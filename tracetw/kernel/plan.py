@@ -42,6 +42,7 @@ HEADERS = (
     "layer.h",
     "sock.h",
     "packet.h",
+    "icmp.h",
     "event.h",
     "carrier.h",
     "subflow.h",

@@ -39,6 +39,9 @@ from tracetw.lab.scenarios.moves import (
 __all__ = ["SCENARIOS"]
 
 BOX = "a box on the way"
+UNACKED = "came while 5 bytes of ours went unacknowledged"
+OWN_TTL = 64
+"""Of a packet that no router has passed on (ip_default_ttl, IPV6_DEFAULT_HOPLIMIT)."""
 LOST_ACKS = 2
 CHALLENGES = {"TCPSYNChallenge": 1}
 NOT_STALE: dict[str, Any] = {"confidence": "inferred", "why": says(BOX, without=("SYN",))}
@@ -181,9 +184,17 @@ SCENARIOS = (
         families=(4, 6),
         nat=True,
         a=client(
-            **got_reset("peer-lost-state", ack=False, states=connected("CLOSE")),
+            **{
+                **got_reset("peer-lost-state", ack=False, states=connected("CLOSE")),
+                "reset": {"direction": "received", "ttl": known_by("reset_flags", OWN_TTL)},
+            },
+            ttl=known_by("handshake_ttl", OWN_TTL - 1),
             confidence="inferred",
-            why=says("came while 5 bytes of ours went unacknowledged", BOX),
+            why=known_by(
+                "handshake_ttl",
+                says(UNACKED, BOX, "came with TTL 64", "of the handshake with 63"),
+                otherwise=says(UNACKED, BOX, without=("TTL",)),
+            ),
         ),
         b=ABORTED_QUIETLY,
         # The cable at B: the data that the router rejected is not on it.
