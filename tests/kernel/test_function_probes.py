@@ -85,6 +85,7 @@ PLAYS = (
     "rebooted-peer-reconnects",
     "icmp-while-connecting",
     "icmp-host-unreachable",
+    "accept-queue-full-for-a-syn",
 )
 SAID = (
     "verdict",
@@ -137,6 +138,7 @@ BETTER = (
         "peer-lost-state",
     ),
     Gain("handshake_ttl", ("linger-0", "b"), "ttl", None, 64),
+    Gain("listener_syn", ("accept-queue-full-for-a-syn", "b"), "event", None, "accept-queue-full"),
     Gain("icmp_error", ("icmp-while-connecting", "a"), "icmp_from", None, B),
     Gain("icmp_kept", ("icmp-host-unreachable", "a"), "icmp_from", None, B),
     Gain(

@@ -38,6 +38,11 @@ COUNTERS = (
     "TCPChallengeACK",
     "TCPACKSkippedChallenge",
     "TCPSYNChallenge",
+    "TCPMD5NotFound",
+    "TCPMD5Unexpected",
+    "TCPMD5Failure",
+    "ListenOverflows",
+    "ListenDrops",
     "MPFastcloseTx",
     "MPFastcloseRx",
 )

@@ -113,6 +113,14 @@ FUNCTION_PROBES = (
         event="timewait",
     ),
     FunctionProbe(
+        "listener_syn",
+        "tcp_conn_request",
+        ("request_sock_ops", "tcp_request_sock_ops", "sock", "sk_buff"),
+        "a SYN that a listener dropped since its accept queue was full; ListenOverflows adds up",
+        "accept-queue-full events tell of the handshake's ACK only, and of no SYN",
+        event="drop",
+    ),
+    FunctionProbe(
         "challenge_ack",
         "tcp_send_challenge_ack",
         ("sock",),

@@ -105,6 +105,8 @@ OFFSETS = {
     "OFF_MM_START_STACK": "mm_struct.start_stack",
     "OFF_SIGNAL_OOM_MM": "signal_struct.oom_mm",
     "OFF_SYSCTL_FIN_TIMEOUT": "net.ipv4.sysctl_tcp_fin_timeout",
+    "OFF_SYSCTL_SYNCOOKIES": "net.ipv4.sysctl_tcp_syncookies",
+    "OFF_ICSK_REQUESTS": "inet_connection_sock.icsk_accept_queue.qlen",
     "OFF_SYSCTL_RETRIES2": "net.ipv4.sysctl_tcp_retries2",
     "OFF_SYSCTL_ORPHAN_RETRIES": "net.ipv4.sysctl_tcp_orphan_retries",
     "OFF_SYSCTL_KEEPALIVE_PROBES": "net.ipv4.sysctl_tcp_keepalive_probes",
@@ -283,11 +285,23 @@ def casts(btf: Btf) -> dict[str, int]:
     return macros
 
 
-# By architecture, the registers of the first three arguments and of the result: fields of struct
+# By architecture, the registers of the first four arguments and of the result: fields of struct
 # pt_regs, and the places in the array that some have there.
 _REGISTERS = {
-    "x86_64": (("pt_regs.di", 0), ("pt_regs.si", 0), ("pt_regs.dx", 0), ("pt_regs.ax", 0)),
-    "aarch64": (("pt_regs.regs", 0), ("pt_regs.regs", 1), ("pt_regs.regs", 2), ("pt_regs.regs", 0)),
+    "x86_64": (
+        ("pt_regs.di", 0),
+        ("pt_regs.si", 0),
+        ("pt_regs.dx", 0),
+        ("pt_regs.cx", 0),
+        ("pt_regs.ax", 0),
+    ),
+    "aarch64": (
+        ("pt_regs.regs", 0),
+        ("pt_regs.regs", 1),
+        ("pt_regs.regs", 2),
+        ("pt_regs.regs", 3),
+        ("pt_regs.regs", 0),
+    ),
 }
 
 
@@ -296,7 +310,7 @@ def registers(btf: Btf) -> dict[str, int]:
     machine = platform.machine()
     if machine not in _REGISTERS:
         raise FieldMissing(f"pt_regs of {machine}")
-    macros = (*(f"OFF_REGS_ARG{number}" for number in range(3)), "OFF_REGS_RESULT")
+    macros = (*(f"OFF_REGS_ARG{number}" for number in range(4)), "OFF_REGS_RESULT")
     return {
         macro: _field(btf, path).offset + 8 * place
         for macro, (path, place) in zip(macros, _REGISTERS[machine], strict=True)
