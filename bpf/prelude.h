@@ -148,14 +148,21 @@ static __always_inline int tracing_stopped(void)
 	return flag && *flag;
 }
 
+#ifdef HAVE_CMPXCHG
+static u64 (*compare_exchange)(u64 *place, u64 from, u64 to) = (void *)CMPXCHG_CALL;
+#endif
+
 /*
  * Change a slot's key from one value to another; 1 for the one caller that did. Atomic, since two CPUs, or a softirq
  * on top of a system call, may want the same slot.
  */
 static __always_inline int cmpxchg(u64 *key, u64 from, u64 to)
 {
-#ifdef HAVE_CMPXCHG
+#if defined(HAVE_CMPXCHG) && __clang_major__ >= 12
 	return __sync_val_compare_and_swap(key, from, to) == from;
+#elif defined(HAVE_CMPXCHG)
+	/* LLVM 11 (the BCC of Ubuntu 22.04) has no such instruction: tracetw/kernel/load/atomic.py puts it here. */
+	return compare_exchange(key, from, to) == from;
 #else
 	/*
 	 * Before Linux kernel commit 5ffa25502b5a ("bpf: Add instructions for atomic_[cmp]xchg") (in v5.12) there is no

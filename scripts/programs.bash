@@ -11,7 +11,13 @@ install_emulator() {
 	command -v setpriv >/dev/null || missing+=(util-linux)
 	command -v mmdebstrap >/dev/null || missing+=(mmdebstrap)
 	command -v dpkg-deb >/dev/null || missing+=(dpkg)
+	command -v gpg >/dev/null || missing+=(gpg)
 	((${#missing[@]} == 0)) || install_packages "${missing[@]}"
+}
+
+# install_emulator_aarch64: of another processor, for the rows that name it.
+install_emulator_aarch64() {
+	command -v qemu-system-aarch64 >/dev/null || install_packages qemu-system-arm
 }
 
 # install_tools: the programs the tests use. One that cannot be had is named, and its tests skip

@@ -21,10 +21,10 @@ from scripts.benchmark.interval import Interval, of_values
 from scripts.benchmark.machine import cpu_times, settle
 from scripts.benchmark.measured import Plan
 from scripts.benchmark.namespace import storm_host
-from scripts.benchmark.process import Memory, sleeps, threads
 from scripts.benchmark.progress import Progress
-from scripts.benchmark.rows import IDLE, ROOT, Row
+from scripts.benchmark.rows import IDLE, ROOT, BenchRow
 from scripts.benchmark.tracer import Tracer
+from scripts.benchmark.usage import Memory, sleeps, threads
 from tracetw.lab.net.host import Host
 
 __all__ = ["MOST_WINDOWS", "Idle", "Window", "idle"]
@@ -71,7 +71,7 @@ class Idle:
         return median(self.late_ms)
 
 
-def idle(row: Row, plan: Plan, seconds: float, folder: Path, progress: Progress) -> Idle:
+def idle(row: BenchRow, plan: Plan, seconds: float, folder: Path, progress: Progress) -> Idle:
     """Measure so many windows of so many seconds, and then the lines."""
     windows = min(plan.rounds, MOST_WINDOWS)
     if not settle(plan.settle_s):

@@ -10,7 +10,7 @@ from typing import TypeAlias, TypeVar
 from scripts.benchmark.idle import Idle
 from scripts.benchmark.interval import Interval, of_values
 from scripts.benchmark.measured import Measured, Round
-from scripts.benchmark.process import Memory
+from scripts.benchmark.usage import Memory
 
 __all__ = ["LIMITS", "Limit", "Result", "check"]
 

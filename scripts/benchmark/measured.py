@@ -10,8 +10,8 @@ from statistics import median
 from scripts.benchmark.account import Account
 from scripts.benchmark.bpf import Runs
 from scripts.benchmark.interval import Interval, of_ratios, of_values
-from scripts.benchmark.process import Memory, Thread, Usage
 from scripts.benchmark.storm import Load
+from scripts.benchmark.usage import Memory, Thread, Usage
 
 __all__ = ["BpfCost", "Measured", "Plan", "Round", "Side", "Tracing"]
 

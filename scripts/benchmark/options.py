@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.benchmark.measured import Plan
-from scripts.benchmark.rows import IDLE, LOADS, ROWS, Row
+from scripts.benchmark.rows import IDLE, LOADS, ROWS, BenchRow
 from scripts.benchmark.storm import LONGEST_S
 from scripts.benchmark.work import MOST_AT_ONCE
 
@@ -42,7 +42,7 @@ class Settings:
             return Plan(self.rounds, connections, attempts=1, settle_s=QUICK_SETTLE_S)
         return Plan(self.rounds, connections, 0.0 if self.connections else self.seconds)
 
-    def rows(self, load: str) -> list[Row]:
+    def rows(self, load: str) -> list[BenchRow]:
         """The chosen rows of a load."""
         return [row for row in ROWS if row.name in self.only and load in row.loads]
 

@@ -16,10 +16,10 @@ from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.machine import cpu_times, settle
 from scripts.benchmark.measured import BpfCost, Measured, Plan, Round, Side, Tracing
 from scripts.benchmark.namespace import storm_host
-from scripts.benchmark.process import Thread
 from scripts.benchmark.progress import Progress
-from scripts.benchmark.rows import Row
+from scripts.benchmark.rows import BenchRow
 from scripts.benchmark.tracer import QUIET_S, Tracer
+from scripts.benchmark.usage import Thread
 from scripts.benchmark.work import Run, Work
 from tracetw.lab.net.host import Host
 
@@ -34,7 +34,7 @@ NOISE = 0.05  # share of the CPU that others may take in a round that counts
 class Bench:
     """What all rounds of a row share."""
 
-    row: Row
+    row: BenchRow
     plan: Plan
     work: Work
     folder: Path
@@ -131,7 +131,7 @@ def _parts(before: dict[int, Thread], after: dict[int, Thread]) -> tuple[Thread,
     return tuple(sorted((one for one in spent if one.ran > 0), key=lambda one: -one.ran))
 
 
-def measure(row: Row, plan: Plan, work: Work, folder: Path, progress: Progress) -> Measured:
+def measure(row: BenchRow, plan: Plan, work: Work, folder: Path, progress: Progress) -> Measured:
     """All rounds of a row; output of the tracer goes to ``folder`` and is removed.
 
     A round that others disturbed, or that was too short, is repeated, within reason; the best ones
@@ -177,7 +177,7 @@ def _check_room(plan: Plan, folder: Path) -> None:
         )
 
 
-def _said(row: Row, work: Work, one: Round) -> str:
+def _said(row: BenchRow, work: Work, one: Round) -> str:
     """A round that is done, in a line."""
     disturbed = f", disturbed: {one.noise:.0%} of the CPU went to others" * (one.noise > NOISE)
     wrong = (one.tracing.account.wrong() if row.ends else None) or ""

@@ -20,7 +20,7 @@ from scripts.benchmark.account import (
 from scripts.benchmark.errors import NotStarted
 from scripts.benchmark.work import STORMS
 
-__all__ = ["EMPTY", "IDLE", "LOADS", "ROOT", "ROWS", "Row"]
+__all__ = ["EMPTY", "IDLE", "LOADS", "ROOT", "ROWS", "BenchRow"]
 
 ROOT = Path(__file__).resolve().parents[2]
 IDLE = "idle"
@@ -39,7 +39,7 @@ ONE_LINE_AN_END = {"rst": 2, "timewait": 2}
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class BenchRow:
     """One tracer, and the loads under which it is measured.
 
     ``ready_option`` names its option for a readiness descriptor: "" is a bare argument, None has none.
@@ -70,9 +70,9 @@ class Row:
         return ["unshare", "--mount", "sh", "-c", TRACEFS, "sh", *argv] if self.peer else argv
 
 
-def _tracetw(name: str, arguments: str, what: str, account: Reader, *loads: str) -> Row:
+def _tracetw(name: str, arguments: str, what: str, account: Reader, *loads: str) -> BenchRow:
     command = (sys.executable, "-I", "-m", "tracetw", *arguments.split())
-    return Row(
+    return BenchRow(
         f"tracetw-{name}",
         command,
         what,
@@ -84,15 +84,15 @@ def _tracetw(name: str, arguments: str, what: str, account: Reader, *loads: str)
     )
 
 
-def _peer(name: str, what: str, lines: dict[str, int], *arguments: str) -> Row:
-    return Row(name, (name, *arguments), what, lines_of(lines), peer=True)
+def _peer(name: str, what: str, lines: dict[str, int], *arguments: str) -> BenchRow:
+    return BenchRow(name, (name, *arguments), what, lines_of(lines), peer=True)
 
 
 EMPTY = "empty"
 _STATES = "one line a state change, to a file"
 
 ROWS = (
-    Row(
+    BenchRow(
         EMPTY,
         (sys.executable, "-I", "-m", "scripts.benchmark.empty"),
         "a BPF program that does nothing on the same hook: the floor",

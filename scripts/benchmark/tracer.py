@@ -16,8 +16,8 @@ from types import TracebackType
 from scripts.benchmark.account import Output
 from scripts.benchmark.bpf import attached
 from scripts.benchmark.errors import NotStarted
-from scripts.benchmark.process import Memory, Thread, Usage, memory, threads, tree, usage
-from scripts.benchmark.rows import ROOT, Row
+from scripts.benchmark.rows import ROOT, BenchRow
+from scripts.benchmark.usage import Memory, Thread, Usage, memory, threads, tree, usage
 from tracetw.lab.play.child import READY, Child
 
 __all__ = ["Tracer", "reason"]
@@ -42,7 +42,7 @@ class Tracer(Child):
     from ``stdout`` instead of going to a file. Raises NotStarted with the reason.
     """
 
-    def __init__(self, row: Row, folder: Path, *, piped: bool = False) -> None:
+    def __init__(self, row: BenchRow, folder: Path, *, piped: bool = False) -> None:
         self.row = row
         self.output = Output(*(folder / f"{row.name}.{end}" for end in ("out", "err", "rec")))
         words = row.argv(READY, self.output)

@@ -15,9 +15,9 @@ from pathlib import Path
 
 from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.machine import cpu_times
-from scripts.benchmark.process import tree, usage
 from scripts.benchmark.storm import LIMIT_S, Load
 from scripts.benchmark.unpack import Programs, find
+from scripts.benchmark.usage import tree, usage
 from scripts.benchmark.work import Run, Work
 from tracetw.lab.net.host import Host
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages of any release of Debian, fetched and verified by apt, and never installed.
+"""Packages of any release of a distribution, fetched and verified by apt, and never installed.
 
 apt runs with lists, sources and a (blank) status of its own: neither what the host has installed nor
 its preferences have a say, and nothing of the host is changed. Signatures are checked against the
@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.guests.command import run
-from scripts.guests.errors import Failed, Missing
+from scripts.guests.errors import Failed, Missing, Unreachable
 from scripts.guests.paragraph import dependencies, fields
 
-__all__ = ["KEYRING", "Archive", "find_mirror"]
+__all__ = ["KEYRING", "KEYRINGS", "Archive", "find_mirror"]
 
-KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+KEYRINGS = Path("/usr/share/keyrings")
+KEYRING = KEYRINGS / "debian-archive-keyring.gpg"
 # The hooks of the host's apt (APT::Update::Post-Invoke and others) are for the host's own packages.
 _CONFIGURATION = """\
 #clear APT::Update::Pre-Invoke;
@@ -54,20 +56,24 @@ def find_mirror(distribution: str = "Debian") -> str:
             return address.rstrip("/")
     raise Missing(
         f"this host has no list of {distribution}'s packages",
-        f"run apt-get update, or name a mirror of {distribution}: --mirror ADDRESS",
+        f"run apt-get update, or put the address of a mirror of {distribution} into"
+        f" TRACETW_{distribution.upper()}_MIRROR",
     )
 
 
 class Archive:
-    """One suite of the archive, such as ``bookworm``.
+    """One release out of the archive, such as ``bookworm``.
 
     Args:
         suite: its name.
         architecture: of the packages, as the distribution calls it.
         mirror: address that has ``dists/`` and ``pool/``.
         folder: for lists and configuration, kept between runs.
-        components: of the suite, with blanks between.
+        suites: what it consists of, such as the release and its updates; None for it alone.
+        components: of each suite, with blanks between.
         keyring: whose keys may sign it.
+        optional: nobody named this mirror, it may be out of reach.
+        variable: of the environment, where a user can name another mirror.
     """
 
     def __init__(
@@ -77,31 +83,40 @@ class Archive:
         mirror: str,
         folder: Path,
         *,
+        suites: Sequence[str] | None = None,
         components: str = "main",
         keyring: Path = KEYRING,
+        optional: bool = False,
+        variable: str = "TRACETW_DEBIAN_MIRROR",
     ) -> None:
         if not keyring.exists():
             raise Missing(f"{keyring} is not here", f"install {keyring.stem}")
         self.suite = suite
         self.keyring = keyring
         self._folder = folder
+        self.architecture = architecture
+        self._mirror, self._optional, self._variable = mirror, optional, variable
         for name in ("state", "lists/partial", "cache/archives/partial"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         (folder / "status").touch()
-        self.source = f"deb [signed-by={keyring} arch={architecture}] {mirror} {suite} {components}"
-        (folder / "sources.list").write_text(self.source + "\n")
+        self.sources = [
+            f"deb [signed-by={keyring} arch={architecture}] {mirror} {each} {components}"
+            for each in suites or [suite]
+        ]
+        (folder / "sources.list").write_text("".join(f"{line}\n" for line in self.sources))
         self._configuration = folder / "apt.conf"
         self._configuration.write_text(_CONFIGURATION.format(folder, architecture))
 
     def update(self) -> None:
-        """Fetch the signed lists. Raises Missing, also when only some could be had."""
+        """Fetch the signed lists. Raises Missing, also when only some could be had, Unreachable if that was to be expected."""
         options = ["-c", self._configuration, "-o", "APT::Update::Error-Mode=any"]
         try:
             run(["apt-get", *options, "update"])
         except Failed as error:
-            raise Missing(
-                f"the package list of {self.suite} cannot be had: {error.message}",
-                "is the mirror reachable? name another: --mirror ADDRESS",
+            kind = Unreachable if self._optional else Missing
+            raise kind(
+                f"the package list of {self.suite} cannot be had from {self._mirror}: {error.message}",
+                f"can it be reached? {self._variable} names another mirror",
             ) from error
 
     def show(self, package: str) -> dict[str, str]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import selectors
 import socket
 import subprocess
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -34,6 +35,7 @@ class Ending(Enum):
     TIMEOUT = "the time was over"
     PANIC = "the kernel panicked"
     LOST = "the guest ended without the status of its command"
+    STOPPED = "interrupted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +125,12 @@ class Guest:
             self._take(end)
         return self._started
 
-    def finish(self, within: float | None) -> Outcome:
-        """Wait for the end of the command and of the guest."""
+    def finish(self, within: float | None, stop: threading.Event | None = None) -> Outcome:
+        """Wait for the end of the command and of the guest, or until another thread says stop."""
         end = time.monotonic() + within if within is not None else float("inf")
         while self._selector.get_map():
+            if stop is not None and stop.is_set():
+                return self._outcome(Ending.STOPPED)
             if time.monotonic() >= end:
                 return self._outcome(Ending.TIMEOUT if self._status is None else Ending.EXIT)
             known = self._status is not None

@@ -4,20 +4,23 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scripts.guests import accelerator, initramfs
-from scripts.guests.apt import Archive, find_mirror
+from scripts.guests.apt import Archive
 from scripts.guests.architecture import Architecture, this_architecture
 from scripts.guests.cache import folder, say
+from scripts.guests.distribution import Mirrors
+from scripts.guests.foreign import foreign_root
 from scripts.guests.guest import Guest, Outcome
 from scripts.guests.job import Job
 from scripts.guests.kernel import Kernel, cached, fetch
 from scripts.guests.machine import Machine, Share
 from scripts.guests.root import Root, host_root, release_root
-from scripts.guests.rows import HOST, ROOT, Row
+from scripts.guests.rows import HOST, ROOT, Row, distributions
 
 __all__ = ["RESULTS", "Hypervisor", "Limits", "Sink"]
 
@@ -40,7 +43,7 @@ class Limits:
 
 @dataclass(slots=True)
 class Hypervisor:
-    """Runs commands under the kernels of rows.
+    """Runs commands under the kernels of rows. Several threads may: one at a time fetches what is missing.
 
     Args:
         mirror: of Debian; None takes the host's.
@@ -50,34 +53,54 @@ class Hypervisor:
     mirror: str | None = None
     accelerator: str | None = None
     architecture: Architecture = field(default_factory=this_architecture)
+    mirrors: Mirrors = field(init=False)
+    _preparing: threading.RLock = field(default_factory=threading.RLock)
 
-    def archive(self, suite: str) -> Archive:
-        """A suite of Debian."""
-        if self.mirror is None:
-            self.mirror = find_mirror()
-        name = f"{suite}-{self.architecture.debian}"
-        return Archive(suite, self.architecture.debian, self.mirror, folder("apt", name))
+    def __post_init__(self) -> None:
+        """What boxes.yaml says of distributions."""
+        given = {"debian": self.mirror} if self.mirror else {}
+        self.mirrors = Mirrors(distributions(), given)
+
+    def archive(self, row: Row, suite: str) -> Archive:
+        """A release of the row's distribution."""
+        return self.mirrors.archive(row.distribution, suite, self.processor(row).debian)
+
+    def processor(self, row: Row) -> Architecture:
+        """That of the row, which is the host's if it does not say."""
+        return this_architecture(row.architecture) if row.architecture else self.architecture
 
     def kernel(self, row: Row, *, newest: bool = False) -> Kernel:
         """Its kernel out of the cache, else (or for the newest one) from the distribution."""
-        shelf = folder("kernels", f"{row.kernel}-{self.architecture.debian}")
+        debian = self.processor(row).debian
+        shelf = folder("kernels", f"{row.kernel}-{debian}")
+        with self._preparing:
+            return self._kernel(row, shelf, debian, newest=newest)
+
+    def _kernel(self, row: Row, shelf: Path, debian: str, *, newest: bool) -> Kernel:
         have = None if newest else cached(shelf)
-        return have or fetch(
-            shelf, f"linux-image-{self.architecture.debian}", self.archive, row.kernel
-        )
+        named = self.mirrors.distributions[row.distribution].kernel
+        package = named.format(architecture=debian)
+        return have or fetch(shelf, package, lambda suite: self.archive(row, suite), row.kernel)
 
     def root(self, row: Row, *, newest: bool = False) -> Root:
         """The file system that its guest shows."""
-        if row.root in {HOST, _this_release()}:
+        debian = self.processor(row).debian
+        foreign = debian != self.architecture.debian
+        if row.root in {HOST, _this_release()} and not foreign:
             return host_root()
-        shelf = folder("roots", f"{row.root}-{self.architecture.debian}")
-        return release_root(shelf, lambda: self.archive(row.root), newest=newest)
+        shelf = folder("roots", f"{row.root}-{debian}")
+        made = foreign_root if foreign else release_root
+        with self._preparing:
+            return made(shelf, lambda: self.archive(row, row.root), newest=newest)
 
-    def chosen_accelerator(self, kernel: Kernel) -> str:
-        """What was asked for, or what works."""
-        if self.accelerator is None:
-            self.accelerator = accelerator.choose(lambda: self._boots(kernel))
-        return self.accelerator
+    def chosen_accelerator(self, row: Row, kernel: Kernel) -> str:
+        """What was asked for, or what works. Another processor is always emulated."""
+        if self.processor(row) != self.architecture:
+            return "tcg"
+        with self._preparing:
+            if self.accelerator is None:
+                self.accelerator = accelerator.choose(lambda: self._boots(kernel))
+            return self.accelerator
 
     def run(
         self,
@@ -85,11 +108,13 @@ class Hypervisor:
         argv: Sequence[str],
         sinks: Mapping[str, Sink],
         limits: Limits,
+        *,
         results: Path | None = None,
+        stop: threading.Event | None = None,
     ) -> Outcome:
-        """A command of this checkout in a guest."""
+        """A command of this checkout in a guest, which ends when another thread says stop."""
         kernel, root = self.kernel(row), self.root(row)
-        which = self.chosen_accelerator(kernel)
+        which = self.chosen_accelerator(row, kernel)
         images = folder("images", row.name)
         images.chmod(0o700)
         shares = [
@@ -103,7 +128,7 @@ class Hypervisor:
         if results is not None:
             shares.append(Share("results", results, writable=True))
         machine = Machine(
-            self.architecture,
+            self.processor(row),
             which,
             kernel.image,
             initramfs.build(kernel),
@@ -121,7 +146,7 @@ class Hypervisor:
         )
         say(f"{row.name}: booting {kernel.release} ({which})")
         with Guest(machine, job.script(), sinks) as guest:
-            return guest.finish(limits.seconds)
+            return guest.finish(limits.seconds, stop)
 
     def _boots(self, kernel: Kernel) -> bool:
         machine = Machine(self.architecture, "kvm", kernel.image, initramfs.build(kernel))

@@ -65,4 +65,9 @@ def unpacked(module: Path) -> bytes:
             return lzma.decompress(module.read_bytes())
         case ".gz":
             return gzip.decompress(module.read_bytes())
+        case ".zst":
+            import pyarrow as pa  # noqa: PLC0415 - may just have been installed
+
+            with pa.input_stream(str(module), compression="zstd") as stream:
+                return bytes(stream.read())
     raise Failed(f"{module} is compressed in a way that is not known here", "report it")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Counts", "read", "total"]
+__all__ = ["Counts", "left_out", "read", "total"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +20,12 @@ class Counts:
     errors: int = 0
     skipped: int = 0
     complaint: str = ""
+    left_out: bool = False
 
     @property
     def good(self) -> bool:
-        """Something passed and nothing went wrong."""
-        return self.passed > 0 and not self.failed and not self.errors
+        """Something passed and nothing went wrong, or it was left out for a reason that is said."""
+        return (self.passed > 0 or self.left_out) and not self.failed and not self.errors
 
     def closing(self, seconds: float) -> str:
         """As the last line of pytest."""
@@ -33,6 +34,11 @@ class Counts:
         words = [f"{number} {name}" for number, name in numbers if number]
         text = f" {', '.join(words) or 'no tests ran'} in {seconds:.2f}s "
         return text.center(80, "=")
+
+
+def left_out(reason: str) -> Counts:
+    """Nothing was run, and that is no failure."""
+    return Counts(skipped=1, complaint=f"left out: {reason}", left_out=True)
 
 
 def read(path: Path, status: int) -> Counts:

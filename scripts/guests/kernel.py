@@ -19,7 +19,7 @@ __all__ = ["Kernel", "cached", "fetch"]
 
 # What linux-image-* may lead to. Since 7.x image, modules and their lists are packages of their own;
 # all else that it names (initramfs-tools, kmod, firmware) is for a machine that boots from a disk.
-_PARTS = re.compile(r"linux-(?:image|binary|modules|base)-[\w.+~-]+")
+_PARTS = re.compile(r"linux-(?:image(?!-unsigned)|binary|modules|base)-[\w.+~-]+")
 _BUSYBOX = "busybox-static"
 _KEPT = 2
 

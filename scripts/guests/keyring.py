@@ -9,10 +9,7 @@ from pathlib import Path
 from scripts.guests.command import run
 from scripts.guests.errors import Failed
 
-__all__ = ["UBUNTU_ARCHIVE", "fingerprints", "pin"]
-
-UBUNTU_ARCHIVE = "F6ECB3762474EDA9D21B7022871920D1991BC93C"
-"""Ubuntu Archive Automatic Signing Key (2018): signs Ubuntu 18.04 and later."""
+__all__ = ["fingerprints", "pin"]
 
 
 def fingerprints(keyring: Path) -> list[str]:

@@ -21,9 +21,9 @@ from scripts.guests.errors import BadInput, Missing, UserError
 from scripts.guests.guest import Ending
 from scripts.guests.hypervisor import Hypervisor, Limits
 from scripts.guests.junit import read
-from scripts.guests.matrix import Matrix, unknown
+from scripts.guests.matrix import Matrix
 from scripts.guests.output import Through, explain
-from scripts.guests.rows import ROOT, chosen, rows
+from scripts.guests.rows import ROOT, Row, chosen, rows
 from scripts.guests.survey import DATA, complaints, survey
 from scripts.guests.table import Result, as_text
 
@@ -35,8 +35,12 @@ _IN_GUESTS = ("recording", "query", "lab", "vm", "test", "emulator")
 _DESCRIPTION = """Runs commands of this checkout under other kernels, in virtual machines.
 
 Guests have no network, see the host's files without being able to write to them, and leave nothing
-behind. Kernels come from Debian's packages, are not installed, and are kept outside of the checkout
-(/var/cache/tracetw-vm, or tracetw-vm in XDG_CACHE_HOME)."""
+behind. Kernels come from the packages of Debian and Ubuntu, are not installed, and are kept outside of
+the checkout (/var/cache/tracetw-vm, or tracetw-vm in XDG_CACHE_HOME).
+
+TRACETW_DEBIAN_MIRROR and TRACETW_UBUNTU_MIRROR name mirrors. Without them the host's own packages come
+from where its apt has them, and those of the other distribution from its public address; a matrix leaves
+rows out that need it when it cannot be reached, unless --require says otherwise."""
 _EXITS = """Exit status of run: that of COMMAND; 124 when --timeout ended it, 125 when the guest ended without
 one, as after a kernel panic. Otherwise 0 done, 1 failed, 2 wrong arguments, 3 something that is
 needed is not here (the message says what to do), 130 Ctrl-C."""
@@ -90,6 +94,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     _with_limits(matrix)
     add = matrix.add_argument
     add("--ci", action="store_true", help="only the rows for continuous integration")
+    add("--jobs", type=_count, default=1, metavar="N", help="rows at a time (default 1)")
+    add("--require", action="store_true", help="a distribution that cannot be reached is an error")
     add("--budget", type=_seconds, metavar="SECONDS", help="for all rows; later ones are errors")
     add("--add", action="append", default=[], metavar="NAME=FILE", help="tests already run (JUnit)")
     add("rows", nargs="*", metavar="ROW", help="default: all")
@@ -112,7 +118,7 @@ def _split(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argpars
 
 def _with_machine(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--mirror", metavar="ADDRESS", help="of Debian (default: as the host's apt)"
+        "--mirror", metavar="ADDRESS", help="of Debian (default: as the host's apt has it)"
     )
     parser.add_argument("--accel", choices=("auto", "kvm", "tcg"), default="auto")
 
@@ -128,6 +134,17 @@ def _hypervisor(given: argparse.Namespace) -> Hypervisor:
     if os.geteuid() != 0:
         raise Missing("guests see the whole host and need root", "sudo scripts/vm")
     return Hypervisor(given.mirror, None if given.accel == "auto" else given.accel)
+
+
+def _emulators(picked: Sequence[Row]) -> list[str]:
+    """What boots guests of these rows, besides what boots those of the host's processor."""
+    return sorted(
+        {
+            f"emulator_{row.architecture}"
+            for row in picked
+            if row.architecture not in {"", os.uname().machine}
+        }
+    )
 
 
 def _need(*what: str) -> None:
@@ -150,7 +167,7 @@ def _list(_: argparse.Namespace) -> int:
 def _fetch(given: argparse.Namespace) -> int:
     picked = chosen(given.rows)
     hypervisor = _hypervisor(given)
-    _need("emulator")
+    _need("emulator", *_emulators(picked))
     for row in picked:
         if row.virtual:
             kernel = hypervisor.kernel(row, newest=True)
@@ -169,8 +186,8 @@ def _run(given: argparse.Namespace) -> int:
     sinks = {"out": Through(1), "err": Through(2)}
     results = None if given.results is None else given.results.resolve()
     hypervisor = _hypervisor(given)
-    _need(*_IN_GUESTS)
-    outcome = hypervisor.run(row, given.argv, sinks, limits, results)
+    _need(*_IN_GUESTS, *_emulators([row]))
+    outcome = hypervisor.run(row, given.argv, sinks, limits, results=results)
     explain(row.name, outcome)
     return _ENDS.get(outcome.ending, outcome.status or 0)
 
@@ -180,32 +197,26 @@ def _matrix(given: argparse.Namespace) -> int:
     until = begin + given.budget if given.budget is not None else float("inf")
     limits = Limits(given.timeout, given.smp, given.memory)
     picked = chosen(given.rows)
-    matrix = Matrix(_hypervisor(given), limits, given.argv or None, until)
-    _need(*_IN_GUESTS)
+    matrix = Matrix(_hypervisor(given), limits, given.argv or None, until, given.require)
+    _need(*_IN_GUESTS, *_emulators(picked))
     results = [
         Result(name, os.uname().release, "", "none", read(Path(path), 0), 0)
         for name, _, path in (each.partition("=") for each in given.add)
     ]
     if given.ci:
         picked = tuple(replace(row, tests=row.ci) for row in picked if row.ci)
-    status = 0
-    for number, row in enumerate(picked, 1):
-        say(f"{row.name} ({number} of {len(picked)})")
-        try:
-            results.append(matrix.run(row))
-        except KeyboardInterrupt:
-            # What is known is still shown, and what is not is no success.
-            results += [unknown(each, "interrupted") for each in picked[number - 1 :]]
-            status = _INTERRUPTED
-            break
+    played, whole = matrix.run_all(picked, given.jobs)
+    results += played
     print(as_text(results), flush=True)
-    return status or int(not all(result.counts.good for result in results))
+    if not whole:
+        return _INTERRUPTED
+    return int(not all(result.counts.good for result in results))
 
 
 def _survey(given: argparse.Namespace) -> int:
     picked = chosen(given.rows)
     hypervisor, limits = _hypervisor(given), Limits(given.timeout, given.smp, given.memory)
-    _need(*_IN_GUESTS)
+    _need(*_IN_GUESTS, *_emulators(picked))
     for row in picked:
         found = survey(hypervisor, row, limits)
         DATA.mkdir(parents=True, exist_ok=True)

@@ -7,16 +7,18 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from scripts.guests.cache import say
-from scripts.guests.errors import UserError
+from scripts.guests.errors import Unreachable, UserError
 from scripts.guests.guest import Ending
 from scripts.guests.hypervisor import RESULTS, Hypervisor, Limits
-from scripts.guests.junit import Counts, read, total
+from scripts.guests.junit import Counts, left_out, read, total
 from scripts.guests.output import Prefixed, explain
 from scripts.guests.packages import installed
 from scripts.guests.rows import ROOT, Row
@@ -51,6 +53,7 @@ class Matrix:
         hypervisor: runs the guests.
         limits: ``seconds`` None takes each row's own, stretched by nothing.
         argv: a command; None runs the row's tests.
+        require: a row whose distribution cannot be reached is an error, not skipped.
         until: on the clock of :func:`time.monotonic`; rows that would begin later are errors.
     """
 
@@ -58,10 +61,36 @@ class Matrix:
     limits: Limits
     argv: Sequence[str] | None = None
     until: float = float("inf")
+    require: bool = False
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run_all(self, rows: Sequence[Row], jobs: int) -> tuple[list[Result], bool]:
+        """All rows, ``jobs`` at a time; the results in the order of the rows.
+
+        Also whether it came to the end: after Ctrl-C what is known is still told, and what is not is no success.
+        """
+        with ThreadPoolExecutor(jobs) as pool:
+            futures = [pool.submit(self.run, row) for row in rows]
+            try:
+                return [future.result() for future in futures], True
+            except BaseException as error:
+                self._stop.set()
+                for future in futures:
+                    future.cancel()
+                if not isinstance(error, KeyboardInterrupt):
+                    raise
+        known = [
+            None if future.cancelled() or future.exception() else future.result()
+            for future in futures
+        ]
+        return [
+            found or unknown(row, "interrupted") for row, found in zip(rows, known, strict=True)
+        ], False
 
     def run(self, row: Row) -> Result:
         """One row. What goes wrong on the way is the row's error, and the others still run."""
         begin = time.monotonic()
+        say(row.name)
         result = Result(row.name, "", "", "none", Counts(), 0)
         try:
             if begin >= self.until:
@@ -70,6 +99,11 @@ class Matrix:
             with tempfile.TemporaryDirectory(prefix="tracetw-vm-") as name:
                 folder = Path(name)
                 counts = self._guest(row, folder) if row.virtual else self._host(row, folder)
+        except Unreachable as error:
+            say(f"{row.name}: {error}")
+            counts = left_out(str(error))
+            if self.require:
+                counts = Counts(errors=1, complaint=str(error))
         except UserError as error:
             say(f"{row.name}: {error}")
             counts = Counts(errors=1, complaint=str(error))
@@ -81,7 +115,7 @@ class Matrix:
         if not row.virtual:
             return result
         kernel = self.hypervisor.kernel(row)
-        which = self.hypervisor.chosen_accelerator(kernel)
+        which = self.hypervisor.chosen_accelerator(row, kernel)
         return replace(result, kernel=kernel.release, accelerator=which)
 
     def _command(self, row: Row, results: str) -> list[str]:
@@ -94,7 +128,9 @@ class Matrix:
         seconds = min(self.limits.seconds or float(row.timeout), remaining)
         sinks = {"out": Prefixed(row.name, sys.stdout), "err": Prefixed(row.name, sys.stderr)}
         limits = replace(self.limits, seconds=seconds)
-        outcome = self.hypervisor.run(row, self._command(row, RESULTS), sinks, limits, folder)
+        outcome = self.hypervisor.run(
+            row, self._command(row, RESULTS), sinks, limits, results=folder, stop=self._stop
+        )
         for sink in sinks.values():
             sink.close()
         explain(row.name, outcome)

@@ -22,10 +22,21 @@ from scripts.guests.cache import locked, point, say, tidy
 from scripts.guests.command import run
 from scripts.guests.rows import ROOT
 
-__all__ = ["APART", "Root", "bootstrap", "host_root", "reaching_an_index", "release_root"]
+__all__ = [
+    "APART",
+    "EXTRAS",
+    "PACKAGES",
+    "Root",
+    "bootstrap",
+    "host_root",
+    "on_shelf",
+    "reaching_an_index",
+    "release_root",
+    "venv",
+]
 
 # For tracetw, for its lab and for the tests that are run in guests.
-_PACKAGES = (
+PACKAGES = (
     "ca-certificates",
     "gcc",
     "git",
@@ -39,6 +50,8 @@ _PACKAGES = (
     "python3-venv",
     "util-linux",
 )
+EXTRAS = ("recording", "query", "lab", "top", "test")
+"""What the virtual environment of a root is set up for."""
 # A root with another version of one of these is another root.
 _NAMED_BY = ("python3", "python3-bpfcc")
 _UNUSED = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")
@@ -51,11 +64,13 @@ mount -t proc proc "$1/proc"
 mount --rbind /dev "$1/dev"
 [ ! -d /etc/ssl/certs ] || mount --bind /etc/ssl/certs "$1/etc/ssl/certs"
 mount --bind "$2" "$1/mnt"
-exec chroot "$1" /bin/bash -ec '
+root=$1
+shift 2
+exec chroot "$root" /bin/bash -ec '
 	root=/mnt
 	. /mnt/scripts/setup.bash
-	setup recording query lab top test
-'
+	setup "$@"
+' sh "$@"
 """
 # How the host's pip reaches an index. Its other settings are about the host.
 _PIP = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
@@ -76,6 +91,23 @@ def host_root() -> Root:
 
 def release_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -> Root:
     """One of another release, made when it is not on its shelf, or when it is no longer the newest."""
+
+    def make(folder: Path, source: Archive) -> None:
+        bootstrap(folder / "root", source, PACKAGES)
+
+    made = on_shelf(shelf, archive, make, newest=newest)
+    with locked(shelf, f"the root {shelf.name}"):
+        return Root(made / "root", venv(made, _set_up))
+
+
+def on_shelf(
+    shelf: Path,
+    archive: Callable[[], Archive],
+    make: Callable[[Path, Archive], None],
+    *,
+    newest: bool,
+) -> Path:
+    """The folder of a root, made when there is none, or when ``newest`` is asked for and it is not."""
     current = shelf / "current"
     with locked(shelf, f"the root {shelf.name}"):
         if newest or not current.exists():
@@ -85,22 +117,24 @@ def release_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -
             source.update()
             folder = shelf / "_".join(source.show(name)["Version"] for name in _NAMED_BY)
             if not folder.exists():
-                _bootstrap(folder, source)
+                say(
+                    f"making a root of {source.suite} with {', '.join(PACKAGES)}; this takes some minutes"
+                )
+                with tempfile.TemporaryDirectory(prefix=".new-", dir=shelf) as name:
+                    made = Path(name, "made")
+                    made.mkdir(mode=0o755)
+                    make(made, source)
+                    made.rename(folder)
             point(current, folder)
-        made = current.resolve()
-        return Root(made / "root", _venv(made))
+        return current.resolve()
 
 
-def _bootstrap(folder: Path, source: Archive) -> None:
-    say(f"making a root of {source.suite} with {', '.join(_PACKAGES)}; this takes some minutes")
-    with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
-        made = Path(name, "made")
-        made.mkdir(mode=0o755)
-        bootstrap(made / "root", source, _PACKAGES)
-        made.rename(folder)
-
-
-def bootstrap(target: Path, source: Archive, packages: Sequence[str]) -> None:
+def bootstrap(
+    target: Path,
+    source: Archive,
+    packages: Sequence[str],
+    options: Sequence[str] = ("--variant=minbase",),
+) -> None:
     """A small root with these packages, made by mmdebstrap. Raises Failed."""
     with tempfile.TemporaryDirectory() as name:
         # Proxies and the like. mmdebstrap's apt does not read what the host has set.
@@ -109,18 +143,24 @@ def bootstrap(target: Path, source: Archive, packages: Sequence[str]) -> None:
         acquire.write_text(
             "".join(f"{line}\n" for line in settings if line.startswith("Acquire::"))
         )
-        options = [
+        words = [
+            *options,
             f"--include={','.join(packages)}",
             f"--aptopt={acquire}",
             f"--keyring={source.keyring}",
         ]
-        options += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED]
-        options += ["--dpkgopt=force-unsafe-io", "--variant=minbase", "--mode=root"]
-        run([*APART, "mmdebstrap", *options, source.suite, target, source.source])
+        words += [f"--dpkgopt=path-exclude={pattern}" for pattern in _UNUSED]
+        words += ["--dpkgopt=force-unsafe-io", "--mode=root"]
+        run([*APART, "mmdebstrap", *words, source.suite, target, *source.sources])
 
 
-def _venv(made: Path) -> Path:
-    """For this checkout's requirements; several checkouts may have different ones."""
+def venv(made: Path, set_up: Callable[[Path, Path], None]) -> Path:
+    """For this checkout's requirements; several checkouts may have different ones.
+
+    Args:
+        made: folder of the root.
+        set_up: makes ``.venv`` in its second argument, a folder with what a set-up reads, for the root in its first.
+    """
     parts = [ROOT / "pyproject.toml", ROOT / "scripts" / "setup.bash"]
     digest = hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()
     folder = made / "venvs" / digest[:16]
@@ -134,10 +174,13 @@ def _venv(made: Path) -> Path:
                 place = skeleton / part.relative_to(ROOT)
                 place.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(part, place)
-            command = ["sh", "-ec", _SET_UP, "sh", made / "root", skeleton]
-            run([*APART, *command], reaching_an_index())
+            set_up(made / "root", skeleton)
             skeleton.rename(folder)
     return folder / ".venv"
+
+
+def _set_up(root: Path, skeleton: Path) -> None:
+    run([*APART, "sh", "-ec", _SET_UP, "sh", root, skeleton, *EXTRAS], reaching_an_index())
 
 
 def reaching_an_index() -> dict[str, str]:

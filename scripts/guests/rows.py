@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from scripts.guests.distribution import Distribution
+from scripts.guests.distribution import parse as distribution
 from scripts.guests.errors import BadInput
 
-__all__ = ["FILE", "HOST", "ROOT", "Row", "chosen", "parse", "rows"]
+__all__ = ["FILE", "HOST", "ROOT", "Row", "chosen", "distributions", "parse", "rows"]
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "vagrant" / "boxes.yaml"
@@ -19,6 +21,8 @@ HOST = "host"
 _DEFAULTS = ("tests", "timeout", "capabilities")
 _FIELDS = {
     "reason": str,
+    "distribution": str,
+    "architecture": str,
     "kernel": str,
     "root": str,
     "root_reason": str,
@@ -42,6 +46,8 @@ class Row:
     tests: tuple[str, ...]
     timeout: int
     capabilities: frozenset[str]
+    distribution: str = "debian"
+    architecture: str = ""
     root_reason: str = ""
     box: str = ""
     ci: tuple[str, ...] = ()
@@ -54,14 +60,7 @@ class Row:
 
 def parse(text: str, where: str) -> tuple[Row, ...]:
     """The rows. Raises BadInput that names what is wrong and in which row."""
-    import yaml  # noqa: PLC0415 - may just have been installed
-
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise BadInput(f"{where} is no YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(document, dict) or not isinstance(document.get("rows"), dict):
-        raise BadInput(f"{where} has no rows")
+    document = _section(text, "rows", where)
     defaults = document.get("defaults", {})
     found = []
     for name, fields in document["rows"].items():
@@ -73,6 +72,29 @@ def parse(text: str, where: str) -> tuple[Row, ...]:
             whole["capabilities"] = [*defaults["capabilities"], *fields["capabilities"]]
         found.append(_row(str(name), whole, where))
     return tuple(found)
+
+
+def distributions() -> dict[str, Distribution]:
+    """By name. Raises BadInput."""
+    where = str(FILE.relative_to(ROOT))
+    document = _section(FILE.read_text(encoding="utf-8"), "distributions", where)
+    return {
+        name: distribution(name, fields, where)
+        for name, fields in document["distributions"].items()
+    }
+
+
+def _section(text: str, section: str, where: str) -> dict[str, Any]:
+    """The whole file, which has this section."""
+    import yaml  # noqa: PLC0415 - may just have been installed
+
+    try:
+        document = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise BadInput(f"{where} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(document, dict) or not isinstance(document.get(section), dict):
+        raise BadInput(f"{where} has no {section}")
+    return document
 
 
 def _row(name: str, fields: Mapping[str, Any], where: str) -> Row:

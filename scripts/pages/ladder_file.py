@@ -12,6 +12,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,17 @@ from tracetw.lab.play.outcome import ENDS, Job, Outcome
 from tracetw.lab.play.tracer import Line
 from tracetw.lab.scenarios.reuse import SOURCE
 
-__all__ = ["FAMILY", "FOLDER", "ROOT", "as_text", "kernel_of", "load", "recorded", "shape"]
+__all__ = [
+    "FAMILY",
+    "FOLDER",
+    "ROOT",
+    "as_text",
+    "kernel_of",
+    "load",
+    "outline",
+    "recorded",
+    "shape",
+]
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "ladders"
@@ -38,7 +49,7 @@ FIRST_NS = 1_767_225_600_000_000_000  # 2026-01-01T00:00:00Z
 FIRST_PORT = 40_001
 FIRST_PID = 1001
 NETNS = {"a": 4_026_532_001, "b": 4_026_532_002}
-_NETWORK = re.compile(r"^10\.99\.\d+\.")
+_NETWORK = re.compile(r"\b10\.(98|99)\.\d+\.")
 
 
 class _Same:
@@ -62,7 +73,7 @@ def recorded(outcome: Outcome) -> dict[str, Any]:
     def end(value: Mapping[str, Any]) -> dict[str, Any]:
         number = value["port"]
         return {
-            "addr": value["addr"] and _NETWORK.sub("10.99.0.", value["addr"]),
+            "addr": value["addr"] and _named(value["addr"]),
             "port": number if number in CHOSEN else port(number),
         }
 
@@ -92,7 +103,9 @@ def recorded(outcome: Outcome) -> dict[str, Any]:
             }
             for segment in outcome.segments
         ],
-        "steps": [{"at_ns": step.at_ns + shift, "text": step.text} for step in outcome.steps],
+        "steps": [
+            {"at_ns": step.at_ns + shift, "text": _named(step.text)} for step in outcome.steps
+        ],
         **{
             name: {letter: [line(letter, one) for one in seen.get(letter, ())] for letter in ENDS}
             for name, seen in (("lines", outcome.lines), ("events", outcome.events))
@@ -103,6 +116,11 @@ def recorded(outcome: Outcome) -> dict[str, Any]:
             for letter, counted in scenario.counters.items()
         },
     }
+
+
+def _named(text: str) -> str:
+    """Without the number that the lab has given to the network."""
+    return _NETWORK.sub(r"10.\1.0.", text)
 
 
 def as_text(document: Mapping[str, Any]) -> str:
@@ -177,6 +195,16 @@ def shape(outcome: Outcome) -> dict[str, Any]:
             for letter in ENDS
         },
     }
+
+
+def outline(outcome: Outcome) -> list[tuple[str, tuple[str, ...], bool]]:
+    """The packets without what depends on how busy a machine is: pure ACKs, and repetitions in a row."""
+    found = [
+        (segment.direction, tuple(sorted(segment.flags - {"ACK", "PSH"})), segment.payload > 0)
+        for segment in outcome.segments
+        if segment.payload or segment.flags != {"ACK"}
+    ]
+    return [key for key, _ in groupby(found)]
 
 
 def _said(lines: Iterable[Line]) -> Iterator[tuple[str, ...]]:

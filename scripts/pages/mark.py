@@ -23,19 +23,19 @@ _WORD = re.compile(
 )
 
 
-def link(name: str) -> str:
-    """To the page of a verdict or an event, from a page beside it."""
-    return f"[`{name}`]({name}.md)"
+def link(name: str, folder: str = "") -> str:
+    """To the page of a verdict or an event, from a page beside it, or from where ``folder`` is theirs."""
+    return f"[`{name}`]({folder}{name}.md)"
 
 
-def marked(text: str, here: str = "") -> str:
+def marked(text: str, here: str = "", *, folder: str = "") -> str:
     """``text`` with its identifiers as code and its verdicts as links, but not to ``here``."""
 
     def replace(match: re.Match[str]) -> str:
         if match["code"]:
             return f"`{match['code']}`"
         name = match["target"]
-        return link(name) if name in GUIDES and name != here else match[0]
+        return link(name, folder) if name in GUIDES and name != here else match[0]
 
     parts = _DONE.split(text)
     return "".join(part if at % 2 else _WORD.sub(replace, part) for at, part in enumerate(parts))

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 
 from scripts.pages.ladder_file import kernel_of, load
 from scripts.pages.mark import item, link, marked, paragraph
-from scripts.pages.picture import json_of, ladder_of, line_of, telling
+from scripts.pages.picture import json_of, line_of, telling
+from tracetw.lab.play.ladder import ladder_of
 from tracetw.lab.play.outcome import ENDS, Outcome
 from tracetw.lab.play.tracer import Line
 from tracetw.verdict.handbook import GUIDES, HEADINGS, Folklore, Guide, Question

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A recorded scenario, as a page shows it: a ladder of packets, and JSON broken over lines."""
+"""A line of a recorded scenario as a page shows it: JSON broken over lines."""
 
 from __future__ import annotations
 
@@ -7,12 +7,10 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tracetw.lab.net.host import PORT
-from tracetw.lab.play.ladder import ladder, rows
 from tracetw.lab.play.outcome import ENDS, Outcome
 from tracetw.lab.play.tracer import Line
 
-__all__ = ["json_of", "ladder_of", "line_of", "telling"]
+__all__ = ["json_of", "line_of", "telling"]
 
 # Whose connection it was, and when.
 IDENTITY = frozenset(
@@ -22,7 +20,6 @@ IDENTITY = frozenset(
     }
 )
 WIDTH = 96
-LONGEST, HEAD, TAIL = 44, 26, 14
 
 
 def line_of(outcome: Outcome, verdict: str) -> tuple[str, Line]:
@@ -32,41 +29,6 @@ def line_of(outcome: Outcome, verdict: str) -> tuple[str, Line]:
             if line["verdict"] == verdict:
                 return letter, line
     raise KeyError(verdict)
-
-
-def _port(line: Line) -> int:
-    """Of the client: both ends have it."""
-    ports = (line["local"]["port"], line["remote"]["port"])
-    return int(ports[0] if ports[0] != PORT else ports[1])
-
-
-def ladder_of(outcome: Outcome, shown: Line) -> Iterator[str]:
-    """The packets and states of one connection; a long one without its middle."""
-    port = _port(shown)
-    alone = Outcome(
-        outcome.job,
-        steps=outcome.steps,
-        lines={
-            letter: [line for line in outcome.lines[letter] if _port(line) == port]
-            for letter in ENDS
-        },
-        events={
-            letter: [line for line in outcome.events[letter] if _port(line) == port]
-            for letter in ENDS
-        },
-        segments=[
-            segment
-            for segment in outcome.segments
-            if port in segment.ports or "ICMP" in segment.flags
-        ],
-    )
-    lines = list(ladder(rows(alone)))
-    if len(lines) <= LONGEST:
-        yield from lines
-    else:
-        yield from lines[:HEAD]
-        yield f"{'...':>9}  ({len(lines) - HEAD - TAIL} more lines)"
-        yield from lines[-TAIL:]
 
 
 def telling(line: Line) -> dict[str, Any]:

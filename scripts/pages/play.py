@@ -19,8 +19,8 @@ __all__ = ["play"]
 AT_ONCE = 2
 
 
-def play(names: Sequence[str]) -> int:
-    """Play scenarios and record those that pass; exit status 1 if one does not."""
+def play(names: Sequence[str], program: str) -> int:
+    """Play scenarios and record those that pass; exit status 1 if one does not. ``program`` complains."""
     jobs = [Job(BY_NAME[name], FAMILY) for name in names]
     with guarded(), Tracer(*TRACE) as tracer, Runner(tracer, jobs, at_once=AT_ONCE) as runner:
         outcomes = [runner.outcome(job) for job in jobs]
@@ -34,5 +34,5 @@ def play(names: Sequence[str]) -> int:
             target = FOLDER / f"{outcome.job.scenario.name}.json"
             target.write_text(as_text(recorded(outcome)), encoding="utf-8")
     for problem in wrong:
-        print(f"gen-verdicts: {problem}", file=sys.stderr)
+        print(f"{program}: {problem}", file=sys.stderr)
     return 1 if wrong else 0

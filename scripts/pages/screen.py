@@ -18,7 +18,7 @@ from tracetw.top.app import TopApp  # noqa: E402
 from tracetw.top.board import Board  # noqa: E402
 from tracetw.top.feed import recorded, slot_width  # noqa: E402
 from tracetw.top.page import Painter  # noqa: E402
-from tracetw.top.state import WINDOWS, State  # noqa: E402
+from tracetw.top.state import WINDOWS, ViewState  # noqa: E402
 
 _SIZE = (100, 28)
 # Of another host: the picture is to be the same without a network.
@@ -31,7 +31,7 @@ def main(recording: str, target: str, *keys: str) -> None:
     feed = recorded(board, recordings, Filter(), ALWAYS, None)
     feed.start()
     feed.wait()
-    app = TopApp(board, State(window=len(WINDOWS) - 1), Painter(board), feed.running)
+    app = TopApp(board, ViewState(window=len(WINDOWS) - 1), Painter(board), feed.running)
 
     async def picture() -> str:
         async with app.run_test(size=_SIZE) as pilot:

@@ -64,8 +64,10 @@ def _times() -> Iterator[str]:
     yield from _table(
         ("what", "how long"),
         (
-            ("user space looks at the ring every", _time(constant("_PAUSE"))),
-            ("it looks at what waits in `closing` every", _time(constant("_SWEEP"))),
+            ("after the first record user space lets a ring fill for", _time(constant("_PAUSE"))),
+            ("in a storm for", _time(constant("_STORM_PAUSE"))),
+            ("it looks at what waits in `closing` and `held` every", _time(constant("_SWEEP"))),
+            ("it reads the counters of losses every", _time(constant("_AUDIT"))),
             (
                 "a dead socket waits for its application to close it",
                 _time(constant("_PATIENCE_NS") / _NS),

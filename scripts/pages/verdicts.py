@@ -43,7 +43,7 @@ def main() -> int:
         if os.geteuid() != 0:
             parser.error("--play needs root, for namespaces and for BPF")
         # Write the pages from what passed, whatever else went wrong.
-        failed = play(arguments.play or shown())
+        failed = play(arguments.play or shown(), parser.prog)
     missing = [name for name in shown() if not FOLDER.joinpath(f"{name}.json").exists()]
     if missing:
         print(f"gen-verdicts: run it with --play {' '.join(missing)}", file=sys.stderr)

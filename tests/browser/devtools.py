@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Browser", "browser", "find_chromium"]
+__all__ = ["Browser", "browser", "find_chromium", "texts"]
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 _PATIENCE_S = 30.0
@@ -86,8 +86,8 @@ class Browser:
         features = [{"name": "prefers-color-scheme", "value": scheme}]
         self.call("Emulation.setEmulatedMedia", media=medium, features=features)
 
-    def screenshot(self, width: int, height: int) -> bytes:
-        """PNG of the top of the page."""
+    def size(self, width: int, height: int) -> None:
+        """Of the window, in CSS pixels."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -95,6 +95,9 @@ class Browser:
             deviceScaleFactor=1,
             mobile=False,
         )
+
+    def screenshot(self) -> bytes:
+        """PNG of what the window shows; what the page does before it paints has been done."""
         return base64.b64decode(self.call("Page.captureScreenshot", format="png")["data"])
 
     def _next(self) -> dict[str, Any]:
@@ -122,6 +125,15 @@ class Browser:
             self.complaints.append(json.dumps(event["args"]))
         elif method == "Log.entryAdded" and event["entry"]["level"] in ("error", "warning"):
             self.complaints.append(event["entry"]["text"])
+
+
+def texts(shown: Browser, selector: str) -> list[str]:
+    """Text of every element that a CSS selector finds."""
+    found = shown.run(
+        f"[...document.querySelectorAll({selector!r})].map((node) => node.textContent)"
+    )
+    assert isinstance(found, list)
+    return found
 
 
 @contextmanager

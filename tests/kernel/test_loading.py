@@ -27,6 +27,7 @@ from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import KERNEL_FACTS, Answers
 from tracetw.kernel.load import bpf, loader
 from tracetw.kernel.load.cache import Cache
+from tracetw.kernel.load.image import Image
 from tracetw.kernel.load.loader import load
 from tracetw.kernel.load.probe import ask, has_cmpxchg
 from tracetw.kernel.load.session import Session
@@ -62,6 +63,8 @@ COSTLIEST = Filter.parse(
     local_port=[MANY],
     port=[MANY],
 )
+# r0 = r2; r0 = cmpxchg((u64 *)(r1 + 0), r0, r3): no compiler chooses these registers each time.
+INSERTED = re.compile(re.escape(bytes.fromhex("bf20000000000000db310000f1000000")))
 SEEN_SOMETIMES = re.compile("libLLVM|libbcc|libclang")
 
 
@@ -166,6 +169,21 @@ def test_two_sessions_see_the_same(
             first, second = ended(one, namespace), ended(two, namespace)
     assert first == second
     assert sum(first.values()) == 1000
+
+
+def test_a_compiler_without_the_instruction_gets_it(
+    small: Plan, storm: Storm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As LLVM 11 has none. What is put in is seen in the byte code, and does what the compiler's own does."""
+    old = ["-U__clang_major__", "-D__clang_major__=11"]
+    monkeypatch.setattr(loader, "_FLAGS", [*loader._FLAGS, *old])
+    cache = Cache(tmp_path / "images")
+    with storm_host() as namespace, load(small) as one, load(small, cache) as two:
+        (file,) = tmp_path.glob("images/*.json")
+        code = Image.parse(file.read_bytes()).programs["state_change"]
+        assert bool(INSERTED.search(code)) == has_cmpxchg()
+        storm.run(namespace, 500)
+        assert ended(one, namespace) == ended(two, namespace)
 
 
 def test_atomics_are_found_where_they_are(btf: Btf) -> None:

@@ -16,7 +16,7 @@ from tests.kernel.kit.lapse import Play
 from tracetw.host.clock import jiffies_per_second
 from tracetw.lab.polling import patient
 from tracetw.verdict import timers
-from tracetw.verdict.timers import Clock, Wait
+from tracetw.verdict.timers import TimerClock, Wait
 
 HZ = jiffies_per_second()
 CLOSE_ENOUGH = 0.1
@@ -33,8 +33,10 @@ class Case(NamedTuple):
     route_rto_min_ms: int = 0
 
 
-def clock(rto_min_s: float = 0.2, rto_max_s: float = 120.0, *, loss_probe: bool = True) -> Clock:
-    return Clock(timers.first_rto(rto_min_s, 0.0, HZ), rto_max_s, HZ, loss_probe)
+def clock(
+    rto_min_s: float = 0.2, rto_max_s: float = 120.0, *, loss_probe: bool = True
+) -> TimerClock:
+    return TimerClock(timers.first_rto(rto_min_s, 0.0, HZ), rto_max_s, HZ, loss_probe)
 
 
 DEFAULT, SHORT = clock(), clock(rto_max_s=1.0)

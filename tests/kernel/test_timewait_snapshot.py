@@ -22,7 +22,7 @@ from tracetw.host.netns import Netns
 from tracetw.lab.polling import eventually, patient
 from tracetw.timewait.document import document
 from tracetw.timewait.look import Look
-from tracetw.timewait.snapshot import Kind, Snapshot, take
+from tracetw.timewait.snapshot import Snapshot, SocketKind, take
 
 Row = tuple[str, str, str]
 
@@ -63,7 +63,7 @@ def ends(rows: np.ndarray[tuple[int], np.dtype[np.void]], state: str) -> set[Row
     return {(state, local, remote) for local, remote in zip(end("l"), end("r"), strict=True)}
 
 
-def rows_of(snapshot: Snapshot, kind: Kind) -> np.ndarray[tuple[int], np.dtype[np.void]]:
+def rows_of(snapshot: Snapshot, kind: SocketKind) -> np.ndarray[tuple[int], np.dtype[np.void]]:
     found: np.ndarray[tuple[int], np.dtype[np.void]] = snapshot.sockets[snapshot.kinds == kind]
     return found
 
@@ -83,7 +83,7 @@ def test_every_time_wait_is_there_in_both_families(ns: Netns) -> None:
         run(lambda: close_first(socket.AF_INET, "127.0.0.1", 400))
         run(lambda: close_first(socket.AF_INET6, "::1", 400))
         run(_mapped)
-    found = rows_of(take(ns.inode), Kind.TIME_WAIT)
+    found = rows_of(take(ns.inode), SocketKind.TIME_WAIT)
     assert len(found) == 810
     assert ends(found, "time-wait") == listed(ns, "time-wait")
     assert ((found["expires"] > 30_000) & (found["expires"] <= 60_000)).all()
@@ -113,27 +113,27 @@ def test_states_and_owners_are_told_apart(ns: Netns) -> None:
     held.shutdown(socket.SHUT_WR)
     orphan.close()
     try:
-        eventually(lambda: len(rows_of(take(ns.inode), Kind.FIN_WAIT2_ORPHAN)) == 1, 5)
+        eventually(lambda: len(rows_of(take(ns.inode), SocketKind.FIN_WAIT2_ORPHAN)) == 1, 5)
         snapshot = take(ns.inode)
         look = Look(snapshot)
         kinds = dict(zip(*np.unique(snapshot.kinds, return_counts=True), strict=True))
         # Open: one client, and the server's side of all three (one in ESTABLISHED, two in CLOSE_WAIT).
         assert kinds == {
-            Kind.LIVE: 4,
-            Kind.FIN_WAIT2_ORPHAN: 1,
-            Kind.FIN_WAIT2_OWNED: 1,
-            Kind.LISTEN: 1,
-            Kind.BOUND: 1,
+            SocketKind.LIVE: 4,
+            SocketKind.FIN_WAIT2_ORPHAN: 1,
+            SocketKind.FIN_WAIT2_OWNED: 1,
+            SocketKind.LISTEN: 1,
+            SocketKind.BOUND: 1,
         }
-        [row] = rows_of(snapshot, Kind.FIN_WAIT2_OWNED)
+        [row] = rows_of(snapshot, SocketKind.FIN_WAIT2_OWNED)
         owner = look.owners.of_inode(int(row["inode"]))
         assert owner is not None
         assert owner.how == "holds"
         assert row["lport"] == held.getsockname()[1]
         assert [note.code for note in look.notes] == ["fin-wait2-owned"]
         assert listed(ns, "fin-wait-2") == {
-            *ends(rows_of(snapshot, Kind.FIN_WAIT2_OWNED), "fin-wait-2"),
-            *ends(rows_of(snapshot, Kind.FIN_WAIT2_ORPHAN), "fin-wait-2"),
+            *ends(rows_of(snapshot, SocketKind.FIN_WAIT2_OWNED), "fin-wait-2"),
+            *ends(rows_of(snapshot, SocketKind.FIN_WAIT2_ORPHAN), "fin-wait-2"),
         }
     finally:
         for each in (server, bound, held, open_, *served):
@@ -155,7 +155,7 @@ def test_orphans_and_what_they_could_not_send(ns: Netns) -> None:
     client.sendall(b"x" * 1000)
     client.close()
     look = Look(take(ns.inode))
-    [row] = rows_of(look.snapshot, Kind.FIN_WAIT1_ORPHAN)
+    [row] = rows_of(look.snapshot, SocketKind.FIN_WAIT1_ORPHAN)
     assert row["wqueue"] == 1001
     [note] = [each for each in look.notes if each.code == "orphans"]
     assert (
@@ -197,7 +197,7 @@ def test_all_namespaces_and_one_that_cannot_be_entered(ns: Netns) -> None:
         with netns.inside(ns) as run:
             run(lambda: close_first(socket.AF_INET, "127.0.0.1", 2))
         snapshot = take()
-        waits = snapshot.sockets["netns"][snapshot.kinds == Kind.TIME_WAIT]
+        waits = snapshot.sockets["netns"][snapshot.kinds == SocketKind.TIME_WAIT]
         assert (waits == ns.inode).sum() == 2
         assert (waits == other.inode).sum() == 3
         script = "from tracetw.timewait.snapshot import take; s = take(); print(*s.unread)"
@@ -330,6 +330,6 @@ def test_1_000_000_within_250_bytes_each(ns: Netns, storm: Storm) -> None:
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    waiting = int((snapshot.kinds == Kind.TIME_WAIT).sum())
+    waiting = int((snapshot.kinds == SocketKind.TIME_WAIT).sum())
     assert waiting > 999_000
     assert peak <= 250 * waiting, peak / waiting

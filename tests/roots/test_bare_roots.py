@@ -5,8 +5,8 @@ A root has what ``mmdebstrap --variant=minbase`` makes and nothing else, not eve
 the one that runs. Only with ``-m roots``: it fetches some 300 MB for each. How long each step took, and
 what it took on disk, is printed (``-s``) and is in docs/set-up.md.
 
-Debian signs a package with Ubuntu's keys. Of these one is trusted, by its fingerprint. Where Ubuntu's packages
-come from the host says, when it is Ubuntu itself, or the variable.
+Debian signs a package with Ubuntu's keys. Of these one is trusted, by its fingerprint (vagrant/boxes.yaml). Where
+Ubuntu's packages come from the host says, when it is Ubuntu itself, or TRACETW_UBUNTU_MIRROR.
 """
 
 from __future__ import annotations
@@ -23,19 +23,18 @@ from pathlib import Path
 
 import pytest
 
-from scripts.guests.apt import KEYRING, Archive, find_mirror
+from scripts.guests.apt import KEYRINGS, Archive, find_mirror
 from scripts.guests.architecture import this_architecture
 from scripts.guests.command import run
-from scripts.guests.errors import Missing
-from scripts.guests.keyring import UBUNTU_ARCHIVE, fingerprints, pin
+from scripts.guests.distribution import Mirrors
+from scripts.guests.errors import Missing, Unreachable
+from scripts.guests.keyring import fingerprints
 from scripts.guests.root import APART, bootstrap, reaching_an_index
+from scripts.guests.rows import distributions
 from tests.kernel.kit.checkout import checkout
 
 pytestmark = [pytest.mark.roots, pytest.mark.timeout(1800)]
 
-UBUNTU_KEYRING = Path("/usr/share/keyrings/ubuntu-archive-keyring.gpg")
-UBUNTU_MIRROR = "TRACETW_UBUNTU_MIRROR"
-"""Environment variable: the address of a mirror of Ubuntu, for hosts that are not Ubuntu."""
 CHECKOUT = "opt/tracetw"
 CONNECTS = """import socket
 with socket.create_server(("127.0.0.1", 0)) as server:
@@ -55,50 +54,41 @@ exec chroot "$root" sh -ec 'cd /opt/tracetw && exec "$@"' sh "$@"
 
 @dataclass(frozen=True, slots=True)
 class Bare:
-    """A root; ``own`` is what the user had installed before, ``keyring`` what the root itself trusts."""
+    """A root; ``own`` is what the user had installed before, of which distribution."""
 
     name: str
     suite: str
     own: tuple[str, ...] = ()
-    keyring: Path = KEYRING
+    distribution: str = "debian"
 
 
 BARE = (
     Bare("debian-12", "bookworm"),
     Bare("debian-12-numpy", "bookworm", ("python3-numpy", "python3-click", "python3-scapy")),
     Bare("debian-13", "trixie"),
-    Bare("ubuntu-24.04", "noble", keyring=UBUNTU_KEYRING),
+    Bare("ubuntu-22.04", "jammy", distribution="ubuntu"),
+    Bare("ubuntu-24.04", "noble", distribution="ubuntu"),
 )
 
 
-def archive(bare: Bare, folder: Path) -> Archive:
-    """Where its packages come from, verified."""
-    architecture = this_architecture().debian
-    if bare.keyring == KEYRING:
-        return Archive(bare.suite, architecture, find_mirror(), folder)
+def archive(bare: Bare) -> Archive:
+    """Where its packages come from, verified and read."""
+    mirrors = Mirrors(distributions())
     try:
-        mirror = os.environ.get(UBUNTU_MIRROR) or find_mirror("Ubuntu")
-    except Missing as error:
-        pytest.skip(f"{UBUNTU_MIRROR} is not set, and {error.message}")
-    folder.mkdir()
-    keyring = pin(ubuntu_keys(folder), UBUNTU_ARCHIVE, folder / "ubuntu.gpg")
-    components = "main universe"
-    return Archive(bare.suite, architecture, mirror, folder, components=components, keyring=keyring)
+        found = mirrors.archive(bare.distribution, bare.suite, this_architecture().debian)
+        found.update()
+    except Unreachable as error:
+        pytest.skip(str(error))
+    return found
 
 
-def ubuntu_keys(folder: Path) -> Path:
-    """Ubuntu's keyring: the host's, else Debian's copy of it, of which nothing is run."""
-    if UBUNTU_KEYRING.exists():
-        return UBUNTU_KEYRING
-    debian = Archive("trixie", this_architecture().debian, find_mirror(), folder / "debian")
-    debian.update()
-    debian.extract("ubuntu-keyring", debian.show("ubuntu-keyring")["Version"], folder / "keys")
-    return folder / "keys" / UBUNTU_KEYRING.relative_to("/")
-
-
-def test_the_key_of_ubuntu_comes_verified_and_is_all_that_is_trusted(tmp_path: Path) -> None:
-    key = pin(ubuntu_keys(tmp_path), UBUNTU_ARCHIVE, tmp_path / "ubuntu.gpg")
-    assert fingerprints(key) == [UBUNTU_ARCHIVE]
+def test_the_key_of_ubuntu_comes_verified_and_is_all_that_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    known = distributions()
+    key = Mirrors(known).keyring(known["ubuntu"])
+    assert fingerprints(key) == [known["ubuntu"].key]
     architecture = this_architecture().debian
     other = Archive("bookworm", architecture, find_mirror(), tmp_path / "other", keyring=key)
     with pytest.raises(Missing, match="NO_PUBKEY"):
@@ -140,12 +130,14 @@ def bare(request: pytest.FixtureRequest) -> Iterator[Root]:
     if os.geteuid() != 0:
         pytest.skip(f"needs root, is uid {os.geteuid()}")
     with tempfile.TemporaryDirectory(prefix="tracetw-root-", dir="/var/tmp") as name:
-        source = archive(one, Path(name, "apt"))
+        source = archive(one)
         path = Path(name, "root")
         bootstrap(path, source, ("ca-certificates", *one.own))
         # The keyring that made it is not in it.
         sources = path / "etc/apt/sources.list"
-        sources.write_text(source.source.replace(str(source.keyring), str(one.keyring)) + "\n")
+        trusted = KEYRINGS / f"{distributions()[one.distribution].keyring}.gpg"
+        lines = [line.replace(str(source.keyring), str(trusted)) for line in source.sources]
+        sources.write_text("".join(f"{line}\n" for line in lines))
         shutil.copy("/etc/resolv.conf", path / "etc/resolv.conf", follow_symlinks=True)
         acquire = [
             line for line in run(["apt-config", "dump"]).splitlines() if line.startswith("Acquire:")

@@ -30,7 +30,7 @@ from tracetw.event.record import CLOSE
 from tracetw.recorder import writer as writer_module
 from tracetw.recorder.folder import Folder
 from tracetw.recorder.writer import SegmentWriter
-from tracetw.recording.frame import Kind
+from tracetw.recording.frame import FrameKind
 
 __all__ = ["make", "write"]
 
@@ -62,10 +62,10 @@ def write(
         with Folder.reach(path) as place:
             writer = SegmentWriter(place, f"{run[:8]}-{number:06d}.tws", header)
         if number == 0:
-            writer.add(Kind.SAMPLE, [_sample("attached", WALL)])
+            writer.add(FrameKind.SAMPLE, [_sample("attached", WALL)])
         for at in range(0, len(part), _FRAME):
             some = part[at : at + _FRAME]
-            writer.add(Kind.CLOSES, [some.tobytes()], rows=len(some))
+            writer.add(FrameKind.CLOSES, [some.tobytes()], rows=len(some))
         writer.finish()
         number += 1
     return number

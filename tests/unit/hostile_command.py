@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.unit.hostile_recordings import Bytes, base, dumped
-from tracetw.recording.frame import Kind
+from tracetw.recording.frame import FrameKind
 
 ROOT = Path(__file__).parents[2]
 MOST_MB = 512
@@ -105,4 +105,4 @@ def every_reader(run: Callable[..., Done], given: Path) -> list[Done]:
 
 def with_header(**changes: Any) -> list[Bytes]:
     first, *rest = base().frames
-    return [replace(first, data=dumped({**base().documents[Kind.HEADER], **changes})), *rest]
+    return [replace(first, data=dumped({**base().documents[FrameKind.HEADER], **changes})), *rest]

@@ -27,7 +27,7 @@ from msgspec import inspect
 from tests.unit.recording_files import GOLDEN, compacted, everything, golden
 from tracetw.event.record import CLOSE, EVENT
 from tracetw.recording.convert import FORMAT_VERSION
-from tracetw.recording.frame import Kind, head, payload, scan
+from tracetw.recording.frame import FrameKind, head, payload, scan
 from tracetw.recording.schema import (
     HeaderDocument,
     LostDocument,
@@ -133,10 +133,10 @@ class Base:
 
 
 DOCUMENTS: Mapping[int, type[msgspec.Struct]] = {
-    Kind.HEADER: HeaderDocument,
-    Kind.SAMPLE: SampleDocument,
-    Kind.LOST: LostDocument,
-    Kind.NAMES: NamesDocument,
+    FrameKind.HEADER: HeaderDocument,
+    FrameKind.SAMPLE: SampleDocument,
+    FrameKind.LOST: LostDocument,
+    FrameKind.NAMES: NamesDocument,
 }
 
 
@@ -146,7 +146,7 @@ def base() -> Base:
     (path,) = (GOLDEN / f"v{FORMAT_VERSION}" / "raw").rglob("*.tws")
     with path.open("rb") as file:
         found = {frame.kind: payload(file, frame) for frame in scan(file)}
-    header = json.loads(found[Kind.HEADER])
+    header = json.loads(found[FrameKind.HEADER])
     header["filters"], header["netns_names"] = ["--port 80"], {"4026531833": "blue"}
     # What later versions of this format may leave out.
     header |= {"comparable": True, "netns_traced": [4026531833], "tw_at_birth": True}
@@ -154,22 +154,22 @@ def base() -> Base:
     start = header["started_ns"]
     lost = {"records": 3, "where": "a ring buffer", "since_ns": start, "until_ns": start + 10**9}
     lost["closes"] = 1
-    sample = json.loads(found[Kind.SAMPLE])
+    sample = json.loads(found[FrameKind.SAMPLE])
     inode = next(iter(header["counters"]))
     sample["counters"] = {inode: header["counters"][inode]}
     sample["sysctls"] = {inode: header["sysctls"][inode]}
     sample["netns_names"], sample["gone"] = {inode: "blue"}, [7]
     documents = {
-        Kind.HEADER: header,
-        Kind.SAMPLE: sample,
-        Kind.LOST: lost,
-        Kind.NAMES: {"cgroups": {"1": "/"}, "users": {"0": "root"}},
+        FrameKind.HEADER: header,
+        FrameKind.SAMPLE: sample,
+        FrameKind.LOST: lost,
+        FrameKind.NAMES: {"cgroups": {"1": "/"}, "users": {"0": "root"}},
     }
     closes, events = everything(golden())[:20], everything(golden(), "events")[:20]
     frames = [Bytes(kind, dumped(document)) for kind, document in documents.items()]
-    frames.append(Bytes(Kind.CLOSES, closes.tobytes(), len(closes)))
-    frames.append(Bytes(Kind.EVENTS, events.tobytes(), len(events)))
-    frames.append(Bytes(Kind.END, b'{"closes":20,"events":20}'))
+    frames.append(Bytes(FrameKind.CLOSES, closes.tobytes(), len(closes)))
+    frames.append(Bytes(FrameKind.EVENTS, events.tobytes(), len(events)))
+    frames.append(Bytes(FrameKind.END, b'{"closes":20,"events":20}'))
     return Base(tuple(frames), documents)
 
 
@@ -294,7 +294,7 @@ def frames(draw: st.DrawFn) -> list[Bytes]:
         replace(one, version=draw(st.sampled_from([FORMAT_VERSION + 1, 65_535]))),
         replace(one, rows=draw(st.sampled_from([0, 1, 21, 2**31, 2**32 - 1]))),
         replace(one, time_ns=draw(st.sampled_from([0, 1, 2**62, 2**63, 2**64 - 1]))),
-        replace(one, kind=draw(st.sampled_from([0, *Kind, 9, 255]))),
+        replace(one, kind=draw(st.sampled_from([0, *FrameKind, 9, 255]))),
         replace(one, number=draw(st.sampled_from([0, 2**32 - 1]))),
         replace(one, data=one.data[: draw(st.integers(0, len(one.data)))]),
         replace(one, data=one.data * 2),
@@ -316,7 +316,9 @@ def seals(draw: st.DrawFn) -> tuple[list[Bytes], dict[str, bytes]]:
     """A compacted segment of which the seal, the footer or the Parquet file is changed."""
     whole = sealed()
     found, files = [*whole.frames], dict(whole.files)
-    place = draw(st.sampled_from([at for at, one in enumerate(found) if one.kind == Kind.SEAL]))
+    place = draw(
+        st.sampled_from([at for at, one in enumerate(found) if one.kind == FrameKind.SEAL])
+    )
     data = found[place].data
     (length,) = _LENGTH.unpack_from(data)
     document = json.loads(data[4 : 4 + length])
@@ -368,11 +370,15 @@ def folders(draw: st.DrawFn) -> Folder:
         found = draw(frames())
     elif what == "rows":
         for place, one in enumerate(found):
-            dtype = {Kind.CLOSES: CLOSE, Kind.EVENTS: EVENT}.get(one.kind)  # type: ignore[call-overload]
+            dtype = {FrameKind.CLOSES: CLOSE, FrameKind.EVENTS: EVENT}.get(one.kind)  # type: ignore[call-overload]
             if dtype is not None:
                 found[place] = replace(one, data=draw(rows(dtype)))
     else:
-        kinds = [Kind.HEADER] if what == "header" else [Kind.SAMPLE, Kind.LOST, Kind.NAMES]
+        kinds = (
+            [FrameKind.HEADER]
+            if what == "header"
+            else [FrameKind.SAMPLE, FrameKind.LOST, FrameKind.NAMES]
+        )
         for place, one in enumerate(found):
             if one.kind in kinds:
                 data = draw(documents(DOCUMENTS[one.kind], base().documents[one.kind]))

@@ -14,12 +14,12 @@ from tracetw.recorder.compact import main as compact_main
 from tracetw.recorder.folder import Folder
 from tracetw.recorder.writer import SegmentWriter
 from tracetw.recording.convert import FORMAT_VERSION
-from tracetw.recording.frame import Kind
+from tracetw.recording.frame import FrameKind
 from tracetw.recording.header import Header
 from tracetw.recording.reader import Recording, open_recordings
 
 GOLDEN = Path(__file__).parents[1] / "data" / "recordings"
-KINDS = {"closes": Kind.CLOSES, "events": Kind.EVENTS}
+KINDS = {"closes": FrameKind.CLOSES, "events": FrameKind.EVENTS}
 
 
 def golden(which: str = "raw") -> Recording:

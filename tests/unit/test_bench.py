@@ -16,10 +16,10 @@ from scripts.benchmark.calibrate import connections_for
 from scripts.benchmark.closes import count_closes, read_closes, read_summary
 from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.machine import CpuTimes, cpu_times
-from scripts.benchmark.process import memory, sleeps, threads, tree, usage
 from scripts.benchmark.storm import Load, Storm, parse_load
 from scripts.benchmark.tracer import reason
 from scripts.benchmark.unpack import find
+from scripts.benchmark.usage import memory, sleeps, threads, tree, usage
 from scripts.benchmark.web import parse_ab
 
 NETNS = 4026532345

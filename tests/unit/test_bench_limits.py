@@ -20,10 +20,10 @@ from scripts.benchmark.main import TITLES
 from scripts.benchmark.measured import BpfCost, Measured, Plan, Round, Side, Tracing
 from scripts.benchmark.options import parse
 from scripts.benchmark.page import as_json, as_page, commit
-from scripts.benchmark.process import Memory, Thread, Usage
 from scripts.benchmark.rows import LOADS, ROWS
 from scripts.benchmark.storm import Load
 from scripts.benchmark.tables import as_text, failures
+from scripts.benchmark.usage import Memory, Thread, Usage
 
 ROOT = Path(__file__).parents[2]
 PLAN = Plan(rounds=2, connections=100_000)

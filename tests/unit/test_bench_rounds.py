@@ -11,11 +11,11 @@ import pytest
 from scripts.benchmark.account import Account
 from scripts.benchmark.errors import BenchError
 from scripts.benchmark.measured import Measured, Plan, Side, Tracing
-from scripts.benchmark.process import Memory, Usage
 from scripts.benchmark.progress import Progress
 from scripts.benchmark.rounds import Bench, measure
 from scripts.benchmark.rows import ROWS
 from scripts.benchmark.storm import Load, Storm
+from scripts.benchmark.usage import Memory, Usage
 from scripts.benchmark.work import StormWork
 
 JSON = next(row for row in ROWS if row.name == "tracetw-json")

@@ -29,6 +29,7 @@ from tracetw.lab.incidents.catalogue import BY_NAME as INCIDENTS_BY_NAME
 from tracetw.reconcile.compare import Reconciled
 from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
+from tracetw.report.incidents.kinds import KINDS as INCIDENTS
 from tracetw.sink.json import JsonSink
 from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
 from tracetw.stream.subflows import Subflows
@@ -69,6 +70,7 @@ WORDS = (
     | set(INCIDENTS_BY_NAME)
     | {disagreement.name for disagreement in DISAGREEMENTS}
     | {kind.name for kind in KINDS}
+    | {*INCIDENTS}
     | {want.slug for want in KERNEL_FACTS}
     | set(BEHAVIOURS)
     | {KIND, *CODES_OF_NOTES}

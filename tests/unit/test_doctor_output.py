@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tracetw.doctor import document
-from tracetw.doctor.audit import HOST, Audit, Namespace, Row
+from tracetw.doctor.audit import HOST, Audit, AuditRow, Namespace
 from tracetw.doctor.facts import Facts
 from tracetw.doctor.finding import Finding
 from tracetw.doctor.render import audit_text
@@ -38,7 +38,7 @@ def namespace(label: str = HOST, **changed: int) -> Namespace:
         quiet=Quiet(1, 0, 1, 0, 0, (idle,)),
     )
     rows = tuple(
-        Row(
+        AuditRow(
             each,
             facts.sysctls[each.name],
             each.usual(facts),

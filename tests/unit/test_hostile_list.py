@@ -18,7 +18,7 @@ from tests.unit.hostile_command import READERS, Done, every_reader, given, run, 
 from tests.unit.hostile_recordings import HOSTILE_TEXTS, Bytes, base, packed, sealed
 from tests.unit.recording_files import compaction, everything, golden
 from tracetw.recording.convert import FORMAT_VERSION
-from tracetw.recording.frame import Kind
+from tracetw.recording.frame import FrameKind
 
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
@@ -54,11 +54,11 @@ def test_fields_of_a_later_tracetw_are_passed_over(given: Path, run: Callable[..
 def test_a_name_that_is_no_utf8_is_text(given: Path, run: Callable[..., Done]) -> None:
     r"""As recorders write it: half a surrogate pair stands for a byte (PEP 383)."""
     names = Bytes(
-        Kind.NAMES,
+        FrameKind.NAMES,
         b'{"cgroups":{"1":"/a\\\\\\udc80\\ud83d\\ude00\\\\udcff"},"users":{"0":"r\\ud800"}}',
     )
     first, *rest = base().frames
-    found = [first, *(one for one in rest if one.kind != Kind.NAMES)]
+    found = [first, *(one for one in rest if one.kind != FrameKind.NAMES)]
     (given / "a.tws").write_bytes(packed([*found[:-1], names, found[-1]]))
     done = run("query", "-o", "json", "SELECT DISTINCT cgroup, user FROM closes", given=given)
     assert json.loads(done.out) == {"cgroup": "/a\\\\x80\U0001f600\\udcff", "user": "r\\ud800"}
@@ -132,10 +132,10 @@ def test_a_path_that_is_no_regular_file(given: Path, run: Callable[..., Done]) -
 
 def test_a_row_of_1970_beside_those_of_today(given: Path, run: Callable[..., Done]) -> None:
     rows = np.tile(everything(golden())[:20], 20)
-    header = base().documents[Kind.HEADER]
+    header = base().documents[FrameKind.HEADER]
     rows["at"][0] = 1
     frames = [
-        one if one.kind != Kind.CLOSES else replace(one, data=rows.tobytes(), rows=len(rows))
+        one if one.kind != FrameKind.CLOSES else replace(one, data=rows.tobytes(), rows=len(rows))
         for one in with_header(clock={**header["clock"], "offset_ns": header["clock"]["offset_ns"]})
     ]
     (given / "a.tws").write_bytes(packed(frames))

@@ -22,7 +22,7 @@ from tracetw.cli import main
 from tracetw.recorder.folder import Folder
 from tracetw.recorder.writer import SegmentWriter, to_json
 from tracetw.recording.facts import Lost
-from tracetw.recording.frame import Kind
+from tracetw.recording.frame import FrameKind
 from tracetw.text import decoded, visible
 
 WORST = "\x1b[2J\r\n\u202e\x9b1m</script>=1+1\u2028"
@@ -57,13 +57,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         writer = SegmentWriter(place, "0.tws", header)
         groups = {GROUP + at: "/" + decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
         users = {at: decoded(raw) for at, raw in enumerate(HOSTILE[:some])}
-        writer.add(Kind.NAMES, [to_json({"cgroups": groups, "users": users})])
-        writer.add(Kind.CLOSES, [rows.tobytes()], some)
+        writer.add(FrameKind.NAMES, [to_json({"cgroups": groups, "users": users})])
+        writer.add(FrameKind.CLOSES, [rows.tobytes()], some)
         now = recording.header.started_ns
-        writer.add(Kind.LOST, [to_json(asdict(Lost(1, WORST, now, now + 1)))])
+        writer.add(FrameKind.LOST, [to_json(asdict(Lost(1, WORST, now, now + 1)))])
         events = everything(recording, "events").copy()
         events["comm"] = [RAW[at % some] for at in range(len(events))]
-        writer.add(Kind.EVENTS, [events.tobytes()], len(events))
+        writer.add(FrameKind.EVENTS, [events.tobytes()], len(events))
         writer.finish()
     return path
 

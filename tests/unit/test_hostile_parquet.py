@@ -18,7 +18,7 @@ from tests.unit.recording_files import everything, golden
 from tracetw.event.record import CLOSE
 from tracetw.recording import parquet
 from tracetw.recording.facts import Harm
-from tracetw.recording.frame import Kind
+from tracetw.recording.frame import FrameKind
 from tracetw.recording.reader import open_recordings
 from tracetw.recording.schema import Invalid
 
@@ -41,7 +41,9 @@ def peak_mb(*, reset: bool = False) -> int:
 def put(folder: Path, seal: parquet.Seal, base: Base) -> None:
     """A segment that names a Parquet file of closes."""
     frames = [
-        replace(one, data=seal.pack()) if one.kind == Kind.SEAL and b'"closes"' in one.data else one
+        replace(one, data=seal.pack())
+        if one.kind == FrameKind.SEAL and b'"closes"' in one.data
+        else one
         for one in base.frames
     ]
     (folder / "a.tws").write_bytes(packed(frames))
@@ -162,7 +164,9 @@ def test_a_page_that_is_damaged_is_said_where_it_was_read(tmp_path: Path) -> Non
     base = sealed()
     path = tmp_path / "a.closes.parquet"
     data = bytearray(base.files[path.name])
-    frame = next(one for one in base.frames if one.kind == Kind.SEAL and b'"closes"' in one.data)
+    frame = next(
+        one for one in base.frames if one.kind == FrameKind.SEAL and b'"closes"' in one.data
+    )
     seal = parquet.Seal.unpack(frame.data)
     data[seal.parts[0].length + 4 : seal.parts[0].length + 60] = b"\xff" * 56
     path.write_bytes(data)
@@ -179,10 +183,10 @@ def test_a_page_that_is_damaged_is_said_where_it_was_read(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["../a.parquet", "/etc/passwd", "a/b.parquet", "*.parquet", ""])
 def test_a_seal_names_a_file_beside_its_segment(name: str) -> None:
-    frame = next(one for one in sealed().frames if one.kind == Kind.SEAL)
+    frame = next(one for one in sealed().frames if one.kind == FrameKind.SEAL)
     (length,) = _LENGTH.unpack_from(frame.data)
     document = json.loads(frame.data[4 : 4 + length]) | {"file": name}
     text = json.dumps(document).encode()
     with pytest.raises(Invalid):
         parquet.Seal.unpack(_LENGTH.pack(len(text)) + text)
-    assert Bytes(Kind.SEAL, text).kind == frame.kind
+    assert Bytes(FrameKind.SEAL, text).kind == frame.kind

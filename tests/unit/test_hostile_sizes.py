@@ -13,7 +13,7 @@ import pytest
 
 from tests.unit.hostile_command import READERS, Done, every_reader, given, run, with_header
 from tests.unit.hostile_recordings import Bytes, base, dumped, packed
-from tracetw.recording.frame import Kind
+from tracetw.recording.frame import FrameKind
 from tracetw.recording.schema import JSON_BYTES
 
 pytest.importorskip("duckdb")
@@ -36,7 +36,7 @@ def test_documents_that_are_too_large(given: Path, run: Callable[..., Done]) -> 
         done = run("report", given=given)
         assert done.code == 2
         assert len(done.err) < 1000
-        (given / "a.tws").write_bytes(packed([first, Bytes(Kind.SAMPLE, data), *rest]))
+        (given / "a.tws").write_bytes(packed([first, Bytes(FrameKind.SAMPLE, data), *rest]))
         done = run("report", given=given)
         assert done.code == 0
         assert "a frame is not what it should be" in done.out
@@ -60,8 +60,8 @@ def test_documents_as_large_as_may_be(shape: str, given: Path, run: Callable[...
         others = dumped({name: part for name, part in document.items() if name != key})
         return ("{" + shape % items + "," + others.decode()[1:]).encode()
 
-    header = large(base().documents[Kind.HEADER])
-    samples = [Bytes(Kind.SAMPLE, large(base().documents[Kind.SAMPLE]))] * 2
+    header = large(base().documents[FrameKind.HEADER])
+    samples = [Bytes(FrameKind.SAMPLE, large(base().documents[FrameKind.SAMPLE]))] * 2
     (given / "a.tws").write_bytes(packed([replace(first, data=header), *rest]))
     (given / "b.tws").write_bytes(packed([*with_header(run="f" * 16)[:1], *samples, *rest]))
     for words in (("report",), ("query", "SELECT count(*) FROM counters")):
@@ -110,9 +110,13 @@ def test_few_bytes_that_stand_for_many_values(given: Path, run: Callable[..., Do
     """A sample is written as what changed: 150 bytes may stand for the largest header there is."""
     many = {str(inode): {f"c{number}": 1 for number in range(40)} for inode in range(9_000)}
     first, *rest = with_header(counters=many)
-    sample = {**base().documents[Kind.SAMPLE], "moment": "running", "counters": {"1": {"c1": 2}}}
+    sample = {
+        **base().documents[FrameKind.SAMPLE],
+        "moment": "running",
+        "counters": {"1": {"c1": 2}},
+    }
     samples = [
-        Bytes(Kind.SAMPLE, dumped({**sample, "counters": {"1": {"c1": number}}, "gone": []}))
+        Bytes(FrameKind.SAMPLE, dumped({**sample, "counters": {"1": {"c1": number}}, "gone": []}))
         for number in range(4_000)
     ]
     (given / "a.tws").write_bytes(packed([first, *samples, *rest]))
@@ -134,7 +138,7 @@ def test_long_names(given: Path, run: Callable[..., Done]) -> None:
     first, *rest = base().frames
     names = [
         Bytes(
-            Kind.NAMES,
+            FrameKind.NAMES,
             dumped({"cgroups": {number + step: "/" + "x" * 30_000 for step in range(200)}}),
         )
         for number in range(0, 6_000, 200)
@@ -147,15 +151,16 @@ def test_long_names(given: Path, run: Callable[..., Done]) -> None:
 
 def test_many_losses_and_names(given: Path, run: Callable[..., Done]) -> None:
     first, *rest = base().frames
-    lost = base().documents[Kind.LOST]
+    lost = base().documents[FrameKind.LOST]
     at = lost["since_ns"]
     losses = [
-        Bytes(Kind.LOST, dumped({**lost, "since_ns": at + number, "until_ns": at + 10**9}))
+        Bytes(FrameKind.LOST, dumped({**lost, "since_ns": at + number, "until_ns": at + 10**9}))
         for number in range(9_000)
     ]
     names = [
         Bytes(
-            Kind.NAMES, dumped({"cgroups": {number + step: f"/{number}" for step in range(20_000)}})
+            FrameKind.NAMES,
+            dumped({"cgroups": {number + step: f"/{number}" for step in range(20_000)}}),
         )
         for number in range(0, 600_000, 20_000)
     ]

@@ -11,11 +11,13 @@ import pytest
 
 from scripts.pages.ladder_file import FOLDER, ROOT, as_text, load
 from scripts.pages.page import event_of, shown
-from scripts.pages.picture import json_of, ladder_of, line_of, telling
+from scripts.pages.picture import json_of, line_of, telling
+from tracetw.lab.book.contents import scenarios
 from tracetw.lab.expect.match import differences
 from tracetw.lab.expect.scenario import as_lines
 from tracetw.lab.net.wire import disagreements
 from tracetw.lab.play.check import check_events, check_lines, check_sums
+from tracetw.lab.play.ladder import ladder_of
 from tracetw.lab.play.outcome import ENDS
 from tracetw.verdict.handbook import EVENTS, HANDBOOK, EventEntry
 
@@ -27,11 +29,11 @@ def page(name: str) -> str:
 
 
 def test_there_is_one_for_each_scenario_shown() -> None:
-    assert {path.stem for path in FILES} == set(shown())
+    assert {path.stem for path in FILES} == {*shown(), *scenarios()}
     assert {path.suffix for path in FILES} == {".json"}
 
 
-@pytest.mark.parametrize("name", shown())
+@pytest.mark.parametrize("name", dict.fromkeys((*shown(), *scenarios())))
 def test_what_was_seen_is_what_the_scenario_claims(name: str) -> None:
     outcome = load(name)
     scenario = outcome.job.scenario

@@ -15,7 +15,7 @@ from tests.unit.recording_files import compacted, everything, golden, written
 from tracetw.errors import BadInput
 from tracetw.event.record import CLOSE, EVENT
 from tracetw.recording.facts import Damage, Harm
-from tracetw.recording.frame import HEAD_SIZE, Kind
+from tracetw.recording.frame import HEAD_SIZE, FrameKind
 from tracetw.recording.reader import Recording, open_recordings
 from tracetw.recording.segment import Segment
 
@@ -46,11 +46,11 @@ class Victim:
             for frame in self.segment.frames:
                 if frame.offset + frame.length > at:
                     break
-                for name, kind in (("closes", Kind.CLOSES), ("events", Kind.EVENTS)):
+                for name, kind in (("closes", FrameKind.CLOSES), ("events", FrameKind.EVENTS)):
                     rows[name] += frame.rows if frame.kind == kind else 0
         for seal, frame in zip(
             (seal for seal, _ in self.segment.seals),
-            (frame for frame in self.segment.frames if frame.kind == Kind.SEAL),
+            (frame for frame in self.segment.frames if frame.kind == FrameKind.SEAL),
             strict=True,
         ):
             if damaged == self.path and frame.offset + frame.length > at:

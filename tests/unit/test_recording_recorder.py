@@ -20,7 +20,7 @@ from tracetw.event.fields import Rows
 from tracetw.event.record import CLOSE
 from tracetw.recorder import recorder as module
 from tracetw.recorder.describe import Describe
-from tracetw.recorder.recorder import Limits, Recorder, Totals
+from tracetw.recorder.recorder import Recorder, TapeLimits, Totals
 from tracetw.recorder.store import Store
 from tracetw.recording.facts import Harm, Lost, Sample
 from tracetw.recording.reader import Recording, open_recordings
@@ -49,7 +49,7 @@ class Recorded:
 
     def __init__(self, folder: Path, **limits: float) -> None:
         self.folder = folder
-        self.limits = Limits(**limits)  # type: ignore[arg-type]
+        self.limits = TapeLimits(**limits)  # type: ignore[arg-type]
         self.said: list[str] = []
         self.store = Store(
             folder, "golden", max_bytes=self.limits.total_bytes, max_age_s=self.limits.total_s

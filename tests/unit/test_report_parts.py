@@ -189,13 +189,18 @@ def test_the_command(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["kind"] == "report"
-    assert document["causes"][0]["silent_since"].startswith("2026-01-02T12:16:40")
+    assert document["incidents"][0]["began"].startswith("2026-01-02T12:16:40")
     assert document["timeline"]["width_ms"] == 15_000 + 1000
     page = html.read_text(encoding="utf-8")
     assert "@@" not in page
     assert "http://" not in page.replace("http://www.w3.org/2000/svg", "")
     text = CliRunner().invoke(main, ["report", str(tmp_path / "rec"), "--utc", "--until", "12:10Z"])
     assert "no incident" in text.stdout
+    codes = [
+        CliRunner().invoke(main, ["report", str(tmp_path / "rec"), *more]).exit_code
+        for more in (("--check",), ("--check", "--until", "12:10Z"), ())
+    ]
+    assert codes == [4, 0, 0]
 
 
 def test_a_page_that_cannot_be_written(tmp_path: Path) -> None:

@@ -11,12 +11,12 @@ import math
 import pytest
 
 from tracetw.verdict import timers
-from tracetw.verdict.timers import Clock, Since
+from tracetw.verdict.timers import Since, TimerClock
 from tracetw.verdict.wheel import Run
 
-CLOCK = Clock(timers.first_rto(hz=250), hz=250)
-UNROUNDED = Clock()
-SHORT = Clock(rto_max_s=1.0)
+CLOCK = TimerClock(timers.first_rto(hz=250), hz=250)
+UNROUNDED = TimerClock()
+SHORT = TimerClock(rto_max_s=1.0)
 
 
 @pytest.mark.parametrize(
@@ -49,14 +49,14 @@ def test_request_timeouts_follow_tcp_rto_max_ms_only_where_the_kernel_has_it() -
 @pytest.mark.parametrize("retries", range(1, 16))
 def test_nothing_is_given_up_before_its_limit_nor_long_after(retries: int) -> None:
     for rto_max_s in (1.0, 10.0, 120.0):
-        clock = Clock(CLOCK.rto_s, rto_max_s, 250)
+        clock = TimerClock(CLOCK.rto_s, rto_max_s, 250)
         least, limit = timers.data(clock, retries).least_s, timers.limit(retries, rto_max_s)
         assert limit < least < 2.5 * limit + 1
 
 
 def test_a_long_path_takes_longer() -> None:
     for srtt_s in (0.05, 0.3, 2.0):
-        slow = Clock(timers.first_rto(srtt_s=srtt_s))
+        slow = TimerClock(timers.first_rto(srtt_s=srtt_s))
         assert timers.data(slow, 15).least_s > timers.limit(15)
         assert timers.orphan(slow, 0).least_s > timers.limit(8)
 
@@ -92,7 +92,7 @@ def test_what_is_left_adds_up() -> None:
     """After the retransmission at 0.4 s, and after the next one, the rest is what remains of the whole."""
     whole = timers.data(UNROUNDED, 5).least_s
     assert timers.data_left(UNROUNDED, Since(), 5).least_s == pytest.approx(whole - 0.4)
-    doubled = Clock(rto_s=0.4)
+    doubled = TimerClock(rto_s=0.4)
     assert timers.data_left(doubled, Since(0.4), 5).least_s == pytest.approx(whole - 0.8)
     half = Since(0.2, timer_s=0.2)  # the timer that was doubled to 0.4 s is half way
     assert timers.data_left(doubled, half, 5).least_s == pytest.approx(whole - 0.6)

@@ -17,7 +17,7 @@ from tests.unit.top_boards import fed, recorded, resets
 from tracetw.top.app import TopApp, View
 from tracetw.top.board import Board
 from tracetw.top.page import Painter
-from tracetw.top.state import SCREENS, State
+from tracetw.top.state import SCREENS, ViewState
 
 Drive = Callable[[Pilot[None]], Awaitable[None]]
 
@@ -37,7 +37,7 @@ def driven(
 ) -> TopApp:
     board = recorded() if board is None else board
     board.recorded = not live
-    state = State(window=3)
+    state = ViewState(window=3)
     app = TopApp(board, state, Painter(board), lambda: True)
 
     async def run() -> None:
@@ -180,7 +180,7 @@ def test_ctrl_c_ends_it_while_a_filter_is_typed_too() -> None:
 def test_a_trace_that_has_ended_ends_the_screen() -> None:
     board = recorded()
     board.recorded = False
-    app = TopApp(board, State(), Painter(board), lambda: False)
+    app = TopApp(board, ViewState(), Painter(board), lambda: False)
 
     async def run() -> None:
         async with app.run_test() as pilot:

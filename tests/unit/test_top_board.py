@@ -20,8 +20,8 @@ from tracetw.stream.stages import Stages
 from tracetw.top import groups, kept
 from tracetw.top.board import ABNORMAL, SECOND, Board
 from tracetw.top.connections import find
-from tracetw.top.groups import KEY, Groups, keys_of, marks_of, shown_key
-from tracetw.top.slots import KEPT, Slots
+from tracetw.top.groups import KEY, FailureGroups, keys_of, marks_of, shown_key
+from tracetw.top.slots import KEPT, VerdictSlots
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
 FIRST = START_NS // SECOND
@@ -43,7 +43,7 @@ def test_the_golden_recording_is_counted_as_replay_counts_it() -> None:
 
 
 def test_stretches_of_time_are_forgotten_in_order_and_never_counted_twice() -> None:
-    slots = Slots(SECOND)
+    slots = VerdictSlots(SECOND)
     verdict = np.zeros(3, np.uint8)
     slots.add(slots.of(np.array([10, 11, 11]) * SECOND), verdict)
     assert slots.between(9, 12).sum(axis=1).tolist() == [0, 1, 2, 0]
@@ -65,7 +65,7 @@ def test_stretches_of_time_are_forgotten_in_order_and_never_counted_twice() -> N
 
 @pytest.mark.parametrize("seconds", [-(2**62) // SECOND, 0, 2**62 // SECOND])
 def test_times_that_cannot_be_are_counted_all_the_same(seconds: int) -> None:
-    slots = Slots(SECOND)
+    slots = VerdictSlots(SECOND)
     slots.add(slots.of(np.array([FIRST * SECOND])), np.zeros(1, np.uint8))
     slots.add(slots.of(np.array([seconds * SECOND])), np.zeros(1, np.uint8))
     assert slots.between(slots.newest - KEPT + 1, slots.newest).sum() >= 1
@@ -101,7 +101,7 @@ def test_no_two_keys_meet() -> None:
 
 
 def test_a_storm_of_peers_is_counted_in_bounded_memory() -> None:
-    cells, total = Groups(), 0
+    cells, total = FailureGroups(), 0
     for second in range(300):
         keys = random_keys(2000, second)
         cells.add(np.full(2000, second), keys, marks_of(keys))
@@ -155,7 +155,7 @@ def test_connections_that_end_one_by_one_are_kept_together() -> None:
 
 
 def test_the_board_of_a_day_of_storm_does_not_grow() -> None:
-    slots, cells = Slots(SECOND), Groups()
+    slots, cells = VerdictSlots(SECOND), FailureGroups()
     sizes = []
     for hour in range(0, 86_400, 3600):
         for second in range(hour, hour + 3600, 60):

@@ -172,7 +172,7 @@ from tracetw.errors import {error}
 from tracetw.top.board import Board
 from tracetw.top.feed import Feed
 from tracetw.top.frame import full_screen
-from tracetw.top.state import State
+from tracetw.top.state import ViewState
 
 def work(make_sink, stop):
     make_sink(HERE).closes(resets(1))
@@ -180,7 +180,7 @@ def work(make_sink, stop):
     raise {error}("it went wrong", "do something")
 
 board = Board()
-sys.exit(outcome(lambda: full_screen(board, State(), Feed(board, work), 1.0)))
+sys.exit(outcome(lambda: full_screen(board, ViewState(), Feed(board, work), 1.0)))
 """
 
 

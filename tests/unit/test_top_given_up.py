@@ -11,9 +11,9 @@ import pytest
 
 from tracetw.event.fields import State
 from tracetw.host.sockinfo import Info
-from tracetw.top.given_up import KEEPALIVE, NEVER, PROBE, RETRANSMIT, Limits, given_up, what
+from tracetw.top.given_up import KEEPALIVE, NEVER, PROBE, RETRANSMIT, TimerSettings, given_up, what
 from tracetw.verdict import timers
-from tracetw.verdict.timers import Clock
+from tracetw.verdict.timers import TimerClock
 
 LIVE = Info(0, State.ESTABLISHED, 0, 0, 0, 77, 100, 0, 0, 0, 0.2, 1, 0.0)
 
@@ -22,7 +22,7 @@ def info(**values: Any) -> Info:
     return LIVE._replace(**values)
 
 
-def moments(clock: Clock, tries: int) -> list[tuple[float, Info]]:
+def moments(clock: TimerClock, tries: int) -> list[tuple[float, Info]]:
     """A connection without a loss probe, just after each of its retransmissions, and when that was."""
     found, now, rto = [], clock.rto_s, clock.rto_s
     for sent in range(1, tries + 1):
@@ -44,9 +44,9 @@ def moments(clock: Clock, tries: int) -> list[tuple[float, Info]]:
     ("retries2", "rto_max"), [*itertools.product((3, 5, 8, 15), (120.0, 1.0, 5.0))]
 )
 def test_retransmissions(retries2: int, rto_max: float) -> None:
-    clock = Clock(rto_max_s=rto_max, loss_probe=False)
+    clock = TimerClock(rto_max_s=rto_max, loss_probe=False)
     whole = timers.data(clock, retries2)
-    limits = Limits(retries2=retries2, rto_max_s=rto_max)
+    limits = TimerSettings(retries2=retries2, rto_max_s=rto_max)
     for passed, now in moments(clock, min(retries2, 5)):
         # Doubling is known only until the longest timeout is reached.
         if now.backoff <= math.log2(rto_max / 0.2):
@@ -58,8 +58,8 @@ def test_retransmissions(retries2: int, rto_max: float) -> None:
 @pytest.mark.parametrize("hz", [100, 250, 1000])
 def test_what_is_left_shrinks_with_the_timer(hz: int) -> None:
     """Also where timers are late: how late this one is has been decided."""
-    limits = Limits(retries2=5, hz=hz)
-    _, now = moments(Clock(loss_probe=False), 3)[-1]
+    limits = TimerSettings(retries2=5, hz=hz)
+    _, now = moments(TimerClock(loss_probe=False), 3)[-1]
     whole = given_up(now, limits)
     assert whole is not None
     for passed in (0.4, 0.8, 1.5):
@@ -71,9 +71,9 @@ def test_what_is_left_shrinks_with_the_timer(hz: int) -> None:
 
 @pytest.mark.parametrize("retries", [0, 1, 3])
 def test_orphans(retries: int) -> None:
-    clock = Clock(loss_probe=False)
+    clock = TimerClock(loss_probe=False)
     whole = timers.orphan(clock, retries)
-    limits = Limits(orphan_retries=retries)
+    limits = TimerSettings(orphan_retries=retries)
     for state in (State.FIN_WAIT1, State.LAST_ACK, State.CLOSING):
         for passed, now in moments(clock, 2 if retries else 5):
             left = given_up(now._replace(state=state, inode=0), limits)
@@ -83,15 +83,15 @@ def test_orphans(retries: int) -> None:
 
 
 def test_a_socket_that_nobody_accepted_is_no_orphan() -> None:
-    (_, now), *_ = moments(Clock(), 1)
-    limits = Limits(retries2=8, orphan_retries=1)
+    (_, now), *_ = moments(TimerClock(), 1)
+    limits = TimerSettings(retries2=8, orphan_retries=1)
     assert given_up(now._replace(inode=0), limits) == given_up(now, limits)
 
 
 @pytest.mark.parametrize(("retries", "linear"), [(6, 4), (6, 0), (2, 4), (0, 0)])
 def test_connecting(retries: int, linear: int) -> None:
-    whole = timers.syn(Clock(), retries, linear)
-    limits = Limits(syn_retries=retries, syn_linear=linear)
+    whole = timers.syn(TimerClock(), retries, linear)
+    limits = TimerSettings(syn_retries=retries, syn_linear=linear)
     passed, rto = 0.0, 1.0
     for sent in range(min(retries, 3) + 1):
         if sent > linear:
@@ -104,26 +104,26 @@ def test_connecting(retries: int, linear: int) -> None:
 
 
 def test_a_window_that_stays_closed() -> None:
-    limits = Limits(retries2=3, orphan_retries=0, rto_max_s=120)
+    limits = TimerSettings(retries2=3, orphan_retries=0, rto_max_s=120)
     asked = info(timer=PROBE, expires_ms=800, backoff=2, probes=0)
     assert given_up(asked, limits) == NEVER
     # Silent from now on: 0.8 s, then 1.6 s and 3.2 s.
     left = given_up(asked._replace(probes=1, backoff=2), limits)
     assert left is not None
     assert left.least_s == pytest.approx(0.8 + 1.6 + 3.2)
-    whole = timers.window(Clock(), 3, answers=False)
+    whole = timers.window(TimerClock(), 3, answers=False)
     begin = given_up(info(timer=PROBE, expires_ms=400, backoff=1, probes=1), limits)
     assert begin is not None
     assert begin.typical_s + 0.2 == pytest.approx(whole.typical_s, rel=0.1)
     orphan = asked._replace(state=State.FIN_WAIT1, inode=0)
-    whole = timers.orphan_window(Clock(), 0, answers=True)
+    whole = timers.orphan_window(TimerClock(), 0, answers=True)
     left = given_up(orphan, limits)
     assert left is not None
     assert left.least_s == pytest.approx(whole.typical_s - 0.6, rel=0.1)
 
 
 def test_keepalive_and_fin_wait2() -> None:
-    limits = Limits(keepalive_probes=9, keepalive_intvl_s=75)
+    limits = TimerSettings(keepalive_probes=9, keepalive_intvl_s=75)
     left = given_up(info(timer=KEEPALIVE, tries=4, expires_ms=20_000), limits)
     assert left is not None
     assert left.least_s == 20 + 5 * 75
@@ -135,7 +135,7 @@ def test_keepalive_and_fin_wait2() -> None:
     assert left.least_s == 42
     # tcp_fin_timeout 180: 120 s as a full socket, then 120 s as a timewait socket.
     full = held._replace(inode=0, timer=KEEPALIVE, expires_ms=100_000)
-    left = given_up(full, Limits(fin_timeout_s=180))
+    left = given_up(full, TimerSettings(fin_timeout_s=180))
     assert left is not None
     assert left.least_s == 220
 
@@ -169,5 +169,5 @@ def test_numbers_that_cannot_be_end_nevertheless() -> None:
         for state in State:
             for inode in (0, 1):
                 now = worst._replace(timer=timer, state=state, inode=inode, expires_ms=2**32 - 1)
-                left = given_up(now, Limits())
+                left = given_up(now, TimerSettings())
                 assert left is None or left.least_s >= 0

@@ -16,12 +16,12 @@ from tracetw.host.sockinfo import Info
 from tracetw.top.board import SECOND, Board
 from tracetw.top.failing import now_rows, rows_body
 from tracetw.top.failing_now import Failing
-from tracetw.top.host import Host
+from tracetw.top.host import HostLooks
 from tracetw.top.lines import plain
 from tracetw.top.page import Painter
 from tracetw.top.poller import Poller
-from tracetw.top.state import Look, State
-from tracetw.top.waiting import Row, Waiting, waiting_body
+from tracetw.top.state import ListLook, ViewState
+from tracetw.top.waiting import Waiting, WaitingRow, waiting_body
 from tracetw.verdict.wheel import Wait
 
 FIRST = START_NS // SECOND
@@ -33,8 +33,8 @@ def failing(item: int, left: Wait | None, **more: Any) -> Failing:
     return Failing(item, 1, ("10.0.0.1", 4000 + item), ("10.0.0.2", 80), left=left, **values)
 
 
-def lines(found: list[Failing], state: State | None = None) -> list[str]:
-    body = rows_body(now_rows(found), state or State(screen="failing"), (), "nothing fails now")
+def lines(found: list[Failing], state: ViewState | None = None) -> list[str]:
+    body = rows_body(now_rows(found), state or ViewState(screen="failing"), (), "nothing fails now")
     return [" ".join(text for text, _ in body.cells(at)) for at in range(body.count)]
 
 
@@ -55,9 +55,9 @@ def test_those_that_are_given_up_soonest_stand_first() -> None:
         "never",
         "unknown",
     ]
-    state = State(screen="failing", looks={"failing": Look(sort=0, backwards=True)})
+    state = ViewState(screen="failing", looks={"failing": ListLook(sort=0, backwards=True)})
     assert "unknown" in lines(found, state)[0]
-    assert lines(found, State(screen="failing", filter="!retransmits")) == [
+    assert lines(found, ViewState(screen="failing", filter="!retransmits")) == [
         "10.0.0.2:80 ESTABLISHED no FIN of peer 4 1.2s never curl/12"
     ]
 
@@ -96,11 +96,11 @@ def test_a_look_that_fails_says_why() -> None:
     def look() -> list[Failing]:
         raise OSError(2, "", netlink.NAME)
 
-    host = Host(board, 1)
+    host = HostLooks(board, 1)
     host.failing = Poller(board, look, 1)
     host.failing.once()
     found = [
-        plain(line) for line in Painter(board, host).page(State(screen="failing"), 80, 24).lines
+        plain(line) for line in Painter(board, host).page(ViewState(screen="failing"), 80, 24).lines
     ]
     assert "the kernel does not list TCP sockets: No such file or directory" in found
 
@@ -110,7 +110,7 @@ def test_a_recording_shows_what_was_failing_then() -> None:
     batch = resets(100, verdict="retransmit-exhausted", limit_elapsed_ms=60_000, comm=b"sync")
     other = resets(300)
     board = fed(batch, other)
-    state = State(screen="failing", at=FIRST + 69)
+    state = ViewState(screen="failing", at=FIRST + 69)
     found = shown(board, state)
     assert any("retransmit-ex" in line and " 30s " in line and "sync" in line for line in found)
     for second in (20, 101, 290):
@@ -120,26 +120,26 @@ def test_a_recording_shows_what_was_failing_then() -> None:
 
 def test_a_recording_shows_who_left_a_time_wait() -> None:
     board = recorded()
-    found = page(board, State(screen="timewait", window=3))
+    found = page(board, ViewState(screen="timewait", window=3))
     assert found.body.count == 4
     rows = [[text for text, _ in found.body.cells(at)] for at in range(4)]
     assert sum(int(row[2]) for row in rows) == 65
     assert rows[0][0] == "nginx/19183"
     # A minute later all of them are gone.
-    state = State(screen="timewait", window=3, at=board.slots.newest + 61)
+    state = ViewState(screen="timewait", window=3, at=board.slots.newest + 61)
     assert page(board, state).body.count == 0
 
 
 def test_waiting_rows_and_forecasts() -> None:
     seen = Waiting(
         [
-            Row("nginx/1", "web", 1200, 3, 0, 42.0),
-            Row("unknown", "web", 7, 0, 1, math.nan),
+            WaitingRow("nginx/1", "web", 1200, 3, 0, 42.0),
+            WaitingRow("unknown", "web", 7, 0, 1, math.nan),
         ],
         [("10.0.0.1 to 10.0.0.2:80: 5 of 28,232 ports free, runs out in 2.0s", 2.0)] * 20,
         2,
     )
-    body = waiting_body(seen, State(screen="timewait"), 24, "", live=True)
+    body = waiting_body(seen, ViewState(screen="timewait"), 24, "", live=True)
     text = [plain(line) for line in body.head]
     assert text[0] == "TIME_WAIT 1,207   FIN_WAIT2 3"
     assert text[1] == "2 namespaces could not be read"
@@ -148,9 +148,9 @@ def test_waiting_rows_and_forecasts() -> None:
     assert [cell for cell, _ in body.cells(0)] == ["nginx/1", "web", "1,200", "3", "0", "42.0s"]
     assert [cell for cell, _ in body.cells(1)][-1] == "-"
     for sort in range(3):
-        state = State(screen="timewait", looks={"timewait": Look(sort=sort)})
+        state = ViewState(screen="timewait", looks={"timewait": ListLook(sort=sort)})
         assert waiting_body(seen, state, 24, "", live=True).count == 2
-    only = State(screen="timewait", filter="nginx")
+    only = ViewState(screen="timewait", filter="nginx")
     assert waiting_body(seen, only, 24, "", live=True).count == 1
 
 

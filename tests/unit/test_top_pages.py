@@ -21,21 +21,21 @@ from tracetw.top.lines import Column, fit, plain, row, sparkline, whole
 from tracetw.top.moves import Moves
 from tracetw.top.page import LEAST, Painter
 from tracetw.top.span import newest
-from tracetw.top.state import SCREENS, State
+from tracetw.top.state import SCREENS, ViewState
 
 FIRST = START_NS // SECOND
 SIZES = ((80, 24), LEAST, (40, 50), (200, 60), (79, 23), (500, 9))
 
 
-def states(board: Board) -> list[State]:
+def states(board: Board) -> list[ViewState]:
     """One for each thing that can be looked at."""
-    made = [State(screen=name, window=3) for name in SCREENS]
-    made.append(State(window=3, help=True))
-    made.append(State(window=3, filter="reset"))
-    made.append(State(screen="story", window=3, connection=0))
-    made.append(State(screen="story", window=3, connection=10**9))
+    made = [ViewState(screen=name, window=3) for name in SCREENS]
+    made.append(ViewState(window=3, help=True))
+    made.append(ViewState(window=3, filter="reset"))
+    made.append(ViewState(screen="story", window=3, connection=0))
+    made.append(ViewState(screen="story", window=3, connection=10**9))
     marks = board.groups.between(0, board.slots.newest)["mark"].tolist()
-    made += [State(screen="story", window=3, group=mark) for mark in marks[:1]]
+    made += [ViewState(screen="story", window=3, group=mark) for mark in marks[:1]]
     return made
 
 
@@ -62,7 +62,7 @@ def test_verdicts_and_groups() -> None:
 
 def test_the_order_is_what_was_asked_for_and_the_same_each_time() -> None:
     board = recorded()
-    state = State(window=3)
+    state = ViewState(window=3)
     moves = Moves(state, board)
     first = page(board, state)
     counts = [int(plain_cells(first, at)[3]) for at in range(first.body.count)]
@@ -84,7 +84,7 @@ def plain_cells(found: object, at: int) -> list[str]:
 
 def test_what_is_selected_stays_selected_wherever_it_goes() -> None:
     board = fed(resets(1, comm=b"first"), resets(1, 1, comm=b"second"))
-    state, painter = State(window=3), Painter(board)
+    state, painter = ViewState(window=3), Painter(board)
     moves = Moves(state, board)
     moves.move(1)
     before = painter.page(state, 80, 24)
@@ -98,7 +98,7 @@ def test_what_is_selected_stays_selected_wherever_it_goes() -> None:
 
 def test_the_first_line_is_whatever_comes_first() -> None:
     board = fed(resets(1, 1, comm=b"first"))
-    state, painter = State(window=3), Painter(board)
+    state, painter = ViewState(window=3), Painter(board)
     moves = Moves(state, board)
     moves.painted(painter.page(state, 80, 24))
     board.sink(board.contexts[0]).closes(resets(2, 2, 2, comm=b"other"))
@@ -110,21 +110,21 @@ def test_filter_with_and_without() -> None:
     board = fed(resets(1, comm=b"nginx"), resets(1, comm=b"redis"), resets(1, comm=b"redis-cli"))
 
     def owners(words: str) -> set[str]:
-        found = page(board, State(window=3, filter=words))
+        found = page(board, ViewState(window=3, filter=words))
         return {plain_cells(found, at)[0] for at in range(found.body.count)}
 
     assert owners("redis") == {"redis", "redis-cli"}
     assert owners("REDIS !cli") == {"redis"}
     assert owners("redis peer-reset 10.0.0.2") == {"redis", "redis-cli"}
     assert owners("!peer-reset") == set()
-    assert "fits the filter" in "\n".join(shown(board, State(window=3, filter="!peer-reset")))
-    connections = page(board, State(screen="story", window=3, filter="cli"))
+    assert "fits the filter" in "\n".join(shown(board, ViewState(window=3, filter="!peer-reset")))
+    connections = page(board, ViewState(screen="story", window=3, filter="cli"))
     assert connections.body.count == 1
 
 
 def test_walking_back_shows_what_was_then() -> None:
     board = fed(resets(1, 2, 2, 30, comm=b"then"), resets(3000, comm=b"now"))
-    state = State(window=0)
+    state = ViewState(window=0)
     moves = Moves(state, board)
     assert "now" in "\n".join(shown(board, state))
     assert "then" not in "\n".join(shown(board, state))
@@ -148,7 +148,7 @@ def test_walking_back_shows_what_was_then() -> None:
 
 def test_zoom_from_a_group_to_its_connections_to_a_story_and_back() -> None:
     board = recorded()
-    state, painter = State(window=3), Painter(board)
+    state, painter = ViewState(window=3), Painter(board)
     moves = Moves(state, board)
     moves.zoom(painter.page(state, 80, 24))
     lines = shown_by(painter, state)
@@ -169,13 +169,13 @@ def test_zoom_from_a_group_to_its_connections_to_a_story_and_back() -> None:
     assert state.group is None
 
 
-def shown_by(painter: Painter, state: State, height: int = 24) -> list[str]:
+def shown_by(painter: Painter, state: ViewState, height: int = 24) -> list[str]:
     return [plain(line) for line in painter.page(state, 100, height).lines]
 
 
 def test_a_story_is_scrolled_to_its_end_and_no_further() -> None:
     board = recorded()
-    state = State(screen="story", window=3, connection=0)
+    state = ViewState(screen="story", window=3, connection=0)
     moves = Moves(state, board)
     moves.jump(page(board, state), 1)
     end = shown(board, state)
@@ -187,9 +187,9 @@ def test_a_story_is_scrolled_to_its_end_and_no_further() -> None:
 
 def test_what_is_no_longer_kept_is_said() -> None:
     board = recorded()
-    assert "no longer kept" in shown(board, State(screen="story", connection=10**6))[1]
+    assert "no longer kept" in shown(board, ViewState(screen="story", connection=10**6))[1]
     board.abnormal.since_ns = board.slots.newest * SECOND
-    assert "not all of before" in shown(board, State(screen="story", window=3))[1]
+    assert "not all of before" in shown(board, ViewState(screen="story", window=3))[1]
     board.groups.since = board.slots.newest + 1
     assert any("no longer kept" in line for line in shown(board))
 
@@ -211,7 +211,7 @@ def test_now_is_when_the_trace_ended() -> None:
 
 def test_trust_says_what_was_lost_and_what_the_counters_say() -> None:
     board = recorded()
-    text = "\n".join(shown(board, State(screen="trust"), (100, 40)))
+    text = "\n".join(shown(board, ViewState(screen="trust"), (100, 40)))
     assert "150 connections ended, lost: nothing" in text
     assert "8 hooks attached" in text
     assert re.search(r"^EstabResets +0 +13 +-13  in namespaces", text, re.MULTILINE)
@@ -219,7 +219,7 @@ def test_trust_says_what_was_lost_and_what_the_counters_say() -> None:
     lossy = fed(resets(1))
     lossy.sink(lossy.contexts[0]).loss(Loss(7, "ring buffer full", START_NS, START_NS))
     lossy.say("something\nwas\x1b[31m said")
-    text = "\n".join(shown(lossy, State(screen="trust")))
+    text = "\n".join(shown(lossy, ViewState(screen="trust")))
     assert "lost: 7 records" in text
     assert "7 records lost between" in text
     assert "lost 7" in text
@@ -230,15 +230,15 @@ def test_hostile_names_are_shown_and_never_obeyed() -> None:
     for name in HOSTILE:
         board = fed(resets(1, comm=name[:15]))
         for screen in SCREENS:
-            lines = shown(board, State(screen=screen, window=3), (120, 24))
+            lines = shown(board, ViewState(screen=screen, window=3), (120, 24))
             assert all(line == visible(line) for line in lines)
-        story = shown(board, State(screen="story", window=3, connection=0), (120, 200))
+        story = shown(board, ViewState(screen="story", window=3, connection=0), (120, 200))
         assert all(line == visible(line) for line in story)
 
 
 def test_ascii_alone_where_nothing_else_is_shown() -> None:
     board = fed(resets(1, comm="中中é".encode(), remote="2001:db8:1:2:3:4:5:6", family=10))
-    for state in (State(window=3), State(window=3, screen="story")):
+    for state in (ViewState(window=3), ViewState(window=3, screen="story")):
         lines = [plain(line) for line in Painter(board, utf8=False).page(state, 80, 24).lines]
         assert all(line.isascii() for line in lines)
         assert any("?????" in line for line in lines)
@@ -250,7 +250,7 @@ def test_nothing_ended() -> None:
     board = fed()
     assert "no connection ended in this time" in "\n".join(shown(board))
     for screen in SCREENS:
-        assert shown(board, State(screen=screen))
+        assert shown(board, ViewState(screen=screen))
     empty = Board(utc=True)  # nothing is attached yet
     assert shown(empty)
 
@@ -298,5 +298,5 @@ def test_the_end_and_the_help_are_always_in_the_last_line() -> None:
 def test_no_key_does_two_things() -> None:
     names = [*itertools.chain.from_iterable(key.keys.split(",") for key in KEYS)]
     assert len(names) == len(set(names))
-    lines = shown(fed(), State(help=True), (80, 60))
+    lines = shown(fed(), ViewState(help=True), (80, 60))
     assert all(any(key.text in line for line in lines) for key in KEYS)

@@ -11,26 +11,29 @@ import re
 import shlex
 import shutil
 import subprocess
+import threading
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from scripts.guests import accelerator, architecture
 from scripts.guests.cache import folder, point
 from scripts.guests.errors import Failed, Missing
 from scripts.guests.guest import Ending
-from scripts.guests.hypervisor import Hypervisor
+from scripts.guests.hypervisor import Hypervisor, Limits
 from scripts.guests.initramfs import plain_name, unpacked
 from scripts.guests.job import Job
-from scripts.guests.junit import Counts, read, total
+from scripts.guests.junit import Counts, left_out, read, total
 from scripts.guests.kernel import Kernel, arrange
 from scripts.guests.machine import PORTS, Machine, Share
 from scripts.guests.main import main, parse
+from scripts.guests.matrix import Matrix
 from scripts.guests.newc import archive
 from scripts.guests.output import Prefixed
 from scripts.guests.packages import installed, upstream
 from scripts.guests.paragraph import dependencies, fields
-from scripts.guests.rows import rows
+from scripts.guests.rows import Row, rows
 from scripts.guests.table import Result, as_text
 
 ROOT = Path(__file__).parents[2]
@@ -114,13 +117,14 @@ def test_modules_are_unpacked(tmp_path: Path) -> None:
         "a.ko": b"m",
         "b.ko.xz": lzma.compress(b"m"),
         "c.ko.gz": gzip.compress(b"m"),
+        "d.ko.zst": pa.compress(b"m", codec="zstd", asbytes=True),
     }.items():
         path = tmp_path / name
         path.write_bytes(data)
         assert unpacked(path) == b"m"
         assert plain_name(path) == f"{name[0]}.ko"
     with pytest.raises(Failed, match="compressed in a way"):
-        unpacked(tmp_path / "d.ko.br")
+        unpacked(tmp_path / "e.ko.br")
 
 
 def test_the_machine_has_no_network_and_no_disk() -> None:
@@ -196,6 +200,7 @@ def test_the_table_ends_as_pytest_does() -> None:
         Result("host", "6.18", "0.26", "none", Counts(10, 0, 0, 1), 61.2),
         Result("old", "5.10", "0.26", "tcg", Counts(3, 1, 1, 0, "the time was over"), 100),
     ]
+    assert left_out("nobody answers").good
     lines = as_text(results).splitlines()
     assert lines[0].split() == [
         *("row", "kernel", "BCC", "by", "passed", "failed", "errors", "skipped", "seconds")
@@ -298,3 +303,36 @@ def test_list_names_every_row_and_its_reason(capsys: pytest.CaptureFixture[str])
 
 def test_endings_have_words() -> None:
     assert len({ending.value for ending in Ending}) == len(Ending)
+
+
+ROWS = [row for row in rows() if row.virtual][:3]
+
+
+def test_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=60)
+
+    def run(_: Matrix, row: Row) -> Result:
+        if row is not ROWS[2]:
+            both.wait()
+        return Result(row.name, "", "", "none", Counts(1), 0)
+
+    monkeypatch.setattr(Matrix, "run", run)
+    found, whole = Matrix(Hypervisor(), Limits()).run_all(ROWS, 2)
+    assert [each.row for each in found] == [row.name for row in ROWS]
+    assert whole
+
+
+def test_what_was_not_run_before_an_interrupt_is_no_success(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def run(_: Matrix, row: Row) -> Result:
+        if row is ROWS[1]:
+            raise KeyboardInterrupt  # as the main thread has it while it waits
+        return Result(row.name, "", "", "none", Counts(1), 0)
+
+    monkeypatch.setattr(Matrix, "run", run)
+    matrix = Matrix(Hypervisor(), Limits())
+    found, whole = matrix.run_all(ROWS, 1)
+    assert not whole
+    assert [each.counts.good for each in found][:2] == [True, False]
+    assert found[1].counts.complaint == "interrupted"

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from scripts.guests.distribution import parse as parse_distribution
 from scripts.guests.errors import BadInput
-from scripts.guests.rows import Row, chosen, rows
+from scripts.guests.rows import Row, chosen, distributions, rows
 from scripts.guests.rows import parse as parse_rows
 from scripts.guests.survey import complaints, document
 from tracetw.kernel.btf import Btf
@@ -79,6 +80,34 @@ def test_defaults_fill_a_row() -> None:
 def test_a_broken_file_is_explained(text: str, words: str) -> None:
     with pytest.raises(BadInput, match=re.escape(words)):
         parse_rows(text, "here")
+
+
+UBUNTU = {"label": "Ubuntu", "mirror": "http://m", "keyring": "k", "kernel": "linux"}
+
+
+def test_every_row_is_of_a_distribution_that_is_described() -> None:
+    known = distributions()
+    assert {row.distribution for row in rows()} == set(known)
+    # Of one the whole keyring is trusted; it has the keyrings of the others.
+    assert [name for name, each in known.items() if not each.key] == ["debian"]
+    assert all(each.keyring_package and each.keyring_suite for each in known.values() if each.key)
+    assert known["ubuntu"].variable == "TRACETW_UBUNTU_MIRROR"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        (3, "distribution u: 3 has no fields"),
+        ({**UBUNTU, "kye": "x"}, "distribution u: kye is no field"),
+        ({**UBUNTU, "label": 1}, "distribution u: label is 1, not words"),
+        ({**UBUNTU, "suites": [1]}, "distribution u: suites is [1], not words"),
+        ({"label": "Ubuntu"}, "distribution u: kernel is missing"),
+    ],
+)
+def test_a_broken_distribution_is_explained(fields: object, words: str) -> None:
+    assert parse_distribution("u", UBUNTU, "here").suites == ("{}",)
+    with pytest.raises(BadInput, match=re.escape(words)):
+        parse_distribution("u", fields, "here")
 
 
 def test_an_unknown_row_names_the_known_ones() -> None:

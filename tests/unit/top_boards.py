@@ -14,7 +14,7 @@ from tracetw.stream.filter import Filter
 from tracetw.top.board import SECOND, Board
 from tracetw.top.lines import plain
 from tracetw.top.page import Page, Painter
-from tracetw.top.state import State
+from tracetw.top.state import ViewState
 
 START_NS = CLOCK.to_wall_ns(0)
 HERE = Context(CONTEXT.host, CONTEXT.netns, CONTEXT.names, CONTEXT.cgroup_path, clock=CLOCK)
@@ -50,11 +50,13 @@ def resets(*seconds: float, **more: Any) -> Closes:
     return closes(*(reset_at(second, **more) for second in seconds))
 
 
-def shown(board: Board, state: State | None = None, size: tuple[int, int] = (80, 24)) -> list[str]:
+def shown(
+    board: Board, state: ViewState | None = None, size: tuple[int, int] = (80, 24)
+) -> list[str]:
     """The lines of a screen as text."""
     return [plain(line) for line in page(board, state, size).lines]
 
 
-def page(board: Board, state: State | None = None, size: tuple[int, int] = (80, 24)) -> Page:
+def page(board: Board, state: ViewState | None = None, size: tuple[int, int] = (80, 24)) -> Page:
     """A screen."""
-    return Painter(board).page(state or State(window=3), *size)
+    return Painter(board).page(state or ViewState(window=3), *size)

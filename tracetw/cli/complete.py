@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 import click
 
+from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.taxonomy import VERDICTS
 
 __all__ = [
@@ -81,7 +82,7 @@ def _codes() -> Iterable[str]:
 def _codes_and_events() -> Iterable[str]:
     from tracetw.verdict.handbook import GUIDES  # noqa: PLC0415 (much text)
 
-    return GUIDES
+    return [*GUIDES, *HINT_BIT]
 
 
 def _scenarios() -> Iterable[str]:

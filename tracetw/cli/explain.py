@@ -12,12 +12,14 @@ from tracetw.cli import complete
 from tracetw.cli.pager import pager_option, show
 from tracetw.errors import BadInput
 from tracetw.verdict.handbook import EVENTS, GUIDES
-from tracetw.verdict.handbook.lines import guide_text
-from tracetw.verdict.taxonomy import VERDICTS
+from tracetw.verdict.handbook.lines import guide_text, hint_page
+from tracetw.verdict.hints import HINT_BIT, HINTS
+from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS
 
 __all__ = ["command"]
 
 _WIDTH = 80
+_NAME = max(len(code) for code in (*VERDICT_INDEX, *HINT_BIT))
 
 
 @click.command("explain", short_help="Say what a verdict means and what to do about it.")
@@ -26,8 +28,8 @@ _WIDTH = 80
 def command(verdict: str | None, pager: bool) -> None:
     """Say what VERDICT means, what to do now, and how to tell its causes apart.
 
-    VERDICT may be a timewait or drop event, too. Without it, list them all. docs/verdicts/ has the same
-    pages with packets and JSON.
+    VERDICT may be a timewait or drop event or a hint, too. Without it, list them all. docs/verdicts/ has the
+    same pages with packets and JSON.
     """
     show(f"{_explained(verdict)}\n", pager=pager)
 
@@ -37,13 +39,19 @@ def _explained(verdict: str | None) -> str:
     if verdict is None:
         rows = [_line(row.code, row.meaning) for row in VERDICTS]
         events = [_line(event.name, event.meaning) for event in EVENTS]
-        return "\n".join([*rows, "", "events", *events])
+        hints = [_line(hint.code, hint.holds) for hint in HINTS]
+        return "\n".join([*rows, "", "events", *events, "", "hints", *hints])
     if verdict in GUIDES:
         return guide_text(GUIDES[verdict])
-    near = get_close_matches(verdict, GUIDES, 1)
+    for known in HINTS:
+        if known.code == verdict:
+            return hint_page(known)
+    near = get_close_matches(verdict, [*GUIDES, *HINT_BIT], 1)
     hint = f"did you mean {near[0]}?" if near else "tracetw explain lists them"
     raise BadInput(f"no such verdict: {verdict!r}", hint)
 
 
 def _line(name: str, meaning: str) -> str:
-    return fill(meaning, _WIDTH, initial_indent=f"{name:22}", subsequent_indent=" " * 22)
+    return fill(
+        meaning, _WIDTH, initial_indent=f"{name:{_NAME}} ", subsequent_indent=" " * (_NAME + 1)
+    )

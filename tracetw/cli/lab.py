@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from tracetw.cli import complete
+from tracetw.cli.book import book
 from tracetw.cli.incident import incident
 from tracetw.cli.needs import need
 from tracetw.cli.options import output_option
@@ -44,6 +45,7 @@ def command(context: click.Context) -> int | None:
 
 command.add_command(incident)
 command.add_command(packetdrill)
+command.add_command(book)
 
 
 @command.command("list")

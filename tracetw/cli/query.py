@@ -41,9 +41,14 @@ def command(words: tuple[str, ...], output: str, target: str | None) -> None:
     \b
     Views:
       closes      one row for each connection: decoded, with verdict, form, closed_by, ...
+      deaths      processes that died with connections open
       timewait    TIME_WAIT events, if recorded         drops     segments refused, if recorded
-      retransmits retransmissions, if recorded          counters  the kernel's own, every 10 s
-      sysctls     teardown settings over time
+      retransmits retransmissions, if recorded          transitions  of TCP states, if recorded
+      counters    the kernel's own, every 10 s          sysctls   teardown settings at the same times
+      settings    from when to when a setting had a value
+      losses      records that were lost, and when
+
+    docs/questions.md has the questions of an engineer on call, with their SQL.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ from tracetw.errors import BadInput
 from tracetw.stream.parse import seconds
 
 if TYPE_CHECKING:
-    from tracetw.recorder.recorder import Limits
+    from tracetw.recorder.recorder import TapeLimits
     from tracetw.stream.filter import Filter
 
 __all__ = ["command"]
@@ -119,11 +119,11 @@ def command(
     return run(request, make_sink)
 
 
-def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limits:
-    from tracetw.recorder.recorder import Limits  # noqa: PLC0415
+def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> TapeLimits:
+    from tracetw.recorder.recorder import TapeLimits  # noqa: PLC0415
 
     total = parse_size("--max-size", max_size)
-    size, span = min(_SEGMENT, max(_SMALLEST, total // _SEGMENTS)), Limits().segment_s
+    size, span = min(_SEGMENT, max(_SMALLEST, total // _SEGMENTS)), TapeLimits().segment_s
     if segment is not None and SIZE.fullmatch(segment.strip()) and segment.strip()[-1] not in "mh":
         size = parse_size("--segment", segment)
         if size < _SMALLEST:
@@ -135,4 +135,4 @@ def _limits(max_size: str, max_age: str, segment: str | None, keep: str) -> Limi
             f"--max-size {max_size} is less than four segments of {size >> 20}M",
             f"give {size * _SEGMENTS >> 20}M or more",
         )
-    return Limits(total, seconds("--max-age", max_age), size, span, seconds("--keep", keep))
+    return TapeLimits(total, seconds("--max-age", max_age), size, span, seconds("--keep", keep))

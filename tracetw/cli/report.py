@@ -18,6 +18,8 @@ from tracetw.text import json_line
 
 __all__ = ["command"]
 
+_INCIDENTS = 4
+
 
 @click.command("report", short_help="Say what happened in recordings of one or many hosts.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())
@@ -28,6 +30,11 @@ __all__ = ["command"]
     "--html", metavar="FILE", type=click.Path(), help="Also as a single page that needs no network."
 )
 @click.option("--utc", is_flag=True, help="Times in UTC instead of local time.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="For scripts: exit with 4 if there are incidents, 0 if there are none.",
+)
 @numeric_option
 @pager_option
 def command(
@@ -38,9 +45,10 @@ def command(
     as_json: bool,
     html: str | None,
     utc: bool,
+    check: bool,
     pager: bool,
-) -> None:
-    """Say what happened: causes in sentences, who was first, and what was normal before.
+) -> int:
+    """Say what happened: each incident with its beginning, its cause and whom it reached.
 
     PATH is a folder or a file that tracetw record wrote. Give recordings of several hosts and the
     connections between them are joined: what one end did not do although the other says so was
@@ -51,7 +59,8 @@ def command(
       tracetw report /var/lib/tracetw                 text
       tracetw report web-1 db-1 --html incident.html  two hosts, with a page to send around
       tracetw report rec --since 12:00 --until 12:30 --port 5432
-      tracetw report rec --json | jq '.causes[].sentence'
+      tracetw report rec --json | jq '.incidents[].sentence'
+      tracetw report rec --since 1h --check >/dev/null || echo 'look at the last hour'
     """
     from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
     from tracetw.replay.conditions import recorded_filter  # noqa: PLC0415
@@ -79,6 +88,7 @@ def command(
         show(report_text(report, utc=utc), pager=pager)
     if html is not None:
         say(f"wrote {html}")
+    return _INCIDENTS if check and report.incidents else 0
 
 
 def _write(path: str, text: str) -> None:

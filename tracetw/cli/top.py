@@ -112,9 +112,9 @@ def command(
         check_terminal()
     from tracetw.top.board import Board  # noqa: PLC0415 (loads NumPy)
     from tracetw.top.feed import live, recorded, slot_width  # noqa: PLC0415
-    from tracetw.top.state import WINDOWS, State  # noqa: PLC0415
+    from tracetw.top.state import WINDOWS, ViewState  # noqa: PLC0415
 
-    state = State(screen=screen)
+    state = ViewState(screen=screen)
     if wanted is None:
         from tracetw.recording.reader import open_recordings  # noqa: PLC0415
         from tracetw.replay.conditions import recorded_filter  # noqa: PLC0415

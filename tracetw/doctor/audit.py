@@ -25,7 +25,7 @@ from tracetw.host.process import comm, holders
 from tracetw.host.sysctld import Assignment, assignments
 from tracetw.text import decoded
 
-__all__ = ["HOST", "SETTINGS", "Audit", "Namespace", "Row", "audit"]
+__all__ = ["HOST", "SETTINGS", "Audit", "AuditRow", "Namespace", "audit"]
 
 SETTINGS = (*WAITS, *PLACES, *TRACKED)
 """In the order in which they are shown, which is the same on every host."""
@@ -39,7 +39,7 @@ _COUNTERS = sorted({name for setting in SETTINGS for name in setting.counters})
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class AuditRow:
     """A setting of a namespace. ``assigned`` is what a file or the command line says, if it is in force."""
 
     setting: Setting
@@ -56,7 +56,7 @@ class Namespace:
     label: str
     where: Netns
     facts: Facts
-    rows: tuple[Row, ...]
+    rows: tuple[AuditRow, ...]
     findings: tuple[Finding, ...]
 
     def command(self, finding: Finding) -> str | None:
@@ -130,7 +130,7 @@ def _judged(where: Netns, label: str, seen: Seen) -> Namespace:
     return Namespace(label, where, seen.facts, tuple(_rows(seen)), tuple(findings))
 
 
-def _rows(seen: Seen) -> Iterator[Row]:
+def _rows(seen: Seen) -> Iterator[AuditRow]:
     for setting in SETTINGS:
         value = seen.facts.sysctls.get(setting.name)
         if value is None:
@@ -138,7 +138,7 @@ def _rows(seen: Seen) -> Iterator[Row]:
         assignment = seen.assigned.get(setting.name)
         in_force = assignment if assignment and assignment.matches(value) else None
         meaning = setting.means(seen.facts, seen.clock)
-        yield Row(setting, value, setting.usual(seen.facts), meaning, in_force)
+        yield AuditRow(setting, value, setting.usual(seen.facts), meaning, in_force)
 
 
 def _owners(facts: Sequence[Facts]) -> dict[int, str]:

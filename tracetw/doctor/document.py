@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tracetw.doctor.audit import Audit, Namespace, Row
+from tracetw.doctor.audit import Audit, AuditRow, Namespace
 from tracetw.doctor.finding import Finding
 from tracetw.doctor.setting import Setting
 from tracetw.text import json_line
@@ -37,7 +37,7 @@ def settings(audit: Audit) -> list[dict[str, Any]]:
     return [_setting(namespace, row) for namespace in audit.namespaces for row in namespace.rows]
 
 
-def _setting(namespace: Namespace, row: Row) -> dict[str, Any]:
+def _setting(namespace: Namespace, row: AuditRow) -> dict[str, Any]:
     assigned = row.assigned
     return {
         "netns": namespace.label,

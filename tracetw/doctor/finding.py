@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from tracetw.doctor.facts import Facts
 from tracetw.host.sysctld import Assignment
-from tracetw.verdict.timers import Clock
+from tracetw.verdict.timers import TimerClock
 
 __all__ = ["Finding", "Seen", "ipv4"]
 
@@ -41,7 +41,7 @@ class Seen(NamedTuple):
     """What rules look at: a namespace, its timers, what the files say, and who holds sockets."""
 
     facts: Facts
-    clock: Clock
+    clock: TimerClock
     assigned: Mapping[str, Assignment]
     owners: Mapping[int, str]
 

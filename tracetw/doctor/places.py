@@ -6,7 +6,7 @@ from __future__ import annotations
 from tracetw.doctor.facts import Facts
 from tracetw.doctor.setting import Meaning, Setting, by_table, exactly, known, text
 from tracetw.verdict import timers
-from tracetw.verdict.timers import Clock
+from tracetw.verdict.timers import TimerClock
 
 __all__ = ["PLACES"]
 
@@ -27,7 +27,7 @@ _STAMPS = {
 }
 
 
-def _ports(facts: Facts, _: Clock) -> Meaning:
+def _ports(facts: Facts, _: TimerClock) -> Meaning:
     ports = facts.ports() or 0
     rate = ports / timers.TIME_WAIT_S
     return Meaning(
@@ -36,7 +36,7 @@ def _ports(facts: Facts, _: Clock) -> Meaning:
     )
 
 
-def _buckets(facts: Facts, _: Clock) -> Meaning:
+def _buckets(facts: Facts, _: TimerClock) -> Meaning:
     buckets = known(facts, "tcp_max_tw_buckets", 0)
     return Meaning(
         f"beyond {buckets:,} sockets TIME_WAIT is skipped: {buckets / timers.TIME_WAIT_S:,.0f} closes"
@@ -44,77 +44,77 @@ def _buckets(facts: Facts, _: Clock) -> Meaning:
     )
 
 
-def _reuse(facts: Facts, _: Clock) -> Meaning:
+def _reuse(facts: Facts, _: TimerClock) -> Meaning:
     delay = known(facts, "tcp_tw_reuse_delay", 1000) / 1000
     return Meaning(_REUSE.get(known(facts, "tcp_tw_reuse", 0), "").format(delay=text(delay)))
 
 
-def _reuse_delay(facts: Facts, _: Clock) -> Meaning:
+def _reuse_delay(facts: Facts, _: TimerClock) -> Meaning:
     delay = known(facts, "tcp_tw_reuse_delay", 1000) / 1000
     return Meaning(
         f"a port in TIME_WAIT can be taken over after {text(delay)}", {"reuse": exactly(delay)}
     )
 
 
-def _recycle(_: Facts, __: Clock) -> Meaning:
+def _recycle(_: Facts, __: TimerClock) -> Meaning:
     return Meaning("drops connections of clients behind one NAT address; gone since 4.12")
 
 
-def _timestamps(facts: Facts, _: Clock) -> Meaning:
+def _timestamps(facts: Facts, _: TimerClock) -> Meaning:
     return Meaning(_STAMPS.get(known(facts, "tcp_timestamps", 1), ""))
 
 
-def _rfc1337(facts: Facts, _: Clock) -> Meaning:
+def _rfc1337(facts: Facts, _: TimerClock) -> Meaning:
     ends = "is ignored" if known(facts, "tcp_rfc1337", 0) else "ends it"
     return Meaning(f"an acceptable RST on a connection in TIME_WAIT {ends}")
 
 
-def _orphans(facts: Facts, _: Clock) -> Meaning:
+def _orphans(facts: Facts, _: TimerClock) -> Meaning:
     limit = known(facts, "tcp_max_orphans", 0)
     return Meaning(
         f"beyond {limit:,} orphans (half or a quarter, if they retransmit) close() sends RST"
     )
 
 
-def _somaxconn(facts: Facts, _: Clock) -> Meaning:
+def _somaxconn(facts: Facts, _: TimerClock) -> Meaning:
     return Meaning(
         f"listen() gets {known(facts, 'net.core.somaxconn', 0):,} at most, whatever it asks for;"
         " set when listen() is called"
     )
 
 
-def _syn_backlog(facts: Facts, _: Clock) -> Meaning:
+def _syn_backlog(facts: Facts, _: TimerClock) -> Meaning:
     backlog = known(facts, "tcp_max_syn_backlog", 0)
     return Meaning(
         f"without cookies, SYNs of unknown clients are dropped near {backlog:,} requests"
     )
 
 
-def _cookies(facts: Facts, _: Clock) -> Meaning:
+def _cookies(facts: Facts, _: TimerClock) -> Meaning:
     return Meaning(_COOKIES.get(known(facts, "tcp_syncookies", 1), ""))
 
 
-def _overflow(facts: Facts, _: Clock) -> Meaning:
+def _overflow(facts: Facts, _: TimerClock) -> Meaning:
     answer = (
         "RST" if known(facts, "tcp_abort_on_overflow", 0) else "silence, and the client repeats"
     )
     return Meaning(f"a connection that finds the accept queue full gets {answer}")
 
 
-def _migrate(facts: Facts, _: Clock) -> Meaning:
+def _migrate(facts: Facts, _: TimerClock) -> Meaning:
     does = "go to another listener" if known(facts, "tcp_migrate_req", 0) else "get RST"
     return Meaning(
         f"connections that wait for accept() {does} when one of a SO_REUSEPORT group closes"
     )
 
 
-def _mptcp(facts: Facts, _: Clock) -> Meaning:
+def _mptcp(facts: Facts, _: TimerClock) -> Meaning:
     if not known(facts, "net.mptcp.enabled", 0):
         return Meaning("MPTCP sockets cannot be made")
     return Meaning("MPTCP sockets can be made: Go's listeners are, unless told otherwise")
 
 
-def _mptcp_close(facts: Facts, _: Clock) -> Meaning:
+def _mptcp_close(facts: Facts, _: TimerClock) -> Meaning:
     seconds = float(known(facts, "net.mptcp.close_timeout", 60))
     return Meaning(
         f"an MPTCP connection without a subflow, or orphaned without DATA_FIN, ends after {text(seconds)}",

@@ -6,7 +6,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
-from tracetw.doctor.audit import Audit, Namespace, Row
+from tracetw.doctor.audit import Audit, AuditRow, Namespace
 from tracetw.doctor.document import findings
 from tracetw.text import clip, padded, visible
 
@@ -94,7 +94,7 @@ def _row(name: str, value: str, default: str, means: str) -> str:
     return "\n".join(" ".join(cells).rstrip() for cells in zip(*columns, strict=True))
 
 
-def _block(group: Sequence[Namespace], row: Row, recorded: Mapping[str, int]) -> Iterator[str]:
+def _block(group: Sequence[Namespace], row: AuditRow, recorded: Mapping[str, int]) -> Iterator[str]:
     setting, namespace = row.setting, group[0]
     unit = f" {setting.unit}" if setting.unit else ""
     yield f"{setting.name} = {_value(row.value)}{unit} (default {_usual(row) or 'unknown'})"
@@ -179,5 +179,5 @@ def _value(values: tuple[int, ...]) -> str:
     return " ".join(map(str, values))
 
 
-def _usual(row: Row) -> str:
+def _usual(row: AuditRow) -> str:
     return "" if row.default is None else _value(row.default)

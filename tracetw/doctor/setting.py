@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeAlias
 
 from tracetw.doctor.facts import Facts
 from tracetw.verdict import timers
-from tracetw.verdict.timers import Clock, Wait
+from tracetw.verdict.timers import TimerClock, Wait
 
 __all__ = ["Meaning", "Means", "Setting", "by_table", "clock", "exactly", "known", "text"]
 
@@ -22,7 +22,7 @@ class Meaning(NamedTuple):
     waits: Mapping[str, Wait] = {}
 
 
-Means: TypeAlias = Callable[[Facts, Clock], Meaning]
+Means: TypeAlias = Callable[[Facts, TimerClock], Meaning]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +75,10 @@ def known(facts: Facts, name: str, otherwise: int) -> int:
     return otherwise if value is None else value
 
 
-def clock(facts: Facts, hz: int) -> Clock:
+def clock(facts: Facts, hz: int) -> TimerClock:
     """The timers of a connection in this namespace, over a path without delay or route of its own."""
     rto_min_s = known(facts, "tcp_rto_min_us", 200_000) / 1e6
-    return Clock(
+    return TimerClock(
         rto_s=timers.first_rto(rto_min_s, 0.0, hz),
         rto_max_s=known(facts, "tcp_rto_max_ms", 120_000) / 1e3,
         hz=hz,

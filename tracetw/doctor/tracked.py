@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tracetw.doctor.facts import Facts
 from tracetw.doctor.setting import Meaning, Means, Setting, exactly, known, text
-from tracetw.verdict.timers import Clock
+from tracetw.verdict.timers import TimerClock
 
 __all__ = ["PREFIX", "TRACKED"]
 
@@ -19,7 +19,7 @@ _FORGOTTEN = (
 def _timeout(state: str, what: str, default: int) -> Setting:
     name = f"{PREFIX}tcp_timeout_{state}"
 
-    def means(facts: Facts, _: Clock) -> Meaning:
+    def means(facts: Facts, _: TimerClock) -> Meaning:
         seconds = float(known(facts, name, default))
         return Meaning(
             f"{what} is forgotten after {text(seconds)}", {"forgotten": exactly(seconds)}
@@ -31,14 +31,14 @@ def _timeout(state: str, what: str, default: int) -> Setting:
 def _switch(name: str, default: int, on: str, off: str, price: str) -> Setting:
     full = PREFIX + name
 
-    def means(facts: Facts, _: Clock) -> Meaning:
+    def means(facts: Facts, _: TimerClock) -> Meaning:
         return Meaning(on if known(facts, full, default) else off)
 
     return Setting(full, (default,), _LOST, (), means, price)
 
 
 def _room(full: str) -> Means:
-    def means(facts: Facts, _: Clock) -> Meaning:
+    def means(facts: Facts, _: TimerClock) -> Meaning:
         return Meaning(f"new connections are dropped beyond {known(facts, full, 0):,}")
 
     return means

@@ -6,7 +6,7 @@ from __future__ import annotations
 from tracetw.doctor.facts import Facts
 from tracetw.doctor.setting import Meaning, Setting, exactly, known, text
 from tracetw.verdict import timers
-from tracetw.verdict.timers import Clock
+from tracetw.verdict.timers import TimerClock
 
 __all__ = ["WAITS"]
 
@@ -14,7 +14,7 @@ _TIMEOUTS = ("TCPAbortOnTimeout", "TCPTimeouts")
 _KEEPALIVE = ("TCPKeepAlive", "TCPAbortOnTimeout")
 
 
-def _retries2(facts: Facts, clock: Clock) -> Meaning:
+def _retries2(facts: Facts, clock: TimerClock) -> Meaning:
     retries = known(facts, "tcp_retries2", 15)
     wait = timers.data(clock, retries)
     least = timers.limit(retries, clock.rto_max_s)
@@ -26,7 +26,7 @@ def _retries2(facts: Facts, clock: Clock) -> Meaning:
     )
 
 
-def _orphan_retries(facts: Facts, clock: Clock) -> Meaning:
+def _orphan_retries(facts: Facts, clock: TimerClock) -> Meaning:
     retries = known(facts, "tcp_orphan_retries", 0)
     wait = timers.orphan(clock, retries)
     answered = timers.orphan_window(clock, retries, answers=True)
@@ -38,7 +38,7 @@ def _orphan_retries(facts: Facts, clock: Clock) -> Meaning:
     )
 
 
-def _rto_min(facts: Facts, clock: Clock) -> Meaning:
+def _rto_min(facts: Facts, clock: TimerClock) -> Meaning:
     routes = len(facts.rto_mins)
     own = f"; {routes} routes have their own" if routes else ""
     return Meaning(
@@ -48,7 +48,7 @@ def _rto_min(facts: Facts, clock: Clock) -> Meaning:
     )
 
 
-def _rto_max(_: Facts, clock: Clock) -> Meaning:
+def _rto_max(_: Facts, clock: TimerClock) -> Meaning:
     return Meaning(
         f"no retransmission or probe waits for longer than {text(clock.rto_max_s)}; the limits below"
         " shrink with it",
@@ -56,7 +56,7 @@ def _rto_max(_: Facts, clock: Clock) -> Meaning:
     )
 
 
-def _syn(facts: Facts, clock: Clock) -> Meaning:
+def _syn(facts: Facts, clock: TimerClock) -> Meaning:
     retries, linear = known(facts, "tcp_syn_retries", 6), known(facts, _LINEAR, 0)
     wait = timers.syn(clock, retries, linear)
     return Meaning(
@@ -64,7 +64,7 @@ def _syn(facts: Facts, clock: Clock) -> Meaning:
     )
 
 
-def _linear(facts: Facts, clock: Clock) -> Meaning:
+def _linear(facts: Facts, clock: TimerClock) -> Meaning:
     retries, linear = known(facts, "tcp_syn_retries", 6), known(facts, _LINEAR, 0)
     wait = timers.syn(clock, retries, linear)
     without = timers.syn(clock, retries)
@@ -75,14 +75,14 @@ def _linear(facts: Facts, clock: Clock) -> Meaning:
     )
 
 
-def _synack(facts: Facts, clock: Clock) -> Meaning:
+def _synack(facts: Facts, clock: TimerClock) -> Meaning:
     wait = timers.syn_ack(clock, known(facts, "tcp_synack_retries", 5))
     return Meaning(
         f"a handshake that the client does not finish is kept for {text(wait)}", {"handshake": wait}
     )
 
 
-def _dead(facts: Facts, clock: Clock) -> timers.Wait:
+def _dead(facts: Facts, clock: TimerClock) -> timers.Wait:
     return timers.keepalive(
         clock,
         known(facts, "tcp_keepalive_time", 7200),
@@ -91,7 +91,7 @@ def _dead(facts: Facts, clock: Clock) -> timers.Wait:
     )
 
 
-def _keepalive_time(facts: Facts, clock: Clock) -> Meaning:
+def _keepalive_time(facts: Facts, clock: TimerClock) -> Meaning:
     first = known(facts, "tcp_keepalive_time", 7200)
     wait = _dead(facts, clock)
     return Meaning(
@@ -101,13 +101,13 @@ def _keepalive_time(facts: Facts, clock: Clock) -> Meaning:
     )
 
 
-def _keepalive_interval(facts: Facts, clock: Clock) -> Meaning:
+def _keepalive_interval(facts: Facts, clock: TimerClock) -> Meaning:
     wait = _dead(facts, clock)
     interval = known(facts, "tcp_keepalive_intvl", 75)
     return Meaning(f"probes are {text(interval)} apart: {text(wait)} in all", {"dead_peer": wait})
 
 
-def _keepalive_probes(facts: Facts, clock: Clock) -> Meaning:
+def _keepalive_probes(facts: Facts, clock: TimerClock) -> Meaning:
     wait = _dead(facts, clock)
     probes = known(facts, "tcp_keepalive_probes", 9)
     return Meaning(
@@ -115,7 +115,7 @@ def _keepalive_probes(facts: Facts, clock: Clock) -> Meaning:
     )
 
 
-def _fin_timeout(facts: Facts, clock: Clock) -> Meaning:
+def _fin_timeout(facts: Facts, clock: TimerClock) -> Meaning:
     wait = timers.fin_wait2(clock, known(facts, "tcp_fin_timeout", 60))
     return Meaning(
         f"after close(), the peer has {text(wait)} to send its FIN; data or a FIN after that is"

@@ -45,8 +45,10 @@ COUNTERS = (
     "ListenDrops",
     "MPFastcloseTx",
     "MPFastcloseRx",
+    "ListenOverflows",
+    "ListenDrops",
 )
-"""What the reconciliation compares, and what it needs to give reasons."""
+"""What the reconciliation compares, what it needs to give reasons, and how often an accept queue was full."""
 
 _FILES = ("netstat", "snmp")
 _GROUPS = frozenset({"TcpExt", "Tcp", "MPTcpExt"})

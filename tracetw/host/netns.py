@@ -23,8 +23,8 @@ from tracetw.text import visible, well_formed
 
 __all__ = [
     "ALL",
-    "Names",
     "Netns",
+    "NetnsNames",
     "Runner",
     "current",
     "find",
@@ -65,8 +65,8 @@ class Netns:
     path: str
 
 
-class Names:
-    """Names of network namespaces by inode, looked up at most once a second.
+class NetnsNames:
+    """NetnsNames of network namespaces by inode, looked up at most once a second.
 
     The kernel gives the inode of a namespace that is gone to the next one: a name that is not there
     any more is forgotten at once.

@@ -79,7 +79,7 @@ def _context(
     session: Session, request: Request, before: Reading, attached: Reading, stop: Stop
 ) -> Context:
     cgroups = Cgroups()
-    names = netns.Names()
+    names = netns.NetnsNames()
     clock = Clock.now()
     return Context(
         host=socket.gethostname(),

@@ -17,7 +17,7 @@ import numpy as np
 from tracetw.errors import Failed
 from tracetw.event.record import CLOSE, EVENT
 from tracetw.query.columns import closes_table, events_table
-from tracetw.query.samples import counters_tables, sysctls_tables
+from tracetw.query.samples import counters_tables, losses_tables, sysctls_tables
 from tracetw.recording.reader import Recording
 from tracetw.replay.source import context_of, judged
 from tracetw.stream.batch import Ends
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TABLES", "cached", "files_of", "identity", "rules"]
 
+_ROWS = 1 << 16
+"""Of a table, which is in memory whole, and of a row group."""
 _PACKAGE = Path(__file__).resolve().parents[1]
 
 
@@ -102,7 +104,8 @@ def _closes(recording: Recording) -> Iterator[pa.Table]:
     stages = Stages(context_of(recording), Filter())
     yield closes_table(recording, stages.judge(Ends(np.zeros(0, CLOSE), recording.clock)))
     for part in judged(recording, stages):
-        yield closes_table(recording, part)
+        for piece in part.parts(_ROWS):
+            yield closes_table(recording, piece)
 
 
 def _events(recording: Recording) -> Iterator[pa.Table]:
@@ -116,6 +119,7 @@ TABLES: Mapping[str, Callable[[Recording], Iterator[pa.Table]]] = {
     "events": _events,
     "counters": counters_tables,
     "sysctls": sysctls_tables,
+    "losses": losses_tables,
 }
 """Name of a file to what makes its tables; the first one gives the columns and may be empty."""
 
@@ -124,12 +128,20 @@ def _write(file: Path, tables: Iterator[pa.Table]) -> None:
     import pyarrow.parquet as pq  # noqa: PLC0415 (optional)
 
     first = next(tables)
+    # Of numbers that hardly ever come twice a dictionary takes time and memory and saves nothing.
+    texts = [field.name for field in first.schema if not _is_floating(field.type)]
     # The folder is closed to others, and so is each file from its first byte.
     created = os.open(file, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
     with (
         os.fdopen(created, "wb") as out,
-        pq.ParquetWriter(out, first.schema, compression="zstd") as writer,
+        pq.ParquetWriter(out, first.schema, compression="zstd", use_dictionary=texts) as writer,
     ):
         writer.write_table(first)
         for table in tables:
             writer.write_table(table)
+
+
+def _is_floating(type_: pa.DataType) -> bool:
+    from pyarrow import types  # noqa: PLC0415 (optional)
+
+    return bool(types.is_floating(type_) or types.is_struct(type_))

@@ -1,31 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Batches as Arrow tables: the columns of the views ``closes``, ``timewait`` and ``drops``.
-
-Texts are dictionary-encoded: each different one is made once a batch.
-"""
+"""Batches as Arrow tables: the columns of the views of connections and of single events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event import fields, measures
+from tracetw.event.fields import State
+from tracetw.event.layer import LAYERS
 from tracetw.event.names import KernelNames
-from tracetw.event.record import F_ADDR, F_EXITING, F_RST_REASON, EventKind
+from tracetw.event.record import F_ADDR, F_EXITING, F_OOM, F_RST_REASON, EventKind
 from tracetw.host.cgroup import container
+from tracetw.query.arrow import addresses, constant, listed, milliseconds, numbers, texts
+from tracetw.query.mptcp import mptcp_columns
+from tracetw.query.times import died_ns, time_columns
 from tracetw.recording.reader import Recording
-from tracetw.report.count.cube import group
-from tracetw.report.count.keys import address, addresses
 from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.close_document import OWNERS
 from tracetw.sink.event_document import event_name
 from tracetw.stream.batch import Closes
-from tracetw.text import decoded, well_formed
+from tracetw.text import decoded
 from tracetw.verdict.evidence import evidence_names, missing_names
-from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.hints import hint_names
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
@@ -43,11 +41,10 @@ if TYPE_CHECKING:
 
 __all__ = ["closes_table", "events_table"]
 
-_ADDRESS = np.dtype([("hi", "<u8"), ("lo", "<u8")])
 _CODES = [verdict.code for verdict in VERDICTS]
 _KINDS = {kind.value: kind.name.lower() for kind in EventKind}
-_MS = 1_000_000
 _SIGNAL_BITS = 127
+_SERVER = fields.ROLES.index("server")
 
 
 def closes_table(recording: Recording, part: Closes) -> pa.Table:
@@ -63,24 +60,27 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
     columns: dict[str, Any] = {
         **_common(recording, rows, part.at, known),
         "uid": rows["uid"],
-        "user": _texts(rows["uid"], recording.user),
-        "first_close": _listed(FIRST_CLOSE, findings.first_close),
-        "form": _listed(FORMS, findings.form),
-        "verdict": _listed(_CODES, findings.verdict),
+        "user": texts(rows["uid"], recording.user),
+        "layer": texts(rows["layer"], LAYERS.get),
+        **mptcp_columns(rows),
+        "first_close": listed(FIRST_CLOSE, findings.first_close),
+        "form": listed(FORMS, findings.form),
+        "verdict": listed(_CODES, findings.verdict),
         "abnormal": abnormal,
-        "closed_by": _listed(CLOSED_BY, findings.closed_by),
-        "exit_code": _numbers(rows["exit_code"] >> 8 & 255, exiting & ~_signalled(rows)),
-        "exit_signal": _texts(
+        "closed_by": listed(CLOSED_BY, findings.closed_by),
+        "exit_code": numbers(rows["exit_code"] >> 8 & 255, exiting & ~_signalled(rows)),
+        "exit_signal": texts(
             np.where(exiting, rows["exit_code"], 0), lambda code: fields.exit_status(code)[1]
         ),
-        "time_wait": _listed(TIME_WAIT, findings.time_wait),
-        "states": _texts(rows["path"], lambda path: " ".join(fields.state_names(path, names))),
-        "duration_ms": _milliseconds(fields.duration_ns(rows)),
-        "teardown_ms": _milliseconds(fields.teardown_ns(rows)),
-        "half_closed_ms": _milliseconds(measures.half_closed_ns(rows)),
-        "bytes_sent": _numbers(fields.bytes_sent(rows), ~past_tcp),
-        "bytes_received": _numbers(bytes_received(rows), ~past_tcp),
-        "bytes_unread": _numbers(unread, unread >= 0),
+        "time_wait": listed(TIME_WAIT, findings.time_wait),
+        "states": texts(rows["path"], lambda path: " ".join(fields.state_names(path, names))),
+        **time_columns(rows),
+        "duration_ms": milliseconds(fields.duration_ns(rows)),
+        "teardown_ms": milliseconds(fields.teardown_ns(rows)),
+        "half_closed_ms": milliseconds(measures.half_closed_ns(rows)),
+        "bytes_sent": numbers(fields.bytes_sent(rows), ~past_tcp),
+        "bytes_received": numbers(bytes_received(rows), ~past_tcp),
+        "bytes_unread": numbers(unread, unread >= 0),
         "bytes_unacked": fields.bytes_unacked(rows),
         **_measures(rows, names),
         "retransmits": rows["total_retrans"],
@@ -88,21 +88,30 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
         "last_rto_ms": fields.rto_ms(rows, names),
         "backoff": rows["backoff"],
         "probes": rows["probes_out"],
-        "limit_name": _listed(LIMITS, findings.limit),
-        "limit_value": _numbers(findings.limit_value, findings.limit_value >= 0),
-        "limit_elapsed_ms": _numbers(findings.limit_elapsed_ms, findings.limit_elapsed_ms >= 0),
-        "reset_direction": _listed(RESET_DIRECTIONS, findings.reset_direction),
-        "reset_reason": _texts(
+        "limit_name": listed(LIMITS, findings.limit),
+        "limit_value": numbers(findings.limit_value, findings.limit_value >= 0),
+        "limit_elapsed_ms": numbers(findings.limit_elapsed_ms, findings.limit_elapsed_ms >= 0),
+        "reset_direction": listed(RESET_DIRECTIONS, findings.reset_direction),
+        "reset_reason": texts(
             np.where((rows["flags"] & F_RST_REASON) != 0, rows["reset_reason"].astype("i2"), -1),
             names.reset_reasons.get,
         ),
-        "error": _texts(findings.error, fields.error_name),
-        "hints": _texts(findings.hints, lambda mask: " ".join(hint_names(mask)) or None),
-        "confidence": _listed(CONFIDENCE, findings.confidence),
-        "evidence": _texts(findings.evidence, lambda mask: " ".join(evidence_names(mask))),
-        "missing": _texts(findings.missing, lambda mask: " ".join(missing_names(mask)) or None),
+        "error": texts(findings.error, fields.error_name),
+        "hints": texts(findings.hints, lambda mask: " ".join(hint_names(mask)) or None),
+        "confidence": listed(CONFIDENCE, findings.confidence),
+        "evidence": texts(findings.evidence, lambda mask: " ".join(evidence_names(mask))),
+        "missing": texts(findings.missing, lambda mask: " ".join(missing_names(mask)) or None),
+        "died_ns": _died(rows, part.at, exiting),
+        "oom": (rows["flags"] & F_OOM) != 0,
     }
     return pa.table(columns)
+
+
+def _died(rows: NDArray[Any], at: NDArray[np.int64], exiting: NDArray[np.bool_]) -> Any:  # noqa: ANN401
+    """Of the connections that a death ended: few, as a rule."""
+    died = at.copy()
+    died[exiting] = died_ns(rows[exiting], at[exiting])
+    return numbers(died, exiting)
 
 
 def _measures(rows: NDArray[Any], names: KernelNames) -> dict[str, Any]:
@@ -118,10 +127,10 @@ def _measures(rows: NDArray[Any], names: KernelNames) -> dict[str, Any]:
     }
     on = measures.keepalive(rows)
     return {
-        **{name: _numbers(column, column >= 0) for name, column in counts.items()},
-        "keepalive": _numbers(on > 0, on >= 0),
-        "rtt_ms": _milliseconds(measures.rtt_us(rows) * 1000),
-        "min_rtt_ms": _milliseconds(measures.min_rtt_us(rows) * 1000),
+        **{name: numbers(column, column >= 0) for name, column in counts.items()},
+        "keepalive": numbers(on > 0, on >= 0),
+        "rtt_ms": milliseconds(measures.rtt_us(rows) * 1000),
+        "min_rtt_ms": milliseconds(measures.min_rtt_us(rows) * 1000),
     }
 
 
@@ -135,14 +144,16 @@ def events_table(recording: Recording, rows: NDArray[Any]) -> pa.Table:
     names = recording.header.names
     columns = {
         **_common(recording, rows, recording.clock.to_wall_ns(at), (rows["flags"] & F_ADDR) != 0),
-        "kind": _texts(rows["kind"], _KINDS.get),
-        "event": _texts(codes, lambda code: event_name(code >> 8, code & 255)),
-        "age_ms": _milliseconds(np.where((rows["born"] > 0) & (age >= 0), age, -1)),
-        "state": _texts(rows["from"], names.tcp_states.get),
-        "to_state": _texts(rows["to"], names.tcp_states.get),
-        "reason": _texts(rows["reason"], names.drop_reasons.get),
+        "kind": texts(rows["kind"], _KINDS.get),
+        "event": texts(codes, lambda code: event_name(code >> 8, code & 255)),
+        "age_ms": milliseconds(np.where((rows["born"] > 0) & (age >= 0), age, -1)),
+        "state": texts(rows["from"], names.tcp_states.get),
+        "to_state": texts(rows["to"], names.tcp_states.get),
+        "reason": texts(rows["reason"], names.drop_reasons.get),
         "backoff": rows["backoff"],
         "rto_ms": fields.jiffies_to_ms(rows["rto"], names),
+        "queued": numbers(rows["queued"], rows["from"] == State.LISTEN),
+        "backlog": numbers(rows["backlog"], rows["from"] == State.LISTEN),
     }
     return pa.table(columns)
 
@@ -152,76 +163,29 @@ def _common(
 ) -> dict[str, Any]:
     import pyarrow as pa  # noqa: PLC0415
 
+    role = fields.role(rows)
     return {
         "time": pa.array(at // 1000, pa.timestamp("us")),
         "time_ns": at,
-        "host": _constant(recording.header.host, len(rows)),
+        "host": constant(recording.header.host, len(rows)),
         "netns": rows["netns"],
-        "family": _numbers(fields.families(rows), known),
-        "local_addr": _addresses(rows, "laddr"),
-        "local_port": _numbers(rows["lport"], known),
-        "remote_addr": _addresses(rows, "raddr"),
-        "remote_port": _numbers(rows["rport"], known),
-        "role": _listed(fields.ROLES, fields.role(rows)),
-        "pid": _numbers(rows["pid"], rows["pid"] != 0),
-        "comm": _texts(rows["comm"], lambda comm: decoded(comm) or None),
-        "cgroup": _texts(rows["cgroup"], recording.cgroup_path),
-        "container": _texts(rows["cgroup"], lambda id_: container(recording.cgroup_path(id_))),
-        "owner_from": _texts(rows["owner_from"], OWNERS.get),
+        "family": numbers(fields.families(rows), known),
+        "local_addr": addresses(rows, "laddr"),
+        "local_port": numbers(rows["lport"], known),
+        "remote_addr": addresses(rows, "raddr"),
+        "remote_port": numbers(rows["rport"], known),
+        "role": listed(fields.ROLES, role),
+        "service_port": numbers(
+            np.where(role == _SERVER, rows["lport"], rows["rport"]), known & (role > 0)
+        ),
+        "pid": numbers(rows["pid"], rows["pid"] != 0),
+        "comm": texts(rows["comm"], lambda comm: decoded(comm) or None),
+        "cgroup": texts(rows["cgroup"], recording.cgroup_path),
+        "container": texts(rows["cgroup"], lambda id_: container(recording.cgroup_path(id_))),
+        "owner_from": texts(rows["owner_from"], OWNERS.get),
     }
 
 
 def _signalled(rows: NDArray[Any]) -> NDArray[np.bool_]:
     signalled: NDArray[np.bool_] = (rows["exit_code"] & _SIGNAL_BITS) != 0
     return signalled
-
-
-def _dictionary(codes: NDArray[Any], texts: Iterable[str | None]) -> Any:  # noqa: ANN401
-    """Codes into a list of texts; None and codes beyond it are null."""
-    import pyarrow as pa  # noqa: PLC0415
-
-    values = list(texts)
-    place = np.full(max(len(values), int(codes.max(initial=0)) + 1), -1, np.int32)
-    kept: list[str] = []
-    for code, text in enumerate(values):
-        if text is not None:
-            place[code] = len(kept)
-            kept.append(well_formed(text))
-    indexes = place[codes]
-    return pa.DictionaryArray.from_arrays(
-        pa.array(indexes, mask=indexes < 0), pa.array(kept, pa.string())
-    )
-
-
-def _listed(texts: Sequence[str | None], codes: NDArray[np.uint8]) -> Any:  # noqa: ANN401
-    return _dictionary(np.minimum(codes, UNKNOWN), texts)
-
-
-def _texts(values: NDArray[Any], text: Callable[[Any], str | None]) -> Any:  # noqa: ANN401
-    """The text of each different value."""
-    different, which = np.unique(values, return_inverse=True)
-    return _dictionary(which, [text(value) for value in different.tolist()])
-
-
-def _constant(text: str, count: int) -> Any:  # noqa: ANN401
-    return _dictionary(np.zeros(count, np.int32), [text])
-
-
-def _addresses(rows: NDArray[Any], column: str) -> Any:  # noqa: ANN401
-    keys = np.zeros(len(rows), _ADDRESS)
-    keys["hi"], keys["lo"] = addresses(rows, column)
-    groups = group(keys)
-    different = keys[groups.firsts].tolist()
-    return _dictionary(
-        groups.inverse(), [address(high, low) if high or low else None for high, low in different]
-    )
-
-
-def _numbers(values: NDArray[Any], known: NDArray[np.bool_]) -> Any:  # noqa: ANN401
-    import pyarrow as pa  # noqa: PLC0415
-
-    return pa.array(values, mask=~known)
-
-
-def _milliseconds(nanoseconds: NDArray[np.int64]) -> Any:  # noqa: ANN401
-    return _numbers(nanoseconds / _MS, nanoseconds >= 0)

@@ -15,28 +15,13 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from tracetw import extras
 from tracetw.errors import BadInput, Failed
+from tracetw.query.views import VIEWS
 
 if TYPE_CHECKING:
     import duckdb
 
 __all__ = ["query"]
 
-_EVENTS = "SELECT * EXCLUDE (kind, state, to_state, backoff, rto_ms) FROM read_parquet({files}) WHERE kind = '{kind}'"
-_VIEWS = {
-    "closes": ("closes", "SELECT * FROM read_parquet({files})"),
-    "timewait": ("events", _EVENTS.replace("{kind}", "timewait").replace(", reason", "")),
-    "drops": ("events", _EVENTS.replace("{kind}", "drop")),
-    "retransmits": (
-        "events",
-        (
-            "SELECT * EXCLUDE (kind, to_state, reason, age_ms) RENAME (event AS what)"
-            " FROM read_parquet({files}) WHERE kind = 'retransmit'"
-        ),
-    ),
-    "counters": ("counters", "SELECT * FROM read_parquet({files})"),
-    "sysctls": ("sysctls", "SELECT * FROM read_parquet({files})"),
-}
-"""View to kept table and its definition."""
 _MEMORY = "256MiB"
 _DISK = "8GiB"
 _MOST_THREADS = 4
@@ -102,9 +87,10 @@ def _connection(short_lived: Path) -> duckdb.DuckDBPyConnection:
 
 def _make_views(connection: duckdb.DuckDBPyConnection, files: Sequence[Mapping[str, Path]]) -> None:
     """The views, and then the door is shut."""
-    for view, (table, definition) in _VIEWS.items():
-        mine = _list(each[table] for each in files)
-        connection.execute(f"CREATE VIEW {view} AS " + definition.replace("{files}", mine))
+    for view in VIEWS:
+        mine = f"read_parquet({_list(each[view.table] for each in files)})"
+        definition = view.definition.replace("{table}", mine)
+        connection.execute(f"CREATE VIEW {view.name} AS {definition}")
     every = _list(file for each in files for file in each.values())
     connection.execute(f"SET allowed_paths = {every}")
     connection.execute("SET enable_progress_bar = false")  # it would go to standard output
@@ -160,4 +146,4 @@ def _refused(error: Exception) -> BadInput | Failed:
     return BadInput(f"the query failed: {message}", _THE_VIEWS)
 
 
-_THE_VIEWS = f"the views are {', '.join(_VIEWS)}"
+_THE_VIEWS = f"the views are {', '.join(view.name for view in VIEWS)}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Samples as Arrow tables: the views ``counters`` and ``sysctls``, one row for each value."""
+"""Samples as Arrow tables, one row for each value, and what was lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tracetw.recording.reader import Recording
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["WHOLE", "counters_tables", "sysctls_tables"]
+__all__ = ["WHOLE", "counters_tables", "losses_tables", "sysctls_tables"]
 
 WHOLE = 1_000_000
 """Rows after which samples are no longer whole: only what changed since the one before is a row.
@@ -32,6 +32,21 @@ def counters_tables(recording: Recording) -> Iterator[pa.Table]:
 def sysctls_tables(recording: Recording) -> Iterator[pa.Table]:
     """Teardown settings at each sample."""
     return _tables(recording, recording.header.sysctls, lambda sample: sample.sysctls)
+
+
+def losses_tables(recording: Recording) -> Iterator[pa.Table]:
+    """Records that happened and are not in the recording, as far as its recorder knew."""
+    import pyarrow as pa  # noqa: PLC0415 (optional)
+
+    losses = recording.losses()
+    columns: Mapping[str, tuple[list[Any], Any]] = {
+        "host": ([recording.header.host] * len(losses), pa.string()),
+        "since": ([loss.since_ns // 1000 for loss in losses], pa.timestamp("us")),
+        "until": ([loss.until_ns // 1000 for loss in losses], pa.timestamp("us")),
+        "records": ([loss.records for loss in losses], pa.int64()),
+        "lost_in": ([loss.where for loss in losses], pa.string()),
+    }
+    yield pa.table({name: pa.array(cells, type_) for name, (cells, type_) in columns.items()})
 
 
 def _tables(

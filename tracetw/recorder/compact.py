@@ -22,7 +22,7 @@ from tracetw.recorder.folder import Folder
 from tracetw.recording import parquet
 from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.facts import Harm
-from tracetw.recording.frame import Broken, Kind, head, payload, scan
+from tracetw.recording.frame import Broken, FrameKind, head, payload, scan
 from tracetw.recording.reader import SUFFIX, rebatch
 from tracetw.recording.segment import KINDS, Segment, Unreadable
 from tracetw.text import visible
@@ -51,7 +51,7 @@ def is_raw(folder: Folder, name: str) -> bool:
     except (OSError, Broken):
         return False
     known = all(frame.version <= FORMAT_VERSION for frame in first)
-    return known and len(first) > 1 and first[1].kind != Kind.SEAL
+    return known and len(first) > 1 and first[1].kind != FrameKind.SEAL
 
 
 def clean(folder: Folder, name: str) -> None:
@@ -112,8 +112,8 @@ def _replace(segment: Segment, folder: Folder, name: str, seals: Sequence[parque
         first, *rest = segment.frames
         copied = [(frame, payload(old, frame)) for frame in rest if frame.kind not in _ROWS]
         frames: list[tuple[int, bytes, int, int]] = []
-        frames += [(Kind.HEADER, payload(old, first), 0, first.time_ns)]
-        frames += [(Kind.SEAL, seal.pack(), 0, first.time_ns) for seal in seals]
+        frames += [(FrameKind.HEADER, payload(old, first), 0, first.time_ns)]
+        frames += [(FrameKind.SEAL, seal.pack(), 0, first.time_ns) for seal in seals]
         frames += [(frame.kind, data, frame.rows, frame.time_ns) for frame, data in copied]
         seed = 0
         for number, (kind, data, rows, time_ns) in enumerate(frames):

@@ -15,7 +15,7 @@ from types import FrameType
 from tracetw.messages import say, show
 from tracetw.recorder import sampler
 from tracetw.recorder.describe import Describe
-from tracetw.recorder.recorder import Limits, Recorder, Totals
+from tracetw.recorder.recorder import Recorder, TapeLimits, Totals
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.store import Store
 from tracetw.recorder.trigger import Trigger, Triggers
@@ -33,7 +33,7 @@ _NOTHING_KEPT = (
 
 def records_to(
     folder: Path,
-    limits: Limits,
+    limits: TapeLimits,
     triggers: Sequence[Trigger],
     events: Collection[str],
     filters: Sequence[str],

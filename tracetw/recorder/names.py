@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Names that only the recorded host knows, resolved while they are true: control groups, users."""
+"""NewNames that only the recorded host knows, resolved while they are true: control groups, users."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from tracetw.host.cgroup import Cgroups
-from tracetw.recording.frame import Chunk, Kind
+from tracetw.recording.frame import Chunk, FrameKind
 from tracetw.recording.segment import KINDS
 from tracetw.text import well_formed
 
-__all__ = ["Found", "Names"]
+__all__ = ["Found", "NewNames"]
 
 # A path has 4,096 bytes at most, each of which may become six in JSON.
 _PART = 256
@@ -38,7 +38,7 @@ class Found:
                 yield {name: dict(items[begin : begin + _PART])}
 
 
-class Names:
+class NewNames:
     """What a segment has not been told yet."""
 
     def __init__(self) -> None:
@@ -49,8 +49,8 @@ class Names:
         """A new segment has been told nothing."""
         self._told = (set(), set())
 
-    def new(self, kind: Kind, parts: Sequence[Chunk]) -> Found:
-        """Names in rows of ``kind``; of other kinds there are none."""
+    def new(self, kind: FrameKind, parts: Sequence[Chunk]) -> Found:
+        """NewNames in rows of ``kind``; of other kinds there are none."""
         groups: set[int] = set()
         users: set[int] = set()
         if kind in _DTYPES:

@@ -22,11 +22,11 @@ from tracetw.host import privileges
 from tracetw.host.clock import Clock
 from tracetw.recorder.describe import Describe
 from tracetw.recorder.store import Store
-from tracetw.recorder.tape import Item, Limits, Tape, Totals
+from tracetw.recorder.tape import Item, Tape, TapeLimits, Totals
 from tracetw.recording.facts import Lost, Sample
-from tracetw.recording.frame import Kind
+from tracetw.recording.frame import FrameKind
 
-__all__ = ["Limits", "Recorder", "Totals"]
+__all__ = ["Recorder", "TapeLimits", "Totals"]
 
 
 _WRITE_S = 0.25
@@ -37,7 +37,7 @@ _FRAME_BYTES = 1 << 20
 _ENOUGH_BYTES = 2 << 20
 # What may wait for a slow disk: two seconds and more of the hardest storm.
 _WAITING_BYTES = 64 << 20
-_ROWS = frozenset({Kind.CLOSES, Kind.EVENTS})
+_ROWS = frozenset({FrameKind.CLOSES, FrameKind.EVENTS})
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)
 
 
@@ -55,7 +55,7 @@ class Recorder:
     def __init__(
         self,
         store: Store,
-        limits: Limits,
+        limits: TapeLimits,
         describe: Describe,
         sample: Callable[[str], Sample],
         say: Callable[[str], None],
@@ -89,23 +89,23 @@ class Recorder:
         """The clock by which live output tells the times of the rows that follow."""
         if clock.set_since(self._clock):
             self._clock = clock
-            self._add(Item(Kind.HEADER, [], 0, 0, clock=clock))
+            self._add(Item(FrameKind.HEADER, [], 0, 0, clock=clock))
 
     def closes(self, rows: Rows) -> None:
         """Record connection ends, which must not change any more."""
-        self._add_rows(Kind.CLOSES, rows)
+        self._add_rows(FrameKind.CLOSES, rows)
 
     def events(self, rows: Rows) -> None:
         """Record single events, which must not change any more."""
-        self._add_rows(Kind.EVENTS, rows)
+        self._add_rows(FrameKind.EVENTS, rows)
 
     def lost(self, lost: Lost) -> None:
         """Record that records were lost."""
-        self._add(Item(Kind.LOST, [], lost.records, 0, lost=lost))
+        self._add(Item(FrameKind.LOST, [], lost.records, 0, lost=lost))
 
     def sample(self, sample: Sample) -> None:
         """Record a sample."""
-        self._add(Item(Kind.SAMPLE, [], 0, 0, sample))
+        self._add(Item(FrameKind.SAMPLE, [], 0, 0, sample))
 
     def keep(self, reason: str) -> None:
         """Keep the last minutes for good. May be called by a signal handler: it takes no lock."""
@@ -123,7 +123,7 @@ class Recorder:
         self._check()
         return self._tape.totals
 
-    def _add_rows(self, kind: Kind, rows: Rows) -> None:
+    def _add_rows(self, kind: FrameKind, rows: Rows) -> None:
         if not len(rows):
             return
         # As opaque blocks: copying field by field takes ten times as long.

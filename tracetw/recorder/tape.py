@@ -17,13 +17,13 @@ from typing import Any
 from tracetw.host.clock import Clock
 from tracetw.recorder.compaction import Compaction
 from tracetw.recorder.describe import Describe
-from tracetw.recorder.names import Names
+from tracetw.recorder.names import NewNames
 from tracetw.recorder.store import Place, Store
 from tracetw.recorder.writer import SegmentWriter, to_json
 from tracetw.recording.facts import Lost, Sample
-from tracetw.recording.frame import Chunk, Kind
+from tracetw.recording.frame import Chunk, FrameKind
 
-__all__ = ["Item", "Limits", "Tape", "Totals"]
+__all__ = ["Item", "Tape", "TapeLimits", "Totals"]
 
 # Room on the disk before we try again: no back and forth at the last byte.
 _ROOM_BYTES = 8 << 20
@@ -31,7 +31,7 @@ _HOUR_S = 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TapeLimits:
     """How much a recorder uses.
 
     Attributes:
@@ -77,7 +77,7 @@ class Item:
     With a ``clock`` it is the header of a new segment: the clock of the host was set.
     """
 
-    kind: Kind
+    kind: FrameKind
     parts: list[Chunk]
     rows: int
     bytes: int
@@ -109,7 +109,7 @@ class Tape:
     def __init__(
         self,
         store: Store,
-        limits: Limits,
+        limits: TapeLimits,
         describe: Describe,
         clock: Clock,
         say: Callable[[str], None],
@@ -119,7 +119,7 @@ class Tape:
         self._describe = describe
         self._clock = clock
         self._say = say
-        self._names = Names()
+        self._names = NewNames()
         self._compaction = Compaction(store, say)
         self._file: SegmentWriter | None = None
         self._place: Place | None = None
@@ -131,7 +131,7 @@ class Tape:
         # CLOCK_MONOTONIC, nanoseconds.
         self._gap_since = 0
         self._synced_ns = time.monotonic_ns()
-        self._counts = {Kind.CLOSES: 0, Kind.EVENTS: 0}
+        self._counts = {FrameKind.CLOSES: 0, FrameKind.EVENTS: 0}
         self._unwritten = 0
         self._dropped = 0
         self._error = ""
@@ -140,8 +140,8 @@ class Tape:
     def totals(self) -> Totals:
         """So far."""
         return Totals(
-            self._counts[Kind.CLOSES],
-            self._counts[Kind.EVENTS],
+            self._counts[FrameKind.CLOSES],
+            self._counts[FrameKind.EVENTS],
             self._unwritten,
             self._number,
             self._dropped,
@@ -163,7 +163,7 @@ class Tape:
                 self._close()  # setrlimit(2) or the file system: the next file is as large again
                 self._put_whole_or_halves(item)
         except OSError as error:
-            self.not_written(item.rows, error, counted=item.kind is Kind.LOST)
+            self.not_written(item.rows, error, counted=item.kind is FrameKind.LOST)
 
     def _put_whole_or_halves(self, item: Item) -> None:
         """Into a new file: what is too large for a whole one goes into several."""
@@ -247,7 +247,7 @@ class Tape:
         file = self._segment(item.bytes)
         names = self._names.new(item.kind, item.parts)
         for part in names.parts():
-            file.add(Kind.NAMES, [to_json(part)])
+            file.add(FrameKind.NAMES, [to_json(part)])
         self._names.written(names)
         file.add(item.kind, item.parts, item.rows)
         if item.kind in self._counts:
@@ -270,7 +270,7 @@ class Tape:
             "stats": sample.stats,
             "unfinished": sample.unfinished,
         }
-        file.add(Kind.SAMPLE, [to_json(document)])
+        file.add(FrameKind.SAMPLE, [to_json(document)])
         self._known = sample
 
     def _segment(self, more: int) -> SegmentWriter:
@@ -346,8 +346,8 @@ class Tape:
 
 def _write_lost(file: SegmentWriter, lost: Lost, *, last: bool = False) -> None:
     """With its place among the rows of the segment."""
-    document = {**asdict(lost), "closes": file.rows[Kind.CLOSES]}
-    file.add(Kind.LOST, [to_json(document)], last=last)
+    document = {**asdict(lost), "closes": file.rows[FrameKind.CLOSES]}
+    file.add(FrameKind.LOST, [to_json(document)], last=last)
 
 
 def _changed(before: Mapping[int, Any], now: Mapping[int, Any]) -> dict[int, Any]:

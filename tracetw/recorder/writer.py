@@ -13,7 +13,7 @@ from typing import Any
 from tracetw.recorder.allocate import allocate
 from tracetw.recorder.folder import Folder
 from tracetw.recording.convert import FORMAT_VERSION
-from tracetw.recording.frame import Chunk, Kind, head
+from tracetw.recording.frame import Chunk, FrameKind, head
 from tracetw.recording.header import Header
 from tracetw.recording.layout import dtypes_to_json
 from tracetw.text import json_line
@@ -43,21 +43,23 @@ class SegmentWriter:
 
     def __init__(self, folder: Folder, name: str, header: Header) -> None:
         self.size = 0
-        self.rows = {Kind.CLOSES: 0, Kind.EVENTS: 0}
+        self.rows = {FrameKind.CLOSES: 0, FrameKind.EVENTS: 0}
         self._number = 0
         self._seed = 0
         self._promises = True
         self._file = folder.create(name)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            self.add(Kind.HEADER, [to_json({**header.to_json(), "dtypes": dtypes_to_json()})])
+            self.add(FrameKind.HEADER, [to_json({**header.to_json(), "dtypes": dtypes_to_json()})])
             folder.sync()
         except BaseException:
             os.close(self._file)
             folder.unlink(name)
             raise
 
-    def add(self, kind: Kind, parts: Sequence[Chunk], rows: int = 0, *, last: bool = False) -> None:
+    def add(
+        self, kind: FrameKind, parts: Sequence[Chunk], rows: int = 0, *, last: bool = False
+    ) -> None:
         """Write one frame with the payload in ``parts``.
 
         The ``last`` ones, a few hundred bytes, take the room that was held for them.
@@ -106,8 +108,8 @@ class SegmentWriter:
     def finish(self) -> None:
         """Write the last frame and close."""
         try:
-            counts = {"closes": self.rows[Kind.CLOSES], "events": self.rows[Kind.EVENTS]}
-            self.add(Kind.END, [to_json(counts)], last=True)
+            counts = {"closes": self.rows[FrameKind.CLOSES], "events": self.rows[FrameKind.EVENTS]}
+            self.add(FrameKind.END, [to_json(counts)], last=True)
             os.ftruncate(self._file, self.size)  # gives back what was held
             self.sync()
         finally:

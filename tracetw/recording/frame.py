@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import BinaryIO, TypeAlias
 
-__all__ = ["HEAD_SIZE", "Broken", "Frame", "Kind", "head", "payload", "scan"]
+__all__ = ["HEAD_SIZE", "Broken", "Frame", "FrameKind", "head", "payload", "scan"]
 
 _MAGIC = b"\xa5TW\n"
 _FIELDS = struct.Struct("<4sBBHIIIQ")
@@ -36,7 +36,7 @@ _CHUNK = 1 << 20
 Chunk: TypeAlias = bytes | bytearray | memoryview
 
 
-class Kind(IntEnum):
+class FrameKind(IntEnum):
     """What a frame holds. A reader passes over kinds that it does not know."""
 
     HEADER = 1

@@ -20,7 +20,7 @@ from tracetw.recording.hosts import host_names
 from tracetw.recording.progress import observer
 from tracetw.recording.schema import LostDocument, NamesDocument, SampleDocument
 from tracetw.recording.segment import KINDS, Segment, Unreadable
-from tracetw.recording.state import State
+from tracetw.recording.state import SegmentState
 from tracetw.text import visible
 
 __all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
@@ -114,7 +114,7 @@ class Recording:
     def samples(self) -> Iterator[Sample]:
         """Counters and settings over time, each sample whole."""
         for segment in self.segments:
-            state = State(segment.full_header())
+            state = SegmentState(segment.full_header())
             for document in segment.documents(SampleDocument):
                 sample = state.after(document)
                 if sample is None:

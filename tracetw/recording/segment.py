@@ -22,7 +22,7 @@ from tracetw.recording import parquet
 from tracetw.recording.convert import FORMAT_VERSION, rows_to_current
 from tracetw.recording.facts import Damage, Harm
 from tracetw.recording.files import NotRegular, open_regular
-from tracetw.recording.frame import HEAD_SIZE, Broken, Frame, Kind, payload, scan
+from tracetw.recording.frame import HEAD_SIZE, Broken, Frame, FrameKind, payload, scan
 from tracetw.recording.header import Header
 from tracetw.recording.layout import header_of
 from tracetw.recording.schema import (
@@ -37,19 +37,24 @@ from tracetw.recording.schema import (
 __all__ = ["KINDS", "Segment", "Unreadable"]
 
 
-KINDS: Mapping[str, tuple[Kind, np.dtype[np.void]]] = {
-    "closes": (Kind.CLOSES, CLOSE),
-    "events": (Kind.EVENTS, EVENT),
+KINDS: Mapping[str, tuple[FrameKind, np.dtype[np.void]]] = {
+    "closes": (FrameKind.CLOSES, CLOSE),
+    "events": (FrameKind.EVENTS, EVENT),
 }
 
 
-_DOCUMENTS: Mapping[Kind, type[Struct]] = {
-    Kind.SAMPLE: SampleDocument,
-    Kind.LOST: LostDocument,
-    Kind.NAMES: NamesDocument,
+_DOCUMENTS: Mapping[FrameKind, type[Struct]] = {
+    FrameKind.SAMPLE: SampleDocument,
+    FrameKind.LOST: LostDocument,
+    FrameKind.NAMES: NamesDocument,
 }
 # Of one segment. Its recorder writes a sample every ten seconds, and four frames of rows a second.
-_MOST = {Kind.SAMPLE: 20_000, Kind.LOST: 10_000, Kind.NAMES: 100_000, Kind.SEAL: len(KINDS)}
+_MOST = {
+    FrameKind.SAMPLE: 20_000,
+    FrameKind.LOST: 10_000,
+    FrameKind.NAMES: 100_000,
+    FrameKind.SEAL: len(KINDS),
+}
 _MOST_FRAMES = 300_000
 _MOST_BYTES = 1 << 32
 _LAST_NS = (1 << 62) - 1
@@ -198,7 +203,7 @@ class Segment:
             yield current
 
     def _as_written(
-        self, kind: str, wanted: Kind, dtype: np.dtype[np.void], file: BinaryIO
+        self, kind: str, wanted: FrameKind, dtype: np.dtype[np.void], file: BinaryIO
     ) -> Iterator[Rows]:
         for frame in self.frames:
             if frame.kind == wanted:
@@ -286,7 +291,7 @@ class _Look:
             self._add(frame)
 
     def _add(self, frame: Frame) -> None:
-        if not self.frames and frame.kind != Kind.HEADER:
+        if not self.frames and frame.kind != FrameKind.HEADER:
             raise Broken(0, "its first frame is no header")
         if self.finished:
             raise Broken(self.end, "there is more after its last frame")
@@ -301,7 +306,7 @@ class _Look:
         for name, (kind, _) in KINDS.items():
             if frame.kind == kind:
                 self.rows[name] += frame.rows
-        self.finished = frame.kind == Kind.END
+        self.finished = frame.kind == FrameKind.END
         self.end = frame.offset + frame.length
 
     def _check(self, frame: Frame) -> None:
@@ -329,11 +334,11 @@ class _Look:
         type_ = next((type_ for kind, type_ in _DOCUMENTS.items() if kind == frame.kind), None)
         if type_ is not None:
             decode(self._document(frame), type_)
-        elif frame.kind == Kind.HEADER:
+        elif frame.kind == FrameKind.HEADER:
             if self.header is not None:
                 raise Invalid("a second header")
             self.header, self.dtypes = header_of(frame.version, self._document(frame))
-        elif frame.kind == Kind.SEAL:
+        elif frame.kind == FrameKind.SEAL:
             seal = parquet.Seal.unpack(self._document(frame))
             if seal.kind in {one.kind for one in self.sealed}:
                 raise Invalid("a second file of one kind")

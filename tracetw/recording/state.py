@@ -11,10 +11,10 @@ from tracetw.recording.facts import Sample
 from tracetw.recording.header import Header
 from tracetw.recording.schema import MOST_VALUES, SampleDocument
 
-__all__ = ["State"]
+__all__ = ["SegmentState"]
 
 
-class State:
+class SegmentState:
     """What is true in one segment, from its header on."""
 
     def __init__(self, header: Header) -> None:

@@ -9,17 +9,21 @@ from dataclasses import replace
 from tracetw.recording.reader import Recording
 from tracetw.replay.window import ALWAYS, Window
 from tracetw.report import tables
-from tracetw.report.causes.sentences import tell
-from tracetw.report.causes.suspects import suspects
+from tracetw.report.causes.sentences import tell as cause
 from tracetw.report.count.scan import Scan, scan
 from tracetw.report.ends.join import join
-from tracetw.report.ends.report import both_ends
-from tracetw.report.ends.stories import choose, stories
-from tracetw.report.model import Report, Story
+from tracetw.report.ends.report import both_ends, clock_offsets
+from tracetw.report.ends.stories import tell_stories
+from tracetw.report.heat import heat
+from tracetw.report.incidents.find import counted, find
+from tracetw.report.incidents.scene import scene_of
+from tracetw.report.incidents.tell import reader, tell
+from tracetw.report.model import Incident, Report, Story
 from tracetw.report.pressure import pressures
 from tracetw.report.quality import hosts
 from tracetw.report.render.phrases import Words
 from tracetw.report.settings import settings
+from tracetw.report.tables import abnormal
 from tracetw.stream.filter import Filter
 
 __all__ = ["build"]
@@ -45,36 +49,49 @@ def build(
     counts = scan(recordings, wanted, window)
     begin, end = _span(counts, window)
     words = Words.spanning(begin, end, utc=utc)
-    found = suspects(counts, begin, end)
+    joined = join(counts, wanted, window)
+    scene = scene_of(counts, joined, begin, end)
+    drafts, found = find(scene)
     told = found[:_CAUSES]
-    kept = counts.kept.all()
-    alone = stories(counts.sources, kept, choose(kept, told))
-    joined = join(counts, window)
-    both, paired = both_ends(counts, joined, len(alone) + 1) if joined else ((), ())
-    happened = tables.incident(counts, found, begin)
-    rows = tables.verdicts(counts, happened)
+    incidents = [tell(scene, draft, number, words) for number, draft in enumerate(drafts, 1)]
+    stories = tell_stories(scene, drafts, told)
+    both, disagreeing = both_ends(counts, joined, stories) if joined else ((), stories)
     return Report(
         hosts=hosts(counts, words, part=window != ALWAYS),
         begin_ns=begin,
         end_ns=end,
         closes=counts.total,
-        abnormal=sum(row.total for row in rows if row.abnormal),
+        abnormal=abnormal(counts),
         filtered=wanted != Filter() or window != ALWAYS,
-        incident=happened,
-        causes=tuple(tell(one, number, counts, words) for number, one in enumerate(told, 1)),
-        verdicts=rows,
+        affected=scene.count(counted(scene.cells) | ~scene.free),
+        in_incidents=scene.count(~scene.free),
+        incidents=tuple(_with_stories(one, disagreeing) for one in incidents),
+        causes=tuple(cause(one, number, counts, words) for number, one in enumerate(told, 1)),
+        verdicts=tables.verdicts(
+            counts, [(one.began_ns, one.ended_ns) for one in incidents], begin
+        ),
         timeline=tables.timeline(counts, begin, end),
+        heat=heat(counts, begin, end),
+        histograms=counts.histograms.tell(),
         peers=tables.ranked(counts, "peers"),
         processes=tables.ranked(counts, "processes"),
         ports=tables.ranked(counts, "ports"),
         containers=tables.ranked(counts, "containers"),
+        counts=tables.sizes(counts),
         time_wait=pressures(counts, words),
         settings=settings(counts),
         pairs=joined.pairs if joined else 0,
+        clocks=clock_offsets(counts, joined) if joined else (),
         both=both,
-        stories=_with_other_ends(alone, paired),
+        stories=disagreeing,
         notes=tuple(_notes(counts, len(found), complete=joined is None or joined.complete)),
     )
+
+
+def _with_stories(incident: Incident, stories: Sequence[Story]) -> Incident:
+    mine = [one for one in stories if one.incident == incident.number]
+    actor = incident.actor or (reader(mine) if incident.kind == "slow-consumer" else None)
+    return replace(incident, stories=tuple(one.number for one in mine), actor=actor)
 
 
 def _span(counts: Scan, window: Window) -> tuple[int, int]:
@@ -89,19 +106,6 @@ def _span(counts: Scan, window: Window) -> tuple[int, int]:
     return begin, max(min(max(ends, default=0), window.until_ns), begin)
 
 
-def _with_other_ends(alone: tuple[Story, ...], paired: tuple[Story, ...]) -> tuple[Story, ...]:
-    """Both lists; a connection that is in both is told once, with its other end."""
-
-    def identity(story: Story) -> tuple[object, ...]:
-        close = story.close
-        return close["host"], close["time"], str(close["local"]), str(close["remote"])
-
-    causes = {identity(story): story.cause for story in alone}
-    better = [replace(story, cause=causes.get(identity(story))) for story in paired]
-    known = {identity(story) for story in better}
-    return (*(story for story in alone if identity(story) not in known), *better)
-
-
 def _notes(counts: Scan, found: int, *, complete: bool) -> list[str]:
     notes = []
     if found > _CAUSES:
@@ -112,7 +116,7 @@ def _notes(counts: Scan, found: int, *, complete: bool) -> list[str]:
         notes.append("too many processes or peers to tell all apart: the small ones are summed up")
     if counts.pulses.folded:
         seconds = counts.pulse_slots.width_ns // 10**9
-        notes.append(f"the beginnings of causes are exact to {seconds} s")
+        notes.append(f"incidents less than {seconds} s apart cannot be told apart")
     if not complete:
         notes.append("too many connections between recorded hosts: not all were joined")
     return notes

@@ -8,15 +8,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from tracetw.reconcile.compare import Reconciled
+from tracetw.report.figures import Heat, Histogram
 
 __all__ = [
+    "Actor",
     "Both",
     "Cause",
+    "ClockOffset",
     "Host",
     "Incident",
+    "Phase",
     "Pressure",
     "Ranked",
     "Report",
+    "Service",
     "Setting",
     "Story",
     "Timeline",
@@ -54,16 +59,127 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Incident:
-    """From the first beginning to the last end of the causes that weigh."""
+class Actor:
+    """Whose doing an incident was, as far as that is recorded.
 
-    begin_ns: int
-    end_ns: int
-    abnormal: int
-    closes: int
-    before_abnormal: int
-    before_closes: int
-    before_s: float
+    Attributes:
+        what: ``process``, ``peer``, ``path`` or ``host``.
+        host: recorded host of a process.
+        comm, pid: of the process; the first one of several.
+        unit, container: of its control group.
+        address: of a peer.
+        signal: that it died of, ``SIGKILL``.
+        code: that it exited with.
+        oom: it was killed for lack of memory.
+    """
+
+    what: str
+    host: str | None = None
+    comm: str | None = None
+    pid: int | None = None
+    unit: str | None = None
+    container: str | None = None
+    address: str | None = None
+    signal: str | None = None
+    code: int | None = None
+    oom: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A port that was connected to; ``ours``: the listener's end was recorded."""
+
+    address: str
+    port: int
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """A part of an incident.
+
+    Attributes:
+        what: ``died``, ``reset``, ``closed``, ``refused``, ``timed-out``, ``unreachable``, ``no-port``, ``other`` or
+            ``back``.
+        text: in words.
+        count: connections; 0 for ``back``.
+        began_ns, ended_ns: the first and the last of them.
+    """
+
+    what: str
+    text: str
+    count: int
+    began_ns: int
+    ended_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """What went wrong at one time for one reason.
+
+    Attributes:
+        number: from 1, by time.
+        kind: code of ``incidents.kinds.KINDS``.
+        title: without times.
+        sentence: all of it in words.
+        began_ns, ended_ns: the first and the last sign, exact: an attempt to connect counts when it began, a
+            death when the process let go, silence when the peer was last heard of.
+        running: it went on when the recording began.
+        actor: None: nobody is known to have acted.
+        service: None: several.
+        side: role of the ends that are counted, ``client`` or ``server``; None: both.
+        total: connections; one with two recorded ends once.
+        verdicts: connections by verdict.
+        peers: addresses, the most frequent first; not all when there are many. Then how many.
+        hosts, processes, ports, containers: the most frequent ones with their counts.
+        phases: in the order of time.
+        recovered_ns: when it worked again; None unknown.
+        deaths: of processes.
+        evidence, missing: what in the recording says so, and what it would take to say more.
+        advice: what to do.
+        stories: numbers of connections that are told in full.
+    """
+
+    number: int
+    kind: str
+    title: str
+    sentence: str
+    began_ns: int
+    ended_ns: int
+    running: bool
+    actor: Actor | None
+    service: Service | None
+    side: str | None
+    total: int
+    verdicts: Mapping[str, int]
+    peers: Mapping[str, int]
+    peers_count: int
+    hosts: Mapping[str, int]
+    processes: Mapping[str, int]
+    ports: Mapping[str, int]
+    containers: Mapping[str, int]
+    phases: tuple[Phase, ...]
+    recovered_ns: int | None
+    deaths: int
+    evidence: tuple[str, ...]
+    missing: tuple[str, ...]
+    advice: str
+    stories: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClockOffset:
+    """How far the clock of a host is ahead of another's, from connections between them.
+
+    ``error_ms`` is None where only one direction was seen.
+    """
+
+    host: str
+    other: str
+    offset_ms: float
+    error_ms: float | None
+    pairs: int
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,6 +331,7 @@ class Story:
     Attributes:
         number: from 1.
         cause: number of its cause, None for none.
+        incident: number of its incident, None for none.
         close: the object of the JSON contract.
         other: that of its other end, if it was recorded.
         kind: name in ``disagree.DISAGREEMENTS`` of what the two ends do not agree on.
@@ -224,6 +341,7 @@ class Story:
 
     number: int
     cause: int | None
+    incident: int | None
     close: Mapping[str, Any]
     other: Mapping[str, Any] | None
     kind: str | None
@@ -236,7 +354,15 @@ class Report:
     """All of it.
 
     Attributes:
+        affected: connections that ended abnormally or with their process, or belong to an incident; one with two
+            recorded ends counts once.
+        in_incidents: how many of them belong to one.
+        incidents: in the order of their beginning.
+        causes: of what belongs to no incident.
+        counts: how many peers, processes, ports and containers there are; of each table at most
+            100 are told.
         pairs: connections of which both ends were recorded.
+        clocks: how far those of the hosts are apart. Times of incidents are by the clock of the first host.
         notes: limits of this report, in sentences.
     """
 
@@ -246,17 +372,23 @@ class Report:
     closes: int
     abnormal: int
     filtered: bool
-    incident: Incident | None
+    affected: int
+    in_incidents: int
+    incidents: tuple[Incident, ...]
     causes: tuple[Cause, ...]
     verdicts: tuple[VerdictRow, ...]
     timeline: Timeline
+    heat: tuple[Heat, ...]
+    histograms: tuple[Histogram, ...]
     peers: tuple[Ranked, ...]
     processes: tuple[Ranked, ...]
     ports: tuple[Ranked, ...]
     containers: tuple[Ranked, ...]
+    counts: Mapping[str, int]
     time_wait: tuple[Pressure, ...]
     settings: tuple[Setting, ...]
     pairs: int
+    clocks: tuple[ClockOffset, ...]
     both: tuple[Both, ...]
     stories: tuple[Story, ...]
     notes: tuple[str, ...]

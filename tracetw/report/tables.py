@@ -11,22 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.report.causes.sentences import port_name, process_name
-from tracetw.report.causes.suspects import Suspect
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import CELL, address, fill
 from tracetw.report.count.scan import Scan
-from tracetw.report.model import Incident, Ranked, Timeline, VerdictRow
+from tracetw.report.count.wrong import ABNORMAL
+from tracetw.report.model import Ranked, Timeline, VerdictRow
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["incident", "ranked", "timeline", "verdicts"]
+__all__ = ["abnormal", "ranked", "sizes", "timeline", "verdicts"]
 
 _BINS = 240
 _MINUTE = 60_000_000_000
 _SECOND = 1_000_000_000
 _MOST = 100
-# A cause with this part of the connections of the largest one is part of the incident.
-_HEAVY = 0.1
-_ABNORMAL = np.array([verdict.abnormal for verdict in VERDICTS])
 
 # Table: fields of a cell that make its key, and what they are called.
 _TABLES: dict[str, tuple[tuple[str, ...], Callable[..., str]]] = {
@@ -49,7 +46,7 @@ def ranked(scan: Scan, table: str) -> tuple[Ranked, ...]:
     groups = group(fill(CELL, whose))
     which = groups.inverse()
     count = len(groups.starts)
-    abnormal = _ABNORMAL[cells["verdict"]]
+    abnormal = ABNORMAL[cells["verdict"]]
     totals = np.bincount(which, weights=cells["count"], minlength=count)
     bad = np.bincount(which, weights=cells["count"] * abnormal, minlength=count)
     order = np.lexsort((-totals, -bad))[:_MOST]
@@ -65,14 +62,28 @@ def ranked(scan: Scan, table: str) -> tuple[Ranked, ...]:
     return tuple(rows)
 
 
+def sizes(scan: Scan) -> dict[str, int]:
+    """How many rows each table of ``ranked`` would have without its limit."""
+    cells = scan.cells.cells()
+    found = {}
+    for table, (names, _) in _TABLES.items():
+        whose = np.zeros(len(cells), CELL)
+        for name in names:
+            whose[name] = cells[name]
+        if table == "containers":
+            whose = whose[cells["cgroup"] != 0]
+        found[table] = len(group(whose).starts)
+    return found
+
+
 def _ranked(part: NDArray[Any], name: str, hosts: Sequence[str], *, of_host: bool) -> Ranked:
     sums = np.bincount(part["verdict"], weights=part["count"], minlength=len(VERDICTS))
-    bad = part[_ABNORMAL[part["verdict"]]]
+    bad = part[ABNORMAL[part["verdict"]]]
     return Ranked(
         name=name,
         host=hosts[int(part["source"][0])] if of_host else "",
         total=int(sums.sum()),
-        abnormal=int(sums[_ABNORMAL].sum()),
+        abnormal=int(sums[ABNORMAL].sum()),
         first_abnormal_ns=int(bad["first"].min()) if len(bad) else None,
         verdicts={
             VERDICTS[number].code: int(sums[number])
@@ -98,52 +109,53 @@ def timeline(scan: Scan, begin_ns: int, end_ns: int) -> Timeline:
     return Timeline(first * width, factor * width, {code: rows[code] for code in order})
 
 
-def incident(scan: Scan, found: Sequence[Suspect], begin_ns: int) -> Incident | None:
-    """From the first beginning to the last end of the causes that weigh; None when none began."""
-    begun = [one for one in found if one.began_ns is not None and one.ended_ns is not None]
-    most = max((one.total for one in begun), default=0)
-    heavy = [one for one in begun if one.total >= most * _HEAVY]
-    if not heavy:
-        return None
-    starts = [one.began_ns if one.silent_since_ns is None else one.silent_since_ns for one in heavy]
-    start = min(at for at in starts if at is not None)
-    end = max(one.ended_ns for one in heavy if one.ended_ns is not None)
+def abnormal(scan: Scan) -> int:
+    """Connection ends with an abnormal verdict."""
     ticks = scan.ticks.cells()
-    wrong = _ABNORMAL[ticks["verdict"]]
-    before = ticks["last"] < start
-    inside = ~before & (ticks["first"] <= end)
-
-    def count(which: NDArray[np.bool_]) -> int:
-        return int(ticks["count"][which].sum())
-
-    return Incident(
-        begin_ns=start,
-        end_ns=end,
-        abnormal=count(inside & wrong),
-        closes=count(inside),
-        before_abnormal=count(before & wrong),
-        before_closes=count(before),
-        before_s=max(start - begin_ns, 0) / _SECOND,
-    )
+    return int(ticks["count"][ABNORMAL[ticks["verdict"]]].sum())
 
 
-def verdicts(scan: Scan, found: Incident | None) -> tuple[VerdictRow, ...]:
-    """Each verdict, and its rate before and during the incident."""
+def verdicts(
+    scan: Scan, incidents: Sequence[tuple[int, int]], begin_ns: int
+) -> tuple[VerdictRow, ...]:
+    """Each verdict, and its rate before the first of the incidents and during any of them.
+
+    Args:
+        scan: the counts.
+        incidents: when each began and ended.
+        begin_ns: when the recording began.
+    """
     ticks = scan.ticks.cells()
+    during = np.zeros(len(ticks), np.bool_)
+    lasted = 0
+    for began, ended in _united(incidents):
+        during |= (ticks["last"] >= began) & (ticks["first"] <= ended)
+        lasted += max(ended - began, _SECOND)
+    start = min((began for began, _ in incidents), default=0)
+    before = (ticks["last"] < start) & ~during
+    before_ns = start - begin_ns
     rows = []
     for number in np.unique(ticks["verdict"]).tolist():
-        mine = ticks[ticks["verdict"] == number]
-        before = during = None
-        if found is not None:
-            inside = (mine["last"] >= found.begin_ns) & (mine["first"] <= found.end_ns)
-            lasted = max(found.end_ns - found.begin_ns, _SECOND)
-            during = float(mine["count"][inside].sum()) * _MINUTE / lasted
-            if found.before_s >= 1:
-                earlier = mine["count"][mine["last"] < found.begin_ns].sum()
-                before = float(earlier) * 60 / found.before_s
+        mine = ticks["verdict"] == number
+        total = int(ticks["count"][mine].sum())
+        rate = earlier = None
+        if lasted:
+            rate = float(ticks["count"][mine & during].sum()) * _MINUTE / lasted
+        if lasted and before_ns >= _SECOND:
+            earlier = float(ticks["count"][mine & before].sum()) * _MINUTE / before_ns
         verdict = VERDICTS[number]
-        total = int(mine["count"].sum())
         rows.append(
-            VerdictRow(verdict.code, verdict.meaning, verdict.abnormal, total, before, during)
+            VerdictRow(verdict.code, verdict.meaning, verdict.abnormal, total, earlier, rate)
         )
     return tuple(sorted(rows, key=lambda row: -row.total))
+
+
+def _united(stretches: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same times without overlaps."""
+    united: list[tuple[int, int]] = []
+    for began, ended in sorted(stretches):
+        if united and began <= united[-1][1]:
+            united[-1] = (united[-1][0], max(united[-1][1], ended))
+        else:
+            united.append((began, ended))
+    return united

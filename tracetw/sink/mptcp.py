@@ -28,7 +28,7 @@ from tracetw.text import json_line
 from tracetw.verdict.findings import UNKNOWN, Findings
 from tracetw.verdict.taxonomy import FORMS, RESET_DIRECTIONS, TIME_WAIT, VERDICTS
 
-__all__ = ["mptcp_objects", "mptcp_texts"]
+__all__ = ["fastclose", "mptcp_objects", "mptcp_texts", "reset_reason", "role"]
 
 # RFC 8684 3.6, MP_TCPRST.
 _REASONS = (
@@ -65,45 +65,66 @@ def mptcp_objects(batch: Closes, names: KernelNames) -> list[dict[str, Any] | No
     return found
 
 
+def role(flags: int) -> str | None:
+    """What a record with these ``mptcp_flags`` is; None: MPTCP is not concerned with it."""
+    if flags & MP_CONNECTION:
+        return "connection"
+    if flags & MP_FALLBACK:
+        return "fallback"
+    return "subflow" if flags & MP_SUBFLOW else None
+
+
 def _object(row: np.void) -> dict[str, Any]:
     flags = int(row["mptcp_flags"])
     token = int(row["mptcp_token"]) or None
-    if flags & MP_CONNECTION:
+    name = role(flags)
+    if name == "connection":
         return {
-            "role": "connection",
+            "role": name,
             "token": token,
-            "fastclose": _fastclose(flags),
+            "fastclose": fastclose(flags, reset_sent=False),
             "subflows_total": int(row["mptcp_local_id"]) or None,
             "subflows": [],
         }
-    if flags & MP_FALLBACK:
-        return {"role": "fallback", "token": token}
+    if name == "fallback":
+        return {"role": name, "token": token}
     return {
-        "role": "subflow",
+        "role": name,
         "token": token,
         "connection_went_on": bool(flags & MP_WENT_ON),
         **_of_subflow(row),
     }
 
 
-def _fastclose(flags: int) -> str | None:
+def fastclose(flags: int, *, reset_sent: bool) -> str | None:
+    """MP_FASTCLOSE ``sent`` or ``received``, by ``mptcp_flags``.
+
+    Of a subflow both sides' marks stay, and only what its RST carried counts as sent.
+    """
+    if not flags & MP_CONNECTION and flags & MP_FASTCLOSE_OUT:
+        if reset_sent:
+            return "sent"
+        flags &= ~MP_FASTCLOSE_OUT
     if flags & MP_FASTCLOSE_IN:
         return "received"
     return "sent" if flags & MP_FASTCLOSE_OUT else None
 
 
+def reset_reason(flags: int, reason: int) -> str | None:
+    """The reason of MP_TCPRST, where an option with one was seen."""
+    return _REASONS[reason] if flags & MP_RESET_SEEN and reason < len(_REASONS) else None
+
+
 def _of_subflow(row: np.void) -> dict[str, Any]:
     flags = int(row["mptcp_flags"])
-    reason = int(row["mptcp_reset"])
-    known = flags & MP_RESET_SEEN and reason < len(_REASONS)
-    sent = flags & MP_FASTCLOSE_OUT and int(row["flags"]) & F_RST_OUT
+    reset_sent = bool(row["flags"] & F_RST_OUT)
     return {
         "join": bool(flags & MP_JOIN),
         "backup": bool(flags & MP_BACKUP),
         "local_id": int(row["mptcp_local_id"]),
         "remote_id": int(row["mptcp_remote_id"]),
-        "fastclose": "sent" if sent else _fastclose(flags & MP_FASTCLOSE_IN),
-        "reset_reason": _REASONS[reason] if known else None,
+        "fastclose": fastclose(flags, reset_sent=reset_sent),
+        "reset_reason": reset_reason(flags, int(row["mptcp_reset"])),
     }
 
 

@@ -16,7 +16,7 @@ from tracetw.timewait.groups import BY, codes
 from tracetw.timewait.look import Look
 from tracetw.timewait.note import Note
 from tracetw.timewait.settings import Settings
-from tracetw.timewait.snapshot import Kind
+from tracetw.timewait.snapshot import SocketKind
 from tracetw.timewait.wording import place, process
 
 __all__ = ["notes"]
@@ -122,7 +122,9 @@ def _buckets(look: Look) -> Iterator[Note]:
 
 def _servers(look: Look) -> Iterator[Note]:
     snapshot = look.snapshot
-    which = np.flatnonzero((snapshot.kinds == Kind.TIME_WAIT) & (look.direction == Direction.IN))
+    which = np.flatnonzero(
+        (snapshot.kinds == SocketKind.TIME_WAIT) & (look.direction == Direction.IN)
+    )
     code, count = codes(snapshot.sockets, ("netns", "lport"), which)
     totals = np.bincount(code, minlength=count)
     busy = np.argsort(-totals, kind="stable")[:_AT_MOST].tolist()
@@ -159,7 +161,9 @@ def _servers(look: Look) -> Iterator[Note]:
 
 def _clients(look: Look) -> Iterator[Note]:
     snapshot = look.snapshot
-    which = np.flatnonzero((snapshot.kinds == Kind.TIME_WAIT) & (look.direction == Direction.OUT))
+    which = np.flatnonzero(
+        (snapshot.kinds == SocketKind.TIME_WAIT) & (look.direction == Direction.OUT)
+    )
     code, count = codes(snapshot.sockets, BY["destination"], which)
     totals = np.bincount(code, minlength=count)
     for each in np.argsort(-totals, kind="stable")[:_AT_MOST].tolist():
@@ -207,9 +211,9 @@ def _reuse(settings: Settings, *, loopback: bool, to: str) -> str:
 
 
 def _half_closed(look: Look) -> Iterator[Note]:
-    owned = [each for each in look.owned if each.counts[Kind.FIN_WAIT2_OWNED - 1]]
+    owned = [each for each in look.owned if each.counts[SocketKind.FIN_WAIT2_OWNED - 1]]
     for each in owned[:_AT_MOST]:
-        number = int(each.counts[Kind.FIN_WAIT2_OWNED - 1])
+        number = int(each.counts[SocketKind.FIN_WAIT2_OWNED - 1])
         yield Note(
             "fin-wait2-owned",
             each.netns,
@@ -220,8 +224,8 @@ def _half_closed(look: Look) -> Iterator[Note]:
 
 def _orphans(look: Look) -> Iterator[Note]:
     snapshot = look.snapshot
-    which = np.flatnonzero(snapshot.kinds >= Kind.FIN_WAIT1_ORPHAN)
-    which = which[snapshot.kinds[which] < Kind.LISTEN]
+    which = np.flatnonzero(snapshot.kinds >= SocketKind.FIN_WAIT1_ORPHAN)
+    which = which[snapshot.kinds[which] < SocketKind.LISTEN]
     if not len(which):
         return
     waiting = np.maximum(snapshot.sockets["wqueue"][which].astype(np.int64) - 1, 0)

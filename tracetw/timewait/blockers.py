@@ -18,7 +18,7 @@ from tracetw.timewait.direction import Direction
 from tracetw.timewait.groups import codes
 from tracetw.timewait.look import Look
 from tracetw.timewait.note import Note
-from tracetw.timewait.snapshot import Kind, seconds_left
+from tracetw.timewait.snapshot import SocketKind, seconds_left
 from tracetw.timewait.wording import place, process
 
 __all__ = ["blocked"]
@@ -36,7 +36,7 @@ def blocked(look: Look) -> Iterator[Note]:
             text = f"No socket that can be seen has port {look.listen}."
             yield Note("blocks-listen", None, text)
     else:
-        waits = (kind == Kind.TIME_WAIT) | (kind == Kind.FIN_WAIT2_ORPHAN)
+        waits = (kind == SocketKind.TIME_WAIT) | (kind == SocketKind.FIN_WAIT2_ORPHAN)
         which = np.flatnonzero(waits & ~snapshot.listening & ~_ephemeral(look))
     code, count = codes(rows, ("netns", "lport"), which)
     totals = np.bincount(code, minlength=count)
@@ -58,8 +58,8 @@ def _ephemeral(look: Look) -> NDArray[np.bool_]:
 def _note(look: Look, mine: NDArray[np.intp]) -> Note:
     rows, kind = look.snapshot.sockets[mine], look.snapshot.kinds[mine]
     netns, port = int(rows["netns"][0]), int(rows["lport"][0])
-    listens = np.flatnonzero(kind == Kind.LISTEN)
-    timed = (kind == Kind.TIME_WAIT) | (kind == Kind.FIN_WAIT2_ORPHAN)
+    listens = np.flatnonzero(kind == SocketKind.LISTEN)
+    timed = (kind == SocketKind.TIME_WAIT) | (kind == SocketKind.FIN_WAIT2_ORPHAN)
     where = f"port {port}{place(look, netns)}"
     if len(listens):
         owner = look.owners.of_port(netns, port)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracetw.timewait.carriers import Carried
 from tracetw.timewait.groups import COUNTED
 from tracetw.timewait.owners import Owner, Owners
-from tracetw.timewait.snapshot import Kind, Snapshot, seconds_left
+from tracetw.timewait.snapshot import Snapshot, SocketKind, seconds_left
 
 __all__ = ["Owned", "by_owner"]
 
@@ -53,7 +53,7 @@ def by_owner(snapshot: Snapshot, owners: Owners, carried: Carried | None) -> lis
     A record of the end of a connection is believed before the listener that is there now.
     """
     kind = snapshot.kinds
-    which = np.flatnonzero((kind > Kind.LIVE) & (kind < Kind.LISTEN))
+    which = np.flatnonzero((kind > SocketKind.LIVE) & (kind < SocketKind.LISTEN))
     rows = snapshot.sockets
     known = _Known()
     number = np.zeros(len(which), np.uint64)
@@ -62,7 +62,7 @@ def by_owner(snapshot: Snapshot, owners: Owners, carried: Carried | None) -> lis
     if len(ports):
         found = [known.number(owners.of_port(netns, port)) for netns, port in ports.tolist()]
         number[served] = np.array(found, np.uint64)[code]
-    for at in np.flatnonzero(kind[which] == Kind.FIN_WAIT2_OWNED).tolist():
+    for at in np.flatnonzero(kind[which] == SocketKind.FIN_WAIT2_OWNED).tolist():
         number[at] = known.number(owners.of_inode(int(rows["inode"][which[at]])))
     if carried is not None:
         _by_record(carried, carried.record[which], known, number)

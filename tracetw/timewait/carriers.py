@@ -20,7 +20,7 @@ from tracetw.host.clock import Clock
 from tracetw.host.socktable import Sockets
 from tracetw.timewait.groups import codes
 from tracetw.timewait.owners import Owner
-from tracetw.timewait.snapshot import Kind, Snapshot
+from tracetw.timewait.snapshot import Snapshot, SocketKind
 from tracetw.verdict.findings import Findings
 
 __all__ = ["CARRIER", "Carried", "Carriers", "carriers", "join"]
@@ -125,7 +125,7 @@ def carriers(rows: fields.Rows, findings: Findings, clock: Clock, names: KernelN
 def join(snapshot: Snapshot, rows: Carriers, source: str) -> Carried:
     """Find the record of each socket in TIME_WAIT; the newest counts where ports were used again."""
     record = np.full(len(snapshot.sockets), -1, np.intp)
-    waits = np.flatnonzero(snapshot.kinds == Kind.TIME_WAIT)
+    waits = np.flatnonzero(snapshot.kinds == SocketKind.TIME_WAIT)
     rows = rows[np.argsort(rows["ended_ns"], kind="stable")]
     code, count = codes(_keys(snapshot.sockets[waits], rows), _KEY)
     newest = np.full(count, -1, np.intp)

@@ -13,9 +13,9 @@ from tracetw.host.clock import rfc3339
 from tracetw.host.socktable import addresses
 from tracetw.text import decoded
 from tracetw.timewait.direction import Direction
-from tracetw.timewait.groups import BY, COUNTED, Groups, groups
+from tracetw.timewait.groups import BY, COUNTED, SocketGroups, groups
 from tracetw.timewait.look import Look
-from tracetw.timewait.snapshot import Kind, Space, seconds_left
+from tracetw.timewait.snapshot import SocketKind, Space, seconds_left
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, VERDICTS
 
 __all__ = ["KIND", "document"]
@@ -51,7 +51,7 @@ def document(look: Look, schema: int) -> dict[str, Any]:
         "time": rfc3339(snapshot.time_ns),
         "host": socket.gethostname(),
         "netns": snapshot.host_netns,
-        "sockets": _counts(np.bincount(snapshot.kinds, minlength=len(Kind))[list(COUNTED)]),
+        "sockets": _counts(np.bincount(snapshot.kinds, minlength=len(SocketKind))[list(COUNTED)]),
         "carriers": _carriers(look),
         "namespaces": [_space(look, space) for space in snapshot.spaces.values()],
         "unread": [{"netns": netns, "reason": reason} for netns, reason in snapshot.unread.items()],
@@ -78,7 +78,7 @@ def _named(look: Look, netns: int) -> dict[str, Any]:
 def _carriers(look: Look) -> dict[str, Any]:
     """How much of TIME_WAIT a recording explains, and as what it ended."""
     carried = look.carried
-    waits = int((look.snapshot.kinds == Kind.TIME_WAIT).sum())
+    waits = int((look.snapshot.kinds == SocketKind.TIME_WAIT).sum())
     if carried is None:
         return {
             "from": None,
@@ -111,7 +111,7 @@ def _tally(column: Any, names: Any) -> dict[str, int]:  # noqa: ANN401
 def _space(look: Look, space: Space) -> dict[str, Any]:
     part = look.snapshot.parts.get(space.netns, slice(0, 0))
     settings = space.settings
-    counts = np.bincount(look.snapshot.kinds[part], minlength=len(Kind))[list(COUNTED)]
+    counts = np.bincount(look.snapshot.kinds[part], minlength=len(SocketKind))[list(COUNTED)]
     held, free = look.ports(space.netns)
     return {
         **_named(look, space.netns),
@@ -163,7 +163,7 @@ def _forecast(look: Look, each: Any) -> dict[str, Any]:  # noqa: ANN401 (a Forec
     }
 
 
-def _groups(look: Look, by: str, found: Groups) -> list[dict[str, Any]]:
+def _groups(look: Look, by: str, found: SocketGroups) -> list[dict[str, Any]]:
     rows = look.snapshot.sockets[found.first]
     columns: dict[str, list[Any]] = {}
     if "lport" in BY[by]:
@@ -217,15 +217,17 @@ def _stuck(look: Look) -> list[dict[str, Any]]:
     return [
         {
             **_named(look, int(row["netns"])),
-            "state": Kind(what).name.removesuffix("_ORPHAN").removesuffix("_OWNED"),
-            "orphan": what != Kind.FIN_WAIT2_OWNED,
+            "state": SocketKind(what).name.removesuffix("_ORPHAN").removesuffix("_OWNED"),
+            "orphan": what != SocketKind.FIN_WAIT2_OWNED,
             "local": {"addr": local, "port": int(row["lport"])},
             "remote": {"addr": remote, "port": int(row["rport"])},
             **owner(look.owners.of_inode(int(row["inode"]))),
             "seconds_left": seconds(until),
-            "bytes_unacked": max(int(row["wqueue"]) - 1, 0) if what >= Kind.FIN_WAIT1_ORPHAN else 0,
+            "bytes_unacked": max(int(row["wqueue"]) - 1, 0)
+            if what >= SocketKind.FIN_WAIT1_ORPHAN
+            else 0,
             "bytes_unsent": _unsent(look, int(row["cookie"]))
-            if what >= Kind.FIN_WAIT1_ORPHAN
+            if what >= SocketKind.FIN_WAIT1_ORPHAN
             else 0,
         }
         for row, what, until, local, remote in zip(

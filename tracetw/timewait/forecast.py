@@ -18,7 +18,7 @@ from tracetw.timewait.carriers import Carried
 from tracetw.timewait.groups import codes
 from tracetw.timewait.ports import Ports, chosen_by_bind
 from tracetw.timewait.settings import TIME_WAIT_S, Settings
-from tracetw.timewait.snapshot import TIMEWAIT_TIMER, Kind, Snapshot, Space
+from tracetw.timewait.snapshot import TIMEWAIT_TIMER, Snapshot, SocketKind, Space
 
 __all__ = ["Forecast", "forecasts", "reusable"]
 
@@ -165,7 +165,7 @@ def _of_space(
     if settings.low is None:
         return []
     ports = Ports.of(rows, kind, settings)
-    client = np.flatnonzero((kind < Kind.LISTEN) & ports.free_for_connect()[rows["lport"]])
+    client = np.flatnonzero((kind < SocketKind.LISTEN) & ports.free_for_connect()[rows["lport"]])
     if not len(client):
         return []
     used = _used(rows, kind, age, client, settings)
@@ -190,9 +190,9 @@ def _used(
     which: NDArray[np.intp],
     settings: Settings,
 ) -> _Used:
-    waits = kind == Kind.TIME_WAIT
+    waits = kind == SocketKind.TIME_WAIT
     again = (waits & reusable(rows, settings))[which]
-    timed = waits | (kind == Kind.FIN_WAIT2_ORPHAN) & (rows["timer"] == TIMEWAIT_TIMER)
+    timed = waits | (kind == SocketKind.FIN_WAIT2_ORPHAN) & (rows["timer"] == TIMEWAIT_TIMER)
     delay = settings.tw_reuse_delay_ms / 1000
     age = age_s[which]
     free_in = _left(rows, which)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.host.socktable import Sockets
-from tracetw.timewait.snapshot import Kind, Snapshot, seconds_left
+from tracetw.timewait.snapshot import Snapshot, SocketKind, seconds_left
 
-__all__ = ["BY", "COUNTED", "Groups", "codes", "groups"]
+__all__ = ["BY", "COUNTED", "SocketGroups", "codes", "groups"]
 
 _LOCAL, _REMOTE = ("l_hi", "l_lo"), ("r_hi", "r_lo")
 BY: dict[str, tuple[str, ...]] = {
@@ -25,19 +25,19 @@ BY: dict[str, tuple[str, ...]] = {
 """What :func:`groups` can count by, and the columns of it."""
 
 COUNTED = (
-    Kind.TIME_WAIT,
-    Kind.FIN_WAIT2_ORPHAN,
-    Kind.FIN_WAIT2_OWNED,
-    Kind.FIN_WAIT1_ORPHAN,
-    Kind.CLOSING_ORPHAN,
-    Kind.LAST_ACK_ORPHAN,
+    SocketKind.TIME_WAIT,
+    SocketKind.FIN_WAIT2_ORPHAN,
+    SocketKind.FIN_WAIT2_OWNED,
+    SocketKind.FIN_WAIT1_ORPHAN,
+    SocketKind.CLOSING_ORPHAN,
+    SocketKind.LAST_ACK_ORPHAN,
 )
 """What closing has left behind."""
 
 
 @dataclass(frozen=True, slots=True)
-class Groups:
-    """Groups of sockets, those with the most first.
+class SocketGroups:
+    """SocketGroups of sockets, those with the most first.
 
     Attributes:
         first: a row of ``snapshot.sockets`` of each, shape (g,).
@@ -73,7 +73,7 @@ def codes(
     return code, count
 
 
-def groups(snapshot: Snapshot, by: str, most: int = 20) -> Groups:
+def groups(snapshot: Snapshot, by: str, most: int = 20) -> SocketGroups:
     """What closing left behind, by a key of :data:`BY`; at most ``most`` groups."""
     kind = snapshot.kinds
     which = np.flatnonzero(np.isin(kind, COUNTED))
@@ -92,7 +92,7 @@ def groups(snapshot: Snapshot, by: str, most: int = 20) -> Groups:
         counts[:, column] = np.bincount(place[kind[which] == wanted], minlength=len(chosen))
     left = np.full(len(chosen), np.nan)
     np.fmax.at(left, place, seconds_left(snapshot.sockets, which))
-    return Groups(first, counts, left, max(count - len(chosen), 0))
+    return SocketGroups(first, counts, left, max(count - len(chosen), 0))
 
 
 def _ranked(values: NDArray[Any]) -> tuple[int, NDArray[np.intp]]:

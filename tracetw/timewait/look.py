@@ -16,7 +16,7 @@ from tracetw.timewait.forecast import Forecast, forecasts
 from tracetw.timewait.note import Note
 from tracetw.timewait.owners import Owners
 from tracetw.timewait.ports import Ports
-from tracetw.timewait.snapshot import Kind, Snapshot
+from tracetw.timewait.snapshot import Snapshot, SocketKind
 
 __all__ = ["Look"]
 
@@ -46,14 +46,14 @@ class Look:
     def stuck(self) -> NDArray[np.intp]:
         """Sockets between ESTABLISHED and TIME_WAIT, the oldest kinds of trouble first."""
         kind = self.snapshot.kinds
-        which = np.flatnonzero((kind > Kind.TIME_WAIT) & (kind < Kind.LISTEN))
+        which = np.flatnonzero((kind > SocketKind.TIME_WAIT) & (kind < SocketKind.LISTEN))
         return which[np.argsort(-kind[which].astype(np.int16), kind="stable")]
 
     @cached_property
     def direction(self) -> NDArray[np.uint8]:
         """``direction.Direction`` of each socket that closing left behind; UNKNOWN for others."""
         kind = self.snapshot.kinds
-        which = np.flatnonzero((kind > Kind.LIVE) & (kind < Kind.LISTEN))
+        which = np.flatnonzero((kind > SocketKind.LIVE) & (kind < SocketKind.LISTEN))
         found = np.zeros(len(kind), np.uint8)
         found[which] = directions(self.snapshot, which)
         return found
@@ -61,7 +61,7 @@ class Look:
     @cached_property
     def owners(self) -> Owners:
         """Who holds and who listens."""
-        owned = self.snapshot.kinds == Kind.FIN_WAIT2_OWNED
+        owned = self.snapshot.kinds == SocketKind.FIN_WAIT2_OWNED
         return Owners(self.snapshot, self.snapshot.sockets["inode"][owned].tolist())
 
     @cached_property

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tracetw.host.listeners import common
 from tracetw.host.process import holders, process
-from tracetw.timewait.snapshot import Kind, Snapshot
+from tracetw.timewait.snapshot import Snapshot, SocketKind
 
 __all__ = ["Owner", "Owners"]
 
@@ -39,7 +39,7 @@ class Owners:
     """
 
     def __init__(self, snapshot: Snapshot, inodes: Iterable[int] = ()) -> None:
-        listeners = snapshot.sockets[snapshot.kinds == Kind.LISTEN]
+        listeners = snapshot.sockets[snapshot.kinds == SocketKind.LISTEN]
         self._ports: dict[tuple[int, int], set[int]] = {}
         for netns, port, inode in listeners[["netns", "lport", "inode"]].tolist():
             self._ports.setdefault((netns, port), set()).add(inode)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tracetw.host.socktable import Sockets
 from tracetw.timewait.settings import PORTS, Settings
-from tracetw.timewait.snapshot import Kind
+from tracetw.timewait.snapshot import SocketKind
 
 __all__ = ["Ports", "chosen_by_bind"]
 
@@ -44,7 +44,7 @@ class Ports:
     def of(cls, rows: Sockets, kind: NDArray[np.uint8], settings: Settings) -> Ports:
         """From all sockets of a namespace."""
         held = np.zeros(PORTS, np.bool_)
-        held[rows["lport"][(kind == Kind.LISTEN) | (kind == Kind.BOUND)]] = True
+        held[rows["lport"][(kind == SocketKind.LISTEN) | (kind == SocketKind.BOUND)]] = True
         return cls(settings.candidates(), held, settings.left_out())
 
     def free_for_connect(self) -> NDArray[np.bool_]:

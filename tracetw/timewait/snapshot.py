@@ -22,7 +22,7 @@ from tracetw.host.netns import Netns
 from tracetw.host.socktable import Sockets
 from tracetw.timewait.settings import TIME_WAIT_S, Settings
 
-__all__ = ["TIMEWAIT_TIMER", "Kind", "Snapshot", "Space", "kinds", "seconds_left", "take"]
+__all__ = ["TIMEWAIT_TIMER", "Snapshot", "SocketKind", "Space", "kinds", "seconds_left", "take"]
 
 TIMEWAIT_TIMER = 3
 """``timer`` of a timewait socket (inet_twsk_diag_fill()); all others are full sockets."""
@@ -31,7 +31,7 @@ TIMEWAIT_TIMER = 3
 _ORPHANS = 1 << State.FIN_WAIT1 | 1 << State.CLOSING | 1 << State.LAST_ACK
 
 
-class Kind(IntEnum):
+class SocketKind(IntEnum):
     """What a socket is here."""
 
     LIVE = 0
@@ -82,14 +82,14 @@ class Snapshot:
 
     @cached_property
     def kinds(self) -> NDArray[np.uint8]:
-        """:class:`Kind` of each socket."""
+        """:class:`SocketKind` of each socket."""
         return kinds(self.sockets)
 
     @cached_property
     def listening(self) -> NDArray[np.bool_]:
         """Does a listener of its namespace have the local port of a socket? Shape as ``sockets``."""
         rows = self.sockets
-        listens = self.kinds == Kind.LISTEN
+        listens = self.kinds == SocketKind.LISTEN
         # A namespace and a port are one number of 48 bits.
         return np.isin(_ports(rows), np.unique(_ports(rows[listens])))
 
@@ -111,7 +111,7 @@ class Snapshot:
         age = np.float32(TIME_WAIT_S) - self.sockets["expires"].astype(np.float32) / np.float32(
             1000
         )
-        age[self.kinds != Kind.TIME_WAIT] = np.nan
+        age[self.kinds != SocketKind.TIME_WAIT] = np.nan
         return age
 
 
@@ -157,20 +157,20 @@ def take(wanted: int | None = None) -> Snapshot:
 
 
 def kinds(rows: Sockets) -> NDArray[np.uint8]:
-    """:class:`Kind` of each row."""
+    """:class:`SocketKind` of each row."""
     state, orphan = rows["state"], rows["inode"] == 0
     kind = np.zeros(len(rows), np.uint8)
-    kind[state == State.TIME_WAIT] = Kind.TIME_WAIT
+    kind[state == State.TIME_WAIT] = SocketKind.TIME_WAIT
     half = state == State.FIN_WAIT2
-    kind[half] = np.where(orphan[half], Kind.FIN_WAIT2_ORPHAN, Kind.FIN_WAIT2_OWNED)
+    kind[half] = np.where(orphan[half], SocketKind.FIN_WAIT2_ORPHAN, SocketKind.FIN_WAIT2_OWNED)
     for wanted, what in (
-        (State.FIN_WAIT1, Kind.FIN_WAIT1_ORPHAN),
-        (State.CLOSING, Kind.CLOSING_ORPHAN),
-        (State.LAST_ACK, Kind.LAST_ACK_ORPHAN),
+        (State.FIN_WAIT1, SocketKind.FIN_WAIT1_ORPHAN),
+        (State.CLOSING, SocketKind.CLOSING_ORPHAN),
+        (State.LAST_ACK, SocketKind.LAST_ACK_ORPHAN),
     ):
         kind[(state == wanted) & orphan] = what
-    kind[state == State.LISTEN] = Kind.LISTEN
-    kind[state == State.CLOSE] = Kind.BOUND
+    kind[state == State.LISTEN] = SocketKind.LISTEN
+    kind[state == State.CLOSE] = SocketKind.BOUND
     return kind
 
 
@@ -195,7 +195,7 @@ class _Look(NamedTuple):
 def _look(netns: int) -> _Look:
     sockets = socktable.here(netns)
     kind = kinds(sockets)
-    orphans = ((kind >= Kind.FIN_WAIT1_ORPHAN) & (kind <= Kind.LAST_ACK_ORPHAN)).any()
+    orphans = ((kind >= SocketKind.FIN_WAIT1_ORPHAN) & (kind <= SocketKind.LAST_ACK_ORPHAN)).any()
     return _Look(sockets, Settings.here(), socktable.unsent(_ORPHANS) if orphans else {})
 
 

@@ -24,7 +24,7 @@ from tracetw.top.keys import KEYS
 from tracetw.top.lines import Line, whole
 from tracetw.top.moves import Moves
 from tracetw.top.page import LEAST, Page, Painter
-from tracetw.top.state import State
+from tracetw.top.state import ViewState
 
 __all__ = ["TopApp"]
 
@@ -157,7 +157,7 @@ class TopApp(App[None]):
     def __init__(
         self,
         board: Board,
-        state: State,
+        state: ViewState,
         painter: Painter,
         running: Callable[[], bool],
         delay_s: float = 1.0,

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.timewait.carriers import Carriers, carriers
-from tracetw.top.groups import Groups, keys_of, marks_of
+from tracetw.top.groups import FailureGroups, keys_of, marks_of
 from tracetw.top.kept import Kept, Piece
-from tracetw.top.slots import Slots
+from tracetw.top.slots import VerdictSlots
 from tracetw.verdict.taxonomy import VERDICTS
 
 __all__ = ["ABNORMAL", "SECOND", "Board"]
@@ -68,8 +68,8 @@ class Board:
         self.utc = utc
         self.recorded = recorded
         self.contexts: list[Context] = []
-        self.slots = Slots(width_ns)
-        self.groups = Groups()
+        self.slots = VerdictSlots(width_ns)
+        self.groups = FailureGroups()
         self.abnormal = Kept(_ABNORMAL_KEPT)
         self.ordinary = Kept(_ORDINARY_KEPT)
         self.carriers: deque[Carriers] = deque()

@@ -15,10 +15,10 @@ from tracetw.top.board import Board
 from tracetw.top.groups import Shown, shown_key
 from tracetw.top.lines import Cell, Column, Line, fit, row, sparkline
 from tracetw.top.span import Span, clock_text, span_of, time_text
-from tracetw.top.state import Body, State
+from tracetw.top.state import Body, ViewState
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["Names", "closes_body"]
+__all__ = ["GroupTexts", "closes_body"]
 
 _VERDICTS = (
     Column("VERDICT", 20, 24),
@@ -39,7 +39,7 @@ _REMEMBERED = 1 << 16
 _TONES = {True: "bad", False: "good"}
 
 
-class Names:
+class GroupTexts:
     """Keys as people read them, by their marks: each is made once."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class _Bars:
 
 
 def closes_body(
-    board: Board, state: State, names: Names, size: tuple[int, int], *, utf8: bool
+    board: Board, state: ViewState, names: GroupTexts, size: tuple[int, int], *, utf8: bool
 ) -> Body:
     """The screen in ``size`` (columns, lines)."""
     width, height = size
@@ -130,7 +130,7 @@ def closes_body(
     )
 
 
-def _order(cells: NDArray[Any], state: State, names: Names) -> NDArray[np.intp]:
+def _order(cells: NDArray[Any], state: ViewState, names: GroupTexts) -> NDArray[np.intp]:
     look = state.looks.get("closes")
     sort = _SORTS[look.sort] if look else _SORTS[0]
     key, count, slot = cells["key"], -cells["count"], -cells["slot"]

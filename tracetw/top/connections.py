@@ -15,12 +15,12 @@ from tracetw.sink.human import endpoint, span
 from tracetw.stream.batch import Closes, Context
 from tracetw.text import decoded, visible
 from tracetw.top.board import Board
-from tracetw.top.closes import Names
+from tracetw.top.closes import GroupTexts
 from tracetw.top.groups import keys_of
 from tracetw.top.kept import Piece
 from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.span import clock_text, span_of, time_text
-from tracetw.top.state import Body, State
+from tracetw.top.state import Body, ViewState
 from tracetw.verdict.taxonomy import FIRST_CLOSE, VERDICTS
 
 __all__ = ["Found", "connections_body", "find"]
@@ -55,7 +55,7 @@ def find(board: Board, number: int) -> Found | None:
     return None
 
 
-def connections_body(board: Board, state: State, names: Names) -> Body:
+def connections_body(board: Board, state: ViewState, names: GroupTexts) -> Body:
     """The connections of the time that is looked at, the last one first."""
     time = span_of(board, state)
     pieces = board.pieces()
@@ -100,7 +100,7 @@ def _joined(parts: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
 
 
 def _chosen(
-    piece: Piece, state: State, names: Names, since_ns: int, until_ns: int
+    piece: Piece, state: ViewState, names: GroupTexts, since_ns: int, until_ns: int
 ) -> NDArray[np.int64]:
     keep = (piece.at >= since_ns) & (piece.at < until_ns)
     if state.group is not None:
@@ -112,7 +112,7 @@ def _chosen(
     return which
 
 
-def _head(board: Board, state: State, names: Names, since_ns: int) -> list[Line]:
+def _head(board: Board, state: ViewState, names: GroupTexts, since_ns: int) -> list[Line]:
     lines: list[Line] = []
     if state.group is not None:
         lines.append((("group: ", "dim"), (names.text(state.group), "key")))

@@ -16,11 +16,11 @@ from tracetw.top.board import SECOND, Board
 from tracetw.top.failing_now import MOST, Failing
 from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.span import span_of
-from tracetw.top.state import Body, Look, State
+from tracetw.top.state import Body, ListLook, ViewState
 from tracetw.verdict.taxonomy import VERDICTS
 from tracetw.verdict.wheel import Wait
 
-__all__ = ["Row", "now_rows", "recorded_rows", "rows_body"]
+__all__ = ["FailingRow", "now_rows", "recorded_rows", "rows_body"]
 
 _COLUMNS = (
     Column("REMOTE", 18, 47, keep=1),
@@ -36,7 +36,7 @@ _SOON_S, _MINUTE = 10, 60
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class FailingRow:
     """One connection, for people.
 
     Attributes:
@@ -62,10 +62,10 @@ class Row:
         return f"{self.remote} {self.state} {self.what} {self.process}".lower()
 
 
-def now_rows(found: Sequence[Failing]) -> list[Row]:
+def now_rows(found: Sequence[Failing]) -> list[FailingRow]:
     """Of sockets."""
     return [
-        Row(
+        FailingRow(
             item=each.item,
             remote=endpoint(*each.remote),
             state=fields.State(each.info.state).name,
@@ -79,10 +79,10 @@ def now_rows(found: Sequence[Failing]) -> list[Row]:
     ]
 
 
-def recorded_rows(board: Board, state: State) -> list[Row]:
+def recorded_rows(board: Board, state: ViewState) -> list[FailingRow]:
     """Connections that ended later because a limit ran out, and were failing at the time looked at."""
     at = span_of(board, state).until_ns
-    rows: list[Row] = []
+    rows: list[FailingRow] = []
     for piece in board.abnormal.pieces():
         waited = piece.closes.findings.limit_elapsed_ms * (SECOND // 1000)
         then = (waited > 0) & (piece.at > at) & (piece.at - waited <= at)
@@ -94,7 +94,7 @@ def recorded_rows(board: Board, state: State) -> list[Row]:
             names = piece.context.names.tcp_states
             old = int(row["old_state"][0])
             rows.append(
-                Row(
+                FailingRow(
                     item=int(piece.numbers[place]),
                     remote=endpoint(address, int(row["rport"][0])),
                     state=visible(names.get(old, str(old))),
@@ -108,11 +108,13 @@ def recorded_rows(board: Board, state: State) -> list[Row]:
     return sorted(rows, key=_soonest)[:MOST]
 
 
-def rows_body(rows: Sequence[Row], state: State, head: Sequence[Line], empty: str) -> Body:
+def rows_body(
+    rows: Sequence[FailingRow], state: ViewState, head: Sequence[Line], empty: str
+) -> Body:
     """The screen of these rows."""
     words = state.filter.lower().split()
     chosen = [row for row in rows if _fits(row.text, words)]
-    look = state.looks.get("failing", Look())
+    look = state.looks.get("failing", ListLook())
     chosen.sort(key=_ORDERS[_SORTS[look.sort]], reverse=look.backwards)
     places = {row.item: at for at, row in enumerate(chosen)}
     return Body(
@@ -131,11 +133,11 @@ def _fits(text: str, words: list[str]) -> bool:
     return all((word[1:] not in text) if word[0] == "!" else word in text for word in words)
 
 
-def _soonest(row: Row) -> tuple[bool, float]:
+def _soonest(row: FailingRow) -> tuple[bool, float]:
     return row.left is None, math.inf if row.left is None else row.left.least_s
 
 
-_ORDERS: dict[str, Callable[[Row], tuple[bool, float, str]]] = {
+_ORDERS: dict[str, Callable[[FailingRow], tuple[bool, float, str]]] = {
     "given up": lambda row: (*_soonest(row), row.remote),
     "tries": lambda row: (False, -(row.tries or 0), row.remote),
     "process": lambda row: (False, 0, row.process),
@@ -143,7 +145,7 @@ _ORDERS: dict[str, Callable[[Row], tuple[bool, float, str]]] = {
 }
 
 
-def _cells(row: Row) -> tuple[Cell, ...]:
+def _cells(row: FailingRow) -> tuple[Cell, ...]:
     return (
         (row.remote, ""),
         (row.state, "dim"),

@@ -18,7 +18,7 @@ from tracetw.host import process, socktable
 from tracetw.host.sockinfo import Info, infos
 from tracetw.host.socktable import Sockets
 from tracetw.text import decoded, visible
-from tracetw.top.given_up import KEEPALIVE, PROBE, RETRANSMIT, Limits, given_up, what
+from tracetw.top.given_up import KEEPALIVE, PROBE, RETRANSMIT, TimerSettings, given_up, what
 from tracetw.verdict.wheel import Wait
 
 __all__ = ["MOST", "Failing", "Owners", "look", "soonest"]
@@ -118,7 +118,9 @@ def _here(hz: int | None) -> list[Failing]:
     return [*_failing(netns, rows, asked, limits)]
 
 
-def _failing(netns: int, rows: Sockets, asked: list[Info], limits: Limits) -> Iterator[Failing]:
+def _failing(
+    netns: int, rows: Sockets, asked: list[Info], limits: TimerSettings
+) -> Iterator[Failing]:
     chosen = rows[[info.row for info in asked]]
     local, remote = (socktable.addresses(chosen, side) for side in ("l", "r"))
     for at, info in enumerate(asked):
@@ -145,10 +147,10 @@ def _suspects(rows: Sockets) -> NDArray[np.intp]:
     return which[np.argsort(rank[which], kind="stable")][:MOST]
 
 
-def _limits(hz: int | None) -> Limits:
+def _limits(hz: int | None) -> TimerSettings:
     """Settings of the calling thread's namespace."""
-    known = Limits()
-    return Limits(
+    known = TimerSettings()
+    return TimerSettings(
         retries2=_number("tcp_retries2", known.retries2),
         orphan_retries=_number("tcp_orphan_retries", known.orphan_retries),
         syn_retries=_number("tcp_syn_retries", known.syn_retries),

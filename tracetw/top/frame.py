@@ -11,10 +11,10 @@ from tracetw.errors import BadInput
 from tracetw.host import privileges
 from tracetw.top.board import Board
 from tracetw.top.feed import Feed
-from tracetw.top.host import Host
+from tracetw.top.host import HostLooks
 from tracetw.top.lines import plain, speaks_utf8
 from tracetw.top.page import LEAST, Painter
-from tracetw.top.state import State
+from tracetw.top.state import ViewState
 
 __all__ = ["check_terminal", "full_screen", "print_once"]
 
@@ -35,9 +35,9 @@ def check_terminal() -> None:
         )
 
 
-def print_once(board: Board, state: State, feed: Feed) -> int:
+def print_once(board: Board, state: ViewState, feed: Feed) -> int:
     """Let the feed come to its end, then print the screen; the exit code."""
-    host = None if board.recorded else Host(board, 1.0)
+    host = None if board.recorded else HostLooks(board, 1.0)
     feed.start()
     code = feed.wait()
     if host is not None:
@@ -51,14 +51,14 @@ def print_once(board: Board, state: State, feed: Feed) -> int:
     return code
 
 
-def full_screen(board: Board, state: State, feed: Feed, delay_s: float) -> int:
+def full_screen(board: Board, state: ViewState, feed: Feed, delay_s: float) -> int:
     """Until the user ends it; the exit code. Whatever happens, the terminal is as it was before."""
     from tracetw.top.app import TopApp  # noqa: PLC0415  Textual takes its time
 
     feed.start()
     privileges.drop(_KEEP)
     interrupt = signal.getsignal(signal.SIGINT)
-    host = None if board.recorded else Host(board, delay_s)
+    host = None if board.recorded else HostLooks(board, delay_s)
     painter = Painter(board, host, utf8=speaks_utf8())
     app = TopApp(board, state, painter, feed.running, delay_s)
     try:

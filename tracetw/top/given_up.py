@@ -14,10 +14,10 @@ from tracetw.event.fields import State
 from tracetw.host.sockinfo import Info
 from tracetw.timewait.settings import TIME_WAIT_S
 from tracetw.verdict import timers
-from tracetw.verdict.timers import Clock, Since
+from tracetw.verdict.timers import Since, TimerClock
 from tracetw.verdict.wheel import Wait
 
-__all__ = ["KEEPALIVE", "NEVER", "PROBE", "RETRANSMIT", "Limits", "given_up", "what"]
+__all__ = ["KEEPALIVE", "NEVER", "PROBE", "RETRANSMIT", "TimerSettings", "given_up", "what"]
 
 NEVER = Wait(math.inf, math.inf)
 
@@ -28,7 +28,7 @@ _CLOSING = frozenset({State.FIN_WAIT1, State.CLOSING, State.LAST_ACK})
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class TimerSettings:
     """Settings of a namespace, in their units; what the kernel has no file for is its default.
 
     Attributes:
@@ -65,7 +65,7 @@ def what(info: Info) -> str:
     return ""
 
 
-def given_up(info: Info, limits: Limits) -> Wait | None:
+def given_up(info: Info, limits: TimerSettings) -> Wait | None:
     """Seconds from now until the kernel gives up, if nothing changes; None unknown, infinite never."""
     orphan = info.inode == 0 and info.state in _CLOSING
     expires = info.expires_ms / 1000
@@ -84,7 +84,7 @@ def given_up(info: Info, limits: Limits) -> Wait | None:
     return left
 
 
-def _waiting(info: Info, limits: Limits) -> Wait | None:
+def _waiting(info: Info, limits: TimerSettings) -> Wait | None:
     """An orphan waits for what exceeds 60 s as a full socket, then as long again as a timewait socket.
 
     tcp_close, tcp_keepalive_timer: both with tcp_fin_time() - TCP_TIMEWAIT_LEN.
@@ -99,8 +99,8 @@ def _waiting(info: Info, limits: Limits) -> Wait | None:
     return Wait(left, left)
 
 
-def _retransmitting(info: Info, limits: Limits, *, orphan: bool) -> Wait:
-    clock = Clock(max(info.rto_s, 1e-3), limits.rto_max_s, limits.hz)
+def _retransmitting(info: Info, limits: TimerSettings, *, orphan: bool) -> Wait:
+    clock = TimerClock(max(info.rto_s, 1e-3), limits.rto_max_s, limits.hz)
     expires = info.expires_ms / 1000
     since = Since(_since_first(info, limits) - expires, expires)
     if orphan:
@@ -108,7 +108,7 @@ def _retransmitting(info: Info, limits: Limits, *, orphan: bool) -> Wait:
     return timers.data_left(clock, since, limits.retries2)
 
 
-def _since_first(info: Info, limits: Limits) -> float:
+def _since_first(info: Info, limits: TimerSettings) -> float:
     """From the first retransmission to when the timer fires that runs now.
 
     Each timeout is twice the one before it (tcp_retransmit_timer): from the timeout now and the number
@@ -119,15 +119,15 @@ def _since_first(info: Info, limits: Limits) -> float:
     return sum(min(math.ldexp(first, min(at, 64)), limits.rto_max_s) for at in steps)
 
 
-def _connecting(info: Info, limits: Limits) -> Wait:
+def _connecting(info: Info, limits: TimerSettings) -> Wait:
     """As timers.syn(), less what has passed (tcp_connect, tcp_retransmit_timer)."""
-    clock = Clock(rto_max_s=limits.rto_max_s, hz=limits.hz)
+    clock = TimerClock(rto_max_s=limits.rto_max_s, hz=limits.hz)
     whole = timers.syn(clock, limits.syn_retries, limits.syn_linear)
     passed = _syn_passed(info.tries, limits) - info.expires_ms / 1000
     return Wait(max(whole.least_s - passed, 0), max(whole.most_s - passed, 0))
 
 
-def _syn_passed(tries: int, limits: Limits) -> float:
+def _syn_passed(tries: int, limits: TimerSettings) -> float:
     """From the first SYN to when the timer fires that runs now."""
     rto = total = min(1.0, limits.rto_max_s)
     for sent in range(1, tries + 1):
@@ -137,7 +137,7 @@ def _syn_passed(tries: int, limits: Limits) -> float:
     return total
 
 
-def _probing(info: Info, limits: Limits, *, orphan: bool) -> Wait:
+def _probing(info: Info, limits: TimerSettings, *, orphan: bool) -> Wait:
     """tcp_probe_timer: probes that nobody answers are counted, the timeout is doubled for all."""
     probes, left = info.probes, info.expires_ms / 1000
     if not orphan and not probes:

@@ -17,7 +17,7 @@ from tracetw.stream.batch import Closes
 from tracetw.text import decoded, visible
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["KEY", "Groups", "Shown", "keys_of", "marks_of", "shown_key"]
+__all__ = ["KEY", "FailureGroups", "Shown", "keys_of", "marks_of", "shown_key"]
 
 KEY = np.dtype(
     [
@@ -115,7 +115,7 @@ def _addressed() -> np.dtype[Any]:
     )
 
 
-class Groups:
+class FailureGroups:
     """Cells of the last stretches of time.
 
     Of each stretch the ``_EACH`` most frequent keys stay; the rest of it is one cell a verdict.

@@ -9,14 +9,14 @@ from tracetw.top.failing import now_rows, recorded_rows, rows_body
 from tracetw.top.failing_now import Failing, Owners
 from tracetw.top.poller import Poller
 from tracetw.top.span import span_of
-from tracetw.top.state import Body, State
+from tracetw.top.state import Body, ViewState
 from tracetw.top.trust import Compared
 from tracetw.top.waiting import Waiting, waiting_body
 
-__all__ = ["Host", "failing_body", "timewait_body"]
+__all__ = ["HostLooks", "failing_body", "timewait_body"]
 
 
-class Host:
+class HostLooks:
     """Looks only while its screen is shown.
 
     Args:
@@ -36,13 +36,13 @@ class Host:
         self.waiting: Poller[Waiting] = Poller(board, lambda: waiting.look(board), delay_s)
         self.counters: Poller[Compared | None] = Poller(board, self._compared, delay_s)
 
-    def want(self, state: State) -> None:
+    def want(self, state: ViewState) -> None:
         """This is on the screen now."""
         self.failing.want(wanted=state.screen == "failing" and not state.help)
         self.waiting.want(wanted=state.screen == "timewait" and not state.help)
         self.counters.want(wanted=state.screen == "trust" and not state.help)
 
-    def look(self, state: State) -> None:
+    def look(self, state: ViewState) -> None:
         """Take the look that this screen needs, now."""
         if state.screen == "failing":
             self.failing.once()
@@ -61,7 +61,7 @@ class Host:
         return failing_now.look(self._owners, contexts[0].names.hz if contexts else None)
 
 
-def failing_body(board: Board, host: Host | None, state: State) -> Body:
+def failing_body(board: Board, host: HostLooks | None, state: ViewState) -> Body:
     """Screen 2."""
     if host is None:
         head = [(("connections that ended later, when a limit ran out", "dim"),)]
@@ -72,7 +72,7 @@ def failing_body(board: Board, host: Host | None, state: State) -> Body:
     return rows_body(now_rows(seen.what if seen else ()), state, (), host.failing.failed or empty)
 
 
-def timewait_body(board: Board, host: Host | None, state: State, height: int) -> Body:
+def timewait_body(board: Board, host: HostLooks | None, state: ViewState, height: int) -> Body:
     """Screen 3."""
     if host is None:
         return waiting_body(waiting.recorded(board, state), state, height, "", live=False)
@@ -81,5 +81,5 @@ def timewait_body(board: Board, host: Host | None, state: State, height: int) ->
     return waiting_body(what, state, height, host.waiting.failed, live=True)
 
 
-def _at_s(board: Board, state: State) -> int | None:
+def _at_s(board: Board, state: ViewState) -> int | None:
     return None if state.at is None else span_of(board, state).until_ns // SECOND

@@ -6,7 +6,7 @@ from __future__ import annotations
 from tracetw.top.board import Board
 from tracetw.top.page import Page
 from tracetw.top.span import newest
-from tracetw.top.state import SCREENS, WINDOWS, Look, State
+from tracetw.top.state import SCREENS, WINDOWS, ListLook, ViewState
 
 __all__ = ["Moves"]
 
@@ -21,7 +21,7 @@ class Moves:
         board: what there is to see.
     """
 
-    def __init__(self, state: State, board: Board) -> None:
+    def __init__(self, state: ViewState, board: Board) -> None:
         self._state = state
         self._board = board
 
@@ -56,16 +56,16 @@ class Moves:
         look.selected = page.item if look.cursor else None
 
     def zoom(self, page: Page) -> None:
-        """Look into the selected line."""
+        """ListLook into the selected line."""
         state = self._state
         if state.help or page.item is None:
             return
         if state.screen == "closes":
             state.screen, state.group, state.connection = "story", page.item, None
-            state.looks["connections"] = Look()
+            state.looks["connections"] = ListLook()
         elif state.list_name == "connections":
             state.connection = page.item
-            state.looks["story"] = Look()
+            state.looks["story"] = ListLook()
 
     def back(self) -> None:
         """Leave what was looked into last."""

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from tracetw.text import ELLIPSIS, clip, columns, visible
 from tracetw.top.board import Board
-from tracetw.top.closes import Names, closes_body
+from tracetw.top.closes import GroupTexts, closes_body
 from tracetw.top.connections import connections_body
-from tracetw.top.host import Host, failing_body, timewait_body
+from tracetw.top.host import HostLooks, failing_body, timewait_body
 from tracetw.top.keys import help_body, hints
 from tracetw.top.lines import Cell, Line, fit, joined, row, whole
 from tracetw.top.span import clock_text, newest, span_of
-from tracetw.top.state import SCREENS, Body, Look, State
+from tracetw.top.state import SCREENS, Body, ListLook, ViewState
 from tracetw.top.story import story_body
 from tracetw.top.trust import Compared, trust_body
 
@@ -54,8 +54,8 @@ class Painter:
         utf8: the terminal shows more than ASCII.
     """
 
-    def __init__(self, board: Board, host: Host | None = None, *, utf8: bool = True) -> None:
-        self.names = Names()
+    def __init__(self, board: Board, host: HostLooks | None = None, *, utf8: bool = True) -> None:
+        self.names = GroupTexts()
         self._board = board
         self.host = host
         self._utf8 = utf8
@@ -64,7 +64,7 @@ class Painter:
         seen = self.host.counters.seen(None) if self.host is not None else None
         return seen.what if seen is not None else None
 
-    def body(self, state: State, width: int, height: int) -> Body:
+    def body(self, state: ViewState, width: int, height: int) -> Body:
         """What the screen has to show."""
         board = self._board
         if state.help:
@@ -82,7 +82,7 @@ class Painter:
         }
         return bodies[state.screen]()
 
-    def page(self, state: State, width: int, height: int, *, keys: bool = True) -> Page:
+    def page(self, state: ViewState, width: int, height: int, *, keys: bool = True) -> Page:
         """The screen in so many columns and lines; ``keys`` in the last line."""
         board = self._board
         with board.lock:
@@ -111,7 +111,7 @@ class Painter:
             lines = [tuple((_ascii(text), tone) for text, tone in line) for line in lines]
         return Page(lines, selected, item, body, room)
 
-    def _first(self, state: State, order: Cell) -> Line:
+    def _first(self, state: ViewState, order: Cell) -> Line:
         board, time = self._board, span_of(self._board, state)
         counts = board.total(max(time.since, 0), time.until)
         title = SCREENS[state.screen]
@@ -159,14 +159,14 @@ def _titles(body: Body, width: int) -> list[Line]:
     return [row(titles, body.columns, fit(body.columns, width))]
 
 
-def _order(body: Body, look: Look) -> Cell:
+def _order(body: Body, look: ListLook) -> Cell:
     """In words, where it is not the first one."""
     if not body.sorts or not (look.sort or look.backwards):
         return ("", "")
     return (f"by {body.sorts[look.sort]}{' (r)' if look.backwards else ''}", "odd")
 
 
-def _place(body: Body, look: Look, room: int) -> tuple[int, int | None]:
+def _place(body: Body, look: ListLook, room: int) -> tuple[int, int | None]:
     """The first line to show, and the selected one: it stays the same thing wherever it goes."""
     last = max(body.count - 1, 0)
     if not body.columns:  # a text has no cursor: it is moved as a whole

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["KEPT", "Slots"]
+__all__ = ["KEPT", "VerdictSlots"]
 
 KEPT = 3600
 """Stretches of time that are kept."""
@@ -16,7 +16,7 @@ KEPT = 3600
 _KINDS = len(VERDICTS)
 
 
-class Slots:
+class VerdictSlots:
     """The last ``KEPT`` stretches of time, each with its number of ends by verdict.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 
 from tracetw.host.clock import local_times
 from tracetw.top.board import Board
-from tracetw.top.state import State
+from tracetw.top.state import ViewState
 
 __all__ = ["Span", "clock_text", "newest", "span_of", "time_text"]
 
@@ -47,7 +47,7 @@ def newest(board: Board) -> int:
     return max(known, (board.ended_ns or time.time_ns()) // board.slots.width_ns)
 
 
-def span_of(board: Board, state: State) -> Span:
+def span_of(board: Board, state: ViewState) -> Span:
     """What is looked at: it never begins before the stream did."""
     until = newest(board) if state.at is None else state.at
     since = until - state.stretches + 1

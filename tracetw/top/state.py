@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.slots import KEPT
 
-__all__ = ["SCREENS", "WINDOWS", "Body", "Look", "State"]
+__all__ = ["SCREENS", "WINDOWS", "Body", "ListLook", "ViewState"]
 
 SCREENS = {
     "closes": "closes",
@@ -50,7 +50,7 @@ class Body:
 
 
 @dataclass(slots=True)
-class Look:
+class ListLook:
     """How one list is looked at.
 
     Attributes:
@@ -69,7 +69,7 @@ class Look:
 
 
 @dataclass(slots=True)
-class State:
+class ViewState:
     """What is looked at.
 
     Attributes:
@@ -90,7 +90,7 @@ class State:
     group: int | None = None
     connection: int | None = None
     help: bool = False
-    looks: dict[str, Look] = field(default_factory=dict)
+    looks: dict[str, ListLook] = field(default_factory=dict)
 
     @property
     def list_name(self) -> str:
@@ -102,9 +102,9 @@ class State:
         return "connections" if self.connection is None else "story"
 
     @property
-    def look(self) -> Look:
+    def look(self) -> ListLook:
         """How it is looked at."""
-        return self.looks.setdefault(self.list_name, Look())
+        return self.looks.setdefault(self.list_name, ListLook())
 
     @property
     def stretches(self) -> int:

@@ -16,11 +16,11 @@ from tracetw.timewait.forecast import Forecast
 from tracetw.timewait.groups import COUNTED
 from tracetw.timewait.look import Look
 from tracetw.timewait.settings import TIME_WAIT_S
-from tracetw.timewait.snapshot import Kind, take
+from tracetw.timewait.snapshot import SocketKind, take
 from tracetw.top.board import SECOND, Board
 from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.span import span_of
-from tracetw.top.state import Body, State
+from tracetw.top.state import Body, ViewState
 
 __all__ = ["Waiting", "look", "recorded", "waiting_body"]
 
@@ -38,7 +38,7 @@ _SOON_S = 600
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class WaitingRow:
     """Sockets that one process left: all texts ``visible``."""
 
     process: str
@@ -59,7 +59,7 @@ class Waiting:
         unread: namespaces that could not be read.
     """
 
-    rows: Sequence[Row]
+    rows: Sequence[WaitingRow]
     forecasts: Sequence[tuple[str, float | None]] = ()
     unread: int = 0
 
@@ -73,10 +73,10 @@ def look(board: Board) -> Waiting:
     found = Look(snapshot, join(snapshot, rows, "this trace"))
     names = {inode: space.name or str(inode) for inode, space in snapshot.spaces.items()}
     kept = [
-        Row(
+        WaitingRow(
             process=_process(each.owner.comm, each.owner.pid) if each.owner else "unknown",
             netns=visible(names.get(each.netns, str(each.netns))),
-            time_wait=int(each.counts[COUNTED.index(Kind.TIME_WAIT)]),
+            time_wait=int(each.counts[COUNTED.index(SocketKind.TIME_WAIT)]),
             fin_wait2=sum(int(each.counts[COUNTED.index(kind)]) for kind in _FIN_WAIT2),
             others=sum(int(each.counts[COUNTED.index(kind)]) for kind in _OTHERS),
             left_s=each.left_s,
@@ -87,8 +87,8 @@ def look(board: Board) -> Waiting:
     return Waiting(kept, forecasts, len(snapshot.unread))
 
 
-_FIN_WAIT2 = (Kind.FIN_WAIT2_ORPHAN, Kind.FIN_WAIT2_OWNED)
-_OTHERS = (Kind.FIN_WAIT1_ORPHAN, Kind.CLOSING_ORPHAN, Kind.LAST_ACK_ORPHAN)
+_FIN_WAIT2 = (SocketKind.FIN_WAIT2_ORPHAN, SocketKind.FIN_WAIT2_OWNED)
+_OTHERS = (SocketKind.FIN_WAIT1_ORPHAN, SocketKind.CLOSING_ORPHAN, SocketKind.LAST_ACK_ORPHAN)
 
 
 def _process(comm: bytes | None, pid: int | None) -> str:
@@ -110,7 +110,7 @@ def _sentence(found: Look, each: Forecast) -> tuple[str, float | None]:
     return visible(text), left
 
 
-def recorded(board: Board, state: State) -> Waiting:
+def recorded(board: Board, state: ViewState) -> Waiting:
     """Of a recording: who left a TIME_WAIT in the last minute of the time that is looked at."""
     until = span_of(board, state).until_ns
     since = until - round(TIME_WAIT_S * SECOND)
@@ -130,7 +130,7 @@ def recorded(board: Board, state: State) -> Waiting:
         inode = int(row["netns"])
         name = context.netns_name(inode) if context is not None else None
         found.append(
-            Row(
+            WaitingRow(
                 process=_process(bytes(row["comm"]) or None, int(row["pid"]) or None),
                 netns=visible(name or str(inode)),
                 time_wait=int(counts[at]),
@@ -143,7 +143,7 @@ def recorded(board: Board, state: State) -> Waiting:
 
 
 def waiting_body(
-    seen: Waiting | None, state: State, height: int, failed: str, *, live: bool
+    seen: Waiting | None, state: ViewState, height: int, failed: str, *, live: bool
 ) -> Body:
     """The screen of one look; None: there was none yet."""
     rows = [] if seen is None else [row for row in seen.rows if _fits(row, state.filter)]
@@ -166,7 +166,7 @@ def waiting_body(
     )
 
 
-def _fits(row: Row, words: str) -> bool:
+def _fits(row: WaitingRow, words: str) -> bool:
     text = f"{row.process} {row.netns}".lower()
     return all(
         (word[1:] not in text) if word[0] == "!" else word in text for word in words.lower().split()
@@ -192,7 +192,7 @@ def _head(seen: Waiting | None, room: int, *, live: bool) -> Iterator[Line]:
     yield ()
 
 
-def _cells(row: Row) -> tuple[Cell, ...]:
+def _cells(row: WaitingRow) -> tuple[Cell, ...]:
     return (
         (row.process, "dim" if row.process == "unknown" else ""),
         (row.netns, "dim"),

@@ -125,7 +125,8 @@ HINTS: tuple[Hint, ...] = (
         "The RST of close() with unread data came less than 1 s after data was sent to a peer that had not closed.",
         {
             "": (
-                "The RST came {sent_s} after the last of {sent} bytes sent: the peer loses of them what it has not read yet."
+                "The RST came {sent_s} after the last of {sent} bytes sent: what the peer had not received by then is lost, "
+                "and on some systems what its program had not read."
             )
         },
         "After an early answer (413, an error) do not close at once: shutdown(SHUT_WR), read and throw away for a while, "

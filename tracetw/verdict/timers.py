@@ -20,8 +20,8 @@ __all__ = [
     "RTO_MAX_S",
     "RTO_MIN_S",
     "TIME_WAIT_S",
-    "Clock",
     "Since",
+    "TimerClock",
     "Wait",
     "data",
     "data_left",
@@ -51,7 +51,7 @@ _MOST_TIMERS, _MOST_DOUBLED = 1_000, 64
 
 
 @dataclass(frozen=True, slots=True)
-class Clock:
+class TimerClock:
     """What all timers of a connection depend on.
 
     Attributes:
@@ -73,7 +73,7 @@ class Since(NamedTuple):
 
     Attributes:
         first_s: time since its first retransmission.
-        timer_s: when its timer fires. None: a retransmission has just gone out, and ``Clock.rto_s`` is the
+        timer_s: when its timer fires. None: a retransmission has just gone out, and ``TimerClock.rto_s`` is the
             timeout that led to it, not yet doubled.
     """
 
@@ -111,7 +111,7 @@ def limit(retries: int, rto_max_s: float = RTO_MAX_S, rto_s: float = RTO_MIN_S) 
     return ((2 << doubled) - 1) * rto_s + (retries - doubled) * rto_max_s
 
 
-def data(clock: Clock, retries2: int, user_timeout_s: float = 0.0) -> Wait:
+def data(clock: TimerClock, retries2: int, user_timeout_s: float = 0.0) -> Wait:
     """From sending data that nobody acknowledges to ETIMEDOUT.
 
     tcp_retransmit_timer, tcp_write_timeout, retransmits_timed_out. A ``user_timeout_s`` that is not 0
@@ -125,13 +125,13 @@ def data(clock: Clock, retries2: int, user_timeout_s: float = 0.0) -> Wait:
     return span(clock.hz, play)
 
 
-def data_left(clock: Clock, since: Since, retries2: int, user_timeout_s: float = 0.0) -> Wait:
+def data_left(clock: TimerClock, since: Since, retries2: int, user_timeout_s: float = 0.0) -> Wait:
     """As :func:`data`, for a connection that has retransmitted; ``clock.rto_s`` is its timeout now."""
     bound = _data_limit(clock, retries2, user_timeout_s)
     return span(clock.hz, lambda run: _retransmit(run, clock, bound, since))
 
 
-def orphan(clock: Clock, orphan_retries: int, user_timeout_s: float = 0.0) -> Wait:
+def orphan(clock: TimerClock, orphan_retries: int, user_timeout_s: float = 0.0) -> Wait:
     """From close() to the end of a socket whose FIN, or data before it, nobody acknowledges.
 
     Also LAST_ACK and CLOSING (tcp_write_timeout, tcp_orphan_retries). With a setting of 0 the socket has
@@ -146,29 +146,29 @@ def orphan(clock: Clock, orphan_retries: int, user_timeout_s: float = 0.0) -> Wa
 
 
 def orphan_left(
-    clock: Clock, since: Since, orphan_retries: int, user_timeout_s: float = 0.0
+    clock: TimerClock, since: Since, orphan_retries: int, user_timeout_s: float = 0.0
 ) -> Wait:
     """As :func:`orphan`, for a socket that has retransmitted; ``clock.rto_s`` is its timeout now."""
     bound = _orphan_limit(clock, orphan_retries, user_timeout_s)
     return span(clock.hz, lambda run: _retransmit(run, clock, bound, since))
 
 
-def _data_limit(clock: Clock, retries2: int, user_timeout_s: float) -> _Limit:
+def _data_limit(clock: TimerClock, retries2: int, user_timeout_s: float) -> _Limit:
     both = user_timeout_s or limit(retries2, clock.rto_max_s)
     return _Limit(both, both, user_timeout_s)
 
 
-def _orphan_limit(clock: Clock, orphan_retries: int, user_timeout_s: float) -> _Limit:
+def _orphan_limit(clock: TimerClock, orphan_retries: int, user_timeout_s: float) -> _Limit:
     alive = user_timeout_s or limit(orphan_retries or ORPHAN_RETRIES, clock.rto_max_s)
     return _Limit(alive, user_timeout_s or limit(orphan_retries, clock.rto_max_s), user_timeout_s)
 
 
-def _first_retransmission(run: Run, clock: Clock) -> None:
+def _first_retransmission(run: Run, clock: TimerClock) -> None:
     for _ in range(2 if clock.loss_probe else 1):
         run.sleep(clock.rto_s)
 
 
-def _retransmit(run: Run, clock: Clock, bound: _Limit, since: Since) -> None:
+def _retransmit(run: Run, clock: TimerClock, bound: _Limit, since: Since) -> None:
     """Timer after timer, until the time since the first retransmission reaches the limit."""
     rto, first = clock.rto_s, run.now_s - since.first_s
     timer = since.timer_s
@@ -184,7 +184,7 @@ def _retransmit(run: Run, clock: Clock, bound: _Limit, since: Since) -> None:
             return
 
 
-def syn(clock: Clock, retries: int, linear: int = 0, user_timeout_s: float = 0.0) -> Wait:
+def syn(clock: TimerClock, retries: int, linear: int = 0, user_timeout_s: float = 0.0) -> Wait:
     """From connect() to ETIMEDOUT, where nothing answers the SYN.
 
     The first ``linear`` timeouts (tcp_syn_linear_timeouts; 0 where the kernel has none) are not doubled and
@@ -208,7 +208,7 @@ def syn(clock: Clock, retries: int, linear: int = 0, user_timeout_s: float = 0.0
     return span(clock.hz, play)
 
 
-def syn_ack(clock: Clock, retries: int, *, capped: bool = False) -> Wait:
+def syn_ack(clock: TimerClock, retries: int, *, capped: bool = False) -> Wait:
     """From a SYN to the end of the request whose SYN+ACK nobody acknowledges.
 
     reqsk_timer_handler, tcp_reqsk_timeout. At most: where more than half of the backlog waits, old
@@ -224,7 +224,7 @@ def syn_ack(clock: Clock, retries: int, *, capped: bool = False) -> Wait:
     return span(clock.hz, play)
 
 
-def window(clock: Clock, retries2: int, user_timeout_s: float = 0.0, *, answers: bool) -> Wait:
+def window(clock: TimerClock, retries2: int, user_timeout_s: float = 0.0, *, answers: bool) -> Wait:
     """From the close of the peer's window to ETIMEDOUT, with data that must wait (tcp_probe_timer).
 
     Infinite while the peer ``answers`` the probes, unless there is a ``user_timeout_s``, which begins
@@ -243,7 +243,7 @@ def window(clock: Clock, retries2: int, user_timeout_s: float = 0.0, *, answers:
     return span(clock.hz, play)
 
 
-def orphan_window(clock: Clock, orphan_retries: int, *, answers: bool) -> Wait:
+def orphan_window(clock: TimerClock, orphan_retries: int, *, answers: bool) -> Wait:
     """From close() to the end of an orphan whose data the peer's window keeps here (tcp_probe_timer).
 
     A peer that ``answers`` keeps the number of unanswered probes at 0: then only the doubled timeout
@@ -261,7 +261,7 @@ def orphan_window(clock: Clock, orphan_retries: int, *, answers: bool) -> Wait:
     return span(clock.hz, play)
 
 
-def _probe(clock: Clock, sent: int) -> float:
+def _probe(clock: TimerClock, sent: int) -> float:
     """Wait before the next window probe (tcp_probe0_base, tcp_probe0_when)."""
     return _doubled(max(clock.rto_s, RTO_MIN_S), sent, clock.rto_max_s)
 
@@ -271,7 +271,7 @@ def _doubled(first_s: float, times: int, longest_s: float) -> float:
 
 
 def keepalive(
-    clock: Clock, time_s: float, interval_s: float, probes: int, user_timeout_s: float = 0.0
+    clock: TimerClock, time_s: float, interval_s: float, probes: int, user_timeout_s: float = 0.0
 ) -> Wait:
     """From the last segment of a silent peer to ETIMEDOUT, on an idle connection with SO_KEEPALIVE.
 
@@ -289,7 +289,7 @@ def keepalive(
     return span(clock.hz, play)
 
 
-def fin_wait2(clock: Clock, fin_timeout_s: float) -> Wait:
+def fin_wait2(clock: TimerClock, fin_timeout_s: float) -> Wait:
     """How long an orphan waits for the peer's FIN: TCP_LINGER2 of the socket, else tcp_fin_timeout.
 
     tcp_fin_time, tcp_rcv_state_process, tcp_keepalive_timer. At least 3.5 timeouts. Above 60 s the

@@ -15,7 +15,7 @@ from pathlib import Path
 from tracetw.live.request import Request
 from tracetw.live.run import run
 from tracetw.recorder.make import records_to
-from tracetw.recorder.tape import Limits
+from tracetw.recorder.tape import TapeLimits
 from tracetw.sink.factory import lines_to
 from tracetw.stream.batch import Closes, Context, Events, Loss, Sink, Summary
 
@@ -56,7 +56,7 @@ def main() -> int:
     folder, ready_fd, buffer_bytes, stall_s = sys.argv[1:]
     request = Request(ready_fd=int(ready_fd), buffer_bytes=int(buffer_bytes))
     lines = lines_to(sys.stdout.buffer, "json", color=False, utc=True)
-    records = records_to(Path(folder), Limits(), (), request.events, ())
+    records = records_to(Path(folder), TapeLimits(), (), request.events, ())
 
     def both(context: Context) -> Sink:
         return Tee((lines(context), records(context)), float(stall_s))

@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from tracetw.kernel import bindings
+from tracetw.kernel.load import atomic
 from tracetw.kernel.load.image import Image, MapSpec, abstract
 from tracetw.kernel.load.stubs import write_stubs
 
@@ -30,9 +31,10 @@ NO_BINDINGS = 3
 
 def compile_image(bcc: ModuleType, request: Mapping[str, Any]) -> Image:
     """One translation unit to byte code. Raises whatever BCC raises."""
-    module = bcc.BPF(text=request["source"], cflags=request["cflags"])
+    module = bcc.BPF(text=request["source"], cflags=[*request["cflags"], atomic.FLAG])
     # The Python classes of tables differ from release to release; the library does not.
-    library, handle = bcc.lib, module.module
+    # Nor do all of them say the types of all its functions: without them a pointer would lose its upper half.
+    library, handle = bcc.lib, ctypes.c_void_p(module.module)
     library.bpf_table_name.restype = ctypes.c_char_p
     maps, places = [], {}
     for number in range(library.bpf_num_tables(handle)):
@@ -49,7 +51,10 @@ def compile_image(bcc: ModuleType, request: Mapping[str, Any]) -> Image:
         )
     return Image(
         tuple(maps),
-        {name: abstract(module.dump_func(name.encode()), places) for name in request["programs"]},
+        {
+            name: abstract(atomic.expand(module.dump_func(name.encode())), places)
+            for name in request["programs"]
+        },
     )
 
 

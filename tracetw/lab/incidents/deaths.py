@@ -20,15 +20,15 @@ REQUEST_BYTES = 4
 MEMORY = 96 << 20
 
 
-def break_off(stage: Stage, server: Actor, pool: Actor, caller: Actor) -> None:
+def break_off(stage: Stage, server: Actor, pool: Actor, caller: Actor, port: int = PORT) -> None:
     """Until requests wait unread at the server: what it holds when it dies is reset."""
-    pool.do("hold", stage.address, PORT, HELD)
-    caller.do("call", stage.address, PORT, EVERY_S)
+    pool.do("hold", stage.address, port, HELD)
+    caller.do("call", stage.address, port, EVERY_S)
     stage.wait(1.0)
     server.do("read_no_more")
     pool.do("ask")
     pool.do("listen_on")
-    eventually(lambda: stage.net.b.unread(PORT) >= HELD * REQUEST_BYTES, what="unread requests")
+    eventually(lambda: stage.net.b.unread(port) >= HELD * REQUEST_BYTES, what="unread requests")
 
 
 def killed(stage: Stage) -> None:
@@ -109,6 +109,26 @@ def deploy_hard(stage: Stage) -> None:
         at_ns=at_ns,
         until_ns=until_ns,
         host="box-1",
+        port=PORT,
+        process="api",
+        pid=api.pid,
+        reach=stage.reach(pool, web),
+    )
+
+
+def stopped(stage: Stage) -> None:
+    """SIGTERM ends the server, and nobody starts another one."""
+    api, pool, web = stage.server("api"), stage.client("pool"), stage.client("web")
+    break_off(stage, api, pool, web)
+    at_ns = now_ns()
+    os.kill(api.pid, signal.SIGTERM)
+    require(api.wait() == -signal.SIGTERM, "it did not end of SIGTERM")
+    stage.wait(3.0)
+    stage.happened(
+        cause="stop",
+        at_ns=at_ns,
+        until_ns=None,
+        host="api-1",
         port=PORT,
         process="api",
         pid=api.pid,
@@ -235,6 +255,12 @@ INCIDENTS = (
         act=deploy_seamless,
         hosts=TWO,
         sysctls={"b": {"tcp_migrate_req": 1}},
+    ),
+    Incident(
+        name="stopped",
+        claim="SIGTERM ends a server, and no other one takes its place.",
+        act=stopped,
+        hosts=TWO,
     ),
     Incident(
         name="crash-loop",

@@ -20,6 +20,7 @@ PHASES = {
     "timed_out": "timed-out",
     "closed": "closed",
     "no_port": "no-port",
+    "unreachable": "unreachable",
 }
 
 

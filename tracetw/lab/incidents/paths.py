@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 from tracetw.lab.incidents.deaths import break_off
 from tracetw.lab.incidents.incident import Incident
 from tracetw.lab.incidents.stage import PORT, Stage, now_ns
-from tracetw.lab.net.fault import FORWARD, PREROUTING, Drop
+from tracetw.lab.net.fault import FORWARD, INPUT, PREROUTING, Drop
 
 __all__ = ["INCIDENTS"]
 
@@ -16,6 +18,7 @@ EVERY_S = 0.04
 DB_PORT = 9102
 POOL = 20
 FORGETS_S = 2
+GOOD_S = 8.0
 
 
 def firewall(stage: Stage) -> None:
@@ -37,6 +40,37 @@ def firewall(stage: Stage) -> None:
         port=PORT,
         reach=stage.reach(web),
     )
+
+
+def rejected(stage: Stage, verdict: str, seconds: float = 4.0) -> None:
+    """The server's host answers in the server's place, which is not asked."""
+    stage.server("api")
+    web = stage.client("web")
+    web.do("call", stage.address, PORT, EVERY_S)
+    stage.wait(1.0)
+    at_ns = now_ns()
+    with Drop(stage.net.b, f"tcp dport {PORT}", hook=INPUT, verdict=verdict):
+        stage.wait(seconds)
+    until_ns = now_ns()
+    stage.wait(1.0)
+    stage.happened(
+        cause="path",
+        at_ns=at_ns,
+        until_ns=until_ns,
+        host="api-1",
+        port=PORT,
+        reach=stage.reach(web),
+    )
+
+
+def firewall_reset(stage: Stage) -> None:
+    """A rule answers every connect to the port with a RST for four seconds."""
+    rejected(stage, "reject with tcp reset")
+
+
+def firewall_icmp(stage: Stage) -> None:
+    """A rule answers every connect to the port with an ICMP error for four seconds."""
+    rejected(stage, "reject with icmpx type port-unreachable")
 
 
 def power_off(stage: Stage) -> None:
@@ -129,6 +163,58 @@ def two_at_once(stage: Stage) -> None:
     )
 
 
+def three_in_a_row(stage: Stage) -> None:
+    """Killed; eight good seconds; cut off by a rule; eight good seconds; restarted."""
+    api, pool, web = stage.server("api"), stage.client("pool"), stage.client("web")
+    db, cron = stage.server("db", DB_PORT), stage.client("cron")
+    cron.do("call", stage.address, DB_PORT, EVERY_S)
+    break_off(stage, api, pool, web)
+    killed_ns = now_ns()
+    api.kill()
+    stage.wait(1.5)
+    stage.server("api")
+    again_ns = now_ns()
+    stage.wait(GOOD_S)
+    cut_ns = now_ns()
+    with Drop(stage.net.b, f"tcp dport {DB_PORT}", hook=PREROUTING):
+        stage.wait(4.0)
+    whole_ns = now_ns()
+    stage.wait(GOOD_S)
+    cut = stage.reach(cron)
+    late, night = stage.client("pool"), stage.client("night")
+    break_off(stage, db, late, night, DB_PORT)
+    ended_ns = now_ns()
+    os.kill(db.pid, signal.SIGTERM)
+    db.wait()
+    stage.wait(1.5)
+    stage.server("db", DB_PORT)
+    back_ns = now_ns()
+    stage.wait(1.0)
+    stage.happened(
+        cause="kill",
+        at_ns=killed_ns,
+        until_ns=again_ns,
+        host="api-1",
+        port=PORT,
+        process="api",
+        pid=api.pid,
+        reach=stage.reach(pool, web),
+    )
+    stage.happened(
+        cause="path", at_ns=cut_ns, until_ns=whole_ns, host="api-1", port=DB_PORT, reach=cut
+    )
+    stage.happened(
+        cause="restart",
+        at_ns=ended_ns,
+        until_ns=back_ns,
+        host="api-1",
+        port=DB_PORT,
+        process="db",
+        pid=db.pid,
+        reach=stage.reach(late, night),
+    )
+
+
 TWO = {"web-1": "a", "api-1": "b"}
 QUICK = {"tcp_syn_retries": 1, "tcp_retries2": 3}
 
@@ -140,6 +226,20 @@ INCIDENTS = (
         hosts=TWO,
         ahead_ms={"web-1": 2500},
         sysctls={"a": QUICK},
+    ),
+    Incident(
+        name="firewall-reset",
+        claim="A rule on the server's host answers connects to a port with RST.",
+        act=firewall_reset,
+        hosts=TWO,
+        ahead_ms={"api-1": 500},
+    ),
+    Incident(
+        name="firewall-icmp",
+        claim="A rule on the server's host answers connects to a port with an ICMP error.",
+        act=firewall_icmp,
+        hosts=TWO,
+        sysctls={"b": {"icmp_ratelimit": 0}},
     ),
     Incident(
         name="peer-power-off",
@@ -163,6 +263,14 @@ INCIDENTS = (
         act=two_at_once,
         hosts=TWO,
         ahead_ms={"api-1": -900},
+        sysctls={"a": QUICK},
+    ),
+    Incident(
+        name="three-in-a-row",
+        claim="Killed, cut off, restarted, with good seconds between: three incidents.",
+        act=three_in_a_row,
+        hosts=TWO,
+        ahead_ms={"api-1": 200},
         sysctls={"a": QUICK},
     ),
 )

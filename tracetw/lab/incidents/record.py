@@ -42,7 +42,7 @@ def record(
             for name, letter in incident.hosts.items()
         ]
         for recorder in recorders:
-            recorder.await_ready()
+            recorder.ready()
         begin_ns = time.time_ns()
         stage.play()
         end_ns = time.time_ns()

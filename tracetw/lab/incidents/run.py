@@ -31,6 +31,7 @@ from tracetw.text import visible_lines
 __all__ = ["Outcome", "chosen", "listing", "outcomes", "run"]
 
 REPORT_LIMIT_S = 60.0
+SETTINGS = Path("/proc/sys/net/ipv4")
 
 
 @dataclass(slots=True)
@@ -130,7 +131,7 @@ def outcomes(
 
 def _one(incident: Incident, folder: Path, watched: Callable[[Net], Any]) -> Outcome:
     outcome = Outcome(incident, folder)
-    outcome.skipped = incident.needs() if incident.needs else None
+    outcome.skipped = _lacking(incident) or (incident.needs() if incident.needs else None)
     if outcome.skipped is not None:
         return outcome
     try:
@@ -142,6 +143,13 @@ def _one(incident: Incident, folder: Path, watched: Callable[[Net], Any]) -> Out
     outcome.told = told.document
     outcome.problems += problems(outcome.truth, told)
     return outcome
+
+
+def _lacking(incident: Incident) -> str | None:
+    for name in {name for values in incident.sysctls.values() for name in values}:
+        if not (SETTINGS / name).exists():
+            return f"this kernel has no net.ipv4.{name}"
+    return None
 
 
 def report(recordings: Sequence[Path], page: Path) -> Told:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,8 +14,8 @@ from tracetw.lab.incidents.incident import Happened, Incident
 from tracetw.lab.net.host import Host
 from tracetw.lab.net.process import Actor
 from tracetw.lab.net.topology import Net
-from tracetw.lab.play.child import READY, Child
-from tracetw.lab.polling import STOP, NotPlayed
+from tracetw.lab.play.child import READY, READY_DEADLINE_S, Child
+from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, patient
 
 __all__ = ["PORT", "Recorder", "Stage"]
 
@@ -37,7 +38,17 @@ class Recorder(Child):
         super().__init__(
             isolated.command("tracetw.lab.incidents.host", name, ahead, *words),
             start_new_session=True,
+            stdout=subprocess.DEVNULL,
         )
+
+    def ready(self) -> None:
+        """Wait until it records. Raises NotPlayed if it does not get there, or on Ctrl-C."""
+        end = time.monotonic() + patient(READY_DEADLINE_S)
+        while not (ready := self.is_ready(LOOK_S)):
+            late = time.monotonic() > end
+            if ready is None or late or STOP.is_set():
+                self.kill()
+                raise NotPlayed(f"the recorder did not start: {self.said().strip() or 'stopped'}")
 
 
 class Stage:

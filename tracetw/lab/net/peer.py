@@ -20,7 +20,7 @@ from tracetw.lab.polling import eventually, require
 if TYPE_CHECKING:
     from tracetw.lab.net.topology import Net
 
-__all__ = ["Heard", "Peer"]
+__all__ = ["HALF", "WRAP", "Heard", "Peer"]
 
 ETH_P_ALL = 3
 SNAP = 65535

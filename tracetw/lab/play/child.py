@@ -18,7 +18,7 @@ from tracetw import isolated
 from tracetw.errors import CannotTrace
 from tracetw.lab.polling import patient, require
 
-__all__ = ["COMMAND", "READY", "ROOT", "Child", "environment"]
+__all__ = ["COMMAND", "READY", "READY_DEADLINE_S", "ROOT", "Child", "environment"]
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMAND = tuple(isolated.command("tracetw"))

@@ -8,21 +8,21 @@ wall clock, so that they stand in one order.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING
 
+from tracetw.lab.net.host import PORT
 from tracetw.lab.net.wire import Segment
+from tracetw.lab.play.outcome import ENDS, Outcome
 from tracetw.lab.play.tracer import Line
 
-if TYPE_CHECKING:
-    from tracetw.lab.play.outcome import Outcome
-
-__all__ = ["Rung", "ladder", "rows", "wall_ns"]
+__all__ = ["Rung", "ladder", "ladder_of", "rows", "wall_ns"]
 
 # What happens so close together stands in one row if it has room there.
 TOGETHER_NS = 150_000
 TIME, SIDE, WIRE = 9, 15, 30
+LONGEST, HEAD, TAIL = 44, 26, 14
+"""Lines of a ladder that is shown whole; of the others the first and the last."""
 _NS = 1_000_000_000
 _FLAGS = ("SYN", "FIN", "RST", "PSH", "ACK", "ICMP")
 
@@ -44,6 +44,8 @@ class Rung:
         the change that it makes at the other.
         """
         if other.at_ns - self.at_ns > TOGETHER_NS or self.remark or other.remark:
+            return False
+        if max(len(self.a), len(other.a)) > SIDE and (self.wire or other.wire):
             return False
         if other.wire:
             return not self.wire and not (self.b if other.wire.endswith(">") else self.a)
@@ -91,7 +93,7 @@ def rows(outcome: Outcome) -> list[Rung]:
     """Everything that happened, in order."""
     found = [Rung(segment.at_ns, wire=_arrow(segment)) for segment in outcome.segments]
     found += [Rung(step.at_ns, remark=step.text) for step in outcome.steps]
-    for end in ("a", "b"):
+    for end in ENDS:
         for line in outcome.lines.get(end, ()):
             found += _states(end, line)
         for event in outcome.events.get(end, ()):
@@ -118,3 +120,40 @@ def ladder(entries: Sequence[Rung]) -> Iterator[str]:
             yield f"{time}  * {row.remark}"
         else:
             yield f"{time}  {row.a:<{SIDE}} {row.wire:<{WIRE}} {row.b}".rstrip()
+
+
+def _port(line: Line) -> int:
+    """Of the client: both ends have it."""
+    ports = (line["local"]["port"], line["remote"]["port"])
+    return int(ports[0] if ports[0] != PORT else ports[1])
+
+
+def ladder_of(outcome: Outcome, shown: Line | None) -> Iterator[str]:
+    """The packets and states of one connection, or all of them; without the middle if it is long."""
+    lines = list(ladder(rows(outcome if shown is None else _alone(outcome, _port(shown)))))
+    if len(lines) <= LONGEST:
+        yield from lines
+    else:
+        yield from lines[:HEAD]
+        yield f"{'...':>9}  ({len(lines) - HEAD - TAIL} more lines)"
+        yield from lines[-TAIL:]
+
+
+def _alone(outcome: Outcome, port: int) -> Outcome:
+    """What belongs to the connection of a client's port."""
+    return replace(
+        outcome,
+        lines={
+            letter: [line for line in outcome.lines[letter] if _port(line) == port]
+            for letter in ENDS
+        },
+        events={
+            letter: [line for line in outcome.events[letter] if _port(line) == port]
+            for letter in ENDS
+        },
+        segments=[
+            segment
+            for segment in outcome.segments
+            if port in segment.ports or "ICMP" in segment.flags
+        ],
+    )

@@ -17,7 +17,7 @@ from tracetw.lab.play.check import sums
 from tracetw.lab.play.ladder import ladder, rows
 from tracetw.lab.play.outcome import Outcome
 
-__all__ = ["listing", "outcome_json", "outcome_text", "scenario_json", "verdict_of"]
+__all__ = ["essence", "listing", "outcome_json", "outcome_text", "scenario_json", "verdict_of"]
 
 _WIDTH = 80
 _SHOWN = ("verdict", "form", "first_close", "closed_by", "time_wait", "error")
@@ -129,11 +129,11 @@ def _end(outcome: Outcome, end: str) -> Iterator[str]:
     expected = as_lines(getattr(outcome.job.scenario, end))
     if not expected:
         yield _entry(f"{end.upper()} expected", "no line")
-    for essence, times in Counter(map(_essence, expected)).items():
-        yield _entry(f"{end.upper()} expected", _times(times) + essence)
+    for said, times in Counter(map(essence, expected)).items():
+        yield _entry(f"{end.upper()} expected", _times(times) + said)
     seen = outcome.lines.get(end, ())
-    for (essence, why), times in Counter((_essence(line), line["why"]) for line in seen).items():
-        yield _entry("  seen", _times(times) + essence)
+    for (said, why), times in Counter((essence(line), line["why"]) for line in seen).items():
+        yield _entry("  seen", _times(times) + said)
         yield _entry("  why", why)
     counted = outcome.counters.get(end, {})
     added = {name: value for name, value in sums(outcome.lines.get(end, ())).items() if value}
@@ -146,7 +146,8 @@ def _times(number: int) -> str:
     return "" if number == 1 else f"{number} times: "
 
 
-def _essence(line: Mapping[str, Any]) -> str:
+def essence(line: Mapping[str, Any]) -> str:
+    """What a ``close`` line says first: verdict, form, who closed."""
     return ", ".join(
         f"{name} {_words(line[name])}" if name != "verdict" else _words(line[name])
         for name in _SHOWN

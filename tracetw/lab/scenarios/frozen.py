@@ -34,7 +34,7 @@ from tracetw.lab.net.fault import PURE_ACKS, held
 from tracetw.lab.net.process import Actor
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, fails, require
-from tracetw.lab.scenarios.moves import serve
+from tracetw.lab.scenarios.moves import close_in_turn, pause, serve, talk
 
 __all__ = ["SCENARIOS"]
 
@@ -42,6 +42,8 @@ PROBES = 4
 """More unanswered ones would end the connection: twice as many as its limit."""
 RETRIES = 2
 FILL = 4096
+OUTAGE_S = 2.0
+"""Longer than the limits with which a connection that has sent something is given up here."""
 KEEPALIVE = {
     socket.TCP_KEEPIDLE: 1,
     socket.TCP_KEEPINTVL: 1,
@@ -143,6 +145,22 @@ def outlive_keepalive(net: Net) -> None:
     close_both(net, process, end)
 
 
+def sleep_through_an_outage(net: Net) -> None:
+    link = net.connect()
+    talk(link)
+    sent = net.a.counters()["OutSegs"]
+    drop = net.drop(net.b)
+    pause(OUTAGE_S)
+    require(net.a.counters()["OutSegs"] == sent, "A sent something")
+    require(net.a.states() == ["ESTABLISHED"], "A's connection has ended")
+    net.step(f"B was away for {OUTAGE_S:g} s; A has sent nothing and has noticed nothing")
+    drop.lift()
+    talk(link)
+    net.step("B is there again, and the connection works")
+    close_in_turn(net, net.a, link.a, link.b)
+    eventually(lambda: net.b.states() == [])
+
+
 def close_towards_frozen(net: Net) -> None:
     process, end = serve(net, "frozen")
     freeze(net, process)
@@ -239,6 +257,23 @@ SCENARIOS = (
             "a": {"TCPKeepAlive": at_least(PROBES - 1), "TCPAbortOnTimeout": 0, "TW": born(1)}
         },
         seconds=4,
+    ),
+    Scenario(
+        name="dead-while-idle",
+        claim="An idle connection sends nothing, so it does not notice that its peer is away, not even after"
+        " longer than its limits allow.",
+        play=sleep_through_an_outage,
+        families=(4, 6),
+        sysctls={"a": {"tcp_retries2": RETRIES}},
+        a=client(**first("fin-4", bytes_sent=10, bytes_received=6)),
+        b=server(**second("fin-4", bytes_sent=6, bytes_received=10)),
+        events={"a": {"entered": 1}},
+        wire={"A>B DATA": 2, "B>A DATA": 2, "A>B FIN": 1, "B>A FIN": 1, "RST": 0},
+        order=("B>A DATA", "A>B DATA", "B>A DATA", "A>B FIN", "B>A FIN"),
+        counters={
+            "a": {"TCPKeepAlive": 0, "RetransSegs": 0, "TCPAbortOnTimeout": 0, "TW": born(1)}
+        },
+        seconds=2.5,
     ),
     Scenario(
         name="frozen-process-fin-wait2",

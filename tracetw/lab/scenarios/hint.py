@@ -7,7 +7,6 @@ The near miss is another connection of the same play, which differs in what the 
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Callable
 
 from tracetw.lab.expect.lines import client, server
@@ -15,9 +14,9 @@ from tracetw.lab.expect.match import Claim
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.scenarios.moves import abort, see_reset, talk
+from tracetw.lab.scenarios.moves import abort, pause, see_reset, talk
 
-__all__ = ["PAUSE_S", "RESET", "SCENARIOS", "hinted", "pause", "says", "scenario", "several"]
+__all__ = ["PAUSE_S", "RESET", "SCENARIOS", "hinted", "says", "scenario", "several"]
 
 PAUSE_S = 0.7
 FAREWELL = 24
@@ -34,12 +33,6 @@ def hinted(*hints: str, **more: object) -> dict[str, object]:
 def says(text: str) -> Claim:
     """A sentence with this in it."""
     return Claim(f"... {text} ...", lambda value: text in value)
-
-
-def pause(seconds: float) -> None:
-    """An application that does nothing for a while."""
-    begun = time.monotonic()
-    eventually(lambda: time.monotonic() - begun >= seconds)
 
 
 def several(net: Net, count: int, **options: int) -> list[Link]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import errno
 import socket
 import struct
+import time
 
 from tracetw.lab.net.fault import RESETS, Drop
 from tracetw.lab.net.host import Host
@@ -20,6 +21,7 @@ __all__ = [
     "forget_connection",
     "leave_unread",
     "meet_nobody",
+    "pause",
     "see_hang_up",
     "see_reset",
     "serve",
@@ -64,6 +66,12 @@ def abort(end: socket.socket) -> None:
     """Close with SO_LINGER 0."""
     end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
     end.close()
+
+
+def pause(seconds: float) -> None:
+    """An application that does nothing for a while."""
+    begun = time.monotonic()
+    eventually(lambda: time.monotonic() - begun >= seconds)
 
 
 def see_reset(end: socket.socket) -> None:

@@ -76,6 +76,12 @@ def answer_fin_at_once_with_quick_acks(net: Net) -> None:
     answer_fin_at_once(net)
 
 
+def close_without_data(net: Net) -> None:
+    link = net.connect()
+    close_in_turn(net, net.a, link.a, link.b)
+    eventually(lambda: net.b.states() == [])
+
+
 def cross(net: Net) -> None:
     """Both FINs wait for a link address, so that each leaves before the other's arrives."""
     link = net.connect()
@@ -193,6 +199,19 @@ SCENARIOS = (
         wire={**ONE_FIN_EACH, "B>A PURE": 2},
         order=FOUR_FROM_A,
         counters={"a": {"TW": born(1)}, "b": {"TW": 0, "OutSegs": HELLO_ACKED + 2}},
+    ),
+    Scenario(
+        name="four-segments-without-data",
+        claim="A host that has never received data has no estimate to delay an ACK by: it acknowledges the"
+        " FIN at the next tick of the kernel's clock.",
+        play=close_without_data,
+        families=(4, 6),
+        a=client(**first("fin-4", states=connected(*ACTIVE), bytes_sent=0)),
+        b=server(**second("fin-4", states=accepted(*PASSIVE), bytes_received=0)),
+        events={"a": {"entered": 1}},
+        wire={**ONE_FIN_EACH, "DATA": 0, "B>A PURE": 1},
+        order=FOUR_FROM_A,
+        counters={"a": {"TW": born(1)}, "b": {"TW": 0, "DelayedACKs": 1}},
     ),
     Scenario(
         name="simultaneous-close",

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pyroute2.netlink.nfnetlink.nfctsocket import NFCTSocket
-
 from tracetw.lab.expect.lines import (
     LEFT_BEHIND,
     born,
@@ -21,7 +19,7 @@ from tracetw.lab.expect.lines import (
     second,
     server,
 )
-from tracetw.lab.expect.match import ANYTHING, SOME, Claim, known_by, path
+from tracetw.lab.expect.match import ANYTHING, Claim, known_by, path
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.host import PORT, Host
 from tracetw.lab.net.peer import Peer
@@ -130,7 +128,7 @@ def reuse_refused(net: Net) -> None:
     _refuse(net)
 
 
-def reuse_refused_without_timestamps(net: Net) -> None:
+def reuse_refused_when_old(net: Net) -> None:
     leave_time_wait(net)
     eventually(lambda: 0 < left_s(net.a) < YOUNG_S, what="TIME_WAIT is old enough")
     _refuse(net)
@@ -167,41 +165,6 @@ def stray_into_reused(net: Net) -> None:
     see_reset(again.a)
     again.b.sendall(b"anyone?")
     see_reset(again.b)
-
-
-def keep_apart(net: Net) -> None:
-    """The router knows of the first connection still and gives the second another port."""
-    listener = net.listen()
-    one = net.a.addresses[net.family]
-    two = one.removesuffix("1") + "2"
-    net.learn("a", {"local": {"addr": two, "port": SOURCE}}, number=1)
-    close_by_b(net, dial(net, listener, bound=True, local=one))
-    end = net.client()
-    end.bind((two, SOURCE))
-    end.connect(net.server)
-    accepted_end = net.keep(listener.accept()[0])
-    accepted_end.settimeout(end.gettimeout())
-    require(accepted_end.getpeername()[1] != SOURCE, "the router did not translate the port")
-    net.step(f"{two} has connected from the same port; the router made another of it")
-    talk(Link(end, accepted_end, listener))
-    accepted_end.close()
-    require(end.recv(1) == b"", "no FIN of B")
-    end.close()
-    eventually(lambda: net.b.states() == ["TIME_WAIT", "TIME_WAIT"])
-
-
-def share_address(net: Net) -> None:
-    """Clients 1, 2 and 1 again: one of the two changes goes back in time, whatever the offsets are."""
-    listener = net.listen()
-    one = net.a.addresses[net.family]
-    two = one.removesuffix("1") + "2"
-    net.learn("a", {"local": {"addr": two, "port": SOURCE}}, number=1)
-    for local in (one, two, one):
-        with net.r.entered(), NFCTSocket() as tracked:
-            tracked.flush()
-        link = dial(net, listener, bound=True, local=local)
-        net.step(f"{local} has connected; B sees it as it sees the other")
-        close_by_b(net, link)
 
 
 TWICE_BY_A: Mapping[str, Any] = {
@@ -270,9 +233,20 @@ SCENARIOS = (
     Scenario(
         name="time-wait-reuse-needs-timestamps",
         claim="tcp_tw_reuse 1 is of no use without timestamps: connect() fails however old TIME_WAIT is.",
-        play=reuse_refused_without_timestamps,
+        play=reuse_refused_when_old,
         families=(4, 6),
         sysctls={"a": {"tcp_tw_reuse": 1, "tcp_timestamps": 0}},
+        **REFUSED,
+        seconds=2.7,
+        timewait={"a": {"sockets": {"time_wait": 1}, "forecast": {"free": 0, "exhausted_in_s": 0}}},
+    ),
+    Scenario(
+        name="time-wait-reuse-loopback-only",
+        claim="tcp_tw_reuse 2, the default, is for loopback addresses: between two hosts connect() fails"
+        " however old TIME_WAIT is.",
+        play=reuse_refused_when_old,
+        families=(4, 6),
+        sysctls={"a": {"tcp_tw_reuse": 2}},
         **REFUSED,
         seconds=2.7,
         timewait={"a": {"sockets": {"time_wait": 1}, "forecast": {"free": 0, "exhausted_in_s": 0}}},
@@ -314,42 +288,5 @@ SCENARIOS = (
         wire={"B>A RST ACK": 2, "A>B RST !ACK": 1},
         order=("B>A RST", "A>B PURE", "B>A RST", "B>A DATA", "A>B RST"),
         counters={"a": {"TCPChallengeACK": 1, "TWRecycled": 1, "EstabResets": 1, "PAWSEstab": 0}},
-    ),
-    Scenario(
-        name="nat-clients-apart",
-        claim="Two clients behind one address have a port each there: PAWS does not concern them,"
-        " since Linux remembers timestamps of connections, not of hosts.",
-        play=keep_apart,
-        families=(4, 6),
-        nat=True,
-        a=(client(**second("fin-4")), client(**{**second("fin-4"), "form": SOME})),
-        b=(server(**first("fin-4")), server(**{**first("fin-4"), "form": SOME})),
-        events={"b": {"entered": 2, "reused-by-syn": 0, "paws-timewait": 0, "paws": 0}},
-        wire={"A>B SYN": 2, "B>A SYN ACK": 2, "B>A FIN": 2, "A>B FIN": 2, "RST": 0},
-        counters={"b": {"TW": born(2), "PAWSEstab": 0, "PAWSActive": 0}},
-        timewait={"b": {"sockets": {"time_wait": 2}}},
-    ),
-    Scenario(
-        name="nat-two-clients",
-        claim="A router gives two clients the same port in turn, and one has the older timestamps"
-        " (their offsets are of each pair of addresses): its SYN fails PAWS in the server's"
-        " TIME_WAIT, which answers with an ACK; the client's RST ends TIME_WAIT, and the"
-        " listener accepts the retransmitted SYN.",
-        play=share_address,
-        families=(4, 6),
-        nat=True,
-        a=tuple(client(**{**second("fin-4"), "retransmits": {"fin": 0}}) for _ in range(3)),
-        b=tuple(server(**first("fin-4")) for _ in range(3)),
-        events={
-            "b": {
-                "entered": 3,
-                "reused-by-syn": 1,
-                "killed-by-reset": 1,
-                "paws-timewait": known_by(TW_PAWS, 1, otherwise=0),
-            },
-        },
-        wire={"A>B SYN": 4, "B>A SYN ACK": 3, "A>B RST !ACK": 1, "B>A RST": 0, "B>A FIN": 3},
-        order=("B>A FIN", "A>B FIN", "A>B SYN", "B>A PURE", "A>B RST", "A>B SYN", "B>A SYN ACK"),
-        counters={"a": {"OutRsts": 1}, "b": {"TW": born(3), **PAWS_IN_TIME_WAIT}},
     ),
 )

@@ -10,8 +10,8 @@ from tracetw.lab.expect.match import Claim, at_least, between
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.scenarios.hint import PAUSE_S, RESET, hinted, pause, says, scenario, several
-from tracetw.lab.scenarios.moves import abort, see_hang_up, see_reset, talk
+from tracetw.lab.scenarios.hint import PAUSE_S, RESET, hinted, says, scenario, several
+from tracetw.lab.scenarios.moves import abort, pause, see_hang_up, see_reset, talk
 
 __all__ = ["SCENARIOS"]
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import socket
 from functools import partial
 
 from tracetw.lab.expect.lines import born, client, connected, first, got_reset, second, server
@@ -10,13 +11,14 @@ from tracetw.lab.expect.match import SOME, at_least
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.host import PORT
 from tracetw.lab.net.topology import Net
-from tracetw.lab.polling import eventually
+from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.moves import close_in_turn
 from tracetw.lab.scenarios.process import connect
 
 __all__ = ["SCENARIOS"]
 
 MANY = 8
+BUCKETS = 3
 TIME_WAIT_S = 70.0
 CARRIER = {"v": at_least(1), "kind": "timewait", "time": SOME, "host": SOME, "comm": "carrier"}
 
@@ -57,6 +59,41 @@ def pile_up(net: Net) -> None:
         end.close()
         eventually(partial(carries, net, number + 1))
     net.step(f"{MANY} connections are over, B has {MANY} in TIME_WAIT")
+
+
+def pile_up_on_client(net: Net) -> None:
+    """The same, each ended by the client as soon as it has its answer."""
+    listener = net.listen()
+    for number in range(MANY):
+        end = net.client()
+        end.connect(net.server)
+        accepted_end = net.keep(listener.accept()[0])
+        accepted_end.sendall(b"answer")
+        require(end.recv(100) == b"answer", "A did not receive")
+        end.close()
+        require(accepted_end.recv(100) == b"", "B did not see the end")
+        accepted_end.close()
+        eventually(lambda: net.b.states() == [])
+        require(net.a.states() == ["TIME_WAIT"] * (number + 1), "A carries another number")
+    net.step(f"{MANY} connections are over, A has {MANY} ports in TIME_WAIT")
+
+
+def fill_the_buckets(net: Net) -> None:
+    """Short connections that B ends first, of which only the first few find a bucket on B."""
+    listener = net.listen()
+    for _ in range(MANY):
+        end = net.client()
+        end.connect(net.server)
+        accepted_end = net.keep(listener.accept()[0])
+        # The descriptor stays open until A's FIN is there: only TIME_WAIT needs a bucket.
+        accepted_end.shutdown(socket.SHUT_WR)
+        require(end.recv(100) == b"", "A did not see the end")
+        end.close()
+        require(accepted_end.recv(100) == b"", "B did not see the end")
+        accepted_end.close()
+        eventually(lambda: net.a.states() == [])
+    net.step(f"{MANY} connections are over, B had {BUCKETS} buckets")
+    require(net.b.states() == ["TIME_WAIT"] * BUCKETS, "B carries another number")
 
 
 def run_over_in_fin_wait2(net: Net) -> None:
@@ -123,6 +160,40 @@ SCENARIOS = (
         timewait={
             "b": {"sockets": {"time_wait": MANY}, "port": {"time_wait": MANY, "direction": "in"}}
         },
+    ),
+    Scenario(
+        name="time-wait-on-client",
+        claim="Short connections that the client ends pile TIME_WAIT up on the client, each with a local port"
+        " of its own.",
+        play=pile_up_on_client,
+        families=(4, 6),
+        a=(client(**{**first("fin-4"), "form": SOME}),) * MANY,
+        b=(server(**{**second("fin-4"), "form": SOME}),) * MANY,
+        events={"a": {"entered": MANY}, "b": {"entered": 0}},
+        wire={"A>B FIN": MANY, "B>A FIN": MANY, "RST": 0},
+        counters={"a": {"TW": born(MANY)}, "b": {"TW": 0}},
+        timewait={
+            "a": {"sockets": {"time_wait": MANY}, "port": {"time_wait": 1, "direction": "out"}},
+            "b": {"sockets": {"time_wait": 0}},
+        },
+    ),
+    Scenario(
+        name="time-wait-buckets-full",
+        claim="tcp_max_tw_buckets is a number of sockets: the first connections end in TIME_WAIT, those after"
+        " them end without it, and only a counter says so.",
+        play=fill_the_buckets,
+        families=(4, 6),
+        sysctls={"b": {"tcp_max_tw_buckets": BUCKETS}},
+        a=(client(**{**second("fin-4"), "form": SOME}),) * MANY,
+        b=(
+            *(server(**{**first("fin-4"), "form": SOME}),) * BUCKETS,
+            *(server(verdict="orderly", time_wait="skipped", first_close="local"),)
+            * (MANY - BUCKETS),
+        ),
+        events={"b": {"entered": BUCKETS, "overflow": MANY - BUCKETS}},
+        wire={"B>A FIN": MANY, "A>B FIN": MANY, "RST": 0},
+        counters={"b": {"TCPTimeWaitOverflow": MANY - BUCKETS, "TW": born(BUCKETS)}},
+        timewait={"b": {"sockets": {"time_wait": BUCKETS}}},
     ),
     Scenario(
         name="time-wait-overflow-fin-wait2",

@@ -87,6 +87,12 @@ KINDS: tuple[CauseKind, ...] = (
     CauseKind("memory", "host", ("abort-memory",), "gave up orphaned sockets for lack of memory"),
     CauseKind("admin", "host", ("abort-admin",), "had sockets destroyed from outside"),
     CauseKind("blocked", "host", ("output-blocked",), "could not send: its packets never left it"),
+    CauseKind(
+        "failed", "process", ("connect-failed",), "could not connect: no local port, or no route"
+    ),
+    CauseKind(
+        "mptcp", "host", ("subflows-lost", "mptcp-reset"), "lost subflows or connections of MPTCP"
+    ),
     CauseKind("undetermined", "host", ("undetermined",), "has closes without enough evidence"),
 )
 """In order of precedence."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,24 +13,23 @@ from numpy.typing import NDArray
 from tracetw.report.causes.kinds import CRASHES, KINDS, CauseKind
 from tracetw.report.causes.onset import Burst, burst
 from tracetw.report.count.cube import NEVER, group
-from tracetw.report.count.keys import OTHERS, PULSE, SECOND, fill
-from tracetw.report.count.scan import Scan
+from tracetw.report.count.keys import OTHERS, PULSE, SECOND
 from tracetw.verdict.taxonomy import CLOSED_BY
 
-__all__ = ["Suspect", "suspects"]
+__all__ = ["KEYS", "Suspect", "suspects"]
 
 _MOST = 2000
 _TOGETHER_NS = 5 * SECOND
 _SEVERAL = 3
 _BEGUN = 20
 _CRASHED = [CLOSED_BY.index(name) for name in CRASHES]
-# What tells one who from another, by CauseKind.by.
-_KEYS = {
+KEYS = {
     "peer": ("peer_hi", "peer_lo"),
     "service": ("peer_hi", "peer_lo", "port"),
     "process": ("source", "comm"),
     "host": ("source",),
 }
+"""What tells one who from another, by ``CauseKind.by``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +39,7 @@ class Suspect:
     Attributes:
         kind: of the cause.
         cells: those of the stretch that stands out, or all if none does.
+        which: their places among those that were given.
         began_ns, ended_ns: first and last end of a connection in it; None if it went on all along.
         before: connections of this cause before it began.
         before_ns: how long that time was.
@@ -49,6 +49,7 @@ class Suspect:
 
     kind: CauseKind
     cells: NDArray[Any]
+    which: NDArray[np.intp]
     began_ns: int | None
     ended_ns: int | None
     before: int
@@ -62,48 +63,88 @@ class Suspect:
         return int(self.cells["count"].sum())
 
 
-def suspects(scan: Scan, begin_ns: int, end_ns: int) -> list[Suspect]:
-    """All causes by how many connections they took; those that began at some time weigh more."""
-    cells = scan.pulses.cells()
+class _Times(NamedTuple):
+    """Width of a slot, and what was looked at."""
+
+    width_ns: int
+    begin_ns: int
+    end_ns: int
+
+    def slots(self, slots: NDArray[np.int64]) -> tuple[int, int]:
+        """The first and the last slot that there could be."""
+        first, last = self.begin_ns // self.width_ns, self.end_ns // self.width_ns
+        return min(first, int(slots.min())), max(last, int(slots.max()))
+
+
+def suspects(
+    cells: NDArray[Any], width_ns: int, begin_ns: int, end_ns: int, *, steady: bool = False
+) -> list[Suspect]:
+    """All causes by how many connections they took; those that began at some time weigh more.
+
+    Args:
+        cells: of dtype ``PULSE`` with its measures.
+        width_ns: of their slots.
+        begin_ns, end_ns: what was looked at.
+        steady: whatever stood out is taken away already.
+    """
     crashed = np.isin(cells["closed_by"], _CRASHED)
-    width = scan.pulse_slots.width_ns
     found: list[Suspect] = []
     for kind in KINDS:
         chosen = (
             crashed if not kind.verdicts else np.isin(cells["verdict"], kind.numbers) & ~crashed
         )
         if chosen.any():
-            found += _together(list(_apart(kind, cells[chosen], width, begin_ns, end_ns)))
+            which = np.flatnonzero(chosen)
+            found += _together(
+                list(_apart(kind, cells, which, _Times(width_ns, begin_ns, end_ns), steady=steady))
+            )
     return sorted(found, key=lambda one: -one.total * (1 if one.began_ns is None else _BEGUN))
 
 
 def _apart(
-    kind: CauseKind, cells: NDArray[Any], width: int, begin_ns: int, end_ns: int
+    kind: CauseKind,
+    cells: NDArray[Any],
+    which: NDArray[np.intp],
+    times: _Times,
+    *,
+    steady: bool,
 ) -> Iterator[Suspect]:
-    """One suspect for each who."""
-    whose = fill(PULSE, np.zeros(len(cells), PULSE))
-    for name in _KEYS[kind.by]:
-        whose[name] = cells[name]
+    """One suspect for each who; those beyond the largest many are one."""
+    whose = np.zeros(len(which), PULSE)
+    for name in KEYS[kind.by]:
+        whose[name] = cells[name][which]
     groups = group(whose)
-    sums = np.add.reduceat(cells["count"][groups.order], groups.starts)
+    sums = np.add.reduceat(cells["count"][which][groups.order], groups.starts)
     ends = groups.starts + groups.sizes
-    first, last = begin_ns // width, end_ns // width
-    for number in np.argsort(-sums, kind="stable")[:_MOST].tolist():
-        part = cells[groups.order[groups.starts[number] : ends[number]]]
+    order = np.argsort(-sums, kind="stable")
+    for number in order[:_MOST].tolist():
+        mine = which[groups.order[groups.starts[number] : ends[number]]]
+        part = cells[mine]
         slots = part["slot"].astype(np.int64)
-        low, high = min(first, int(slots.min())), max(last, int(slots.max()))
-        stretch = burst(slots, part["count"], low, high, len(sums))
+        low, high = times.slots(slots)
+        stretch = None if steady else burst(slots, part["count"], low, high, len(sums))
         # When peers became "others" depends on the flood, not on them: that is no beginning.
         if stretch is None or part["peer_lo"][0] == part["peer_hi"][0] == OTHERS:
-            yield Suspect(kind, part, None, None, 0, 0, None)
+            yield Suspect(kind, part, mine, None, None, 0, 0, None)
             continue
-        yield _begun(kind, part, stretch, low, max(begin_ns, low * width))
+        yield _begun(kind, part, mine, stretch, times)
+    left = [groups.order[groups.starts[number] : ends[number]] for number in order[_MOST:].tolist()]
+    if left:
+        rest = which[np.concatenate(left)]
+        yield Suspect(kind, cells[rest], rest, None, None, 0, 0, None, len(left))
 
 
 def _begun(
-    kind: CauseKind, cells: NDArray[Any], stretch: Burst, low: int, begin_ns: int
+    kind: CauseKind,
+    cells: NDArray[Any],
+    which: NDArray[np.intp],
+    stretch: Burst,
+    times: _Times,
 ) -> Suspect:
-    slots = cells["slot"].astype(np.int64) - low
+    slots = cells["slot"].astype(np.int64)
+    low, _ = times.slots(slots)
+    begin_ns = max(times.begin_ns, low * times.width_ns)
+    slots -= low
     chosen = (slots >= stretch.first) & (slots <= stretch.last)
     since = None
     if kind.silent:
@@ -116,7 +157,9 @@ def _begun(
     began, ended = int(inside["first"].min()), int(inside["last"].max())
     start = began if since is None else since
     before = int(cells["count"][~chosen & (cells["last"] < start)].sum())
-    return Suspect(kind, inside, began, ended, before, max(start - begin_ns, 0), since)
+    return Suspect(
+        kind, inside, which[chosen], began, ended, before, max(start - begin_ns, 0), since
+    )
 
 
 def _silent_since(cells: NDArray[Any]) -> int | None:
@@ -157,6 +200,7 @@ def _merged(chain: Sequence[Suspect]) -> Suspect:
     return Suspect(
         kind=chain[0].kind,
         cells=np.concatenate([one.cells for one in chain]),
+        which=np.concatenate([one.which for one in chain]),
         began_ns=min(began, default=None),
         ended_ns=max(ended, default=None),
         before=sum(one.before for one in chain),

@@ -40,8 +40,19 @@ _COMMON = [
 CELL = np.dtype([*_COMMON, ("cgroup", "<u8")])
 """Who closed with whom and how: 7 words."""
 
-PULSE = np.dtype([*_COMMON, ("cgroup", "<u8"), ("slot", "<u4"), ("pad", "<u4")])
-"""The same in time, for what went wrong: ``slot`` is a time in slots."""
+PULSE = np.dtype(
+    [
+        *_COMMON,
+        ("cgroup", "<u8"),
+        ("here_hi", "<u8"),
+        ("here_lo", "<u8"),
+        ("slot", "<u4"),
+        ("signs", "<u2"),
+        ("exit", "<u2"),
+    ]
+)
+"""The same in time, for what went wrong: ``here`` is the local address, ``slot`` a time in slots, ``signs`` bits
+of ``wrong``, ``exit`` the status of a process that died, in wait(2) form."""
 
 TICK = np.dtype([("slot", "<u4"), ("source", "<u2"), ("verdict", "u1"), ("pad", "u1")])
 """Verdicts in time."""

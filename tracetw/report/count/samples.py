@@ -10,31 +10,43 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import CLOSE
 from tracetw.report.count.cube import group
-from tracetw.report.count.keys import CELL, fill
+from tracetw.report.count.keys import PULSE, SECOND, fill
 
-__all__ = ["Kept"]
+__all__ = ["Kept", "few"]
 
-_KEPT = np.dtype([("key", CELL), ("at", "<i8"), ("row", CLOSE)])
+_KEPT = np.dtype([("key", PULSE), ("at", "<i8"), ("row", CLOSE)])
 _SORT = np.dtype(
-    [("peer_hi", "<u8"), ("peer_lo", "<u8"), ("verdict", "u1"), ("closed_by", "u1"), ("pad", "V6")]
+    [
+        ("peer_hi", "<u8"),
+        ("peer_lo", "<u8"),
+        ("slot", "<u4"),
+        ("port", "<u2"),
+        ("source", "<u2"),
+        ("verdict", "u1"),
+        ("closed_by", "u1"),
+        ("role", "u1"),
+        ("pad", "V5"),
+    ]
 )
 _EACH = 4
 _MOST = 8192
 _PER_BATCH = 1024
+_WIDTH, _LONGEST = 16 * SECOND, SECOND << 20
 
 
 class Kept:
-    """Rows by sort: peer, verdict and who closed."""
+    """Rows by sort: peer, port, verdict, who closed, and about when."""
 
     def __init__(self) -> None:
         self._rows: list[NDArray[Any]] = []
         self._count = 0
+        self._width = _WIDTH
 
     def add(self, rows: NDArray[Any], keys: NDArray[Any], at: NDArray[np.int64]) -> None:
-        """Offer rows (dtype ``CLOSE``) with their keys (dtype ``CELL``) and times."""
+        """Offer rows (dtype ``CLOSE``) with their keys (dtype ``PULSE``) and times."""
         if not len(rows):
             return
-        which = np.flatnonzero(group(fill(_SORT, keys)).rank() < _EACH)[:_PER_BATCH]
+        which = np.flatnonzero(_rank(keys, at, self._width) < _EACH)[:_PER_BATCH]
         part = np.zeros(len(which), _KEPT)
         part["key"], part["at"], part["row"] = keys[which], at[which], rows[which]
         self._rows.append(part)
@@ -48,5 +60,23 @@ class Kept:
         if not self._rows:
             return np.zeros(0, _KEPT)
         every = np.concatenate(self._rows)
-        every = every[np.argsort(every["at"], kind="stable")]
-        return every[group(fill(_SORT, every["key"])).rank() < _EACH][:_MOST]
+        every, self._width = _few(every, self._width)
+        return every
+
+
+def few(told: NDArray[Any]) -> NDArray[Any]:
+    """The same choice of rows with fields ``key`` (dtype ``PULSE``) and ``at``, earliest first."""
+    return _few(told, _WIDTH)[0]
+
+
+def _few(every: NDArray[Any], width: int) -> tuple[NDArray[Any], int]:
+    every = every[np.argsort(every["at"], kind="stable")]
+    every = every[_rank(every["key"], every["at"], width) < _EACH]
+    while len(every) > _MOST and width < _LONGEST:
+        width *= 2
+        every = every[_rank(every["key"], every["at"], width) < _EACH]
+    return every[:_MOST], width
+
+
+def _rank(keys: NDArray[Any], at: NDArray[np.int64], width: int) -> NDArray[np.intp]:
+    return group(fill(_SORT, keys, slot=at // width)).rank()

@@ -10,32 +10,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event import fields
+from tracetw.event.record import Drop, EventKind
 from tracetw.host.cgroup import container
 from tracetw.recording.reader import Recording
 from tracetw.replay.source import context_of, judged
 from tracetw.replay.window import Window
-from tracetw.report.count.cube import NEVER, Cube
+from tracetw.report.count.cube import Cube
+from tracetw.report.count.histograms import Histograms
 from tracetw.report.count.keys import CELL, OTHERS, PULSE, SECOND, TICK, addresses, cell_keys, fill
 from tracetw.report.count.samples import Kept
+from tracetw.report.count.served import Served
 from tracetw.report.count.slots import Slots
 from tracetw.report.count.time_wait import Waits
+from tracetw.report.count.wrong import ABNORMAL, Wrong, wrong
 from tracetw.stream.batch import Closes, Events
 from tracetw.stream.filter import Filter
 from tracetw.stream.stages import Stages
-from tracetw.verdict.taxonomy import CLOSED_BY, FORMS, VERDICTS
 
 __all__ = ["Scan", "Source", "scan", "source_of"]
 
 _LOCAL = np.dtype([("hi", "<u8"), ("lo", "<u8"), ("netns", "<u4"), ("source", "<u4")])
-_EVENT = np.dtype([("source", "<u2"), ("kind", "u1"), ("code", "u1"), ("pad", "<u4")])
+_FULL = np.dtype(
+    [("netns", "<u4"), ("slot", "<u4"), ("port", "<u2"), ("source", "<u2"), ("pad", "<u4")]
+)
 _CELLS, _PULSES, _TICKS, _LOCALS = 400_000, 400_000, 50_000, 100_000
 _KEPT_APART = 20_000
-_ABNORMAL = np.array([verdict.abnormal for verdict in VERDICTS])
-_CRASHES = np.zeros(256, np.bool_)
-_CRASHES[[CLOSED_BY.index("process-crash"), CLOSED_BY.index("oom-kill")]] = True
 _KINDS = frozenset({"timewait", "drop"})
-_TIMEOUT = FORMS.index("timeout")
 _ORDINARY = 64
 
 
@@ -103,26 +103,35 @@ class Scan:
     """The counts: cells of the dtypes in ``keys``, each with count, first, last and heard."""
 
     sources: list[Source]
-    kept: Kept = field(default_factory=Kept)
+    kept: Kept = field(init=False)
     tick_slots: Slots = field(default_factory=lambda: Slots(SECOND))
-    pulse_slots: Slots = field(default_factory=lambda: Slots(SECOND))
+    full_slots: Slots = field(default_factory=lambda: Slots(SECOND))
+    pulse_slots: Slots = field(init=False)
     waits: Waits = field(default_factory=Waits)
+    histograms: Histograms = field(default_factory=Histograms)
     total: int = 0
     ticks: Cube = field(init=False)
     cells: Cube = field(init=False)
     pulses: Cube = field(init=False)
     locals: Cube = field(init=False)
-    events: Cube = field(init=False)
+    full: Cube = field(init=False)
+    served: Served = field(default_factory=Served)
 
     def __post_init__(self) -> None:
         self.ticks = Cube(TICK, _TICKS, [self.tick_slots.coarsen])
         self.cells = Cube(CELL, _CELLS, _FORGET)
+        self.locals = Cube(_LOCAL, _LOCALS, [_forget_locals])
+        self.full = Cube(_FULL, _TICKS, [self.full_slots.coarsen])
+        self.start_over()
+
+    def start_over(self) -> None:
+        """Forget what went wrong: it is to be counted again, with both ends of a connection as one."""
+        self.pulse_slots = Slots(SECOND)
         coarsen = [self.pulse_slots.coarsen] * 6
         self.pulses = Cube(
             PULSE, _PULSES, [*coarsen, *_FORGET, self.pulse_slots.coarsen], once=len(coarsen)
         )
-        self.locals = Cube(_LOCAL, _LOCALS, [_forget_locals])
-        self.events = Cube(_EVENT, _TICKS, [])
+        self.kept = Kept()
 
     @property
     def hosts(self) -> list[str]:
@@ -137,7 +146,6 @@ class Scan:
     def add(self, number: int, part: Closes) -> None:
         """Count a batch of recording ``number``."""
         source = self.sources[number]
-        names = source.recording.header.names
         rows, findings, at = part.rows, part.findings, part.at
         self.total += len(rows)
         first, last = int(at.min()), int(at.max())
@@ -147,27 +155,43 @@ class Scan:
         self.cells.add(keys, at)
         self.ticks.add(fill(TICK, keys, slot=self.tick_slots.of(at)), at)
         self.waits.add(rows, findings, keys, at)
+        self.histograms.add(part, source.recording.header.names)
         here = fill(_LOCAL, keys)
         here["hi"], here["lo"] = addresses(rows, "laddr")
         self.locals.add(here, at)
 
-        wrong = np.flatnonzero(_ABNORMAL[findings.verdict] | _CRASHES[findings.closed_by])
-        quiet = fields.jiffies_to_ms(rows["idle"][wrong], names) * (SECOND // 1000)
-        timeout = (findings.form[wrong] == _TIMEOUT) & (quiet > 0)
-        heard = np.where(timeout, at[wrong] - quiet, NEVER)
-        pulses = fill(PULSE, keys[wrong], slot=self.pulse_slots.of(at[wrong]))
-        self.pulses.add(pulses, at[wrong], heard)
-        self.kept.add(rows[wrong], keys[wrong], at[wrong])
+        self.served.add(part, keys)
+        self.add_wrong(rows, self.wrong(number, part, keys))
         if self.total <= 2 * len(rows):  # a few ordinary ones, to compare with
-            some = np.setdiff1d(np.arange(min(len(rows), 4096)), wrong)[:_ORDINARY]
-            self.kept.add(rows[some], keys[some], at[some])
+            some = np.flatnonzero(~ABNORMAL[findings.verdict][:4096])[:_ORDINARY]
+            self.kept.add(rows[some], fill(PULSE, keys[some]), at[some])
+
+    def wrong(self, number: int, part: Closes, keys: NDArray[Any]) -> Wrong:
+        """What of a batch of recording ``number`` went wrong."""
+        names = self.sources[number].recording.header.names
+        return wrong(part, keys, self.pulse_slots, names)
+
+    def add_wrong(self, rows: NDArray[Any], found: Wrong) -> None:
+        """Count what went wrong with ``rows``, of all of which ``found`` has the places."""
+        self.pulses.add(found.keys, found.at, found.heard)
+        self.kept.add(rows[found.which], found.keys, found.at)
 
     def add_events(self, number: int, events: Events, window: Window) -> None:
-        """Count single events of recording ``number``."""
+        """Count the single events of recording ``number`` that say whose accept queue was full."""
         rows = events.rows
         at = events.clock.to_wall_ns(rows["at"].astype(np.int64))
-        keep = window.mask(at)
-        self.events.add(fill(_EVENT, rows[keep], source=number), at[keep])
+        keep = window.mask(at) & (rows["kind"] == EventKind.DROP)
+        keep &= rows["code"] == Drop.ACCEPT_QUEUE_FULL
+        self.full.add(
+            fill(
+                _FULL,
+                rows[keep],
+                source=number,
+                port=rows["lport"][keep],
+                slot=self.full_slots.of(at[keep]),
+            ),
+            at[keep],
+        )
 
 
 def scan(recordings: Sequence[Recording], wanted: Filter, window: Window) -> Scan:

@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Both ends of one connection, where both were recorded: joined by the mirrored tuple and time."""
+"""Both ends of one connection, where both were recorded: joined by the mirrored tuple and time.
+
+Then they are one connection, also among what went wrong: that end is counted whose doing it was.
+"""
 
 from __future__ import annotations
 
@@ -10,38 +13,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.record import F_RST_IN, F_RST_OUT, F_RST_REPLY, End
-from tracetw.replay.source import BATCH
+from tracetw.replay.source import BATCH, context_of
 from tracetw.replay.window import Window
-from tracetw.report.count.keys import SECOND, addresses, is_loopback
+from tracetw.report.count.keys import PULSE, SECOND, addresses, cell_keys
+from tracetw.report.count.samples import few
 from tracetw.report.count.scan import Scan
+from tracetw.report.count.wrong import SIGNS
+from tracetw.report.ends.clocks import Offset, ahead_ns, offsets
 from tracetw.report.ends.disagreements import classify
-from tracetw.stream.batch import Ends
-from tracetw.verdict.taxonomy import FORMS, VERDICTS
+from tracetw.report.ends.endpoint import ENDPOINT, endpoints, mixed
+from tracetw.stream.batch import Ends, Loss
+from tracetw.stream.filter import Filter
+from tracetw.stream.stages import Stages
 
-__all__ = ["ENDPOINT", "Joined", "flows", "join"]
+__all__ = ["WRONG", "Joined", "join"]
 
-ENDPOINT = np.dtype(
-    [
-        ("flow", "<u8"),
-        ("begin", "<i8"),
-        ("end", "<i8"),
-        ("place", "<i8"),
-        ("source", "<u2"),
-        ("verdict", "u1"),
-        ("side", "u1"),
-        ("reset_in", "?"),
-        ("reset_out", "?"),
-        ("timeout", "?"),
-        ("abnormal", "?"),
-    ]
-)
-"""One end of a connection: ``flow`` is the same for both, ``side`` is not; ``place`` in its recording."""
+WRONG = np.dtype([("key", PULSE), ("at", "<i8"), ("heard", "<i8")])
+"""What went wrong with one end."""
 
-_MOST = 25_000_000
+_TOLD = np.dtype([("key", PULSE), ("at", "<i8"), ("here", ENDPOINT), ("there", ENDPOINT)])
+_MOST = 12_000_000
+_MOST_WRONG = 4_000_000
 _SKEW_NS = 2 * SECOND
-_TIMEOUT = FORMS.index("timeout")
-_ABNORMAL = np.array([verdict.abnormal for verdict in VERDICTS])
+_CLIENT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,109 +44,116 @@ class Joined:
 
     Attributes:
         pairs: connections with both ends.
+        tied: pairs of recordings with connections between them.
         here, there: ends of those that do not agree, shape (n,); ``here`` is the end that was
             hurt. A ``there`` with flow 0 was not recorded.
         kind: index in ``disagree.DISAGREEMENTS`` of each.
+        told: some of those that went wrong: fields ``key``, ``at``, ``here`` (the end that counts) and ``there``
+            (flow 0: not recorded).
+        clocks: how far those of the hosts are apart. Times of ``here`` and ``there`` are by the first one's.
         complete: False when there were too many ends to hold them all.
     """
 
     pairs: int
+    tied: frozenset[tuple[int, int]]
     here: NDArray[Any]
     there: NDArray[Any]
     kind: NDArray[np.uint8]
+    told: NDArray[Any]
+    clocks: list[Offset]
     complete: bool
 
-
-def flows(rows: NDArray[Any], host: int) -> tuple[NDArray[np.uint64], NDArray[np.uint8]]:
-    """A hash of both endpoints that does not depend on their order, and which one is local.
-
-    Loopback addresses are the same in every namespace of every host, so there the namespace and the
-    number of the ``host`` are part of it.
-    """
-    ends = []
-    for column, port in (("laddr", "lport"), ("raddr", "rport")):
-        high, low = addresses(rows, column)
-        ends.append(_mix(high, low, rows[port].astype(np.uint64)))
-    local, remote = ends
-    whose = np.uint64(host) << np.uint64(32) | rows["netns"].astype(np.uint64)
-    whose = np.where(is_loopback(*addresses(rows, "raddr")), whose, np.uint64(0))
-    low, high = np.minimum(local, remote), np.maximum(local, remote)
-    side: NDArray[np.uint8] = (local > remote).astype(np.uint8)
-    return _mix(low, high, whose) | np.uint64(1), side
+    def ahead_ns(self, sources: int) -> NDArray[np.int64]:
+        """Of each of so many recordings: how far its clock is ahead of the first one's."""
+        return ahead_ns(self.clocks, sources)
 
 
-def _mix(*words: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    mixed = np.full(len(words[0]), 0x9E3779B97F4A7C15, np.uint64)
-    for word in words:
-        mixed = (mixed ^ word) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed ^= mixed >> np.uint64(31)
-    return mixed
-
-
-def join(scan: Scan, window: Window) -> Joined | None:
+def join(scan: Scan, wanted: Filter, window: Window) -> Joined | None:
     """Reads the recordings again if one of them has the address of another's peer.
 
-    None when no connection can have two recorded ends. Filters do not apply: the other end of what
-    they choose may be one that they leave out.
+    Then what went wrong is counted anew in ``scan``, a connection with two ends once. None when no
+    connection can have two recorded ends. Filters do not apply to what is joined: the other end of
+    what they choose may be one that they leave out.
     """
     mirrored = _mirrored(scan)
     if not len(mirrored):
         return None
-    ends, complete = [], True
-    count = 0
-    for part in _endpoints(scan, window, mirrored):
-        ends.append(part)
-        count += len(part)
-        if count > _MOST:
+    scan.start_over()
+    gathered = _Gathered([], [])
+    complete = True
+    for part in _near(scan, wanted, window, mirrored, gathered):
+        gathered.ends.append(part)
+        if sum(map(len, gathered.ends)) > _MOST or gathered.wrongs > _MOST_WRONG:
             complete = False
             break
-    every = np.concatenate(ends) if ends else np.zeros(0, ENDPOINT)
-    del ends
-    covered = np.array([source.last_ns for source in scan.sources], np.int64)
-    return _paired(every, covered, complete=complete)
+    ends = np.concatenate([np.zeros(0, ENDPOINT), *gathered.ends])
+    wrong = np.concatenate([np.zeros(0, WRONG), *gathered.wrong])
+    return _paired(scan, ends, wrong, complete=complete)
+
+
+@dataclass(slots=True)
+class _Gathered:
+    ends: list[NDArray[Any]]
+    wrong: list[NDArray[Any]]
+    wrongs: int = 0
+
+    def add(self, part: NDArray[Any]) -> None:
+        self.wrong.append(part)
+        self.wrongs += len(part)
 
 
 def _mirrored(scan: Scan) -> NDArray[np.uint64]:
     """Hashes of the addresses that are local somewhere and a peer's somewhere."""
     here, peers = scan.locals.cells(), scan.cells.cells()
-    mine = np.unique(_mix(here["hi"], here["lo"]))
-    return np.intersect1d(mine, _mix(peers["peer_hi"], peers["peer_lo"]))
+    mine = np.unique(mixed(here["hi"], here["lo"]))
+    return np.intersect1d(mine, mixed(peers["peer_hi"], peers["peer_lo"]))
 
 
-def _endpoints(scan: Scan, window: Window, mirrored: NDArray[np.uint64]) -> Iterator[NDArray[Any]]:
+def _near(
+    scan: Scan, wanted: Filter, window: Window, mirrored: NDArray[np.uint64], gathered: _Gathered
+) -> Iterator[NDArray[Any]]:
+    """Ends whose other end may be recorded; what went wrong with the others is counted at once."""
     for number, source in enumerate(scan.sources):
         host = scan.hosts.index(scan.hosts[number])
+        stages = Stages(context_of(source.recording), Filter())
+        for lost in source.recording.losses():
+            stages.loss(Loss(lost.records, lost.where, lost.since_ns, lost.until_ns))
         passed = 0
         for batch in source.recording.closes(BATCH):
-            part = source.stages.closes(Ends(batch, source.recording.clock))
-            near = np.isin(_mix(*addresses(batch, "raddr")), mirrored) & window.mask(part.at)
+            part = stages.judge(Ends(batch, source.recording.clock))
+            inside = window.mask(part.at)
+            near = np.isin(mixed(*addresses(batch, "raddr")), mirrored) & inside
+            chosen = wanted.mask(part.rows, part.findings, stages.context.cgroup_path) & inside
+            keys = cell_keys(part.rows, part.findings, number)
+            found = scan.wrong(number, part, keys)
+            far = found.of(~near[found.which] & chosen[found.which])
+            scan.add_wrong(part.rows, far)
             which = np.flatnonzero(near)
             passed += len(batch)
             if not len(which):
                 continue
-            chosen = part.take(which)
-            rows = chosen.rows
-            ends = np.zeros(len(rows), ENDPOINT)
+            mine = found.of(near[found.which])
+            ends = endpoints(part.take(which), number, host)
             ends["place"] = passed - len(batch) + which
-            ends["flow"], ends["side"] = flows(rows, host)
-            ends["end"] = chosen.at
-            first = rows["at"].astype(np.int64)
-            born = np.where(first > 0, first, np.iinfo(np.int64).max).min(axis=1)
-            begin = source.recording.clock.to_wall_ns(born)
-            ends["begin"] = np.where(first.any(axis=1), begin, chosen.at)
-            ends["source"] = number
-            ends["verdict"] = chosen.findings.verdict
-            ends["timeout"] = chosen.findings.form == _TIMEOUT
-            ends["abnormal"] = _ABNORMAL[chosen.findings.verdict]
-            flags = rows["flags"]
-            ends["reset_in"] = ((flags & F_RST_IN) != 0) | (rows["end"] == End.RST)
-            late = rows["end"] == End.LATE_DATA
-            ends["reset_out"] = ((flags & (F_RST_OUT | F_RST_REPLY)) != 0) | late
+            ends["wanted"] = chosen[which]
+            ends["wrong"] = -1
+            ends["wrong"][np.searchsorted(which, mine.which)] = gathered.wrongs + np.arange(
+                len(mine.which)
+            )
+            some = np.zeros(len(mine.which), WRONG)
+            some["key"], some["at"], some["heard"] = mine.keys, mine.at, mine.heard
+            gathered.add(some)
             yield ends
 
 
-def _paired(ends: NDArray[Any], covered: NDArray[np.int64], *, complete: bool) -> Joined:
+def _paired(scan: Scan, ends: NDArray[Any], wrong: NDArray[Any], *, complete: bool) -> Joined:
     """Neighbours in the order of flow and begin that are two sides of one life."""
+    ends = ends[np.argsort(ends["flow"], kind="stable")]
+    clocks = offsets(ends, [source.recording.header.boot for source in scan.sources])
+    covered = np.array([source.last_ns for source in scan.sources], np.int64)
+    ahead = ahead_ns(clocks, len(scan.sources))
+    for name in ("begin", "end"):
+        ends[name] -= ahead[ends["source"]]
     ends = ends[np.lexsort((ends["begin"], ends["flow"]))]
     left, right = ends[:-1], ends[1:]
     match = (left["flow"] == right["flow"]) & (left["side"] != right["side"])
@@ -162,13 +163,79 @@ def _paired(ends: NDArray[Any], covered: NDArray[np.int64], *, complete: bool) -
     at = at[_every_other(at)]
     alone = np.ones(len(ends), np.bool_)
     alone[at] = alone[at + 1] = False
+    one, two = ends[at], ends[at + 1]
+    told = _count(scan, (one, two, ends[alone]), wrong, ahead)
     single = ends[alone]
     single = single[single["abnormal"]]
-    here = np.concatenate([ends[at], ends[at + 1], single])
-    there = np.concatenate([ends[at + 1], ends[at], np.zeros(len(single), ENDPOINT)])
-    kind = classify(here, there, _vanished(single, covered, len(at)))
+    here = np.concatenate([one, two, single])
+    there = np.concatenate([two, one, np.zeros(len(single), ENDPOINT)])
+    kind = classify(here, there, _vanished(single, covered - ahead, len(at)))
     hurt = kind > 0
-    return Joined(len(at), here[hurt], there[hurt], kind[hurt], complete)
+    tied = np.unique(np.stack([one["source"], two["source"]], axis=1), axis=0).tolist()
+    return Joined(
+        pairs=len(at),
+        tied=frozenset((min(pair), max(pair)) for pair in tied),
+        here=here[hurt],
+        there=there[hurt],
+        kind=kind[hurt],
+        told=told,
+        clocks=clocks,
+        complete=complete,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """One end of each pair: 2 it went wrong by its own doing, 1 by the peer's, 0 it did not; and when."""
+
+    score: NDArray[np.int64]
+    at: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, ends: NDArray[Any], wrong: NDArray[Any], ahead: NDArray[np.int64]) -> _Side:
+        went = ends["wrong"] >= 0
+        at = np.zeros(len(ends), np.int64)
+        at[went] = wrong["at"][ends["wrong"][went]] - ahead[ends["source"][went]]
+        return cls(np.where(went, np.minimum(ends["acted"], 1).astype(np.int64) + 1, 0), at)
+
+
+def _count(
+    scan: Scan,
+    found: tuple[NDArray[Any], NDArray[Any], NDArray[Any]],
+    wrong: NDArray[Any],
+    ahead: NDArray[np.int64],
+) -> NDArray[Any]:
+    """Counts what went wrong, of a pair the end whose doing it was; some of them to be told.
+
+    Of two that acted it is the one that did first; where both waited in vain, the client's end.
+
+    Args:
+        scan: where to.
+        found: both ends of each pair, and those without another.
+        wrong: what went wrong, by the places that ends name.
+        ahead: how far the clock of each recording is ahead of the first one's.
+    """
+    one, two, single = found
+    late = one["timeout"] & two["timeout"]
+    sides = [_Side.of(side, wrong, ahead) for side in (one, two)]
+    score = [side.score for side in sides]
+    earlier = np.where(late, one["role"] == _CLIENT, sides[0].at <= sides[1].at)
+    first = (score[0] > score[1]) | ((score[0] == score[1]) & earlier)
+    wanted = (one["wanted"] | two["wanted"]) & (np.maximum(*score) > 0)
+    both_late = late[wanted]
+    here = np.where(first, one, two)[wanted]
+    there = np.where(first, two, one)[wanted]
+    single = single[single["wanted"] & (single["wrong"] >= 0)]
+    keys = wrong[np.concatenate([here["wrong"], single["wrong"]])]
+    signs = keys["key"]["signs"]
+    signs[: len(here)] |= np.uint16(SIGNS["both-ends"])
+    signs[: len(here)][both_late] |= np.uint16(SIGNS["both-timed-out"])
+    scan.pulses.add(np.ascontiguousarray(keys["key"]), keys["at"], keys["heard"])
+    told = np.zeros(len(keys), _TOLD)
+    told["key"], told["at"] = keys["key"], keys["at"]
+    told["here"] = np.concatenate([here, single])
+    told["there"][: len(here)] = there
+    return few(told)
 
 
 def _every_other(at: NDArray[np.intp]) -> NDArray[np.bool_]:

@@ -10,47 +10,60 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.report.count.scan import Scan, Source
+from tracetw.report.count.scan import Scan
 from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.report.ends.join import Joined
 from tracetw.report.ends.ladder import steps
-from tracetw.report.model import Both, Story
-from tracetw.sink.human import amount
-from tracetw.sink.json import close_objects
-from tracetw.stream.batch import Ends
+from tracetw.report.ends.stories import Place, objects
+from tracetw.report.model import Both, ClockOffset, Story
+from tracetw.sink.human import amount, span
 
-__all__ = ["both_ends"]
+__all__ = ["both_ends", "clock_offsets"]
 
 _EACH = 4
+_MS = 1_000_000
 
 
 def both_ends(
-    scan: Scan, joined: Joined, first_number: int
+    scan: Scan, joined: Joined, stories: Sequence[Story]
 ) -> tuple[tuple[Both, ...], tuple[Story, ...]]:
-    """Disagreements by kind and hosts, the most frequent first, with stories to each.
+    """Disagreements by kind and hosts, the most frequent first, and all stories with some of each.
+
+    A connection that was told already is not told again: it gets what its ends do not agree on.
 
     Args:
         scan: the counts.
         joined: pairs that do not agree.
-        first_number: of the first story.
+        stories: that are told already.
     """
     groups = _groups(scan, joined)
     chosen = [at for _, which in groups for at in which[:_EACH]]
-    told = _objects(scan.sources, np.concatenate([joined.here[chosen], joined.there[chosen]]))
+    told = objects(scan.sources, np.concatenate([joined.here[chosen], joined.there[chosen]]))
+    all_ = [*stories]
+    known = {
+        _identity(close): at
+        for at, one in enumerate(all_)
+        for close in (one.close, one.other)
+        if close
+    }
     both: list[Both] = []
-    stories: list[Story] = []
     for (kind, here, there), which in groups:
         text = DISAGREEMENTS[kind].text.format(here=here, there=there)
+        name = DISAGREEMENTS[kind].name
         numbers = []
         for at in which[:_EACH]:
-            story = _story(joined, at, told, first_number + len(stories))
-            if story is not None:
-                name = DISAGREEMENTS[kind].name
-                stories.append(replace(story, kind=name, disagreement=text))
-                numbers.append(story.number)
+            close, other = (_object(end[at], told) for end in (joined.here, joined.there))
+            if close is None:
+                continue
+            place = known.get(_identity(close))
+            if place is None:
+                place = known[_identity(close)] = len(all_)
+                all_.append(Story(place + 1, None, None, close, other, None, None, steps(close)))
+            all_[place] = replace(all_[place], kind=name, disagreement=text)
+            numbers.append(all_[place].number)
         both.append(
             Both(
-                kind=DISAGREEMENTS[kind].name,
+                kind=name,
                 sentence=f"{text} ({amount(len(which), 'connection')})",
                 here=here,
                 there=there,
@@ -59,7 +72,31 @@ def both_ends(
                 stories=tuple(numbers),
             )
         )
-    return tuple(both), tuple(stories)
+    return tuple(both), tuple(all_)
+
+
+def _identity(close: Mapping[str, Any]) -> tuple[object, ...]:
+    return close["host"], close["time"], str(close["local"]), str(close["remote"])
+
+
+def _object(end: NDArray[Any], told: Mapping[Place, Mapping[str, Any]]) -> Mapping[str, Any] | None:
+    return told.get((int(end["source"]), int(end["place"]))) if end["flow"] else None
+
+
+def clock_offsets(scan: Scan, joined: Joined) -> tuple[ClockOffset, ...]:
+    """How far the clocks of the hosts are apart, in words."""
+    found = []
+    for one in joined.clocks:
+        host, other = scan.hosts[one.source], scan.hosts[one.other]
+        ahead = one.ahead_ns / _MS
+        error = None if one.error_ns is None else one.error_ns / _MS
+        where = "ahead of" if ahead >= 0 else "behind"
+        exact = "" if error is None else f", exact to {span(max(one.error_ns or 0, 1000))}"
+        text = f"the clock of {host} is {span(abs(one.ahead_ns))} {where} that of {other}"
+        text += f" ({amount(one.pairs, 'connection')} between them say so{exact})"
+        text += f"; incidents are told by the clock of {scan.hosts[0]}"
+        found.append(ClockOffset(host, other, ahead, error, one.pairs, text))
+    return tuple(found)
 
 
 _Group = tuple[tuple[int, str, str], NDArray[np.intp]]
@@ -90,31 +127,3 @@ def _missing(scan: Scan, source: int) -> str:
     if not others:
         return "the other end"
     return min(others, key=lambda one: one.last_ns).recording.header.host
-
-
-_Place = tuple[int, int]
-
-
-def _objects(sources: Sequence[Source], ends: NDArray[Any]) -> dict[_Place, Mapping[str, Any]]:
-    """Objects of these ends, by source and place; only the segments that hold them are read."""
-    told: dict[_Place, Mapping[str, Any]] = {}
-    for number, source in enumerate(sources):
-        mine = ends[(ends["source"] == number) & (ends["flow"] != 0)]
-        for places, rows in source.recording.closes_at(np.unique(mine["place"])):
-            closes = source.stages.closes(Ends(rows, source.recording.clock))
-            objects = close_objects(closes, source.stages.context)
-            told |= dict(zip(((number, place) for place in places.tolist()), objects, strict=True))
-    return told
-
-
-def _story(
-    joined: Joined, at: int, told: Mapping[_Place, Mapping[str, Any]], number: int
-) -> Story | None:
-    """One pair in full."""
-    close, other = (
-        told.get((int(end["source"]), int(end["place"]))) if end["flow"] else None
-        for end in (joined.here[at], joined.there[at])
-    )
-    if close is None:
-        return None
-    return Story(number, None, close, other, None, None, steps(close))

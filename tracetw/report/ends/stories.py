@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records as stories: the JSON object of each connection, its cause, its other end, its ladder."""
+"""Records as stories: the JSON object of each connection, its incident, its other end, its ladder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,32 @@ from numpy.typing import NDArray
 from tracetw.report.causes.suspects import Suspect
 from tracetw.report.count.scan import Source
 from tracetw.report.ends.ladder import steps
+from tracetw.report.incidents.scene import Draft, Scene
 from tracetw.report.model import Story
 from tracetw.sink.json import close_objects
 from tracetw.stream.batch import Ends
 
-__all__ = ["choose", "documents", "stories"]
+__all__ = ["documents", "objects", "tell_stories"]
 
-_PER_CAUSE = 6
+_EACH = 6
 _WITHOUT = 24
-_CAUSES = 40
-_BY = ("peer_hi", "peer_lo", "verdict", "closed_by", "comm", "source")
+_MOST = 400
+_BY = ("peer_hi", "peer_lo", "port", "source", "role", "verdict", "closed_by")
+_NOWHERE = (-1, -1)
+
+Place = tuple[int, int]
+"""Number of the recording, and which of its connection ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One connection to tell: whose it is, and where its ends are."""
+
+    incident: int | None
+    cause: int | None
+    kept: int
+    here: Place
+    there: Place
 
 
 def documents(source: Source, rows: NDArray[Any]) -> list[Mapping[str, Any]]:
@@ -30,43 +47,110 @@ def documents(source: Source, rows: NDArray[Any]) -> list[Mapping[str, Any]]:
     return close_objects(closes, source.stages.context)
 
 
-def choose(kept: NDArray[Any], suspects: Sequence[Suspect]) -> list[tuple[int, int | None]]:
-    """Which of the kept rows to tell: index and number of the cause, the causes in order."""
-    cause_of: dict[tuple[Any, ...], int] = {}
-    for number, suspect in enumerate(suspects[:_CAUSES], 1):
-        theirs = [suspect.cells[name].tolist() for name in _BY]
-        for key in zip(*theirs, strict=True):
-            cause_of.setdefault(key, number)
-    columns = [kept["key"][name].tolist() for name in _BY]
-    by_cause: dict[int | None, list[int]] = {}
-    for index, key in enumerate(zip(*columns, strict=True)):
-        by_cause.setdefault(cause_of.get(key), []).append(index)
-    chosen: list[tuple[int, int | None]] = []
-    for cause in sorted(by_cause, key=lambda one: (one is None, one or 0)):
-        most = _WITHOUT if cause is None else _PER_CAUSE
-        chosen += [(index, cause) for index in by_cause[cause][:most]]
-    return chosen
-
-
-def stories(
-    sources: Sequence[Source],
-    kept: NDArray[Any],
-    chosen: Sequence[tuple[int, int | None]],
-) -> tuple[Story, ...]:
-    """The chosen rows in full.
-
-    Args:
-        sources: all of them.
-        kept: rows with their keys.
-        chosen: index in ``kept`` and number of the cause.
-    """
-    told: dict[int, Mapping[str, Any]] = {}
+def objects(sources: Sequence[Source], ends: NDArray[Any]) -> dict[Place, Mapping[str, Any]]:
+    """Objects of ends (dtype ``ENDPOINT``), by their place; only the segments that hold them are read."""
+    told: dict[Place, Mapping[str, Any]] = {}
     for number, source in enumerate(sources):
-        mine = [at for at, _ in chosen if kept["key"]["source"][at] == number]
+        mine = ends[(ends["source"] == number) & (ends["flow"] != 0)]
+        for places, rows in source.recording.closes_at(np.unique(mine["place"])):
+            found = documents(source, rows)
+            told |= dict(zip(((number, place) for place in places.tolist()), found, strict=True))
+    return told
+
+
+def tell_stories(
+    scene: Scene, drafts: Sequence[Draft], causes: Sequence[Suspect]
+) -> tuple[Story, ...]:
+    """Some connections of each incident and of each cause, and some that belong to none."""
+    owners = _owners(scene, drafts, causes)
+    chosen: list[_Told] = []
+    room: dict[tuple[int | None, int | None], int] = {}
+    joined = scene.joined
+    if joined is not None:
+        ahead = joined.ahead_ns(len(scene.scan.sources))
+        pairs = joined.told
+        at = pairs["at"] - ahead[pairs["key"]["source"]]
+        for index, whose in enumerate(_whose(pairs["key"], at, owners)):
+            if _takes(room, whose):
+                ends = (pairs["here"][index], pairs["there"][index])
+                chosen.append(_Told(*whose, -1, *map(_place, ends)))
+    else:
+        ahead = np.zeros(len(scene.scan.sources), np.int64)
+    kept = scene.scan.kept.all()
+    at = kept["at"] - ahead[kept["key"]["source"]]
+    for index, whose in enumerate(_whose(kept["key"], at, owners)):
+        if _takes(room, whose):
+            chosen.append(_Told(*whose, index, _NOWHERE, _NOWHERE))
+    chosen.sort(
+        key=lambda one: (one.incident is None, one.incident or 0, one.cause is None, one.cause or 0)
+    )
+    return tuple(_stories(scene, kept, chosen[:_MOST]))
+
+
+def _place(end: NDArray[Any]) -> Place:
+    return (int(end["source"]), int(end["place"])) if end["flow"] else _NOWHERE
+
+
+_Owner = tuple[int | None, int | None]
+_Owners = dict[tuple[int, ...], list[tuple[int, int, _Owner]]]
+
+
+def _owners(scene: Scene, drafts: Sequence[Draft], causes: Sequence[Suspect]) -> _Owners:
+    """Who has what ended so, from when to when: incidents before causes."""
+    owners: _Owners = {}
+    parts: list[tuple[_Owner, NDArray[Any]]] = [
+        ((number, None), scene.cells[draft.cells]) for number, draft in enumerate(drafts, 1)
+    ]
+    parts += [((None, number), cause.cells) for number, cause in enumerate(causes, 1)]
+    for owner, cells in parts:
+        columns = [cells[name].tolist() for name in (*_BY, "first", "last")]
+        for *key, first, last in zip(*columns, strict=True):
+            owners.setdefault(tuple(key), []).append((first, last, owner))
+    return owners
+
+
+def _whose(keys: NDArray[Any], at: NDArray[np.int64], owners: _Owners) -> list[_Owner]:
+    columns = [keys[name].tolist() for name in _BY]
+    found = []
+    for *key, when in zip(*columns, at.tolist(), strict=True):
+        mine = (owner for first, last, owner in owners.get(tuple(key), ()) if first <= when <= last)
+        found.append(next(mine, (None, None)))
+    return found
+
+
+def _takes(room: dict[_Owner, int], whose: _Owner) -> bool:
+    """Is there room for one more of them?"""
+    room[whose] = room.get(whose, 0) + 1
+    return room[whose] <= (_WITHOUT if whose == (None, None) else _EACH)
+
+
+def _stories(scene: Scene, kept: NDArray[Any], chosen: Sequence[_Told]) -> list[Story]:
+    sources = scene.scan.sources
+    alone: dict[int, Mapping[str, Any]] = {}
+    for number, source in enumerate(sources):
+        mine = [
+            one.kept
+            for one in chosen
+            if one.kept >= 0 and kept["key"]["source"][one.kept] == number
+        ]
         if mine:
             rows = np.ascontiguousarray(kept["row"][mine])
-            told |= dict(zip(mine, documents(source, rows), strict=True))
-    return tuple(
-        Story(number, cause, told[index], None, None, None, steps(told[index]))
-        for number, (index, cause) in enumerate(chosen, 1)
-    )
+            alone |= dict(zip(mine, documents(source, rows), strict=True))
+    wanted = {place for one in chosen for place in (one.here, one.there) if place != _NOWHERE}
+    paired: dict[Place, Mapping[str, Any]] = {}
+    if scene.joined is not None and wanted:
+        told = scene.joined.told
+        ends = np.concatenate([told["here"], told["there"]])
+        places = list(zip(ends["source"].tolist(), ends["place"].tolist(), strict=True))
+        some = np.array([place in wanted for place in places], np.bool_)
+        paired = objects(sources, ends[some])
+    stories: list[Story] = []
+    for one in chosen:
+        close = alone.get(one.kept) if one.kept >= 0 else paired.get(one.here)
+        if close is not None:
+            other = paired.get(one.there)
+            number = len(stories) + 1
+            stories.append(
+                Story(number, one.cause, one.incident, close, other, None, None, steps(close))
+            )
+    return stories

@@ -12,11 +12,22 @@ from tracetw.report.model import Report
 from tracetw.report.render.json import document
 from tracetw.report.render.phrases import Words, joined
 from tracetw.text import html_json, html_text, visible
+from tracetw.verdict.hints import HINTS
 
 __all__ = ["page"]
 
 _FOLDER = "page"
 _SECOND = 1_000_000_000
+_SCRIPTS = (
+    "make.js",
+    "chart.js",
+    "heat.js",
+    "ladder.js",
+    "tables.js",
+    "story.js",
+    "incidents.js",
+    "report.js",
+)
 
 
 def page(report: Report, *, utc: bool) -> str:
@@ -29,13 +40,16 @@ def page(report: Report, *, utc: bool) -> str:
     words = Words.spanning(report.begin_ns, report.end_ns, utc=utc)
     names = [*dict.fromkeys(host.name for host in report.hosts)]
     offset = 0 if utc else time.localtime(report.begin_ns // _SECOND).tm_gmtoff // 60
-    shown = {"offset_min": offset, "zone": words.zone, "dated": words.dated}
+    hints = {hint.code: hint.advice for hint in HINTS}
+    shown = {"offset_min": offset, "zone": words.zone, "dated": words.dated, "hints": hints}
     data = _seen({**document(report), "shown": shown})
     parts = {
         "title": html_text(f"{joined(names)}, {words.day(report.begin_ns)}"),
+        "hosts": html_text(joined(names)),
+        "day": words.day(report.begin_ns),
         "style": _file("report.css"),
         "data": html_json(data),
-        "script": "".join(_file(name) for name in ("draw.js", "tables.js", "report.js")),
+        "script": "".join(_file(name) for name in _SCRIPTS),
     }
     return re.sub(r"@@(\w+)@@", lambda place: parts[place[1]], _file("report.html"))
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from tabulate import tabulate
 
 from tracetw.report.model import Host, Ranked, Report
-from tracetw.report.render.phrases import Words, joined, per_minute
+from tracetw.report.render.examples import examples
+from tracetw.report.render.phrases import Words, joined
 from tracetw.report.settings import place
 from tracetw.sink.human import amount, share, span
 from tracetw.sink.summary import agreement
@@ -19,11 +20,11 @@ __all__ = ["report_text"]
 
 _WIDTH = 80
 _CAUSES = 12
+_INCIDENTS = 40
 _ROWS = 8
 _NAME = 40
 # The columns of a ranking but its name and its time, with the gaps.
 _REST = 46
-_SECOND = 1_000_000_000
 
 
 def report_text(report: Report, *, utc: bool) -> str:
@@ -31,7 +32,9 @@ def report_text(report: Report, *, utc: bool) -> str:
     words = Words.spanning(report.begin_ns, report.end_ns, utc=utc)
     parts = (
         _head(report, words),
+        _incidents(report, words),
         _causes(report),
+        _examples(report, words),
         _both(report),
         _verdicts(report),
         _ranks(report, words),
@@ -62,28 +65,44 @@ def _head(report: Report, words: Words) -> Iterator[str]:
     wrong = f"{report.abnormal:,} abnormally" if report.abnormal else "none abnormally"
     chosen = " that match" if report.filtered else ""
     yield from _wrapped(f"{amount(report.closes, 'connection')}{chosen} ended, {wrong}")
-    found = report.incident
     yield ""
-    if found is None:
+    if not report.incidents:
         yield "no incident: nothing went wrong more often at one time than at others"
         return
-    lasted = max(found.end_ns - found.begin_ns, _SECOND)
-    rate = found.abnormal * 60 * _SECOND / lasted
     text = (
-        f"It began at {words.time(found.begin_ns)} and was last seen at"
-        f" {words.time(found.end_ns)} ({span(lasted)}): {found.abnormal:,} of"
-        f" {amount(found.closes, 'connection')} ended abnormally, {per_minute(rate)}"
+        f"{amount(len(report.incidents), 'incident')}; {report.in_incidents:,} of"
+        f" {amount(report.affected, 'connection')} that went wrong"
+        f" {'is' if report.in_incidents == 1 else 'are'} in {'it' if len(report.incidents) == 1 else 'them'}"
     )
-    if found.before_s >= 1:
-        before = found.before_abnormal * 60 / found.before_s
-        text += f"; {per_minute(before)} in the {span(round(found.before_s * _SECOND))} before"
     yield from _wrapped(text)
+
+
+def _incidents(report: Report, words: Words) -> Iterator[str]:
+    if report.incidents:
+        yield from ("", "Incidents")
+    for one in report.incidents[:_INCIDENTS]:
+        yield from _wrapped(one.sentence, f"{one.number:3}. ", "     ")
+        processes = [f"{name} {count:,}" for name, count in one.processes.items()]
+        peers = [f"{name} ({count:,})" for name, count in one.peers.items()]
+        yield from _wrapped(f"processes: {joined(processes)}; peers: {joined(peers)}", "     ")
+        if one.containers:
+            groups = [clip(visible(name), _NAME) for name in one.containers]
+            yield from _wrapped(f"containers and groups: {joined(groups)}", "     ")
+        for each in one.missing:
+            yield from _wrapped(f"not recorded: {each}", "     ")
+        yield from _wrapped(one.advice, "     -> ", "        ")
+    left = report.incidents[_INCIDENTS:]
+    if left:
+        since, until = left[0].began_ns, left[-1].ended_ns
+        yield from _wrapped(
+            f"{len(left):,} more, {words.between(since, until)}: see --html or --json", "     "
+        )
 
 
 def _causes(report: Report) -> Iterator[str]:
     if not report.causes:
         return
-    yield from ("", "Causes")
+    yield from ("", "In no incident")
     told = set()
     for cause in report.causes[:_CAUSES]:
         yield from _wrapped(cause.sentence, f"{cause.number:3}. ", "     ")
@@ -99,6 +118,14 @@ def _causes(report: Report) -> Iterator[str]:
     left = len(report.causes) - _CAUSES
     if left > 0:
         yield f"     {left:,} more: see --html or --json"
+
+
+def _examples(report: Report, words: Words) -> Iterator[str]:
+    paragraphs = [*examples(report.stories, words)]
+    if paragraphs:
+        yield from ("", "One connection of each")
+    for text, first, rest in paragraphs:
+        yield from _wrapped(text, first, rest)
 
 
 def _both(report: Report) -> Iterator[str]:
@@ -176,6 +203,8 @@ def _quality(report: Report) -> Iterator[str]:
     yield from ("", "How far this can be believed")
     for host in report.hosts:
         yield from _host(host)
+    for clock in report.clocks:
+        yield from _wrapped(clock.sentence, "   - ", "     ")
     for note in report.notes:
         yield from _wrapped(note, "   - ", "     ")
 

@@ -31,7 +31,7 @@ ABORTS: Mapping[str, OnCall] = {
             "SO_LINGER 0: remove it. TIME_WAIT comes back.",
             (
                 "Where RST is meant (a client that misbehaves, load that is shed) leave it: the peer gets "
-                "peer-reset and loses what it had not read."
+                "peer-reset, and loses what had not arrived."
             ),
             "TCP_LINGER2: 0 stands for net.ipv4.tcp_fin_timeout; above 0 it is a number of seconds.",
         ),

@@ -10,17 +10,32 @@ from textwrap import fill
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.handbook.entry import Folklore, Question
 from tracetw.verdict.handbook.guide import HEADINGS, Guide, Lacked
+from tracetw.verdict.hints import Hint
 
-__all__ = ["guide_text"]
+__all__ = ["guide_text", "hint_page"]
 
 _WIDTH = 80
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
+_PLACE = re.compile(r"\{\w+\}")
 _COMMAND = re.compile(r"`([^`]* [^`]*)`")
 
 
 def guide_text(guide: Guide) -> str:
     """The guide in lines of at most 80 columns, without a final newline."""
     return "\n".join(_guide(guide))
+
+
+def hint_page(hint: Hint) -> str:
+    """What a hint means, what ``why`` says of it, and what to do; lines as of a guide."""
+    said = [_PLACE.sub("N", phrase) for phrase in hint.phrases.values()]
+    return "\n".join(
+        (
+            f"{hint.code} (hint)",
+            *_titled("When it appears", [_text("  ", hint.holds)]),
+            *_titled("What why says (N: a number)", map(_item, said)),
+            *_titled("What to do", [_text("  ", hint.advice)]),
+        )
+    )
 
 
 def _guide(guide: Guide) -> Iterator[str]:

@@ -1,40 +1,41 @@
 // SPDX-License-Identifier: Apache-2.0
 
-const $ = (selector) => document.querySelector(selector);
-
 function tile(number, text, bad = false) {
   return make("div", { class: bad ? "tile bad" : "tile" }, make("b", {}, number), make("span", {}, text));
 }
 
 function summary() {
+  const hosts = data.hosts.map((host) => `${host.name} (Linux ${host.kernel})`);
   $("#span").textContent = `${clock(data.begin)} to ${clock(data.end)} ${data.shown.zone}; ` +
-    `${data.hosts.map((host) => `${host.name} (Linux ${host.kernel})`).join(", ")}` +
-    `${data.filtered ? "; only what the filters let through" : ""}`;
+    `${some(hosts, 5)}${data.filtered ? "; only what the filters let through" : ""}`;
   const tiles = [
     tile(count(data.closes), "connections ended"),
     tile(count(data.abnormal), `abnormally (${part(data.abnormal, data.closes)})`,
       data.abnormal > 0),
   ];
-  if (data.incident) {
+  if (data.incidents) {
+    tiles.push(tile(incidents.length ? counted(incidents.length, "incident") : "no incident",
+      incidents.length ? `the first at ${clock(incidents[0].began)}` : "nothing went wrong more often at one time than at others",
+      incidents.length > 0));
+    if (incidents.length) {
+      tiles.push(tile(part(data.in_incidents, data.affected),
+        `of what went wrong belongs to incidents (${count(data.in_incidents)} of ${count(data.affected)})`));
+    }
+  } else if (data.incident) {
     const found = data.incident;
-    const minutes = Math.max(Date.parse(found.end) - Date.parse(found.begin), 1000) / 60000;
-    const before = found.before_s >= 1 ? (found.before_abnormal * 60) / found.before_s : null;
     tiles.push(tile(clock(found.begin), `it began; last seen ${clock(found.end)}`),
-      tile(`${(found.abnormal / minutes).toFixed(1)} a minute`,
-        before === null ? "ended abnormally" : `ended abnormally, before: ${before.toFixed(1)}`, true));
+      tile(count(found.abnormal), `of ${count(found.closes)} ended abnormally meanwhile`, true));
   } else tiles.push(tile("no incident", "nothing went wrong more often at one time than at others"));
   $("#summary").append(make("div", { class: "tiles" }, ...tiles));
 }
 
-const listed = (counts) => Object.entries(counts).slice(0, 5)
-  .map(([name, number]) => `${name} (${count(number)})`).join(", ");
-
+/** Causes of what belongs to no incident. */
 function causes() {
-  if (!data.causes.length) $("#causes").append(make("p", { class: "hint" }, "Nothing went wrong."));
+  if (!data.causes.length) $("#causes").append(make("p", { class: "hint" }, data.incidents && incidents.length ? "Nothing else went wrong." : "Nothing went wrong."));
   for (const cause of data.causes) {
-    const facts = [`processes ${listed(cause.processes)}`, `ports ${listed(cause.ports)}`];
-    if (Object.keys(cause.containers).length) facts.push(`containers and groups ${listed(cause.containers)}`);
-    if (cause.peers_count > 1) facts.push(`${count(cause.peers_count)} peers: ${cause.peers.slice(0, 5).join(", ")}`);
+    const facts = [`processes ${ranking(cause.processes)}`, `ports ${ranking(cause.ports)}`];
+    if (Object.keys(cause.containers).length) facts.push(`containers and groups ${ranking(cause.containers)}`);
+    if (cause.peers_count > 1) facts.push(`${count(cause.peers_count)} peers: ${some(cause.peers, 5, cause.peers_count)}`);
     const known = data.stories.some((story) => story.cause === cause.number);
     $("#causes ol").append(make("li", {}, make("p", {}, cause.sentence),
       make("p", { class: "facts" }, facts.join("; ")), make("p", { class: "advice" }, cause.advice),
@@ -46,50 +47,40 @@ function causes() {
   }
 }
 
-function times() {
-  const codes = Object.keys(data.timeline.verdicts);
+/** The charts by verdict; what is pressed in one legend is pressed in all. */
+function charts() {
+  const codes = data.verdicts.map((row) => row.verdict);
   const wrong = codes.filter((code) => abnormal.has(code));
   const shown = new Set(wrong.length ? wrong : codes);
-  const draw = () => $("#timeline figure").replaceChildren(timeline(shown));
-  for (const code of codes) {
-    const button = make("button", { type: "button", "aria-pressed": shown.has(code), onclick: () => {
+  const again = [];
+  const buttons = [];
+  const legend = (place, wanted) => place.append(...wanted.map((code) => {
+    const button = make("button", { type: "button", "aria-pressed": shown.has(code), "data-code": code, onclick: () => {
       if (shown.has(code)) shown.delete(code); else shown.add(code);
-      button.setAttribute("aria-pressed", shown.has(code));
-      draw();
+      buttons.forEach((one) => one.setAttribute("aria-pressed", shown.has(one.dataset.code)));
+      again.forEach((draw) => draw());
     } }, make("i", { class: "swatch", style: `background:${color(code)}` }), code);
-    $("#timeline .legend").append(button);
+    buttons.push(button);
+    return button;
+  }));
+  $("#timeline").hidden = $("#lengths").hidden = $("#heat").hidden = !codes.length;
+  legend($("#timeline .legend"), codes);
+  again.push(responsive($("#timeline figure"), (width) => timeline(width, shown)));
+  legend($("#lengths .legend"), codes);
+  const names = { duration_ms: "How long they lived", idle_ms: "How long the peer had been silent before the first FIN, RST or time-out" };
+  for (const told of data.histograms) {
+    const unknown = sum(Object.values(told.unknown));
+    const figure = make("figure");
+    $("#lengths").append(make("h3", {}, names[told.measure] || told.measure), told.edges_ms.length ? figure : "",
+      unknown ? make("p", { class: "soft" }, `Not known of ${counted(unknown, "connection")}: ${ranking(told.unknown)}.`) : "");
+    if (told.edges_ms.length) again.push(responsive(figure, (width) => histogram(width, told, shown)));
   }
-  draw();
-}
-
-function heat() {
-  const peers = data.peers.slice(0, 30);
-  const codes = data.verdicts.map((row) => row.verdict)
-    .filter((code) => peers.some((peer) => peer.verdicts[code]))
-    .sort((a, b) => abnormal.has(b) - abnormal.has(a));
-  const most = Math.max(1, ...peers.flatMap((peer) =>
-    codes.filter((code) => abnormal.has(code)).map((code) => peer.verdicts[code] || 0)));
-  const cell = (peer, code) => {
-    const number = peer.verdicts[code] || 0;
-    if (!number) return make("td", {}, make("span", {}, "\u00b7"));
-    const share = abnormal.has(code) ? 0.12 + (0.6 * Math.log1p(number)) / Math.log1p(most) : 0;
-    return make("td", { style: share ? `background:rgba(var(--heat),${share.toFixed(2)})` : "" },
-      make("button", { type: "button", "aria-label": `${peer.name}: ${number} ${code}`, onclick: () => {
-        connections.filter(`${peer.name} ${code}`);
-        $("#stories").scrollIntoView();
-      } }, count(number)));
-  };
-  $("#heat .scroll").append(make("table", { class: "heat" },
-    make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Peer"),
-      ...codes.map((code) => make("th", { scope: "col", class: "num" }, code)))),
-    make("tbody", {}, ...peers.map((peer) => make("tr", {}, make("th", { scope: "row" }, peer.name),
-      ...codes.map((code) => cell(peer, code)))))));
 }
 
 function both() {
   if (!data.pairs && !data.both.length) return;
   $("#both").hidden = false;
-  $("#both h2").after(make("p", { class: "hint" }, `${count(data.pairs)} connections were recorded on both sides.`));
+  $("#both h2").after(make("p", { class: "hint" }, `${counted(data.pairs, "connection")} had both sides recorded.`));
   if (!data.both.length) $("#both ul").append(make("li", {}, "Both sides agree on all of them."));
   for (const one of data.both) {
     $("#both ul").append(make("li", {}, `${one.sentence} `, one.stories.length
@@ -99,25 +90,7 @@ function both() {
         $("#stories").scrollIntoView();
       } }, "Show one") : null));
   }
-}
-
-function tell(story) {
-  const close = story.close;
-  const facts = [
-    ["Ended", `${clock(close.time, 3)} ${data.shown.zone} on ${close.host}`],
-    ["Closed by", `${close.closed_by || "unknown"}, first: ${close.first_close}, form: ${close.form || "unknown"}`],
-    ["Lived", close.duration_ms === null ? "began before the recording" : `${(close.duration_ms / 1000).toFixed(3)} s`],
-    ["Sent, received", `${count(close.bytes_sent)} and ${count(close.bytes_received)} bytes`],
-    ["Retransmissions", `${close.retransmits.total} (FIN ${close.retransmits.fin})`],
-    ["Error", close.error || "none"],
-    ["Container", close.container || close.cgroup || "none"],
-    ["Evidence", `${close.evidence.join(", ")} (${close.confidence})`],
-  ];
-  $("#story").replaceChildren(make("h3", {}, badge(close.verdict)), make("p", { class: "why" }, close.why),
-    story.disagreement ? make("p", { class: "warn" }, story.disagreement) : "",
-    story.other ? make("p", { class: "why" }, `${story.other.host} says: ${story.other.why}`) : "",
-    make("figure", {}, ladder(story)),
-    make("dl", {}, ...facts.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])));
+  for (const one of data.clocks || []) $("#both ul").append(make("li", {}, one.sentence));
 }
 
 function quality() {
@@ -151,24 +124,28 @@ function limits() {
   $("#limits").append(grid("Settings", columns, data.settings, { down: false }).node);
 }
 
-for (const story of data.stories) story.search = story.cause ? `cause-${story.cause}.` : "";
-const connections = grid("Connections", [
-  { title: "Time", value: (story) => story.close.time, show: (story) => clock(story.close.time) },
-  { title: "Local", value: (story) => place(story.close.local), show: (story) => place(story.close.local) },
-  { title: "Remote", value: (story) => place(story.close.remote), show: (story) => place(story.close.remote) },
-  { title: "Process", value: (story) => story.close.comm || "", show: (story) => story.close.comm || "-" },
-  { title: "Verdict", value: (story) => story.close.verdict, show: (story) => badge(story.close.verdict) },
-  { title: "Cause", value: (story) => story.cause ?? 1e9, show: (story) => story.cause ?? "-", num: true },
-], data.stories, { pick: tell, sort: 5, down: false });
+for (const story of data.stories) {
+  story.search = (story.cause ? `cause-${story.cause}. ` : "") + (story.incident ? `incident-${story.incident}.` : "");
+}
+const connections = storyTable("Connections", data.stories);
 
 summary();
+overview();
 causes();
-times();
-heat();
+charts();
+heats();
+verdictsByPeer();
 both();
+$("#stories .hint").textContent = `${count(data.stories.length)} of ${counted(data.closes, "connection")}: ` +
+  "a few of every sort. Choose one to see its segments.";
+$("#stories").hidden = !data.stories.length;
 $("#stories .table").append(connections.node);
-if (data.stories.length) connections.choose(data.stories.find((story) => story.other) || data.stories[0]);
-$("#tables").append(ranked("Peers", "Peer", data.peers), ranked("Processes", "Process", data.processes),
-  ranked("Ports", "Port", data.ports), ranked("Containers and groups", "Container or group", data.containers));
+if (data.stories.length && !incidents.length) connections.choose(data.stories.find((story) => story.other) || data.stories[0]);
+for (const section of [ranked("Peers", "Peer", data.peers, data.counts.peers),
+  ranked("Processes", "Process", data.processes, data.counts.processes),
+  ranked("Ports", "Port", data.ports, data.counts.ports),
+  ranked("Containers and groups", "Container or group", data.containers, data.counts.containers)]) {
+  if (section) $("#tables").append(section);
+}
 limits();
 quality();

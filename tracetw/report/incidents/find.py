@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which incidents there were: from what is recorded most surely to what is only counted."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.report.causes.suspects import KEYS, Suspect, suspects
+from tracetw.report.count.cube import group
+from tracetw.report.count.keys import PULSE, fill
+from tracetw.report.count.wrong import ABNORMAL, CRASHES
+from tracetw.report.incidents.deaths import deaths, restarts
+from tracetw.report.incidents.habits import habits
+from tracetw.report.incidents.kinds import OF_CAUSE
+from tracetw.report.incidents.scene import Draft, Scene, episodes
+from tracetw.report.incidents.silence import silences
+
+__all__ = ["began_ns", "counted", "find"]
+
+_FEWEST = 3
+_MANY = 20
+_HALF = 0.5
+_ROUNDS = 8
+_NEAR_NS = 5_000_000_000
+
+
+def find(scene: Scene) -> tuple[list[Draft], list[Suspect]]:
+    """Incidents in the order of their beginning, and what belongs to none."""
+    drafts = [*deaths(scene), *habits(scene), *restarts(scene), *silences(scene)]
+    for _ in range(_ROUNDS):
+        new = [draft for one, which in _suspects(scene) for draft in _bursts(scene, one, which)]
+        drafts += new
+        if not new:
+            break
+    steady: list[Suspect] = []
+    for one, which in _suspects(scene, steady=True):
+        if _most_of_all(scene, one):
+            draft = scene.claim(Draft(OF_CAUSE[one.kind.name], which, actor=int(which[0])))
+            draft.running = began_ns(scene, draft) <= scene.begin_ns + _NEAR_NS
+            drafts.append(draft)
+        else:
+            steady.append(one)
+    return sorted(drafts, key=lambda one: (began_ns(scene, one), one.service or ())), steady
+
+
+def counted(cells: NDArray[Any]) -> NDArray[np.bool_]:
+    """Cells that somebody should look at in any case: not those of attempts that an application gave up."""
+    result: NDArray[np.bool_] = ABNORMAL[cells["verdict"]] | CRASHES[cells["closed_by"]]
+    return result
+
+
+def began_ns(scene: Scene, draft: Draft) -> int:
+    """The first sign of an incident."""
+    first = int(scene.cells["first"][draft.cells].min())
+    return first if draft.began_ns is None else min(first, draft.began_ns)
+
+
+def _suspects(scene: Scene, *, steady: bool = False) -> list[tuple[Suspect, NDArray[np.intp]]]:
+    """Of the cells that are free, with their places."""
+    rest = np.flatnonzero(scene.free & counted(scene.cells))
+    found = suspects(
+        scene.cells[rest],
+        scene.scan.pulse_slots.width_ns,
+        scene.begin_ns,
+        scene.end_ns,
+        steady=steady,
+    )
+    return [(one, rest[one.which]) for one in found]
+
+
+def _bursts(scene: Scene, suspect: Suspect, which: NDArray[np.intp]) -> list[Draft]:
+    """A stretch that stands out, in parts between which nothing happened."""
+    if suspect.began_ns is None:
+        return []
+    cells = scene.cells[which]
+    made = []
+    for part in episodes(cells["first"], cells["last"]):
+        mine = which[part]
+        if scene.count(mine) < _FEWEST:
+            continue
+        draft = Draft(OF_CAUSE[suspect.kind.name], mine, actor=int(mine[0]))
+        if suspect.kind.silent and suspect.silent_since_ns is not None:
+            draft.began_ns = draft.silent_since_ns = suspect.silent_since_ns
+        services = np.unique(scene.service[mine])
+        if len(services) == 1:
+            draft.service = scene.services[services[0]]
+        made.append(scene.claim(draft))
+    return made
+
+
+def _most_of_all(scene: Scene, suspect: Suspect) -> bool:
+    """Did most of what these did go wrong? That is no noise, however steady it is."""
+    if suspect.total < _MANY:
+        return False
+    cells = scene.scan.cells.cells()
+    names = KEYS[suspect.kind.by]
+    whose = np.zeros(len(cells) + len(suspect.cells), PULSE)
+    for name in names:
+        whose[name][: len(cells)] = cells[name]
+        whose[name][len(cells) :] = suspect.cells[name]
+    numbers = group(fill(PULSE, whose)).inverse()
+    mine = np.isin(numbers[: len(cells)], numbers[len(cells) :])
+    return suspect.total >= _HALF * int(cells["count"][mine].sum())

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drafts as incidents: actor, service, phases, and all of it in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event.fields import exit_status
+from tracetw.host.cgroup import container
+from tracetw.report.causes.sentences import by_name, port_name, process_name
+from tracetw.report.count.keys import SECOND, address
+from tracetw.report.count.wrong import CRASHES
+from tracetw.report.incidents.find import began_ns
+from tracetw.report.incidents.kinds import KINDS
+from tracetw.report.incidents.phases import phases
+from tracetw.report.incidents.scene import CLIENT, SERVER, Draft, Scene, codes
+from tracetw.report.model import Actor, Incident, Phase, Service, Story
+from tracetw.report.render.phrases import Words, common_network, joined
+from tracetw.sink.human import endpoint
+from tracetw.text import decoded
+from tracetw.verdict.taxonomy import CLOSED_BY, VERDICTS
+
+__all__ = ["reader", "tell"]
+
+_SHOWN = 20
+_LIST = 200
+_REFUSED = "something on the path refused connections to {service}"
+_NAMED = 3
+_OOM = CLOSED_BY.index("oom-kill")
+_BY_PROCESS = frozenset(
+    {"kill", "oom", "crash-loop", "restart", "stop", "deploy", "aborts", "listener", "failed"}
+)
+_BY_HOST = frozenset({"memory", "admin", "blocked", "mptcp", "undetermined"})
+
+
+def tell(scene: Scene, draft: Draft, number: int, words: Words) -> Incident:
+    """One incident."""
+    cells = scene.cells[draft.cells]
+    began, ended = began_ns(scene, draft), int(cells["last"].max())
+    hosts = scene.scan.hosts
+    peers = by_name(cells, ("peer_hi", "peer_lo"), address)
+    ports = by_name(cells, ("port",), port_name)
+    roles = {*cells["role"].tolist()}
+    kind = KINDS[draft.kind]
+    actor, service = _actor(scene, draft, cells), _service(scene, draft)
+    who = _who(scene, draft, cells, actor)
+    what = _reached(draft, cells, service, peers)
+    form = _REFUSED if draft.kind == "path" and _refused(cells) else kind.title
+    title = form.format(
+        who=who, service=what, how=(actor and actor.signal) or "a signal", deaths=draft.deaths
+    )
+    parts = phases(scene, draft, words)
+    leading = int(np.argmax(np.bincount(cells["verdict"], weights=cells["count"])))
+    total = int(cells["count"].sum())
+    return Incident(
+        number=number,
+        kind=draft.kind,
+        title=title,
+        sentence=_sentence(draft, title, parts, _when(words, began, ended)),
+        began_ns=began,
+        ended_ns=max(ended, began),
+        running=draft.running,
+        actor=actor,
+        service=service,
+        side={frozenset({CLIENT}): "client", frozenset({SERVER}): "server"}.get(frozenset(roles)),
+        total=total,
+        verdicts=by_name(cells, ("verdict",), lambda verdict: VERDICTS[verdict].code),
+        peers=_top(peers, _LIST),
+        peers_count=len(peers),
+        hosts=by_name(cells, ("source",), lambda source: hosts[source]),
+        processes=_top(by_name(cells, ("comm", "pid"), process_name), _SHOWN),
+        ports=_top(ports, _SHOWN),
+        containers=_top(by_name(cells, ("source", "cgroup"), scene.scan.container), _SHOWN),
+        phases=parts,
+        recovered_ns=draft.back_ns,
+        deaths=draft.deaths,
+        evidence=tuple(draft.evidence),
+        missing=tuple(draft.missing),
+        advice=kind.advice or VERDICTS[leading].advice,
+    )
+
+
+def _refused(cells: NDArray[Any]) -> bool:
+    """Did something answer with a RST or an ICMP error, rather than with nothing?"""
+    return bool(np.isin(cells["verdict"], codes("connect-refused")).any())
+
+
+def _top(counts: dict[str, int], most: int) -> dict[str, int]:
+    return dict([*counts.items()][:most])
+
+
+def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
+    hosts = scene.scan.hosts
+    if draft.kind == "deploy" and draft.service is not None:
+        return _replaced(scene, draft)
+    if draft.kind in ("path", "forgotten"):
+        return None
+    if draft.actor is None:
+        return None
+    one = scene.cells[draft.actor]
+    source = int(one["source"])
+    path = (
+        scene.scan.sources[source].recording.cgroup_path(int(one["cgroup"]))
+        if one["cgroup"]
+        else None
+    )
+    dead = bool(CRASHES[one["closed_by"]])
+    code, signal, _ = exit_status(int(one["exit"])) if dead else (None, None, False)
+    pids = {*cells["pid"][cells["comm"] == one["comm"]].tolist()} - {0}
+    pid = int(one["pid"]) or None
+    if draft.kind not in ("kill", "oom", "crash-loop", "restart", "stop") and len(pids) > 1:
+        pid = None
+    return Actor(
+        what="process",
+        host=hosts[source],
+        comm=decoded(bytes(one["comm"])) or None,
+        pid=pid,
+        unit=_unit(path),
+        container=container(path),
+        signal=signal if dead else None,
+        code=code if dead else None,
+        oom=bool(one["closed_by"] == _OOM),
+    )
+
+
+def _replaced(scene: Scene, draft: Draft) -> Actor | None:
+    """The process that served a port before; its name is that of its connections."""
+    service = scene.services.index(draft.service) if draft.service else -1
+    source = scene.host_of(service)
+    if source is None:
+        return None
+    known = scene.scan.cells.cells()
+    mine = known[(known["source"] == source) & (known["pid"] == (draft.before_pid or 0))]
+    comm = decoded(bytes(mine["comm"][0])) if len(mine) else ""
+    group = int(mine["cgroup"][0]) if len(mine) else 0
+    path = scene.scan.sources[source].recording.cgroup_path(group) if group else None
+    return Actor(
+        what="process",
+        host=scene.scan.hosts[source],
+        comm=comm or None,
+        pid=draft.before_pid,
+        unit=_unit(path),
+        container=container(path),
+    )
+
+
+def _unit(path: str | None) -> str | None:
+    """The unit of systemd that a control group belongs to."""
+    parts = [part for part in (path or "").split("/") if part.endswith((".service", ".scope"))]
+    return parts[-1] if parts else None
+
+
+def _service(scene: Scene, draft: Draft) -> Service | None:
+    if draft.service is None:
+        return None
+    high, low, port, _ = draft.service
+    number = scene.services.index(draft.service)
+    return Service(address(high, low), port, scene.host_of(number) is not None)
+
+
+def _who(scene: Scene, draft: Draft, cells: NDArray[Any], actor: Actor | None) -> str:
+    """The process, the peers or the host that acted."""
+    if draft.kind in _BY_PROCESS and actor is not None:
+        return process_name((actor.comm or "").encode(), actor.pid or 0)
+    if draft.kind in _BY_HOST:
+        return joined([*by_name(cells, ("source",), lambda source: scene.scan.hosts[source])])
+    return _addresses(by_name(cells, ("peer_hi", "peer_lo"), address))
+
+
+def _addresses(peers: dict[str, int]) -> str:
+    if len(peers) <= _NAMED:
+        return joined([*peers])
+    network = common_network(peers)
+    return f"{len(peers):,} peers" + (f" in {network}" if network else "")
+
+
+def _reached(
+    draft: Draft, cells: NDArray[Any], service: Service | None, peers: dict[str, int]
+) -> str:
+    """The side that was to be reached, by its role."""
+    server = cells["role"] == SERVER
+    if draft.kind in ("silent", "peer-down", "slow-consumer") and server.all():
+        # Ours listened: those that fell silent are clients.
+        port = f" of our port {service.port}" if service else ""
+        one = len(peers) == 1
+        return f"{'client' if one else 'clients'} {_addresses(peers)}{port}"
+    if service is not None:
+        return endpoint(service.address, service.port)
+    return _addresses(peers)
+
+
+def _sentence(draft: Draft, title: str, parts: tuple[Phase, ...], when: str) -> str:
+    if draft.running:
+        when = "From the beginning of the recording"
+    told = "; ".join(one.text for one in parts)
+    why = f" ({'; '.join(draft.evidence)})" if draft.evidence else ""
+    return f"{when}: {title}: {told}{why}"
+
+
+def _when(words: Words, began: int, ended: int) -> str:
+    if ended - began < SECOND:
+        return f"At {words.time(began)}"
+    return f"From {words.between(began, ended)}"
+
+
+def reader(stories: Sequence[Story]) -> Actor | None:
+    """The process at the other end of these connections, if it was recorded and is one."""
+    others = [one.other for one in stories if one.other is not None]
+    known = {(one["host"], one["comm"], one["container"]) for one in others}
+    if len(known) != 1:
+        return None
+    host, comm, group = known.pop()
+    pids = {one["pid"] for one in others}
+    return Actor(
+        what="process",
+        host=host,
+        comm=comm,
+        pid=pids.pop() if len(pids) == 1 else None,
+        unit=_unit(others[0]["cgroup"]),
+        container=group,
+    )
