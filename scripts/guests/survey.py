@@ -27,7 +27,9 @@ def survey(hypervisor: Hypervisor, row: Row, limits: Limits) -> dict[str, Any]:
     text = _in_guest(hypervisor, row, limits) if row.virtual else _here()
     version = hypervisor.kernel(row).version if row.virtual else os.uname().release
     bcc = installed(hypervisor.root(row).path, "python3-bpfcc")
-    return document(row.name, upstream(version), bcc, json.loads(text)["capabilities"])
+    # Ubuntu's packages have the number of the build in their upstream version.
+    kernel = ".".join(upstream(version).split(".")[:3])
+    return document(row.name, kernel, bcc, json.loads(text)["capabilities"])
 
 
 def document(

@@ -9,7 +9,7 @@ from tests.unit.report_rows import Memory, connections, outage, traffic
 from tracetw.report.build import build
 from tracetw.report.model import Report
 
-__all__ = ["LONG_HOST", "long_names", "many_days", "nothing", "two_ends"]
+__all__ = ["LONG_HOST", "long_names", "many_days", "many_incidents", "nothing", "two_ends"]
 
 LONG_HOST = "a-very-long-host-name-of-a-node-in-eu-central-1.example.internal"
 _HERE, _THERE = "2001:db8:1234:5678:9abc:def0:1234:5678", "2001:db8:ffff:eeee:dddd:cccc:bbbb:aaaa"
@@ -50,6 +50,21 @@ def many_days() -> Report:
     ends = np.sort(np.random.default_rng(5).uniform(0, seconds, 900))
     rows = connections("peer-reset", ends, remote="10.0.0.3")
     return build([Memory(rows, *outage(100_000), seconds=seconds)], utc=True)
+
+
+def many_incidents(name: bytes = b"worker") -> Report:
+    """Sixteen services that refuse, one after the other."""
+    refused = [
+        connections(
+            "connect-refused",
+            100.0 + 200 * at + np.arange(30) * 0.5,
+            remote=f"10.8.0.{at + 1}",
+            rport=8000 + at,
+            comm=name,
+        )
+        for at in range(16)
+    ]
+    return build([Memory(*traffic(), *refused)], utc=True)
 
 
 def nothing() -> Report:

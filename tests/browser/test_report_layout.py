@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.browser.devtools import Browser, browser, texts
-from tests.browser.pages import long_names, many_days, nothing, two_ends
+from tests.browser.pages import long_names, many_days, many_incidents, nothing, two_ends
 from tracetw.recording.reader import open_recordings
 from tracetw.report.build import build
 from tracetw.report.model import Report
@@ -30,7 +30,8 @@ def recorded() -> Report:
 
 
 REPORTS: dict[str, Callable[[], Report]] = {
-    report.__name__: report for report in (two_ends, long_names, many_days, nothing, recorded)
+    report.__name__: report
+    for report in (two_ends, long_names, many_days, many_incidents, nothing, recorded)
 }
 WIDTHS = (400, 800, 1280)
 

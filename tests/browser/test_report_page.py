@@ -39,25 +39,28 @@ def test_it_tells_incidents_and_causes(shown: Browser) -> None:
 def test_it_draws(shown: Browser) -> None:
     assert shown.run("document.querySelectorAll('#timeline svg rect').length") > 10
     assert shown.run("document.querySelectorAll('#heat td button').length") > 5
-    assert "RST ACK: from between" in texts(shown, "#stories .ladder .label")
+    assert "RST ACK: from between" in texts(shown, "#incident-2 .ladder .label")
     assert shown.run("document.querySelectorAll('#lengths svg .bar').length") > 3
     assert texts(shown, "#lengths svg text.timeout") == ["60 s", "240 s", "350 s", "900 s"]
 
 
 def test_both_ends_have_their_states_and_times(shown: Browser) -> None:
-    head = texts(shown, "#stories .ladder .ends:first-child div")
+    head = texts(shown, "#incident-2 .ladder .ends:first-child div")
     assert head == [
         "web-1 nginx (pid 812) 10.0.0.1:443",
         "</script><b>client nginx (pid 812) 10.0.0.9:50000",
     ]
     for side in ("here", "there"):
-        assert texts(shown, f"#stories .ladder .{side} .state") == [
+        assert texts(shown, f"#incident-2 .ladder .{side} .state") == [
             "SYN_SENT",
             "ESTABLISHED",
             "CLOSE",
         ]
-        assert texts(shown, f"#stories .ladder .{side} .at") == ["0.0 ms", "1.0 ms", "40.0 ms"]
-    assert texts(shown, "#stories .ladder .ends:last-child .badge") == ["peer-reset", "peer-reset"]
+        assert texts(shown, f"#incident-2 .ladder .{side} .at") == ["0.0 ms", "1.0 ms", "40.0 ms"]
+    assert texts(shown, "#incident-2 .ladder .ends:last-child .badge") == [
+        "peer-reset",
+        "peer-reset",
+    ]
 
 
 def test_time_by_peer_and_by_service(shown: Browser) -> None:

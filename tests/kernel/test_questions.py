@@ -65,14 +65,15 @@ class Truth:
             "pid": os.getpid(),
         }
         self.pids: list[int] = []
+        self.listener = pair.listen(backlog=64)
         self.died = (0.0, 0.0)
         self.began, self.ended = time.time(), 0.0
         self.refused: list[float] = []
 
     def play(self) -> None:
         """Both ends in this process, but for the api."""
-        listener = self.pair.listen(backlog=64)
-        self._orderly(listener, 3)
+        listener = self.listener
+        self._orderly(self.listener, 3)
         self._reset_after_idle(listener, 2)
         self._never_close(listener, 3)
         self._close_wait(listener)
@@ -193,7 +194,7 @@ def recording(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
             truth.play()
             pair.b.sysctl(tcp_fin_timeout=7)
             run.stop()
-        yield lambda question: (truth, ask(folder, QUESTIONS[question]))
+        yield lambda question: (truth, ask(folder, QUESTIONS.get(question, question)))
 
 
 def ask(folder: Path, sql: str) -> Rows:
@@ -342,6 +343,23 @@ def test_which_setting_was_changed(recording: Recorded) -> None:
 def test_how_far_to_believe_it(recording: Recorded) -> None:
     _, rows = recording("How far can the recording be believed?")
     assert rows == [{"what": "connections", "n": CONNECTION_ENDS}]
+
+
+def test_the_service_behind_a_port_is_that_of_its_listener(recording: Recorded) -> None:
+    """The one listened when the recording began; the other came and went between two samples."""
+    truth, rows = recording(
+        "SELECT DISTINCT service_port, role, service FROM closes WHERE service_port < 7099 ORDER BY ALL"
+    )
+    assert rows == [
+        {"service_port": PORT, "role": "client", "service": None},
+        {"service_port": PORT, "role": "server", "service": truth.me["comm"]},
+        {"service_port": API, "role": "client", "service": None},
+        {"service_port": API, "role": "server", "service": None},
+    ]
+    _, found = recording(
+        f"SELECT comm, pid, uid, addr FROM listeners WHERE port = {PORT} AND netns = {truth.pair.b.netns}"  # noqa: S608 (ours)
+    )
+    assert found == [{**truth.me, "uid": 0, "addr": "0.0.0.0"}]  # noqa: S104
 
 
 def test_every_question_is_tested() -> None:

@@ -159,6 +159,17 @@ def base() -> Base:
     sample["counters"] = {inode: header["counters"][inode]}
     sample["sysctls"] = {inode: header["sysctls"][inode]}
     sample["netns_names"], sample["gone"] = {inode: "blue"}, [7]
+    listener = {
+        "netns": int(inode),
+        "address": "::",
+        "port": 80,
+        "pid": 1,
+        "comm": "a",
+        "uid": 0,
+        "cgroup": "/",
+    }
+    sample["listeners"] = header["listeners"] = [listener]
+    header["host_names"] = {"10.0.0.1": "db"}
     documents = {
         FrameKind.HEADER: header,
         FrameKind.SAMPLE: sample,

@@ -20,6 +20,7 @@ from tracetw.event.record import EVENT, Stat
 from tracetw.host.clock import Clock
 from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector
+from tracetw.recorder.listeners import Holders
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.trigger import Triggers
 from tracetw.recording.reader import Recording, open_recordings
@@ -43,7 +44,9 @@ class Both:
     def __init__(self, folder: Path) -> None:
         self.recorded = Recorded(folder)
         context = context_of(golden())
-        self.sink = RecorderSink(self.recorded.recorder, Triggers([], 1.0), context, lambda _: None)
+        self.sink = RecorderSink(
+            self.recorded.recorder, Triggers([], 1.0), context, lambda _: None, Holders()
+        )
         self.out = BytesIO()
         self.live = JsonSink(self.out, context)
         self.stages = Stages(context, Filter())

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.guests.rows import Row, rows
+from scripts.guests.rows import Row, distributions, rows
 from scripts.guests.survey import complaints, document
 from tests.vm.guest import ROOT, vm
 
@@ -40,6 +40,10 @@ def probed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     results = tmp_path_factory.mktemp("results")
     options = ["--timeout", "600", "--results", str(results)]
     done = vm("run", *options, row.name, "--", "sh", PROBE, MARK)
+    public = distributions()[row.distribution].mirror
+    if done.returncode == 3 and f"cannot be had from {public}:" in done.stderr:
+        # What a user named, or the host's own apt has, must be there: scripts/guests/distribution.py.
+        pytest.skip(done.stderr.splitlines()[-1])
     said = dict(line.split("=", 1) for line in done.stdout.splitlines() if "=" in line)
     assert "mark" in said, done.stdout + done.stderr
     return Probed(row, done, said, results, time.time())

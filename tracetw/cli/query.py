@@ -46,7 +46,7 @@ def command(words: tuple[str, ...], output: str, target: str | None) -> None:
       retransmits retransmissions, if recorded          transitions  of TCP states, if recorded
       counters    the kernel's own, every 10 s          sysctls   teardown settings at the same times
       settings    from when to when a setting had a value
-      losses      records that were lost, and when
+      losses      records that were lost, and when      listeners  who listened where
 
     docs/questions.md has the questions of an engineer on call, with their SQL.
 

@@ -12,7 +12,7 @@ import re
 
 from tracetw.text import well_formed
 
-__all__ = ["Cgroups", "container", "mount_point"]
+__all__ = ["Cgroups", "container", "mount_point", "unit"]
 
 _RESCAN_S = 1.0
 _MAX_PATHS = 65_536
@@ -22,6 +22,7 @@ _RUNTIME = re.compile(
     # of older containerd kubepods-....slice:cri-containerd:<id>.
     rf"(?:^|:)(?:docker|cri-containerd|crio|libpod|nerdctl)[-:]({_ID})(?:\.scope)?$"
 )
+_UNITS = (".service", ".scope", ".socket", ".mount", ".swap")
 _BARE = re.compile(r"^[0-9a-f]{64}$")
 
 
@@ -74,6 +75,19 @@ def container(path: str | None) -> str | None:
             return match[1]
         if _BARE.match(part):
             return part
+    return None
+
+
+def unit(path: str | None) -> str | None:
+    """The unit of systemd that a cgroup path belongs to (``nginx.service``), or None.
+
+    It is the first part that is no slice; a leading ``_`` escapes a name that the kernel uses itself
+    (cg_path_decode_unit() in systemd).
+    """
+    for part in (path or "").split("/"):
+        if part and not part.endswith(".slice"):
+            name = part.removeprefix("_")
+            return name if name.endswith(_UNITS) else None
     return None
 
 

@@ -81,16 +81,20 @@ def nothing(count: int, type_: str) -> Any:  # noqa: ANN401
     return pa.nulls(count, pa.type_for_alias(type_))
 
 
-def addresses(rows: NDArray[Any], column: str) -> Any:  # noqa: ANN401
-    """``laddr`` or ``raddr`` as text."""
+def addresses(
+    rows: NDArray[Any], column: str, name: Callable[[str], str | None] | None = None
+) -> Any:  # noqa: ANN401
+    """``laddr`` or ``raddr`` as text, or the ``name`` of that text."""
     both = np.zeros(len(rows), _ADDRESS)
     both["hi"], both["lo"] = keys.addresses(rows, column)
     groups = group(both)
-    different = both[groups.firsts].tolist()
-    return dictionary(
-        groups.inverse(),
-        [keys.address(high, low) if high or low else None for high, low in different],
-    )
+    shown = [
+        keys.address(high, low) if high or low else None
+        for high, low in both[groups.firsts].tolist()
+    ]
+    if name is not None:
+        shown = [None if text is None else name(text) for text in shown]
+    return dictionary(groups.inverse(), shown)
 
 
 def numbers(values: NDArray[Any], known: NDArray[np.bool_]) -> Any:  # noqa: ANN401

@@ -17,6 +17,7 @@ import numpy as np
 from tracetw.errors import Failed
 from tracetw.event.record import CLOSE, EVENT
 from tracetw.query.columns import closes_table, events_table
+from tracetw.query.names import listeners_tables
 from tracetw.query.samples import counters_tables, losses_tables, sysctls_tables
 from tracetw.recording.reader import Recording
 from tracetw.replay.source import context_of, judged
@@ -120,6 +121,7 @@ TABLES: Mapping[str, Callable[[Recording], Iterator[pa.Table]]] = {
     "counters": counters_tables,
     "sysctls": sysctls_tables,
     "losses": losses_tables,
+    "listeners": listeners_tables,
 }
 """Name of a file to what makes its tables; the first one gives the columns and may be empty."""
 

@@ -13,9 +13,10 @@ from tracetw.event.fields import State
 from tracetw.event.layer import LAYERS
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, F_EXITING, F_OOM, F_RST_REASON, EventKind
-from tracetw.host.cgroup import container
+from tracetw.host.cgroup import container, unit
 from tracetw.query.arrow import addresses, constant, listed, milliseconds, numbers, texts
 from tracetw.query.mptcp import mptcp_columns
+from tracetw.query.names import service_names
 from tracetw.query.times import died_ns, time_columns
 from tracetw.recording.reader import Recording
 from tracetw.sink.close_columns import bytes_received
@@ -178,10 +179,14 @@ def _common(
         "service_port": numbers(
             np.where(role == _SERVER, rows["lport"], rows["rport"]), known & (role > 0)
         ),
+        "service": service_names(recording, rows),
+        "local_name": addresses(rows, "laddr", recording.header.host_names.get),
+        "remote_name": addresses(rows, "raddr", recording.header.host_names.get),
         "pid": numbers(rows["pid"], rows["pid"] != 0),
         "comm": texts(rows["comm"], lambda comm: decoded(comm) or None),
         "cgroup": texts(rows["cgroup"], recording.cgroup_path),
         "container": texts(rows["cgroup"], lambda id_: container(recording.cgroup_path(id_))),
+        "unit": texts(rows["cgroup"], lambda id_: unit(recording.cgroup_path(id_))),
         "owner_from": texts(rows["owner_from"], OWNERS.get),
     }
 

@@ -146,6 +146,12 @@ VIEWS = (
         "sysctls",
         _SETTINGS,
     ),
+    View(
+        "listeners",
+        "one for each process that listened at an address, in samples",
+        "listeners",
+        "FROM {table}",
+    ),
     View("losses", "records that were lost, and when", "losses", "FROM {table}"),
 )
 """In the order of the documentation."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from tracetw import __version__
 from tracetw.event.names import KernelNames
+from tracetw.host import hosts
 from tracetw.host.clock import Clock
 from tracetw.host.identity import boot_id, machine_id
 from tracetw.reconcile.scope import Scope
@@ -77,6 +78,8 @@ class Describe:
             tw_at_birth=self.scope.tw_at_birth,
             hidden=dict(self.scope.hidden),
             max_connections=self.max_connections,
+            listeners=sample.listeners,
+            host_names=hosts.read(),
             tracetw=__version__,
             signals={int(one): one.name for one in signal.Signals},
             errors=dict(errno.errorcode),

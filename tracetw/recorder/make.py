@@ -15,6 +15,7 @@ from types import FrameType
 from tracetw.messages import say, show
 from tracetw.recorder import sampler
 from tracetw.recorder.describe import Describe
+from tracetw.recorder.listeners import Holders
 from tracetw.recorder.recorder import Recorder, TapeLimits, Totals
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.store import Store
@@ -70,17 +71,18 @@ def records_to(
             started_ns=context.started_ns,
             max_connections=context.max_connections,
         )
+        holders = Holders()
         recorder = Recorder(
             store,
             limits,
             describe,
-            lambda moment: sampler.take(moment, context.stats()),
+            lambda moment: sampler.take(moment, context.stats(), listeners=holders),
             say,
         )
         if watched.signalled():
             keep.recorder = recorder
         where = f"the recording in {folder}"
-        return RecorderSink(recorder, watched, context, _totals(folder), where=where)
+        return RecorderSink(recorder, watched, context, _totals(folder), holders, where=where)
 
     return make
 

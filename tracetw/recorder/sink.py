@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from tracetw.reconcile.reading import Reading
 from tracetw.recorder import sampler
+from tracetw.recorder.listeners import Holders
 from tracetw.recorder.recorder import Recorder, Totals
 from tracetw.recorder.trigger import Triggers
 from tracetw.recording.facts import Lost, Sample
@@ -25,6 +26,7 @@ class RecorderSink:
         triggers: asked after every batch.
         context: with the kernel's counters when tracing began.
         said: called with the totals at the end.
+        holders: looks up who listens.
         where: what to call the recording in messages.
     """
 
@@ -34,6 +36,7 @@ class RecorderSink:
         triggers: Triggers,
         context: Context,
         said: Callable[[Totals], None],
+        holders: Holders,
         *,
         where: str = "the recording",
     ) -> None:
@@ -43,6 +46,7 @@ class RecorderSink:
         # The last one: by it the rows of the open segment are told.
         self._clock = context.clock
         self._said = said
+        self._holders = holders
         self._where = where
 
     def head(self) -> None:
@@ -95,6 +99,7 @@ class RecorderSink:
             moment,
             reading.stats,
             snapshot=reading.counters,
+            listeners=self._holders,
             unfinished=unfinished,
             time_ns=self._clock.to_wall_ns(reading.at_ns),
         )

@@ -270,6 +270,8 @@ class Tape:
             "stats": sample.stats,
             "unfinished": sample.unfinished,
         }
+        if sample.listeners != known.listeners:
+            document["listeners"] = [one._asdict() for one in sample.listeners]
         file.add(FrameKind.SAMPLE, [to_json(document)])
         self._known = sample
 

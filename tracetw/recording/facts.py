@@ -7,14 +7,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from tracetw.host.clock import Clock
 from tracetw.text import visible
 
-__all__ = ["ByNetns", "Damage", "Harm", "Lost", "Sample"]
+__all__ = ["ByNetns", "Damage", "Harm", "Listening", "Lost", "Sample"]
 
 ByNetns = Mapping[int, Mapping[str, int]]
 """Namespace inode to name to value."""
+
+
+class Listening(NamedTuple):
+    """A socket that listens, and the process that holds it; None each where that is not known for certain.
+
+    Attributes:
+        netns: inode of its network namespace.
+        address: that it is bound to, as ``inet_ntop``; ``::ffff:`` in front of an IPv4 one of an IPv6 socket.
+        port: host order.
+        pid, comm, uid: of what all its holders have in common.
+        cgroup: path of the holder's control group.
+    """
+
+    netns: int
+    address: str
+    port: int
+    pid: int | None = None
+    comm: str | None = None
+    uid: int | None = None
+    cgroup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +53,7 @@ class Sample:
         netns_names: names of namespaces that have one.
         stats: the tracer's own counters by name of ``Stat``, since attaching.
         unfinished: connections in FIN_WAIT2 that no record tells of (at ``stopped``; else 0).
+        listeners: who listened where.
         changed: namespaces whose counters or settings are others than in the sample before; None:
             any may be.
     """
@@ -45,6 +67,7 @@ class Sample:
     stats: Mapping[str, int]
     unfinished: int
     changed: frozenset[int] | None = None
+    listeners: tuple[Listening, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,16 +3,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
-from tracetw.recording.facts import ByNetns
-from tracetw.recording.schema import HeaderDocument
+from tracetw.recording.facts import ByNetns, Listening
+from tracetw.recording.schema import HeaderDocument, ListenerDocument
 
-__all__ = ["Header"]
+__all__ = ["Header", "listening"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ class Header:
         tw_at_birth: that kernel counts TIME_WAIT when it begins, not when it expires.
         hidden: counter to what of it that kernel does not let a tracer see.
         max_connections: live connections that there was room for; None unknown.
+        listeners: who listened where when the segment was begun.
+        host_names: names of addresses in its ``/etc/hosts``.
         tracetw: version of the program.
         signals: number to name.
         errors: errno to name.
@@ -84,6 +86,8 @@ class Header:
     tw_at_birth: bool = True
     hidden: Mapping[str, str] = field(default_factory=dict)
     max_connections: int | None = None
+    listeners: tuple[Listening, ...] = ()
+    host_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def clock_offset_ns(self) -> int:
@@ -123,6 +127,8 @@ class Header:
             "tw_at_birth": self.tw_at_birth,
             "hidden": self.hidden,
             "max_connections": self.max_connections,
+            "listeners": [one._asdict() for one in self.listeners],
+            "host_names": self.host_names,
             "tracetw": self.tracetw,
             "signals": self.signals,
             "errors": self.errors,
@@ -168,4 +174,14 @@ class Header:
             tw_at_birth=document.tw_at_birth,
             hidden=document.hidden,
             max_connections=document.max_connections,
+            listeners=listening(document.listeners),
+            host_names=document.host_names,
         )
+
+
+def listening(documents: Iterable[ListenerDocument]) -> tuple[Listening, ...]:
+    """As they were checked."""
+    return tuple(
+        Listening(one.netns, one.address, one.port, one.pid, one.comm, one.uid, one.cgroup)
+        for one in documents
+    )

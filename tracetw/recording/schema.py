@@ -21,9 +21,11 @@ from msgspec import Meta, Struct
 
 __all__ = [
     "JSON_BYTES",
+    "MOST_LISTENERS",
     "MOST_VALUES",
     "HeaderDocument",
     "Invalid",
+    "ListenerDocument",
     "LostDocument",
     "NamesDocument",
     "SampleDocument",
@@ -89,11 +91,32 @@ class NamesOfKernel(Struct, frozen=True):
     hz: Annotated[int, Meta(ge=1, le=1_000_000)]
 
 
+class ListenerDocument(Struct, frozen=True):
+    """``Listening``"""
+
+    netns: Inode
+    address: Annotated[str, Meta(max_length=64)]
+    port: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    pid: Number | None = None
+    comm: Text | None = None
+    uid: Number | None = None
+    cgroup: Path | None = None
+
+
 class LayoutDocument(Struct, frozen=True):
     """Layout of rows, by kind."""
 
     closes: Layout
     events: Layout
+
+
+MOST_LISTENERS = 4096
+"""Of a host at one time: those with the lowest ports of the first namespaces."""
+Listeners: TypeAlias = Annotated[list[ListenerDocument], Meta(max_length=MOST_LISTENERS)]
+HostNames: TypeAlias = Annotated[
+    dict[Annotated[str, Meta(max_length=64)], Text], Meta(max_length=MOST_LISTENERS)
+]
+"""``/etc/hosts``: address to name."""
 
 
 class HeaderDocument(Struct, frozen=True):
@@ -128,6 +151,8 @@ class HeaderDocument(Struct, frozen=True):
     tw_at_birth: bool = True
     hidden: Annotated[dict[Word, Text], Meta(max_length=1024)] = msgspec.field(default_factory=dict)
     max_connections: Count | None = None
+    listeners: Listeners = msgspec.field(default_factory=list)
+    host_names: HostNames = msgspec.field(default_factory=dict)
 
 
 class SampleDocument(Struct, frozen=True):
@@ -142,6 +167,7 @@ class SampleDocument(Struct, frozen=True):
     gone: list[Inode]
     stats: Annotated[dict[Word, Count], Meta(max_length=1024)]
     unfinished: Count
+    listeners: Listeners | None = None
 
 
 class LostDocument(Struct, frozen=True):

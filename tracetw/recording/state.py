@@ -8,7 +8,7 @@ from typing import Any
 
 from tracetw.host.clock import Clock
 from tracetw.recording.facts import Sample
-from tracetw.recording.header import Header
+from tracetw.recording.header import Header, listening
 from tracetw.recording.schema import MOST_VALUES, SampleDocument
 
 __all__ = ["SegmentState"]
@@ -22,6 +22,7 @@ class SegmentState:
         self._sysctls = {**header.sysctls}
         self._names = {**header.netns_names}
         self._values = _values(self._counters) + _values(self._sysctls)
+        self._listeners = header.listeners
         self._first = True
 
     def after(self, document: SampleDocument) -> Sample | None:
@@ -32,6 +33,8 @@ class SegmentState:
             self._names = {**self._names, **document.netns_names}
             for inode in document.gone:
                 self._names.pop(inode, None)
+        if document.listeners is not None:
+            self._listeners = listening(document.listeners)
         if self._values > MOST_VALUES or len(self._names) > MOST_VALUES:
             return None
         first, self._first = self._first, False
@@ -46,6 +49,7 @@ class SegmentState:
             stats=document.stats,
             unfinished=document.unfinished,
             changed=None if first else changed,
+            listeners=self._listeners,
         )
 
     def _changed(

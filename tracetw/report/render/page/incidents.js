@@ -1,14 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
 const [LANES, OPENED] = [12, 3];
-const incidents = data.incidents || [];
+const { incidents } = data;
 const instant = (text) => Date.parse(text);
 
 /** What the charts lay a ground under: [from, to, name]. */
 function spans() {
-  if (!data.incidents && data.incident) {
-    return [[instant(data.incident.begin), instant(data.incident.end), "the incident"]];
-  }
   return incidents.map((one) => [instant(one.began), instant(one.ended), `incident ${one.number}: ${one.title}`]);
 }
 
@@ -38,7 +35,6 @@ function lanes() {
 
 /** What incidents have and what belongs to none. */
 function overview() {
-  if (!data.incidents) { $("#incidents").remove(); return; }
   const outside = data.affected - data.in_incidents;
   const words = incidents.length
     ? `${count(data.in_incidents)} of ${counted(data.affected, "connection")} that went wrong belong to incidents; ` +
@@ -91,7 +87,7 @@ function section(one) {
       make("time", {}, clock(phase.began, 3)), make("span", {}, phase.text)))) : null,
     one.advice ? make("p", { class: "advice" }, one.advice) : null,
     make("dl", {}, ...rows.flatMap(([name, text]) => [make("dt", {}, name), make("dd", {}, text)])),
-    one.evidence.length ? make("details", { open: "" }, make("summary", {}, "Evidence"),
+    one.evidence.length ? make("details", {}, make("summary", {}, "Evidence"),
       make("ul", {}, ...one.evidence.map((text) => make("li", {}, text)))) : null,
     ...one.missing.map((text) => make("p", { class: "warn" }, `Not known: ${text}`)),
     stories.length ? make("h3", {}, `Connections: ${count(stories.length)} of ${count(one.total)}`) : null,

@@ -13,25 +13,19 @@ function summary() {
     tile(count(data.abnormal), `abnormally (${part(data.abnormal, data.closes)})`,
       data.abnormal > 0),
   ];
-  if (data.incidents) {
-    tiles.push(tile(incidents.length ? counted(incidents.length, "incident") : "no incident",
-      incidents.length ? `the first at ${clock(incidents[0].began)}` : "nothing went wrong more often at one time than at others",
-      incidents.length > 0));
-    if (incidents.length) {
-      tiles.push(tile(part(data.in_incidents, data.affected),
-        `of what went wrong belongs to incidents (${count(data.in_incidents)} of ${count(data.affected)})`));
-    }
-  } else if (data.incident) {
-    const found = data.incident;
-    tiles.push(tile(clock(found.begin), `it began; last seen ${clock(found.end)}`),
-      tile(count(found.abnormal), `of ${count(found.closes)} ended abnormally meanwhile`, true));
-  } else tiles.push(tile("no incident", "nothing went wrong more often at one time than at others"));
+  tiles.push(tile(incidents.length ? counted(incidents.length, "incident") : "no incident",
+    incidents.length ? `the first at ${clock(incidents[0].began)}` : "nothing went wrong more often at one time than at others",
+    incidents.length > 0));
+  if (incidents.length) {
+    tiles.push(tile(part(data.in_incidents, data.affected),
+      `of what went wrong belongs to incidents (${count(data.in_incidents)} of ${count(data.affected)})`));
+  }
   $("#summary").append(make("div", { class: "tiles" }, ...tiles));
 }
 
 /** Causes of what belongs to no incident. */
 function causes() {
-  if (!data.causes.length) $("#causes").append(make("p", { class: "hint" }, data.incidents && incidents.length ? "Nothing else went wrong." : "Nothing went wrong."));
+  if (!data.causes.length) $("#causes").append(make("p", { class: "hint" }, incidents.length ? "Nothing else went wrong." : "Nothing went wrong."));
   for (const cause of data.causes) {
     const facts = [`processes ${ranking(cause.processes)}`, `ports ${ranking(cause.ports)}`];
     if (Object.keys(cause.containers).length) facts.push(`containers and groups ${ranking(cause.containers)}`);
@@ -90,7 +84,7 @@ function both() {
         $("#stories").scrollIntoView();
       } }, "Show one") : null));
   }
-  for (const one of data.clocks || []) $("#both ul").append(make("li", {}, one.sentence));
+  for (const one of data.clocks) $("#both ul").append(make("li", {}, one.sentence));
 }
 
 function quality() {
