@@ -52,6 +52,8 @@ TOLD: dict[str, Any] = {
             "actor": {"comm": "api", "pid": 7},
         }
     ],
+    "hosts": [{"name": "web-1"}, {"name": "api-1"}],
+    "clocks": [{"host": "api-1", "other": "web-1", "offset_ms": -3000.4, "sentence": "clocks"}],
     "settings": [{"namespaces": ["a"]}],
     "causes": [],
     "affected": 303,
@@ -94,6 +96,9 @@ def on(**facts: Any) -> Callable[[dict[str, Any]], object]:
         (lambda told: told["causes"].append({"sentence": "x"}), "belongs to no incident: x"),
         (lambda told: told.update(affected=304), "303 of 304 affected"),
         (lambda told: told["settings"].append({"namespaces": ["a", "c"]}), "no recorded"),
+        (lambda told: told["clocks"].clear(), "nothing is said of the clocks"),
+        (lambda told: told["clocks"][0].update(offset_ms=3000), "clocks: it is -3.000 s"),
+        (lambda told: told["hosts"].reverse(), "began +3.500 s"),
         (lambda told: told.pop("incidents"), "tells of no incidents"),
     ],
 )

@@ -11,8 +11,8 @@ from typing import Any
 
 __all__ = ["Told", "problems"]
 
-SECOND = 10**9
-PERCENT = 100
+SECOND, MILLISECOND = 10**9, 10**6
+PERCENT, FEW = 100, 50
 # What an application is told, as a report's phases name it.
 PHASES = {
     "reset": "reset",
@@ -50,8 +50,8 @@ def _problems(truth: Mapping[str, Any], told: Told) -> Iterator[str]:
             yield f"no incident {one['cause']} of port {one['port']} in the report"
             continue
         shown.remove(found)
-        # A report tells the times by the clock of the first recording that it was given.
-        ahead = next(iter(truth["hosts"].values()))["ahead_ns"]
+        # A report tells the times by the clock of its first host.
+        ahead = truth["hosts"][document["hosts"][0]["name"]]["ahead_ns"]
         for problem in (*_compared(one, found, ahead), *_said(found, told)):
             yield f"{one['cause']}: {problem}"
     for other in shown:
@@ -60,10 +60,22 @@ def _problems(truth: Mapping[str, Any], told: Told) -> Iterator[str]:
     for setting in document["settings"]:
         if not names >= {*setting["namespaces"]}:
             yield f"a setting where no recorded connection lived: {setting}"
+    yield from _clocks(truth, document)
     for cause in document["causes"]:
         yield f"a cause that belongs to no incident: {cause['sentence']}"
     if document["affected"] != document["in_incidents"]:
         yield f"{document['in_incidents']} of {document['affected']} affected are in incidents"
+
+
+def _clocks(truth: Mapping[str, Any], document: Mapping[str, Any]) -> Iterator[str]:
+    """Between two recorded hosts the report must know how far one clock is ahead of the other."""
+    hosts = truth["hosts"]
+    if len(hosts) > 1 and not document["clocks"]:
+        yield "nothing is said of the clocks"
+    for clock in document["clocks"]:
+        ahead = hosts[clock["host"]]["ahead_ns"] - hosts[clock["other"]]["ahead_ns"]
+        if abs(clock["offset_ms"] * MILLISECOND - ahead) > MILLISECOND:
+            yield f"{clock['sentence']}: it is {ahead / SECOND:+.3f} s"
 
 
 def _the_one(truth: Mapping[str, Any], shown: Sequence[Any]) -> Any:  # noqa: ANN401 (JSON)
@@ -112,8 +124,8 @@ def _who(
 
 
 def _near(seen: int, true: int) -> bool:
-    """Within one percent of the truth."""
-    return abs(seen - true) * PERCENT <= true
+    """Within one percent of the truth, rounded up to a connection; exact where there are few."""
+    return abs(seen - true) <= (-(-true // PERCENT) if true >= FEW else 0)
 
 
 def _said(shown: Mapping[str, Any], told: Told) -> Iterator[str]:

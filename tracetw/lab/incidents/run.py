@@ -54,6 +54,16 @@ class Outcome:
     problems: list[str] = field(default_factory=list)
     skipped: str | None = None
 
+    @property
+    def spoiled(self) -> bool:
+        """It did not come about, or the kernel kept events from the recorder: it proves nothing."""
+        hosts = self.told.get("hosts", ())
+        return bool(self.problems) and (
+            not self.told
+            or any(host["losses"] for host in hosts)
+            or any(row["difference"] for host in hosts for row in host["reconciliation"] or ())
+        )
+
     def to_json(self) -> dict[str, Any]:
         """For programs."""
         return {
@@ -62,6 +72,7 @@ class Outcome:
             "passed": not self.problems and self.skipped is None,
             "skipped": self.skipped,
             "problems": self.problems,
+            "spoiled": self.spoiled,
             "truth": self.truth,
             "told": self.told.get("incidents", []),
         }

@@ -55,6 +55,9 @@ _HINTED = [name for name in SIGNS if name in HINT_BIT]
 _TIMEOUT = FORMS.index("timeout")
 _ATTEMPTS = np.zeros(256, np.bool_)
 _ATTEMPTS[[VERDICT_INDEX["connect-timeout"], VERDICT_INDEX["connect-aborted"]]] = True
+# These may come late: an error by ICMP is dropped while connect() holds the lock (tcp_v4_err).
+_LATE = np.zeros(256, np.bool_)
+_LATE[[VERDICT_INDEX["connect-refused"], VERDICT_INDEX["unreachable"]]] = True
 _GIVEN_UP = VERDICT_INDEX["connect-aborted"]
 # Without a second SYN after this time (TCP_TIMEOUT_INIT) nobody had answered; a race of addresses is faster.
 _UNANSWERED_NS = SECOND * 9 // 10
@@ -97,8 +100,11 @@ def wrong(part: Closes, keys: NDArray[Any], slots: Slots, names: KernelNames) ->
     if dead.any():
         at[dead] -= np.maximum(fields.teardown_ns(rows[dead]), 0)
     attempt = _ATTEMPTS[some.verdict]
+    attempt |= _LATE[some.verdict] & (rows["old_state"] == State.SYN_SENT)
     if attempt.any():
-        at[attempt] -= np.maximum(fields.duration_ns(rows[attempt]), 0)
+        lasted = np.maximum(fields.duration_ns(rows), 0)
+        attempt &= _ATTEMPTS[some.verdict] | (lasted >= _UNANSWERED_NS)
+        at[attempt] -= lasted[attempt]
     made = fill(PULSE, keys[which], exit=np.where(dead, rows["exit_code"], 0))
     made["signs"] = signs = _signs(rows, some.hints, given_up[which])
     shut = (signs & np.uint16(SIGNS["window-closed"])) != 0

@@ -207,6 +207,8 @@ def _told(scene: Scene, draft: Draft) -> None:
     elif full:
         draft.kind = "accept-queue"
         draft.evidence.append(full)
+        if len(services) == 1:
+            draft.before_pid = scene.server_before(services[0], began)
     elif (cells["role"] == SERVER).all():
         draft.missing.append("a recording of the clients: whether they were there")
     elif not (open_.all() and _went_on(scene, draft, services, began, ended)):

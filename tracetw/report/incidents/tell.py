@@ -95,8 +95,8 @@ def _top(counts: dict[str, int], most: int) -> dict[str, int]:
 
 def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
     hosts = scene.scan.hosts
-    if draft.kind == "deploy" and draft.service is not None:
-        return _replaced(scene, draft)
+    if draft.kind in ("deploy", "accept-queue") and draft.service is not None:
+        return _server(scene, draft)
     if draft.kind in ("path", "forgotten"):
         return None
     if draft.actor is None:
@@ -127,14 +127,14 @@ def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
     )
 
 
-def _replaced(scene: Scene, draft: Draft) -> Actor | None:
+def _server(scene: Scene, draft: Draft) -> Actor | None:
     """The process that served a port before; its name is that of its connections."""
     service = scene.services.index(draft.service) if draft.service else -1
     source = scene.host_of(service)
-    if source is None:
+    if source is None or not draft.before_pid:
         return None
     known = scene.scan.cells.cells()
-    mine = known[(known["source"] == source) & (known["pid"] == (draft.before_pid or 0))]
+    mine = known[(known["source"] == source) & (known["pid"] == draft.before_pid)]
     comm = decoded(bytes(mine["comm"][0])) if len(mine) else ""
     group = int(mine["cgroup"][0]) if len(mine) else 0
     path = scene.scan.sources[source].recording.cgroup_path(group) if group else None
