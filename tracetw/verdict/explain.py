@@ -131,7 +131,9 @@ _COLUMNS: dict[str, _Choice] = {
     "later_s": lambda batch, which: _later(batch, which) / 1_000_000_000,
     "ttl": lambda batch, which: batch.rows["ttl"][which],
     "rst_ttl": lambda batch, which: batch.rows["rst_ttl"][which],
-    "icmp_from": lambda batch, which: fields.ipv4_texts(batch.rows["icmp_from"][which]),
+    "icmp_from": lambda batch, which: np.array(
+        fields.ipv4_texts(batch.rows["icmp_from"][which]), object
+    ),
 }
 
 # Around the sentence, before it and behind it: of what MPTCP is concerned with, and what is known of who answered.
