@@ -10,6 +10,7 @@ from tests.unit.report_rows import Memory, connections, outage, traffic
 from tracetw.event.record import F_BORN, T_QUIET
 from tracetw.report.build import build
 from tracetw.report.figures import Histogram
+from tracetw.report.render.html import page
 
 
 def lengths(*parts: object) -> dict[str, Histogram]:
@@ -82,6 +83,37 @@ def test_what_has_no_row_is_summed_up() -> None:
     assert len(peer.rows) == 20
     assert (peer.others, sum(peer.rest)) == (20, 40)
     assert report.counts["peers"] == 40
+
+
+def test_the_page_of_a_fleet_is_bounded() -> None:
+    """Sixteen hosts, each with each: every pair is told, the stories are those of the first."""
+    recordings = []
+    for a in range(16):
+        parts = []
+        for b in range(16):
+            low, high = sorted((a, b))
+            here, there = f"10.9.0.{a + 1}", f"10.9.0.{b + 1}"
+            port, end = np.array([40000 + low * 100 + high]), [100.0 + low + high]
+            if a < b:
+                parts.append(connections("peer-reset", end, local=here, remote=there, lport=port))
+            elif a > b:
+                parts.append(
+                    connections(
+                        "peer-reset",
+                        end,
+                        local=here,
+                        remote=there,
+                        lport=443,
+                        rport=port,
+                        server=True,
+                    )
+                )
+        recordings.append(Memory(*parts, host=f"host-{a}", run=str(a)))
+    report = build(recordings, utc=True)
+    assert report.pairs == len(report.both) == 120
+    assert len([one for one in report.both if one.stories]) == 50
+    assert len(report.stories) < 80
+    assert len(page(report, utc=True)) < 500_000
 
 
 def test_the_map_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

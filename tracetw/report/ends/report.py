@@ -21,13 +21,15 @@ from tracetw.sink.human import amount, span
 __all__ = ["both_ends", "clock_offsets"]
 
 _EACH = 4
+_TOLD = 50
+"""Kinds and pairs of hosts with stories; a hundred hosts have thousands of pairs."""
 _MS = 1_000_000
 
 
 def both_ends(
     scan: Scan, joined: Joined, stories: Sequence[Story]
 ) -> tuple[tuple[Both, ...], tuple[Story, ...]]:
-    """Disagreements by kind and hosts, the most frequent first, and all stories with some of each.
+    """Disagreements by kind and hosts, the most frequent first, and all stories with some of the first.
 
     A connection that was told already is not told again: it gets what its ends do not agree on.
 
@@ -37,7 +39,7 @@ def both_ends(
         stories: that are told already.
     """
     groups = _groups(scan, joined)
-    chosen = [at for _, which in groups for at in which[:_EACH]]
+    chosen = [at for _, which in groups[:_TOLD] for at in which[:_EACH]]
     told = objects(scan.sources, np.concatenate([joined.here[chosen], joined.there[chosen]]))
     all_ = [*stories]
     known = {
@@ -47,11 +49,11 @@ def both_ends(
         if close
     }
     both: list[Both] = []
-    for (kind, here, there), which in groups:
+    for number, ((kind, here, there), which) in enumerate(groups):
         text = DISAGREEMENTS[kind].text.format(here=here, there=there)
         name = DISAGREEMENTS[kind].name
         numbers = []
-        for at in which[:_EACH]:
+        for at in which[: _EACH if number < _TOLD else 0]:
             close, other = (_object(end[at], told) for end in (joined.here, joined.there))
             if close is None:
                 continue

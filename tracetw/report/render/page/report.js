@@ -71,18 +71,23 @@ function charts() {
   }
 }
 
+const DISAGREEMENTS = 20;
+
 function both() {
   if (!data.pairs && !data.both.length) return;
   $("#both").hidden = false;
   $("#both h2").after(make("p", { class: "hint" }, `${counted(data.pairs, "connection")} had both sides recorded.`));
   if (!data.both.length) $("#both ul").append(make("li", {}, "Both sides agree on all of them."));
-  for (const one of data.both) {
-    $("#both ul").append(make("li", {}, `${one.sentence} `, one.stories.length
-      ? make("button", { type: "button", class: "link", onclick: () => {
-        connections.filter("");
-        connections.choose(data.stories.find((story) => story.number === one.stories[0]));
-        $("#stories").scrollIntoView();
-      } }, "Show one") : null));
+  const line = (one) => make("li", {}, `${one.sentence} `, one.stories.length
+    ? make("button", { type: "button", class: "link", onclick: () => {
+      connections.filter("");
+      connections.choose(data.stories.find((story) => story.number === one.stories[0]));
+      $("#stories").scrollIntoView();
+    } }, "Show one") : null);
+  const more = data.both.slice(DISAGREEMENTS);
+  $("#both ul").append(...data.both.slice(0, DISAGREEMENTS).map(line));
+  if (more.length) {
+    $("#both").append(make("details", {}, make("summary", {}, `${count(more.length)} more`), make("ul", {}, ...more.map(line))));
   }
   for (const one of data.clocks) $("#both ul").append(make("li", {}, one.sentence));
 }
