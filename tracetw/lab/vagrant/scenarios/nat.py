@@ -90,6 +90,7 @@ SCENARIOS = (
         " the listener accepts the SYN that it sends again.",
         play=share_one_address,
         topology="nat",
+        nat=True,
         # Timestamps without an offset of each pair of addresses: they are the time since the boot.
         sysctls={"a": {"tcp_timestamps": 2}, "c": {"tcp_timestamps": 2}},
         a=CLOSED_SECOND,
@@ -113,6 +114,7 @@ SCENARIOS = (
         " RST that looks like the client's; what the client sends reaches a server that has no connection any more.",
         play=outlive_the_router,
         topology="nat",
+        nat=True,
         a=client(**got_reset("peer-lost-state", ack=False, states=connected("CLOSE"))),
         b=server(**got_reset("peer-lost-state", ack=False, states=accepted("CLOSE"))),
         wire={"A>B RST !ACK": 1, "B>A RST !ACK": 1, "FIN": 0},
