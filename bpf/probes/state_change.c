@@ -156,8 +156,7 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 	/* An ACK makes FIN_WAIT2, nothing else. */
 	if (from != to)
 		conn_step(c, to,
-			  to == TCP_FIN_WAIT2 && !mptcp ? packet_time(sk)
-							       : bpf_ktime_get_ns());
+			  to == TCP_FIN_WAIT2 && !mptcp ? packet_time(sk) : bpf_ktime_get_ns());
 	if ((to == TCP_FIN_WAIT1 || to == TCP_CLOSE_WAIT) && !mptcp) {
 		quiet_before_fin(c, sk, to);
 		look_for_psock(c, sk);
