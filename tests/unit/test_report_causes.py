@@ -169,6 +169,14 @@ def test_a_burst_and_what_comes_right_after_it_are_one_incident() -> None:
     assert (one.kind, one.total) == ("aborts", 404)
 
 
+def test_the_last_few_in_a_partial_second_belong_to_the_burst() -> None:
+    times = np.concatenate([1500.2 + np.arange(156) * 0.0625, [1510.1, 1510.2]])
+    rows = connections("abort-unread", times, comm=b"php-fpm", pid=4242)
+    made = found(rows)
+    assert [(one.kind, one.total) for one in made.incidents] == [("aborts", 158)]
+    assert made.in_incidents == 158
+
+
 def test_a_server_says_which_client_of_which_port_fell_silent() -> None:
     rows = connections(
         "keepalive-expired", 1500 + np.arange(5) * 0.1, remote="10.77.0.3", lport=9102, rport=0,

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.report.causes.kinds import KINDS as CAUSES
 from tracetw.report.causes.suspects import KEYS, Suspect, suspects
 from tracetw.report.count.cube import group
-from tracetw.report.count.keys import PULSE, fill
+from tracetw.report.count.keys import PULSE, SECOND, fill
 from tracetw.report.count.wrong import ABNORMAL, CRASHES
 from tracetw.report.incidents.deaths import deaths, restarts
 from tracetw.report.incidents.habits import habits
@@ -43,7 +44,7 @@ def find(scene: Scene) -> tuple[list[Draft], list[Suspect]]:
                 bursts.append((whose, draft))
             else:  # what is left of a stretch that stood out is a part of it
                 near.cells = np.union1d(near.cells, draft.cells)
-    drafts += [draft for _, draft in bursts]
+    drafts += [_grown(scene, whose, draft) for whose, draft in bursts]
     steady: list[Suspect] = []
     for one, which in _suspects(scene, steady=True):
         if _most_of_all(scene, one):
@@ -84,6 +85,23 @@ def _near(scene: Scene, one: Draft, other: Draft) -> bool:
     """Is there no pause between them?"""
     which = np.concatenate([one.cells, other.cells])
     return len(episodes(scene.cells["first"][which], scene.cells["last"][which])) == 1
+
+
+def _grown(scene: Scene, whose: tuple[object, ...], draft: Draft) -> Draft:
+    """With what the same did right before and after, which slots of a second had cut off."""
+    kind = next(kind for kind in CAUSES if OF_CAUSE[kind.name] == draft.kind)
+    mine = scene.free & np.isin(scene.cells["verdict"], kind.numbers)
+    for name, value in zip(KEYS[kind.by], whose[1:], strict=True):
+        mine &= scene.cells[name] == value
+    first, last = scene.cells["first"], scene.cells["last"]
+    while True:
+        begin, end = first[draft.cells].min(), last[draft.cells].max()
+        more = np.flatnonzero(mine & (last >= begin - SECOND) & (first <= end + SECOND))
+        if not len(more):
+            return draft
+        mine[more] = False
+        draft.cells = np.union1d(draft.cells, more)
+        scene.claim(draft)
 
 
 def _bursts(
