@@ -175,6 +175,7 @@ static __always_inline void closed(const void *sk, u32 from)
 	}
 	tcp = load_socket(r, sk, from);
 	load_history(r, c);
+	load_icmp_source(r);
 	if (made_by_kernel(sk))
 		settle_owner(r, sk);
 	settle_layer(r, sk, c);

@@ -3,6 +3,17 @@
 
 #define ETH_P_IP 0x0800
 #define ETH_P_IPV6 0x86dd
+/* TTL or hop limit of a packet; 0 when it is of neither family. */
+static __always_inline u8 ttl_of(const void *skb)
+{
+	u64 ip = FIELD(u64, skb, OFF_SKB_HEAD) + GET(u16, sk_buff, skb, OFF_SKB_NETWORK_HEADER);
+	u16 protocol = bpf_ntohs(GET(u16, sk_buff, skb, OFF_SKB_PROTOCOL));
+
+	if (protocol == ETH_P_IP)
+		return FIELD(u8, ip, 8);
+	return protocol == ETH_P_IPV6 ? FIELD(u8, ip, 7) : 0;
+}
+
 /* The receiver's tuple of a TCP packet, but for its namespace; 0 when it is none. */
 static __always_inline int tuple_of_packet(struct tuple *t, const void *skb, u8 *flags)
 {

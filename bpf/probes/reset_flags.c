@@ -16,7 +16,9 @@ int reset_flags(struct bpf_raw_tracepoint_args *ctx)
 	if (!(flags & TCP_FLAG_RST))
 		return 0;
 	c = conn_open(call.args[0], FOR_END);
-	if (c)
-		c->flags |= F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0);
+	if (!c)
+		return 0;
+	c->flags |= F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0);
+	c->rst_ttl = ttl_of((const void *)call.args[1]);
 	return 0;
 }

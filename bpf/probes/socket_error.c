@@ -16,8 +16,10 @@ static __always_inline void icmp_while_connecting(const void *sk)
 	if (!OFF_EXTERR_EE || skb == (u64)sk + OFF_SK_ERROR_QUEUE)
 		return;
 	c = conn_find((u64)sk);
-	if (c)
-		c->icmp_error = FIELD(u32, skb, OFF_SKB_CB + OFF_EXTERR_EE);
+	if (!c)
+		return;
+	c->icmp_error = FIELD(u32, skb, OFF_SKB_CB + OFF_EXTERR_EE);
+	keep_icmp_source(c, sk);
 }
 
 static __always_inline int on_socket_error(struct bpf_raw_tracepoint_args *ctx)

@@ -103,17 +103,18 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 {
 	const void *sk = (const void *)ctx->args[0];
 	u32 from = ctx->args[1], to = ctx->args[2];
+	int mptcp = of_mptcp(sk);
 	struct conn *c;
 
 #ifdef WANT_TRANSITIONS
 	transition_event(sk, from, to);
 #endif
 	/* A listener's child begins in ESTABLISHED with MPTCP (mptcp_sk_clone_init). */
-	if (of_listener(from, to) && (to != TCP_ESTABLISHED || !of_mptcp(sk)))
+	if (of_listener(from, to) && (to != TCP_ESTABLISHED || !mptcp))
 		return 0;
 	if (to == TCP_CLOSE) {
 #ifdef HAVE_MPTCP
-		if (of_mptcp(sk)) {
+		if (mptcp) {
 			connection_ends(sk, from);
 			return 0;
 		}
@@ -123,7 +124,7 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	}
 #ifdef WANT_TIMEWAITS
-	if (to == TCP_ESTABLISHED && !of_mptcp(sk))
+	if (to == TCP_ESTABLISHED && !mptcp)
 		reuse_event(sk, from == TCP_SYN_RECV ? TIMEWAIT_REUSED_BY_SYN
 						     : TIMEWAIT_REUSED_BY_CONNECT);
 #endif
@@ -132,7 +133,7 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 		connecting(sk, c);
 	if (!c)
 		return 0;
-	if (to == TCP_ESTABLISHED && !of_mptcp(sk)) {
+	if (to == TCP_ESTABLISHED && !mptcp) {
 		/* Now all that a filter asks for is known. */
 		if (!may_pass(sk)) {
 			conn_drop((u64)sk);
@@ -155,9 +156,8 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 	/* An ACK makes FIN_WAIT2, nothing else. */
 	if (from != to)
 		conn_step(c, to,
-			  to == TCP_FIN_WAIT2 && !of_mptcp(sk) ? packet_time(sk)
-							       : bpf_ktime_get_ns());
-	if ((to == TCP_FIN_WAIT1 || to == TCP_CLOSE_WAIT) && !of_mptcp(sk)) {
+			  to == TCP_FIN_WAIT2 && !mptcp ? packet_time(sk) : bpf_ktime_get_ns());
+	if ((to == TCP_FIN_WAIT1 || to == TCP_CLOSE_WAIT) && !mptcp) {
 		quiet_before_fin(c, sk, to);
 		look_for_psock(c, sk);
 	}

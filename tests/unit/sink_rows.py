@@ -180,6 +180,9 @@ def varied(count: int, seed: int = 1) -> Closes:
         ORDINARY["flags"] | record.F_RST_IN | record.F_RST_ACK_KNOWN,
     )
     rows["flags"] = some(*flag_sets)
+    rows["ttl"], rows["rst_ttl"] = some(0, 63, 64), some(0, 64)
+    rows["refused"], rows["refused_reason"] = some(0, 0, 1, 2, 255), some(0, 33, 77)
+    rows["icmp_from"] = int.from_bytes(bytes(packed("192.0.2.77")[:4]), "little")
     rows["exit_code"] = some(0, 0x300, 9, 0x8B, 34)
     rows["reset_reason"] = some(0, 4, 12, 250)
     rows["owner_from"] = some(*(owner.value for owner in record.Owner))

@@ -314,7 +314,7 @@ def test_every_field_of_a_close_is_described() -> None:
         closes(
             {"flags": record.F_ADDR | record.F_EXITING, "exit_code": 0x300},
             {"flags": record.F_ADDR | record.F_EXITING, "exit_code": 0x8B},
-            {"limit": LIMITS.index("tcp_retries2"), "reset_direction": received},
+            {"limit": LIMITS.index("tcp_retries2"), "reset_direction": received, "refused": 1},
         )
     )
     documents[:0] = of_mptcp()

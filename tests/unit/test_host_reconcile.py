@@ -6,7 +6,14 @@ from __future__ import annotations
 from typing import Any
 
 from tracetw.host.counters import COUNTERS, Snapshot
-from tracetw.reconcile.compare import Missing, Reconciled, reconcile
+from tracetw.reconcile.compare import (
+    ALWAYS,
+    OF_MPTCP,
+    WITH_EVENTS,
+    Missing,
+    Reconciled,
+    reconcile,
+)
 from tracetw.reconcile.scope import NOTHING, Scope
 from tracetw.reconcile.tally import HOST, UNCLEAR
 
@@ -50,6 +57,11 @@ def test_an_unexplained_difference_has_no_reason() -> None:
     assert (rows["TCPAbortOnClose"]["difference"], rows["TCPAbortOnClose"]["reason"]) == (1, None)
     rows = run({A: counters()}, {A: counters()}, {A: {"TCPAbortOnClose": 1}})
     assert (rows["TCPAbortOnClose"]["difference"], rows["TCPAbortOnClose"]["reason"]) == (-1, None)
+
+
+def test_every_counter_that_is_compared_is_read() -> None:
+    compared = {*ALWAYS, *OF_MPTCP, *(name for names in WITH_EVENTS.values() for name in names)}
+    assert compared <= {*COUNTERS}
 
 
 def test_a_new_namespace_counts_from_zero() -> None:
@@ -218,3 +230,29 @@ def test_one_paws_counter_for_both_on_older_kernels() -> None:
     rows = run({A: {}}, end, explained, events=("drop",))
     assert rows["PAWSEstab"]["difference"] == 0
     assert "PAWSTimewait" not in rows
+
+
+def test_an_overflow_that_no_event_tells_of_is_noticed() -> None:
+    """Where every overflow has its event; what else a listener drops is never all explained."""
+    end = {A: counters(ListenOverflows=3, ListenDrops=5)}
+    hidden = {"ListenDrops": "what listeners drop for another reason"}
+
+    def rows(events: int, **more: str) -> dict[str, Reconciled]:
+        explained = {A: {"ListenOverflows": events, "ListenDrops": events}}
+        return run(
+            {A: counters()}, end, explained, events=("drop",), scope=Scope(hidden=hidden | more)
+        )
+
+    assert (rows(3)["ListenOverflows"]["difference"], rows(3)["ListenDrops"]["difference"]) == (
+        0,
+        2,
+    )
+    assert rows(3)["ListenDrops"]["reason"] is not None
+    assert (rows(2)["ListenOverflows"]["difference"], rows(2)["ListenOverflows"]["reason"]) == (
+        1,
+        None,
+    )
+    assert rows(4)["ListenOverflows"]["reason"] is None
+    assert rows(6)["ListenDrops"]["reason"] is None
+    unseen = rows(2, ListenOverflows="SYNs that met a full accept queue")["ListenOverflows"]
+    assert unseen["reason"] == "not shown by this kernel (SYNs that met a full accept queue): 1"

@@ -35,11 +35,14 @@ CLOSE_FIELDS = (
         "bytes_unread",
         "bytes_unacked",
         *MEMBERS,
+        "ttl",
         "retransmits",
         "probes",
+        "refused",
         "limit",
         "reset",
         "error",
+        "icmp_from",
         "why",
         "hints",
         "evidence",
@@ -111,11 +114,14 @@ def test_an_ordinary_close_has_exactly_the_fields_of_the_contract() -> None:
         "bytes_unacked": 0,
         **dict.fromkeys(MEMBERS),
         "bytes_unsent": 0,
+        "ttl": None,
         "retransmits": {"total": 0, "fin": 0, "last_rto_ms": 204, "backoff": 0},
         "probes": {"total": 0, "what": None},
+        "refused": None,
         "limit": None,
         "reset": None,
         "error": None,
+        "icmp_from": None,
         "hints": [],
         "evidence": [[*EVIDENCE][7]],
         "confidence": "proven",
@@ -132,7 +138,7 @@ def test_what_is_unknown_is_null() -> None:
     for name in (
         *("time", "family", "role", "pid", "comm", "cgroup", "container", "owner_from", "form"),
         *("closed_by", "exit", "duration_ms", "teardown_ms", "bytes_unread", "bytes_unacked"),
-        *("limit", "reset", "error"),
+        *("limit", "reset", "error", "ttl", "refused", "icmp_from"),
     ):
         assert line[name] is None, name
     assert line["retransmits"]["last_rto_ms"] is None

@@ -82,7 +82,16 @@ def reset(row: Any, direction: int, verdict: str) -> dict[str, Any] | None:
         "reason": name if kernel else inferred,
         "reason_from": "kernel" if kernel else origin,
         "ack_flag": ack,
+        "ttl": int(row["rst_ttl"]) or None if direction == 2 else None,
     }
+
+
+def refused(row: Any) -> dict[str, Any] | None:
+    number, reason = int(row["refused"]), int(row["refused_reason"])
+    if not number:
+        return None
+    names = {0: None, 33: "TCP_RFC7323_PAWS", 77: "drop reason 77"}
+    return {"segments": number if number < 255 else None, "reason": names[reason]}
 
 
 def limit(number: int, value: int, elapsed: int) -> dict[str, Any] | None:
@@ -218,6 +227,7 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
         "bytes_unread": int(fields.bytes_unread(one)[0]) if queues and not above else None,
         "bytes_unacked": int(fields.bytes_unacked(one)[0]) if queues else None,
         **measures(row),
+        "ttl": int(row["ttl"]) or None,
         "retransmits": {
             "total": int(row["total_retrans"]),
             "fin": int(row["fin_retrans"]),
@@ -225,6 +235,7 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
             "backoff": int(row["backoff"]),
         },
         "probes": probes(row),
+        "refused": refused(row),
         "limit": limit(
             int(findings.limit[at]),
             int(findings.limit_value[at]),
@@ -232,6 +243,7 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
         ),
         "reset": reset(row, int(findings.reset_direction[at]), verdict),
         "error": fields.error_name(int(findings.error[at])),
+        "icmp_from": "192.0.2.77" if row["traits"] & record.T_ICMP else None,
         "why": why,
         "hints": [hint.code for bit, hint in enumerate(HINTS) if findings.hints[at] >> bit & 1],
         "evidence": [name for bit, name in enumerate(EVIDENCE) if evidence >> bit & 1],

@@ -53,6 +53,7 @@ __all__ = [
     "error_name",
     "exit_status",
     "families",
+    "ipv4_texts",
     "jiffies_to_ms",
     "outstanding",
     "past_tcp",
@@ -313,6 +314,11 @@ def address_texts(rows: Rows, column: str) -> list[str]:
             strict=True,
         )
     ]
+
+
+def ipv4_texts(packed: NDArray[Any]) -> list[str]:
+    """IPv4 addresses, each a number in network order, as shown. Python per row."""
+    return [_v4(number) for number in np.ascontiguousarray(packed).view(">u4").tolist()]
 
 
 def error_name(number: int) -> str | None:

@@ -75,6 +75,7 @@ OFFSETS = {
     "OFF_HASHINFO_EHASH_MASK": "inet_hashinfo.ehash_mask",
     "OFF_SKB_CB": "sk_buff.cb",
     "OFF_SKB_HEAD": "sk_buff.head",
+    "OFF_SKB_DATA": "sk_buff.data",
     "OFF_SKB_LEN": "sk_buff.len",
     "OFF_SKB_DEV": "sk_buff.dev",
     "OFF_SKB_REFDST": "sk_buff._skb_refdst",
@@ -104,6 +105,8 @@ OFFSETS = {
     "OFF_MM_START_STACK": "mm_struct.start_stack",
     "OFF_SIGNAL_OOM_MM": "signal_struct.oom_mm",
     "OFF_SYSCTL_FIN_TIMEOUT": "net.ipv4.sysctl_tcp_fin_timeout",
+    "OFF_SYSCTL_SYNCOOKIES": "net.ipv4.sysctl_tcp_syncookies",
+    "OFF_ICSK_REQUESTS": "inet_connection_sock.icsk_accept_queue.qlen",
     "OFF_SYSCTL_RETRIES2": "net.ipv4.sysctl_tcp_retries2",
     "OFF_SYSCTL_ORPHAN_RETRIES": "net.ipv4.sysctl_tcp_orphan_retries",
     "OFF_SYSCTL_KEEPALIVE_PROBES": "net.ipv4.sysctl_tcp_keepalive_probes",
@@ -282,11 +285,23 @@ def casts(btf: Btf) -> dict[str, int]:
     return macros
 
 
-# By architecture, the registers of the first three arguments and of the result: fields of struct
+# By architecture, the registers of the first four arguments and of the result: fields of struct
 # pt_regs, and the places in the array that some have there.
 _REGISTERS = {
-    "x86_64": (("pt_regs.di", 0), ("pt_regs.si", 0), ("pt_regs.dx", 0), ("pt_regs.ax", 0)),
-    "aarch64": (("pt_regs.regs", 0), ("pt_regs.regs", 1), ("pt_regs.regs", 2), ("pt_regs.regs", 0)),
+    "x86_64": (
+        ("pt_regs.di", 0),
+        ("pt_regs.si", 0),
+        ("pt_regs.dx", 0),
+        ("pt_regs.cx", 0),
+        ("pt_regs.ax", 0),
+    ),
+    "aarch64": (
+        ("pt_regs.regs", 0),
+        ("pt_regs.regs", 1),
+        ("pt_regs.regs", 2),
+        ("pt_regs.regs", 3),
+        ("pt_regs.regs", 0),
+    ),
 }
 
 
@@ -295,7 +310,7 @@ def registers(btf: Btf) -> dict[str, int]:
     machine = platform.machine()
     if machine not in _REGISTERS:
         raise FieldMissing(f"pt_regs of {machine}")
-    macros = (*(f"OFF_REGS_ARG{number}" for number in range(3)), "OFF_REGS_RESULT")
+    macros = (*(f"OFF_REGS_ARG{number}" for number in range(4)), "OFF_REGS_RESULT")
     return {
         macro: _field(btf, path).offset + 8 * place
         for macro, (path, place) in zip(macros, _REGISTERS[machine], strict=True)

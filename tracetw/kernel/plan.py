@@ -42,6 +42,7 @@ HEADERS = (
     "layer.h",
     "sock.h",
     "packet.h",
+    "icmp.h",
     "event.h",
     "carrier.h",
     "subflow.h",
@@ -274,12 +275,14 @@ def make_plan(
         events=events,
         tw_at_birth="TW_COUNTED_AT_BIRTH" in have,
         contents={"filter": packed} if packed else {},
-        hidden=_hidden(have, names),
+        hidden=_hidden(have, names, probes),
         probes=tuple(probes),
     )
 
 
-def _hidden(have: frozenset[str], names: KernelNames) -> dict[str, str]:
+def _hidden(
+    have: frozenset[str], names: KernelNames, probes: Sequence[PlacedProbe]
+) -> dict[str, str]:
     """Counters that cannot add up on this kernel, and why."""
     found = {}
     if "HAVE_RESET_REASON" not in have:
@@ -289,6 +292,11 @@ def _hidden(have: frozenset[str], names: KernelNames) -> dict[str, str]:
     if names.drop_reason("TCP_INVALID_SYN") < 0:
         drops = ("PAWSEstab", "PAWSTimewait", "PAWSActive", "TCPChallengeACK", "TCPSYNChallenge")
         found |= dict.fromkeys(drops, "why it drops a packet")
+    if all(placed.probe.program != "listener_syn" for placed in probes):
+        found["ListenOverflows"] = "SYNs that met a full accept queue"
+    elif names.drop_reason("TCP_LISTEN_OVERFLOW") < 0:
+        found["ListenOverflows"] = "ACKs that met a full accept queue"
+    found["ListenDrops"] = "what listeners drop for another reason"
     if "HAVE_RX_SK" not in have:
         signatures = ("TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure")
         found |= dict.fromkeys(signatures, "which socket a dropped packet met")

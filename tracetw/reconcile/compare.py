@@ -43,6 +43,8 @@ WITH_EVENTS = {
         "TCPMD5NotFound",
         "TCPMD5Unexpected",
         "TCPMD5Failure",
+        "ListenOverflows",
+        "ListenDrops",
     ),
 }
 """Kind of single events (``--events``) to the counters that they explain."""

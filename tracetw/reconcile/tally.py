@@ -24,6 +24,9 @@ PAWSEstab, PAWSTimewait       ``tcp_validate_incoming``, ``tcp_timewait_state_pr
 PAWSActive                    ``tcp_rcv_synsent_state_process``
 TCPSYNChallenge               ``tcp_validate_incoming``: a SYN on a live connection
 TCPChallengeACK               ``tcp_send_challenge_ack``: after the rate limits
+ListenOverflows, ListenDrops   ``tcp_conn_request``: a SYN met a full accept queue;
+                              ``tcp_v4_syn_recv_sock``: the ACK of the handshake did. ListenDrops counts
+                              what listeners drop for another reason, too
 TCPMD5NotFound, ...           ``tcp_inbound_md5_hash``: a signature missing, unexpected, wrong
 ============================  ====================================================================
 
@@ -178,6 +181,7 @@ class Tally:
         paws = drop & (code == Drop.PAWS)
         connecting = events["from"] == State.SYN_SENT
         challenge = drop & (code == Drop.CHALLENGE_ACK)
+        overflow = drop & (code == Drop.ACCEPT_QUEUE_FULL)
         recycled = (kind == EventKind.TIMEWAIT) & (code == Timewait.REUSED_BY_CONNECT)
         for counter, which in (
             ("TWRecycled", recycled),
@@ -186,6 +190,8 @@ class Tally:
             ("PAWSTimewait", drop & (code == Drop.PAWS_TIMEWAIT)),
             ("TCPChallengeACK", challenge),
             ("TCPSYNChallenge", challenge & (events["reason"] == self._syn_drop)),
+            ("ListenOverflows", overflow),
+            ("ListenDrops", overflow),
             *(
                 (counter, drop & (events["reason"] == reason))
                 for counter, reason in self._signatures.items()

@@ -25,6 +25,7 @@ from tracetw.event.record import (
     F_RST_OUT,
     F_RST_REASON,
     PATH_MAX,
+    T_ICMP,
 )
 from tracetw.host.clock import rfc3339_all
 from tracetw.sink.template import split_millis
@@ -73,6 +74,8 @@ KNOWN = {
             "limit_value",
             "limit_elapsed",
             "mptcp",
+            "refused",
+            "icmp_from",
         )
     )
 }
@@ -109,6 +112,8 @@ SHAPE = np.dtype(
         ("role", "u1"),
         ("owner_from", "u1"),
         ("layer", "u1"),
+        ("ttl", "u1"),
+        ("rst_ttl", "u1"),
         ("probe", "u1"),
     ]
 )
@@ -190,7 +195,7 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
     shape = np.zeros(len(rows), dtype=SHAPE)
     for name in (*_FROM_FINDINGS, "evidence", "missing", "hints"):
         shape[name] = getattr(findings, name)
-    for name in ("path", "reset_reason", "owner_from", "layer"):
+    for name in ("path", "reset_reason", "owner_from", "layer", "ttl", "rst_ttl"):
         shape[name] = rows[name]
     shape["why"] = why
     shape["flags"] = flags & _FLAGS
@@ -220,6 +225,8 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
         ("limit_value", findings.limit_value >= 0),
         ("limit_elapsed", findings.limit_elapsed_ms >= 0),
         ("mptcp", rows["mptcp_flags"]),
+        ("refused", rows["refused"]),
+        ("icmp_from", rows["traits"] & T_ICMP),
     ):
         known |= np.where(mask, np.uint32(KNOWN[name]), np.uint32(0))
     shape["known"] = known

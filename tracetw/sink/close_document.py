@@ -116,6 +116,7 @@ def close_document(
         "bytes_unread": shape.count("bytes_unread") if queues and shape.has("unread") else None,
         "bytes_unacked": shape.count("bytes_unacked") if queues else None,
         **SLOTS,
+        "ttl": shape.ttl or None,
         "retransmits": {
             "total": shape.count("total_retrans"),
             "fin": shape.count("fin_retrans"),
@@ -123,9 +124,11 @@ def close_document(
             "backoff": shape.count("backoff"),
         },
         "probes": {"total": shape.count("probes_out"), "what": _probe(shape)},
+        "refused": shape.known("refused", text("refused")),
         "limit": _limit(shape),
         "reset": _reset(shape, names),
         "error": fields.error_name(shape.error),
+        "icmp_from": shape.known("icmp_from", text("icmp_from")),
         "why": why,
         "hints": hint_names(shape.hints),
         "evidence": evidence_names(shape.evidence),
@@ -188,6 +191,7 @@ def _reset(shape: _Shape, names: KernelNames) -> dict[str, Any] | None:
         "reason": reason if from_kernel else inferred,
         "reason_from": "kernel" if from_kernel else origin,
         "ack_flag": _ack_flag(shape, sent=direction == "sent"),
+        "ttl": (shape.rst_ttl or None) if direction == "received" else None,
     }
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from tracetw.host.cgroup import container
 from tracetw.host.clock import rfc3339
-from tracetw.sink import measures
+from tracetw.sink import measures, rare
 from tracetw.sink.close_columns import SHAPE, columns, hint_column, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
@@ -71,6 +71,7 @@ class _Values:
         hints = hint_text.columns(part.rows, part.findings, self._context.names)
         values |= {hint_column(name): column for name, column in hints.items()}
         values |= measures.columns(part.rows, self._context.names)
+        values |= rare.columns(part.rows, self._context.names)
         if part.rows["mptcp_flags"].any():
             values["mptcp"] = mptcp_texts(part, self._context.names)
         return self._named(part.rows, values), keys

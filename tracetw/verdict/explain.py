@@ -22,13 +22,13 @@ from numpy.typing import NDArray
 from tracetw.event import fields
 from tracetw.event.fields import Rows, State
 from tracetw.event.names import KernelNames
-from tracetw.event.record import MP_CONNECTION, MP_FALLBACK, MP_WENT_ON, Layer
+from tracetw.event.record import MP_CONNECTION, MP_FALLBACK, MP_WENT_ON, T_ICMP, Layer
 from tracetw.verdict.evidence import EVIDENCE_BIT, MISSING_BIT
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.sentences import SENTENCES
-from tracetw.verdict.taxonomy import FIRST_CLOSE, FORMS, LIMITS, VERDICT_INDEX
+from tracetw.verdict.taxonomy import FIRST_CLOSE, FORMS, LIMITS, RESET_DIRECTIONS, VERDICT_INDEX
 
-__all__ = ["Template", "Why", "plan", "sentences", "template"]
+__all__ = ["Template", "Why", "plan", "refusal_reasons", "sentences", "template"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,9 @@ def _later(batch: _Batch, which: _Which) -> NDArray[np.int64]:
 _COLUMNS: dict[str, _Choice] = {
     "unread": lambda batch, which: fields.bytes_unread(batch.rows[which]),
     "refused": lambda batch, which: batch.rows["refused"][which],
-    "refused_for": lambda batch, which: _reasons(batch.names)[batch.rows["refused_reason"][which]],
+    "refused_for": lambda batch, which: refusal_reasons(batch.names)[
+        batch.rows["refused_reason"][which]
+    ],
     "unacked": lambda batch, which: fields.bytes_unacked(batch.rows[which]),
     "unsent": lambda batch, which: fields.unsent(batch.rows[which]),
     "retransmits": lambda batch, which: batch.rows["retransmits"][which],
@@ -127,9 +129,14 @@ _COLUMNS: dict[str, _Choice] = {
     "limit_value": lambda batch, which: batch.findings.limit_value[which],
     "elapsed_s": lambda batch, which: batch.findings.limit_elapsed_ms[which] / 1000,
     "later_s": lambda batch, which: _later(batch, which) / 1_000_000_000,
+    "ttl": lambda batch, which: batch.rows["ttl"][which],
+    "rst_ttl": lambda batch, which: batch.rows["rst_ttl"][which],
+    "icmp_from": lambda batch, which: np.array(
+        fields.ipv4_texts(batch.rows["icmp_from"][which]), object
+    ),
 }
 
-# Around the sentence of what MPTCP is concerned with: before it, behind it.
+# Around the sentence, before it and behind it: of what MPTCP is concerned with, and what is known of who answered.
 _FRAMES = (
     (Template("", ()), Template("", ())),
     (
@@ -145,20 +152,34 @@ _FRAMES = (
             ("unread",),
         ),
     ),
+    (
+        Template("", ()),
+        Template(
+            " The RST came with TTL %d, the peer's segment of the handshake with %d: a box on the way may have sent "
+            "it, or the route has changed.",
+            ("rst_ttl", "ttl"),
+        ),
+    ),
+    (Template("", ()), Template(" The last ICMP error came from %s.", ("icmp_from",))),
 )
+_OTHER_TTL, _ICMP = 4, 5
 
 
 def _frames(batch: _Batch) -> NDArray[np.uint32]:
     """Index in ``_FRAMES`` of each row, in place for its template's number."""
-    rows = batch.rows
+    rows, findings = batch.rows, batch.findings
     chosen = np.zeros(len(rows), np.uint32)
+    ttl, rst_ttl = rows["ttl"], rows["rst_ttl"]
+    received = findings.reset_direction == RESET_DIRECTIONS.index("received")
+    chosen[received & (ttl > 0) & (rst_ttl > 0) & (ttl != rst_ttl)] = _OTHER_TTL
+    chosen[((rows["traits"] & T_ICMP) != 0) & (findings.error > 0) & ~received] = _ICMP
     flags = rows["mptcp_flags"]
     subflow = (rows["layer"] == Layer.MPTCP) & (flags & MP_CONNECTION == 0)
     chosen[subflow] = np.where(flags[subflow] & MP_WENT_ON, 1, 2)
     fallen = np.flatnonzero(flags & MP_FALLBACK)
     if len(fallen):
         lost = fields.bytes_unread(rows[fallen]) > 0
-        lost &= batch.findings.verdict[fallen] == VERDICT_INDEX["orderly"]
+        lost &= findings.verdict[fallen] == VERDICT_INDEX["orderly"]
         chosen[fallen[lost]] = 3
     return chosen << np.uint32(_FRAMES_AT)
 
@@ -201,7 +222,7 @@ def _reason_table(reasons: tuple[tuple[int, str], ...]) -> NDArray[Any]:
     return table
 
 
-def _reasons(names: KernelNames) -> NDArray[Any]:
+def refusal_reasons(names: KernelNames) -> NDArray[Any]:
     """Names of ``enum skb_drop_reason``, of those that TCP itself gives (the lowest 256)."""
     return _reason_table(tuple((k, v) for k, v in names.drop_reasons.items() if 0 <= k <= 255))  # noqa: PLR2004
 
@@ -347,7 +368,7 @@ def plan(rows: Rows, findings: Findings, names: KernelNames) -> Why:
     batch = _Batch(rows, findings, names)
     for verdict in np.flatnonzero(np.bincount(findings.verdict)).tolist():
         _choose(batch, np.flatnonzero(findings.verdict == verdict), chosen)
-    if rows["mptcp_flags"].any():
+    if (rows["mptcp_flags"] | rows["rst_ttl"]).any() or (rows["traits"] & T_ICMP).any():
         chosen |= _frames(batch)
     numbers = np.unique(chosen).tolist()
     needed = {column for number in numbers for column in template(number).columns}

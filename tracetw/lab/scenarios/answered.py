@@ -19,7 +19,8 @@ from tracetw.lab.expect.lines import (
 )
 from tracetw.lab.expect.match import ANYTHING, Claim, accepted, at_least, known_by, path
 from tracetw.lab.expect.scenario import Scenario
-from tracetw.lab.net.fault import HOST_UNREACHABLE, INPUT, OUTPUT, Drop
+from tracetw.lab.net.cable import addresses
+from tracetw.lab.net.fault import FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, Drop
 from tracetw.lab.net.host import PORT, Host
 from tracetw.lab.net.peer import Peer
 from tracetw.lab.net.topology import Net
@@ -31,6 +32,7 @@ __all__ = ["SCENARIOS"]
 SYN_ONLY = "tcp flags & (syn | ack) == syn"
 PORT_UNREACHABLE = "reject with icmpx type port-unreachable"
 TCP_MD5SIG = 14
+ROUTER = addresses(98, 254)[4]
 KEY = b"of both ends"
 CHUNK = 1 << 20
 CHUNKS = 48
@@ -66,6 +68,11 @@ def connect_and_wait(net: Net) -> int:
 def unreachable_at_once(net: Net) -> None:
     net.refuse(net.b)
     require(connect_and_wait(net) == errno.EHOSTUNREACH, "another error than EHOSTUNREACH")
+
+
+def rejected_by_router(net: Net) -> None:
+    with Drop(net.r, SYN_ONLY, hook=FORWARD, verdict=HOST_UNREACHABLE):
+        require(connect_and_wait(net) == errno.EHOSTUNREACH, "another error than EHOSTUNREACH")
 
 
 def refused_by_icmp(net: Net) -> None:
@@ -212,6 +219,26 @@ SCENARIOS = (
         counters={"a": {"AttemptFails": 1, "TCPAbortOnTimeout": 0}},
     ),
     Scenario(
+        name="icmp-of-a-router",
+        claim="A router answers A's SYN with an ICMP error: B received nothing, and the error has the router's"
+        " address.",
+        play=rejected_by_router,
+        nat=True,
+        a=client(
+            **{**BY_ICMP, "verdict": "unreachable", "error": "EHOSTUNREACH"},
+            icmp_from=known_by("icmp_error", ROUTER),
+            why=known_by(
+                "icmp_error",
+                says("ICMP", f"came from {ROUTER}."),
+                otherwise=says("ICMP", without=("came from",)),
+            ),
+        ),
+        b=None,
+        # The cable at B.
+        wire={"A>B SYN": 0},
+        counters={"a": {"AttemptFails": 1, "TCPAbortOnTimeout": 0}},
+    ),
+    Scenario(
         name="connect-refused-by-icmp",
         claim="ICMP port unreachable refuses a connection attempt: the error is that of a RST, and there is none.",
         play=refused_by_icmp,
@@ -300,6 +327,9 @@ SCENARIOS = (
         a=client(
             **timed_out("retransmit-exhausted", states=connected("CLOSE")),
             reset=None,
+            refused=known_by(
+                "drop-socket", {"segments": 2, "reason": "TCP_MD5NOTFOUND"}, otherwise=None
+            ),
             why=known_by(
                 "drop-socket",
                 says("refused", "TCP_MD5NOTFOUND", without=("answer",)),
@@ -318,7 +348,7 @@ SCENARIOS = (
         claim="B has its TCP-MD5 key: the RST is signed and ends the connection.",
         play=signed_and_heard,
         families=(4, 6),
-        a=client(verdict="peer-reset", error="ECONNRESET", states=connected("CLOSE")),
+        a=client(verdict="peer-reset", error="ECONNRESET", states=connected("CLOSE"), refused=None),
         b=server(verdict="abort-linger", states=accepted("CLOSE")),
         events={"a": {"signature-failure": 0}},
         wire={"B>A RST ACK": 1},

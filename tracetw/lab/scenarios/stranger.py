@@ -20,7 +20,7 @@ from tracetw.lab.expect.lines import (
     sent_reset,
     server,
 )
-from tracetw.lab.expect.match import accepted, at_least, known_by, one_of
+from tracetw.lab.expect.match import accepted, at_least, known_by, one_of, path
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.fault import DATA, PURE_ACKS, RESETS
 from tracetw.lab.net.host import PORT
@@ -39,7 +39,11 @@ from tracetw.lab.scenarios.moves import (
 __all__ = ["SCENARIOS"]
 
 BOX = "a box on the way"
+UNACKED = "came while 5 bytes of ours went unacknowledged"
+OWN_TTL = 64
+"""Of a packet that no router has passed on (ip_default_ttl, IPV6_DEFAULT_HOPLIMIT)."""
 LOST_ACKS = 2
+OVERFLOWS = 2
 CHALLENGES = {"TCPSYNChallenge": 1}
 NOT_STALE: dict[str, Any] = {"confidence": "inferred", "why": says(BOX, without=("SYN",))}
 
@@ -106,6 +110,23 @@ def overflow_then_reset(net: Net) -> None:
     other.sendall(b"hello")
     see_reset(other)
     for end in accepted_ends:
+        abort(end)
+
+
+def overflow_by_syn(net: Net) -> None:
+    """The accept queue is full: B drops the SYNs of a third connection."""
+    listener = net.listen(backlog=1)
+    for end in [net.client() for _ in range(2)]:
+        end.connect(net.server)
+    eventually(lambda: net.b.states() == ["ESTABLISHED"] * 2)
+    net.step("B's accept queue is full: one more than the backlog of 1")
+    late = net.client()
+    late.setblocking(False)
+    late.connect_ex(net.server)
+    eventually(lambda: net.b.counters()["ListenOverflows"] == OVERFLOWS, what="B's overflows")
+    net.step("A has sent its third SYN twice, and gives up")
+    late.close()
+    for end in [net.keep(listener.accept()[0]) for _ in range(2)]:
         abort(end)
 
 
@@ -181,9 +202,17 @@ SCENARIOS = (
         families=(4, 6),
         nat=True,
         a=client(
-            **got_reset("peer-lost-state", ack=False, states=connected("CLOSE")),
+            **{
+                **got_reset("peer-lost-state", ack=False, states=connected("CLOSE")),
+                "reset": {"direction": "received", "ttl": known_by("reset_flags", OWN_TTL)},
+            },
+            ttl=known_by("handshake_ttl", OWN_TTL - 1),
             confidence="inferred",
-            why=says("came while 5 bytes of ours went unacknowledged", BOX),
+            why=known_by(
+                "reset_flags",
+                says(UNACKED, BOX, "came with TTL 64", "of the handshake with 63"),
+                otherwise=says(UNACKED, BOX, without=("TTL",)),
+            ),
         ),
         b=ABORTED_QUIETLY,
         # The cable at B: the data that the router rejected is not on it.
@@ -243,6 +272,25 @@ SCENARIOS = (
             "b": {"ListenOverflows": at_least(1), "OutRsts": 3},
         },
         seconds=5,
+    ),
+    Scenario(
+        name="accept-queue-full-for-a-syn",
+        claim="The accept queue is full: B drops SYNs without an answer. With a function probe each is an event that"
+        " has the listener's queue, and ListenOverflows adds up.",
+        play=overflow_by_syn,
+        families=(4, 6),
+        a=(
+            client(verdict="connect-aborted", closed_by="app", states=path("SYN_SENT", "CLOSE")),
+            *(client(**got_reset("peer-reset", ack=True)),) * 2,
+        ),
+        b=(ABORTED_QUIETLY,) * 2,
+        events={"b": {"accept-queue-full": known_by("listener_syn", OVERFLOWS, otherwise=0)}},
+        wire={"A>B SYN": 2 + OVERFLOWS, "B>A SYN ACK": 2},
+        counters={
+            "a": {"EstabResets": 2},
+            "b": {"ListenOverflows": OVERFLOWS, "ListenDrops": OVERFLOWS},
+        },
+        seconds=2,
     ),
     Scenario(
         name="syn-then-data-then-reset",

@@ -149,8 +149,8 @@ DROP_EVENTS = (
     ),
     EventEntry(
         "accept-queue-full",
-        "A listener's accept queue was full: the kernel dropped the ACK that completed a handshake.",
-        "tcp_v4_syn_recv_sock, tcp_check_req (ListenOverflows, ListenDrops)",
+        "A listener's accept queue was full: the kernel dropped a SYN, or the ACK that completed a handshake.",
+        "tcp_conn_request, tcp_v4_syn_recv_sock, tcp_check_req (ListenOverflows, ListenDrops)",
         "Find out why nobody accepts; queued and backlog are in the event.",
         OnCall(
             "accept-queue-full-then-reset",
@@ -164,9 +164,9 @@ DROP_EVENTS = (
             settings=(
                 "The backlog of listen() and net.core.somaxconn; the smaller one counts, and one more fits.",
             ),
-            sure="Only kernels with the drop reason TCP_LISTEN_OVERFLOW (6.15 and newer) tell it, and only of that ACK: a SYN that "
-            "meets a full queue is dropped without a trace (tcp_conn_request consumes it), but is counted as "
-            "ListenOverflows.",
+            sure="Of the ACK only kernels with the drop reason TCP_LISTEN_OVERFLOW (6.15 and newer) tell it. A SYN is dropped "
+            "without a tracepoint (tcp_conn_request consumes it): its event, without a reason, takes a function probe. "
+            "Both are counted as ListenOverflows.",
             folklore=(
                 Folklore(
                     "The client sees that the queue is full.",
