@@ -32,6 +32,35 @@ install_tools() {
 	command -v bpftrace >/dev/null || try_install bpftrace
 }
 
+# install_boxes: what scripts/build-box makes a disk with, besides the emulator's.
+install_boxes() {
+	local missing=()
+	command -v grub-mkimage >/dev/null || missing+=(grub2-common)
+	[[ -d /usr/lib/grub/i386-pc ]] || missing+=(grub-pc-bin)
+	command -v qemu-img >/dev/null || missing+=(qemu-utils)
+	command -v mke2fs >/dev/null || missing+=(e2fsprogs)
+	((${#missing[@]} == 0)) || install_packages "${missing[@]}"
+}
+
+# install_machines: what makes and runs the machines of vagrant/, emulated or not.
+install_machines() {
+	local missing=()
+	command -v vagrant >/dev/null || missing+=(vagrant)
+	[[ -n $(compgen -G '/usr/share/rubygems-integration/all/gems/vagrant-libvirt-*') ]] || missing+=(vagrant-libvirt)
+	if [[ ${1-} != files ]]; then
+		command -v libvirtd >/dev/null || missing+=(libvirt-daemon libvirt-daemon-driver-qemu)
+		command -v virsh >/dev/null || missing+=(libvirt-clients)
+		command -v ssh >/dev/null || missing+=(openssh-client)
+		command -v "qemu-system-$(uname -m)" >/dev/null || missing+=("$(package qemu)")
+	fi
+	((${#missing[@]} == 0)) || try_install "${missing[@]}"
+}
+
+# install_vagrantfile: what "vagrant validate" takes, and no more.
+install_vagrantfile() {
+	install_machines files
+}
+
 install_browser() {
 	command -v chromium >/dev/null || try_install chromium
 }

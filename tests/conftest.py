@@ -36,6 +36,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not session.config.getoption("set_up") or session.config.option.collectonly:
         return
     wanted = ["tools"] if session.items else []
+    if any(item.path.name == "test_vagrant_files.py" for item in session.items):
+        wanted.append("vagrantfile")
     wanted += [
         mark
         for mark in ("browser", "roots")

@@ -6,6 +6,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import lzma
+from collections.abc import Sequence
 from pathlib import Path
 
 from scripts.guests.command import run
@@ -13,7 +14,7 @@ from scripts.guests.errors import Failed
 from scripts.guests.kernel import Kernel
 from scripts.guests.newc import archive
 
-__all__ = ["build"]
+__all__ = ["build", "insertion_order", "plain_name", "unpacked"]
 
 _SCRIPTS = {"init": "stage1.sh", "stage2": "stage2.sh"}
 _MODULES = ("virtio_pci", "virtio_console", "9p", "9pnet_virtio", "overlay")
@@ -39,10 +40,10 @@ def build(kernel: Kernel) -> Path:
     return path
 
 
-def insertion_order(kernel: Kernel) -> list[Path]:
+def insertion_order(kernel: Kernel, modules: Sequence[str] = _MODULES) -> list[Path]:
     """Files of the modules, each after those it needs. What is built in has none."""
     found: dict[Path, None] = {}
-    for name in _MODULES:
+    for name in modules:
         options: list[object] = ["--dirname", kernel.folder, "--set-version", kernel.release]
         for line in run(["modprobe", *options, "--show-depends", name]).splitlines():
             word, _, rest = line.partition(" ")

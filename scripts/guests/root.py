@@ -32,6 +32,8 @@ __all__ = [
     "on_shelf",
     "reaching_an_index",
     "release_root",
+    "set_up",
+    "skeleton_of",
     "venv",
 ]
 
@@ -72,6 +74,7 @@ exec chroot "$root" /bin/bash -ec '
 	setup "$@"
 ' sh "$@"
 """
+_MADE_FROM = (ROOT / "pyproject.toml", ROOT / "scripts" / "setup.bash")
 # How the host's pip reaches an index. Its other settings are about the host.
 _PIP = ("index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "default-timeout")
 
@@ -97,7 +100,7 @@ def release_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -
 
     made = on_shelf(shelf, archive, make, newest=newest)
     with locked(shelf, f"the root {shelf.name}"):
-        return Root(made / "root", venv(made, _set_up))
+        return Root(made / "root", venv(made, set_up))
 
 
 def on_shelf(
@@ -161,8 +164,7 @@ def venv(made: Path, set_up: Callable[[Path, Path], None]) -> Path:
         made: folder of the root.
         set_up: makes ``.venv`` in its second argument, a folder with what a set-up reads, for the root in its first.
     """
-    parts = [ROOT / "pyproject.toml", ROOT / "scripts" / "setup.bash"]
-    digest = hashlib.sha256(b"\0".join(part.read_bytes() for part in parts)).hexdigest()
+    digest = hashlib.sha256(b"\0".join(part.read_bytes() for part in _MADE_FROM)).hexdigest()
     folder = made / "venvs" / digest[:16]
     if not folder.exists():
         say("setting up tracetw in that root")
@@ -170,17 +172,23 @@ def venv(made: Path, set_up: Callable[[Path, Path], None]) -> Path:
         tidy(folder.parent, _KEPT)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=folder.parent) as name:
             skeleton = Path(name, "made")
-            for part in parts:
-                place = skeleton / part.relative_to(ROOT)
-                place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(part, place)
+            skeleton_of(skeleton)
             set_up(made / "root", skeleton)
             skeleton.rename(folder)
     return folder / ".venv"
 
 
-def _set_up(root: Path, skeleton: Path) -> None:
-    run([*APART, "sh", "-ec", _SET_UP, "sh", root, skeleton, *EXTRAS], reaching_an_index())
+def skeleton_of(folder: Path) -> None:
+    """What a set-up reads of this checkout, in a folder of its own."""
+    for part in _MADE_FROM:
+        place = folder / part.relative_to(ROOT)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(part, place)
+
+
+def set_up(root: Path, skeleton: Path, extras: Sequence[str] = EXTRAS) -> None:
+    """Make a virtual environment in ``skeleton`` by the Python of ``root``. Raises Failed."""
+    run([*APART, "sh", "-ec", _SET_UP, "sh", root, skeleton, *extras], reaching_an_index())
 
 
 def reaching_an_index() -> dict[str, str]:

@@ -16,6 +16,7 @@ from typing import Any
 import click
 import pytest
 
+from scripts.guests.rows import rows
 from scripts.pages.passages import PAGES as FILLED
 from scripts.pages.texts import PASSAGES
 from tests.unit.sink_rows import CONTEXT, closes, events
@@ -26,6 +27,7 @@ from tracetw.kernel.capability import KERNEL_FACTS
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.kernel import BEHAVIOURS
 from tracetw.lab.incidents.catalogue import BY_NAME as INCIDENTS_BY_NAME
+from tracetw.lab.vagrant import catalogue as machines
 from tracetw.reconcile.compare import Reconciled
 from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
@@ -59,6 +61,13 @@ IDS = [str(page.relative_to(ROOT)) for page in PAGES]
 # Written by scripts/bench, which needs a quiet machine and some time.
 MEASURED = ROOT / "docs" / "performance.md"
 
+NAMES_OF_MACHINES = {
+    name
+    for topology in json.loads((ROOT / "vagrant" / "machines.json").read_text(encoding="utf-8"))[
+        "topologies"
+    ].values()
+    for name in topology
+} | {row.name for row in rows()}
 CODES = {verdict.code for verdict in VERDICTS}
 PACKAGES = {"python3-bpfcc", "python3-bcc", "python3-venv", "python3-numpy", "python3-click"}
 WORDS = (
@@ -66,7 +75,7 @@ WORDS = (
     | {*FORMS, *CLOSED_BY, *EVIDENCE, *MISSING, *HINT_BIT}
     | {value.name.lower().replace("_", "-") for kind in (Timewait, Drop) for value in kind}
     | PACKAGES
-    | set(BY_NAME)
+    | {*BY_NAME, *machines.BY_NAME, *NAMES_OF_MACHINES}
     | set(INCIDENTS_BY_NAME)
     | {disagreement.name for disagreement in DISAGREEMENTS}
     | {kind.name for kind in KINDS}
@@ -218,7 +227,7 @@ def test_scenarios_are_generated() -> None:
     )
     assert done.returncode == 0, done.stderr
     text = (ROOT / "docs" / "scenarios.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\| `([a-z0-9-]+)`", text, re.MULTILINE) == list(BY_NAME)
+    assert re.findall(r"^\| `([a-z0-9-]+)`", text, re.MULTILINE) == [*BY_NAME, *machines.BY_NAME]
 
 
 def test_passages_are_generated() -> None:

@@ -21,6 +21,15 @@ __all__ = ["command"]
 _USAGE = 2
 _OUTPUT = output_option("Text, or JSON lines.", "table", "json")
 
+_ON = click.option(
+    "--on",
+    "where",
+    type=click.Choice(["here", "vagrant"]),
+    default="here",
+    show_default=True,
+    help="In namespaces here, or between machines of Vagrant.",
+)
+
 
 @click.group(
     "lab",
@@ -50,9 +59,13 @@ command.add_command(book)
 
 @command.command("list")
 @click.option("--incidents", is_flag=True, help="What lab incident plays, instead of scenarios.")
+@_ON
 @_OUTPUT
-def list_(incidents: bool, output: str) -> None:
-    """List the scenarios: name, seconds, IP versions, verdicts, and what each one claims."""
+def list_(incidents: bool, where: str, output: str) -> None:
+    """List the scenarios: name, seconds, IP versions, verdicts, and what each one claims.
+
+    With --on vagrant, those that only machines can show.
+    """
     if incidents:
         from tracetw.lab.incidents.catalogue import INCIDENTS  # noqa: PLC0415 (as below)
         from tracetw.lab.incidents.run import listing as incident_listing  # noqa: PLC0415
@@ -63,14 +76,16 @@ def list_(incidents: bool, output: str) -> None:
         else:
             print(incident_listing(INCIDENTS))
         return
-    from tracetw.lab.catalogue import SCENARIOS  # noqa: PLC0415 (labs load much, other commands not)
+    from tracetw.lab import catalogue  # noqa: PLC0415 (labs load much, other commands not)
     from tracetw.lab.play.render import listing, scenario_json  # noqa: PLC0415
+    from tracetw.lab.vagrant import catalogue as machines  # noqa: PLC0415 (labs load much)
 
+    scenarios = machines.SCENARIOS if where == "vagrant" else catalogue.SCENARIOS
     if output == "json":
-        for scenario in SCENARIOS:
+        for scenario in scenarios:
             print(json.dumps(scenario_json(scenario)))
     else:
-        print(listing(SCENARIOS))
+        print(listing(scenarios))
 
 
 @command.command("run")
@@ -89,6 +104,7 @@ def list_(incidents: bool, output: str) -> None:
     help="Keep the captures there.",
 )
 @click.option("--keep", is_flag=True, help="Leave the namespaces: ip netns list, ip netns del.")
+@_ON
 @_OUTPUT
 def run(
     names: tuple[str, ...],
@@ -99,6 +115,7 @@ def run(
     jobs: int,
     pcap: Path | None,
     keep: bool,
+    where: str,
     output: str,
 ) -> int:
     """Play the scenarios named NAME (or --all); exit 1 if one of them failed.
@@ -106,12 +123,16 @@ def run(
     Prints, for each, the packets beside the states of both ends (A connects, B listens), then what
     was expected and what was seen. Ctrl-C undoes everything.
 
+    On machines (docs/vagrant.md) each end is traced on its own host, and both recordings are brought
+    here and joined in one report. Power cuts and reboots can be played there only.
+
     \b
     Examples:
       tracetw lab run four-way-close              how a close should look
       tracetw lab run --all -4                    everything with IPv4
       tracetw lab run fin-lost-once --repeat 50   is it always so?
       tracetw lab run linger-0 --pcap /tmp/pcap   and look at it with Wireshark
+      tracetw lab run power-cut-keepalive --on vagrant
     """
     from tracetw.lab.play import command as laboratory  # noqa: PLC0415 (labs load much, other commands not)
 
@@ -120,6 +141,11 @@ def run(
             f"lab run --all plays every scenario, and {names[0]} is named as well",
             "give names or --all",
         )
+    if where == "vagrant":
+        given = {"-6": six and not four, "--repeat": repeat > 1, "--pcap": pcap, "--keep": keep}
+        for option in (name for name, value in given.items() if value):
+            raise BadInput(f"{option} is for namespaces", f"leave {option} or --on vagrant out")
+        return _between_machines(names, everything=everything, output=output)
     scenarios = laboratory.chosen(names, everything=everything)
     if pcap is not None:
         try:
@@ -131,3 +157,11 @@ def run(
     laboratory.check_means()
     need("lab", "lab run")
     return laboratory.run(options)
+
+
+def _between_machines(names: tuple[str, ...], *, everything: bool, output: str) -> int:
+    from tracetw.lab.vagrant import command as machines  # noqa: PLC0415 (labs load much, other commands not)
+
+    scenarios = machines.chosen(names, everything=everything)
+    need("lab", "lab run")
+    return machines.run(scenarios, output)

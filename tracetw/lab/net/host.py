@@ -29,6 +29,8 @@ __all__ = [
     "ZERO_WINDOW_PROBE",
     "Host",
     "alone",
+    "counted",
+    "listed",
     "rare_numbers",
 ]
 
@@ -176,16 +178,7 @@ class Host:
 
     def counters(self) -> dict[str, int]:
         """The kernel's own counters of this namespace: groups Tcp, TcpExt and MPTcpExt by nstat name."""
-        found: dict[str, int] = {}
-        with self.entered():
-            for file in ("snmp", "netstat"):
-                lines = Path("/proc/thread-self/net", file).read_text().splitlines()
-                for names, values in zip(lines[::2], lines[1::2], strict=True):
-                    group = names.split(":")[0]
-                    if group in ("Tcp", "TcpExt", "MPTcpExt"):
-                        pairs = zip(names.split()[1:], values.split()[1:], strict=True)
-                        found.update({name: int(value) for name, value in pairs})
-        return found
+        return counted(self._proc("snmp", "netstat"))
 
     def states(self, port: int = PORT) -> list[str]:
         """State names of this host's sockets with ``port`` at either end, listeners left out.
@@ -203,16 +196,37 @@ class Host:
         return [int(fields[5].split(":")[0], 16) for fields in self._sockets(port)]
 
     def _sockets(self, port: int) -> list[list[str]]:
-        """Fields of /proc/net/tcp and tcp6, without the listeners."""
-        found = []
+        return listed(self._proc("tcp", "tcp6"), port)
+
+    def _proc(self, *files: str) -> list[str]:
+        """Files of ``/proc/net`` in this namespace."""
         with self.entered():
-            for file in ("tcp", "tcp6"):
-                for line in Path("/proc/thread-self/net", file).read_text().splitlines()[1:]:
-                    fields = line.split()
-                    ports = {int(address.rsplit(":", 1)[1], 16) for address in fields[1:3]}
-                    if port in ports and fields[3] != LISTEN:
-                        found.append(fields)
-        return found
+            return [Path("/proc/thread-self/net", file).read_text() for file in files]
+
+
+def counted(texts: Iterable[str]) -> dict[str, int]:
+    """Counters by name, out of ``/proc/net/snmp`` and ``netstat``."""
+    found: dict[str, int] = {}
+    for text in texts:
+        lines = text.splitlines()
+        for names, values in zip(lines[::2], lines[1::2], strict=True):
+            group = names.split(":")[0]
+            if group in ("Tcp", "TcpExt", "MPTcpExt"):
+                pairs = zip(names.split()[1:], values.split()[1:], strict=True)
+                found.update({name: int(value) for name, value in pairs})
+    return found
+
+
+def listed(texts: Iterable[str], port: int) -> list[list[str]]:
+    """Fields of ``/proc/net/tcp`` and ``tcp6`` of the sockets with this port, without the listeners."""
+    found = []
+    for text in texts:
+        for line in text.splitlines()[1:]:
+            fields = line.split()
+            ports = {int(address.rsplit(":", 1)[1], 16) for address in fields[1:3]}
+            if port in ports and fields[3] != LISTEN:
+                found.append(fields)
+    return found
 
 
 @contextmanager

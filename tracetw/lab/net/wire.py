@@ -40,8 +40,8 @@ class Segment:
     ports: tuple[int, int]
 
 
-def read(path: Path) -> list[Segment]:
-    """The segments of a pcap file, oldest first."""
+def read(path: Path, mac: str = _MAC_OF_B, letter: str = "b") -> list[Segment]:
+    """The segments of a pcap file, oldest first. ``mac`` is the link address of the host ``letter``."""
     extras.load("scapy.layers.inet6", "lab", "reading captures")
     from scapy.layers.inet import ICMP, TCP  # noqa: PLC0415 (only for labs, and slow)
     from scapy.layers.inet6 import ICMPv6DestUnreach, IPv6  # noqa: PLC0415
@@ -52,7 +52,7 @@ def read(path: Path) -> list[Segment]:
     origin: dict[tuple[str, frozenset[int]], int] = {}
     for packet in rdpcap(str(path)):
         at_ns = int(packet.time * 1_000_000_000)
-        direction = "B>A" if packet[Ether].src == _MAC_OF_B else "A>B"
+        direction = "B>A" if (packet[Ether].src == mac) == (letter == "b") else "A>B"
         if packet.haslayer(ICMP) or packet.haslayer(ICMPv6DestUnreach):
             found.append(Segment(at_ns, direction, frozenset({"ICMP"}), 0, 0, 0, 0, (0, 0)))
         elif packet.haslayer(TCP):

@@ -50,6 +50,10 @@ def chosen(names: Sequence[str], *, everything: bool) -> tuple[Scenario, ...]:
         raise BadInput("no scenario named", "give names (tracetw lab list) or --all")
     for name in names:
         if name not in BY_NAME:
+            from tracetw.lab.vagrant.catalogue import BY_NAME as MACHINES  # noqa: PLC0415 (only then)
+
+            if name in MACHINES:
+                raise BadInput(f"{name} takes machines", "add --on vagrant (docs/vagrant.md)")
             near = get_close_matches(name, BY_NAME, 1)
             hint = f"did you mean {near[0]}?" if near else "tracetw lab list names them"
             raise BadInput(f"no such scenario: {name}", hint)

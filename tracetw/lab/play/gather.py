@@ -43,7 +43,7 @@ def collect(tracer: Tracer, job: Job, net: Net, outcome: Outcome) -> None:
             wrong = partial(_left_otherwise, letter, wanted, net.hosts[letter])
             outcome.add(ProblemKind.LEFT, _settled(wrong, COUNTERS_DEADLINE_S * patience))
     for letter in ENDS:
-        expected = _expected(job, net, letter)
+        expected = expected_lines(job, net, letter)
         _settled(partial(_too_few, tracer, net, letter, len(expected)), LINES_DEADLINE_S * patience)
         outcome.lines[letter] = lines_of(tracer, net, letter)
         outcome.add(ProblemKind.LINES, check_lines(letter, expected, outcome.lines[letter]))
@@ -107,8 +107,10 @@ def _missing_events(tracer: Tracer, net: Net, letter: str, wanted: Expectation) 
     return check_events(letter, wanted, _events(tracer, net, letter))
 
 
-def _expected(job: Job, net: Net, letter: str) -> list[Expectation]:
-    """The whole expectation of each line of a host."""
+def expected_lines(
+    job: Job, net: Net, letter: str, ours: Expectation | None = None
+) -> list[Expectation]:
+    """The whole expectation of each line of a host. ``ours``: who holds the sockets of the play."""
     seen = {end: net.hosts[end].addresses[job.family] for end in ENDS}
     if job.scenario.nat and letter == "b":
         seen["a"] = net.seen_by_b[job.family]
@@ -116,7 +118,9 @@ def _expected(job: Job, net: Net, letter: str) -> list[Expectation]:
     for number, line in enumerate(as_lines(getattr(job.scenario, letter))):
         where = addressed(line["role"], seen, job.family)
         learnt = net.learnt.get(letter, {}).get(number, {})
-        found.append({**ALWAYS, **where, **_ours(job), **line, **learnt})
+        found.append(
+            {**ALWAYS, **where, **(_ours(job) if ours is None else ours), **line, **learnt}
+        )
     return found
 
 

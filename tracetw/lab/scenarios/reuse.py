@@ -32,6 +32,7 @@ __all__ = [
     "LONG_AGO",
     "PAWS_IN_TIME_WAIT",
     "SCENARIOS",
+    "SOURCE",
     "STRAY",
     "TW_PAWS",
     "close_by_a",

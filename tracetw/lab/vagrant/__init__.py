@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lab between real machines, which Vagrant makes."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The scenarios that only machines can show, by family."""
