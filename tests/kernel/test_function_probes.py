@@ -26,7 +26,8 @@ from tracetw.kernel import unit
 from tracetw.kernel.attach_point import FAMILIES, AttachType
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import Answers
-from tracetw.kernel.function_probe import FUNCTION_PROBES
+from tracetw.kernel.function_probe import FUNCTION_PROBES, candidates
+from tracetw.kernel.load import probe
 from tracetw.kernel.load.cache import Cache
 from tracetw.kernel.load.loader import load, load_best
 from tracetw.kernel.load.probe import ask
@@ -234,6 +235,21 @@ def kinds() -> dict[str, frozenset[AttachType]]:
     if not found:
         pytest.skip("neither fentry nor kprobes here")
     return found
+
+
+def test_a_function_without_its_symbol_is_not_probed(
+    kinds: dict[str, frozenset[AttachType]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """BTF has it, the kernel only what the compiler made of it: Ubuntu 22.04 has tcp_send_challenge_ack.constprop.0."""
+    btf = Btf.read()
+    before = ask(btf)
+    (row, _, parameters), *others = candidates(btf)
+    gone = (replace(row, function="tcp_reset.constprop.9"), 1, parameters)
+    monkeypatch.setattr(probe, "candidates", lambda _: [gone, *others])
+    said = ask(btf)
+    assert said.absent == before.absent | {row.program}
+    assert said.refused == before.refused
+    assert kinds
 
 
 @pytest.fixture(scope="module")

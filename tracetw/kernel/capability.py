@@ -33,12 +33,15 @@ class Answers:
     Attributes:
         refused: its error for each family of attach types; empty where it takes them.
         cmpxchg: BPF programs can compare and exchange atomically.
+        absent: programs of function probes that it cannot place. BTF has the function, the kernel no symbol of its
+            name: the compiler has made another one of it, such as ``tcp_send_challenge_ack.constprop.0``.
     """
 
     refused: Mapping[AttachType, str] = field(
         default_factory=lambda: dict.fromkeys(FAMILIES, "not asked")
     )
     cmpxchg: bool = False
+    absent: frozenset[str] = frozenset()
 
     @property
     def types(self) -> frozenset[AttachType]:
@@ -345,7 +348,9 @@ def _families(answers: Answers) -> Iterator[Capability]:
 def _function_probes(btf: Btf, answers: Answers, have: frozenset[str]) -> list[Capability]:
     """Their rows, but of those that are not needed here."""
     events = frozenset(row.event for row in FUNCTION_PROBES if row.event)
-    found = {each.probe.program: each for each in place(btf, answers.types, have, events=events)}
+    found = {
+        each.probe.program: each for each in place(btf, answers.types, have, answers.absent, events)
+    }
     rows = []
     for row in FUNCTION_PROBES:
         if row.unless & have:

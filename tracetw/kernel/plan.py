@@ -224,7 +224,7 @@ def make_plan(
                 "tracetw needs Linux 5.10 or newer with CONFIG_TRACEPOINTS",
             )
     names = kernel_names(btf, hz)
-    probes = place(btf, answers.types, have, without, events)
+    probes = place(btf, answers.types, have, without | answers.absent, events)
     replaced = {name for placed in probes for name in placed.replaces(events)}
     try:
         direct = casts(btf) if "HAVE_CAST" in have else {}

@@ -7,7 +7,7 @@ import os
 import struct
 
 from tracetw.errors import shortage
-from tracetw.kernel.attach_point import FAMILIES, AttachPoint
+from tracetw.kernel.attach_point import FAMILIES, AttachPoint, AttachType
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import Answers
 from tracetw.kernel.function_probe import candidates
@@ -21,6 +21,8 @@ _RETURN_0 = (
     (0xB7, 0x00, 0, 0),  # r0 = 0
     (0x95, 0x00, 0, 0),  # exit
 )
+# The kernel looks for the function when it loads the program (bpf_check_attach_target), not when it attaches it.
+_AT_LOAD = FAMILIES[AttachType.FENTRY]
 _CMPXCHG = (
     (0xB7, 0x00, 0, 0),  # r0 = 0
     (0x7B, 0x0A, -8, 0),  # *(u64 *)(r10 - 8) = r0
@@ -34,17 +36,25 @@ def ask(btf: Btf) -> Answers:
     """What this kernel takes: attachments to functions, and atomic compare-and-exchange.
 
     BTF lists functions also where the kernel has neither trampolines (fentry) nor kprobes, and where
-    it refuses them to us. So a program that does nothing is attached for a moment.
+    it refuses them to us. So a program that does nothing is attached for a moment. BTF also lists a function of
+    which the compiler has made another one, with fewer parameters: each is asked for.
 
     Raises OSError when a limit of this process keeps us from asking.
     """
-    found = candidates(btf)
     refused = dict.fromkeys(FAMILIES, "no function that is looked for")
-    if found:
-        row, function, _ = found[0]
-        for family in FAMILIES:
-            refused[family] = _refusal(AttachPoint("trial", row.function, family, function))
-    return Answers(refused, cmpxchg=has_cmpxchg())
+    absent = set()
+    for row, function, _ in candidates(btf):
+        errors = {}
+        # The best family that has taken one is enough: loading is cheap, attaching waits for every CPU.
+        known = [family for family in FAMILIES if not refused[family]]
+        for family in known[:1] or FAMILIES:
+            point = AttachPoint("trial", row.function, family, function)
+            errors[family] = _refusal(point, attach=family not in known or family not in _AT_LOAD)
+        if all(errors.values()):
+            absent.add(row.program)
+        if not known:
+            refused |= errors
+    return Answers(refused, cmpxchg=has_cmpxchg(), absent=frozenset(absent))
 
 
 def has_cmpxchg() -> bool:
@@ -62,12 +72,13 @@ def has_cmpxchg() -> bool:
     return True
 
 
-def _refusal(point: AttachPoint) -> str:
-    """The kernel's error for an attach point; empty when it takes it."""
+def _refusal(point: AttachPoint, *, attach: bool) -> str:
+    """The kernel's error for an attach point; empty when it takes it, or with ``attach`` false would."""
     try:
         program = attachment.load(point, _code(_RETURN_0))
         try:
-            os.close(attachment.attach(point, program))
+            if attach:
+                os.close(attachment.attach(point, program))
         finally:
             os.close(program)
     except OSError as error:

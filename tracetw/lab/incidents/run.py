@@ -212,4 +212,8 @@ def outcome_text(outcome: Outcome) -> str:
         lines.append(f"  truth   {one['cause']}, port {one['port']}: {reach}")
     lines += [f"  report  {one['sentence']}" for one in outcome.told.get("incidents", ())]
     lines += [f"  problem {problem}" for problem in outcome.problems]
+    if outcome.spoiled:
+        lines.append(
+            "  it did not come about as a whole, or the recorder missed events: play again"
+        )
     return "\n".join(lines)
