@@ -162,6 +162,13 @@ def test_incidents_with_good_time_between_them_are_apart() -> None:
     assert made.in_incidents == 90
 
 
+def test_a_burst_and_what_comes_right_after_it_are_one_incident() -> None:
+    times = np.concatenate([1500 + np.arange(400) * 0.025, 1510.1 + np.arange(4) * 0.9])
+    rows = connections("abort-unread", times, comm=b"php-fpm", pid=4242)
+    (one,) = found(rows).incidents
+    assert (one.kind, one.total) == ("aborts", 404)
+
+
 def test_a_server_says_which_client_of_which_port_fell_silent() -> None:
     rows = connections(
         "keepalive-expired", 1500 + np.arange(5) * 0.1, remote="10.77.0.3", lport=9102, rport=0,

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.unit.report_rows import Memory, connections, traffic
+from tests.unit.report_rows import CLOCK, SECOND, WALL, Memory, connections, traffic
+from tracetw.host.clock import Clock
 from tracetw.report.build import build
 from tracetw.report.model import Report
 
@@ -53,6 +54,56 @@ def test_ends_that_do_not(server: str, client: str, later: float, kind: str, her
     told = [one for one in made.stories if one.number in made.both[0].stories]
     assert len(told) == 4
     assert all(one.other is not None and one.kind == kind for one in told)
+
+
+def test_a_connection_with_two_ends_counts_once_with_the_end_that_acted() -> None:
+    made = ends("abort-unread", "peer-reset")
+    (one,) = made.incidents
+    assert (one.kind, one.total, one.side, one.hosts) == ("aborts", 10, "server", {"web-1": 10})
+    # Nor is it told a second time among what belongs to no incident; 180 are of another peer.
+    assert (made.affected, made.in_incidents) == (190, 10)
+    assert [cause.total for cause in made.causes] == [180]
+    told = [story for story in made.stories if story.incident == 1]
+    assert told
+    assert {(story.close["verdict"], (story.other or {})["verdict"]) for story in told} == {
+        ("abort-unread", "peer-reset")
+    }
+
+
+def test_where_both_waited_in_vain_the_path_failed() -> None:
+    made = ends("keepalive-expired", "retransmit-exhausted", later=20.0)
+    (one,) = made.incidents
+    assert (one.kind, one.total, one.side) == ("path", 10, "client")
+    assert one.evidence[0] == "both ends of 10 connections waited in vain: both hosts were there"
+
+
+@pytest.mark.parametrize("ahead_s", [0.0, 37.5, -3600.0])
+def test_clocks_that_differ_are_compared_and_ends_joined(ahead_s: float) -> None:
+    """Nobody's clock is right: what one sends and the other gets says how far they are apart."""
+    here = [
+        connections("abort-unread", TIMES, **SERVER),
+        connections("orderly-passive", TIMES - 100, **SERVER),
+    ]
+    there = [
+        connections("peer-reset", TIMES + 0.0002, **CLIENT),
+        connections("orderly-active", TIMES - 100 + 0.0002, **CLIENT),
+    ]
+    ahead = int(ahead_s * SECOND)
+    clock = Clock(CLOCK.offset_ns + ahead, 0)
+    times: dict[str, Any] = {
+        "run_started_ns": WALL + ahead,
+        "ended_ns": WALL + 3600 * SECOND + ahead,
+    }
+    other = Memory(*there, host="client-1", run="2", boot="another", clock=clock, **times)
+    made = build([Memory(*traffic(), *here), other], utc=True)
+    assert made.pairs == 20
+    (offset,) = made.clocks
+    assert (offset.host, offset.other, offset.pairs) == ("client-1", "web-1", 20)
+    assert offset.offset_ms == pytest.approx(ahead_s * 1000, abs=1.5)
+    where = "ahead of" if ahead_s >= 0 else "behind"
+    assert f"{where} that of web-1" in offset.sentence
+    (one,) = made.incidents
+    assert (one.total, one.began_ns) == (10, WALL + 1500 * SECOND)
 
 
 def test_a_host_that_vanished() -> None:

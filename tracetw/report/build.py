@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from tracetw.recording.reader import Recording
 from tracetw.replay.window import ALWAYS, Window
 from tracetw.report import tables
@@ -47,9 +49,14 @@ def build(
         utc: times in sentences in UTC, else in the time zone of this process.
     """
     counts = scan(recordings, wanted, window)
-    begin, end = _span(counts, window)
-    words = Words.spanning(begin, end, utc=utc)
     joined = join(counts, wanted, window)
+    ahead = (
+        joined.ahead_ns(len(counts.sources)) if joined else np.zeros(len(counts.sources), np.int64)
+    )
+    if ahead.any():
+        counts.move(ahead)
+    begin, end = _span(counts, window, ahead.tolist())
+    words = Words.spanning(begin, end, utc=utc)
     scene = scene_of(counts, joined, begin, end)
     drafts, found = find(scene)
     told = found[:_CAUSES]
@@ -94,14 +101,17 @@ def _with_stories(incident: Incident, stories: Sequence[Story]) -> Incident:
     return replace(incident, stories=tuple(one.number for one in mine), actor=actor)
 
 
-def _span(counts: Scan, window: Window) -> tuple[int, int]:
-    """What was looked at: the recordings, as far as the window lets them be seen."""
+def _span(counts: Scan, window: Window, ahead: Sequence[int]) -> tuple[int, int]:
+    """What was looked at: the recordings, as far as the window lets them be seen, by the clock of the first."""
     begins = [source.recording.header.run_started_ns for source in counts.sources]
     ends = [
         max(source.recording.header.ended_ns or 0, source.last_ns, begin)
         for source, begin in zip(counts.sources, begins, strict=True)
     ]
-    begins += [source.first_ns for source in counts.sources if source.first_ns]
+    firsts = [source.first_ns for source in counts.sources]
+    begins = [at - by for at, by in zip(begins, ahead, strict=True)]
+    begins += [at - by for at, by in zip(firsts, ahead, strict=True) if at]
+    ends = [at - by for at, by in zip(ends, ahead, strict=True)]
     begin = max(min(begins, default=0), window.since_ns)
     return begin, max(min(max(ends, default=0), window.until_ns), begin)
 

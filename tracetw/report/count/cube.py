@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.report.count.slots import Slots
+
 __all__ = ["NEVER", "Cube", "Groups", "group"]
 
 NEVER = np.iinfo(np.int64).min
@@ -151,6 +153,23 @@ class Cube:
         """All cells, in no particular order: the fields of the key and the measures."""
         self._settle()
         return self._structured()
+
+    def move(self, ahead: NDArray[np.int64], slots: Slots | None = None) -> None:
+        """Times of each cell by another clock; its key has the field ``source``.
+
+        Args:
+            ahead: how far the clock of each source is ahead of that one.
+            slots: of the field ``slot``, if the key has it.
+        """
+        self._settle()
+        keys, measures = self._held.keys, self._held.measures
+        by = ahead[keys["source"]]
+        for place in (1, 2, 3):
+            known = measures[:, place] != NEVER
+            measures[known, place] -= by[known]
+        if slots is not None and len(keys):
+            keys["slot"] = slots.of(measures[:, 1])
+            self._held = self._held.merged()
 
     def _structured(self) -> NDArray[Any]:
         cells = np.empty(len(self._held.keys), self._dtype)

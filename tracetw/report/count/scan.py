@@ -166,6 +166,14 @@ class Scan:
             some = np.flatnonzero(~ABNORMAL[findings.verdict][:4096])[:_ORDINARY]
             self.kept.add(rows[some], fill(PULSE, keys[some]), at[some])
 
+    def move(self, ahead: NDArray[np.int64]) -> None:
+        """All times by the clock of the first recording; ``ahead`` says how far the others' are ahead of it."""
+        self.ticks.move(ahead, self.tick_slots)
+        self.pulses.move(ahead, self.pulse_slots)
+        self.served.cube.move(ahead, self.served.slots)
+        self.cells.move(ahead)
+        self.full.move(ahead, self.full_slots)
+
     def wrong(self, number: int, part: Closes, keys: NDArray[Any]) -> Wrong:
         """What of a batch of recording ``number`` went wrong."""
         names = self.sources[number].recording.header.names

@@ -43,10 +43,10 @@ def offsets(ends: NDArray[Any], clocks: Sequence[str]) -> list[Offset]:
     """One for each recording that connections tie to the first one of its group.
 
     Args:
-        ends: of dtype ``ENDPOINT``, in the order of their flow.
+        ends: of dtype ``ENDPOINT``.
         clocks: what each recording's clock is: the same text, the same clock (a boot of a host).
     """
-    left, right = _alone(ends)
+    left, right = _in_order(ends)
     known: dict[int, tuple[int, int | None, int]] = {0: (0, 0, 0)}
     found: list[Offset] = []
     asked = set(range(1, len(clocks)))
@@ -85,15 +85,23 @@ def ahead_ns(known: Sequence[Offset], sources: int) -> NDArray[np.int64]:
     return ahead
 
 
-def _alone(ends: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Both ends of flows that two different recordings have once each: no time is needed to pair them."""
+def _in_order(ends: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Ends of flows that have as many on both sides, the first with the first: their times need not agree."""
+    ends = ends[np.lexsort((ends["begin"], ends["side"], ends["flow"]))]
     flow = ends["flow"]
-    fresh = np.ones(len(flow) + 1, np.bool_)
-    fresh[1:-1] = flow[1:] != flow[:-1]
-    starts = np.flatnonzero(fresh[:-1])
-    two = starts[np.diff(starts, append=len(flow)) == 2]  # noqa: PLR2004 (both ends)
-    left, right = ends[two], ends[two + 1]
-    match = (left["side"] != right["side"]) & (left["source"] != right["source"])
+    fresh = np.ones(len(flow), np.bool_)
+    fresh[1:] = flow[1:] != flow[:-1]
+    starts = np.flatnonzero(fresh)
+    sizes = np.diff(starts, append=len(flow))
+    sides = np.add.reduceat(ends["side"].astype(np.int64), starts) if len(starts) else starts
+    even = sides * 2 == sizes
+    half = sizes[even] // 2
+    # Of each flow the places of its first side, then those of its second.
+    first = np.repeat(starts[even], half) + (
+        np.arange(half.sum()) - np.repeat(np.cumsum(half) - half, half)
+    )
+    left, right = ends[first], ends[first + np.repeat(half, half)]
+    match = left["source"] != right["source"]
     return left[match], right[match]
 
 

@@ -148,7 +148,6 @@ def _near(
 
 def _paired(scan: Scan, ends: NDArray[Any], wrong: NDArray[Any], *, complete: bool) -> Joined:
     """Neighbours in the order of flow and begin that are two sides of one life."""
-    ends = ends[np.argsort(ends["flow"], kind="stable")]
     clocks = offsets(ends, [source.recording.header.boot for source in scan.sources])
     covered = np.array([source.last_ns for source in scan.sources], np.int64)
     ahead = ahead_ns(clocks, len(scan.sources))

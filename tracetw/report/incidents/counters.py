@@ -50,8 +50,8 @@ def overflows(scan: Scan, ahead: NDArray[np.int64]) -> list[Overflows]:
             source,
             int(cell["netns"]),
             int(cell["port"]),
-            int(cell["first"] - ahead[source]),
-            int(cell["last"] - ahead[source]),
+            int(cell["first"]),
+            int(cell["last"]),
             int(cell["count"]),
         )
         for cell in scan.full.cells()

@@ -30,11 +30,20 @@ _NEAR_NS = 5_000_000_000
 def find(scene: Scene) -> tuple[list[Draft], list[Suspect]]:
     """Incidents in the order of their beginning, and what belongs to none."""
     drafts = [*deaths(scene), *habits(scene), *restarts(scene), *silences(scene)]
+    bursts: list[tuple[tuple[object, ...], Draft]] = []
     for _ in range(_ROUNDS):
-        new = [draft for one, which in _suspects(scene) for draft in _bursts(scene, one, which)]
-        drafts += new
+        new = [each for one, which in _suspects(scene) for each in _bursts(scene, one, which)]
         if not new:
             break
+        for whose, draft in new:
+            near = next(
+                (old for who, old in bursts if who == whose and _near(scene, old, draft)), None
+            )
+            if near is None:
+                bursts.append((whose, draft))
+            else:  # what is left of a stretch that stood out is a part of it
+                near.cells = np.union1d(near.cells, draft.cells)
+    drafts += [draft for _, draft in bursts]
     steady: list[Suspect] = []
     for one, which in _suspects(scene, steady=True):
         if _most_of_all(scene, one):
@@ -71,8 +80,16 @@ def _suspects(scene: Scene, *, steady: bool = False) -> list[tuple[Suspect, NDAr
     return [(one, rest[one.which]) for one in found]
 
 
-def _bursts(scene: Scene, suspect: Suspect, which: NDArray[np.intp]) -> list[Draft]:
-    """A stretch that stands out, in parts between which nothing happened."""
+def _near(scene: Scene, one: Draft, other: Draft) -> bool:
+    """Is there no pause between them?"""
+    which = np.concatenate([one.cells, other.cells])
+    return len(episodes(scene.cells["first"][which], scene.cells["last"][which])) == 1
+
+
+def _bursts(
+    scene: Scene, suspect: Suspect, which: NDArray[np.intp]
+) -> list[tuple[tuple[object, ...], Draft]]:
+    """A stretch that stands out, in parts between which nothing happened; and whose each is."""
     if suspect.began_ns is None:
         return []
     cells = scene.cells[which]
@@ -87,7 +104,8 @@ def _bursts(scene: Scene, suspect: Suspect, which: NDArray[np.intp]) -> list[Dra
         services = np.unique(scene.service[mine])
         if len(services) == 1:
             draft.service = scene.services[services[0]]
-        made.append(scene.claim(draft))
+        whose = (draft.kind, *(cells[name][0].item() for name in KEYS[suspect.kind.by]))
+        made.append((whose, scene.claim(draft)))
     return made
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.report.count.cube import NEVER, group
+from tracetw.report.count.cube import group
 from tracetw.report.count.keys import SECOND, fill, is_loopback
 from tracetw.report.count.scan import Scan
 from tracetw.report.count.served import BEGAN, ENDED
@@ -212,12 +212,6 @@ def scene_of(scan: Scan, joined: Joined | None, begin_ns: int, end_ns: int) -> S
     ahead = np.zeros(len(scan.sources), np.int64)
     if joined is not None:
         ahead = joined.ahead_ns(len(scan.sources))
-    for part in (cells, served):
-        for name in ("first", "last", "heard"):
-            known = part[name] != NEVER
-            part[name][known] -= ahead[part["source"][known]]
-    width = scan.pulse_slots.width_ns
-    cells["slot"] = np.clip(cells["first"] // width, 0, (1 << 32) - 1)
     hosts = np.array([scan.hosts.index(name) for name in scan.hosts], np.uint32)
     wanted = np.concatenate([_services(cells, hosts), _served(served, hosts)])
     groups = group(wanted)
