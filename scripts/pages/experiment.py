@@ -69,6 +69,9 @@ def _experiment(number: int, each: Experiment) -> Iterator[str]:
         yield from _run(run)
     yield "\n### Why\n"
     yield from _paragraphs(each.answer)
+    yield "Between [machines](vagrant.md):\n\n```"
+    yield from (f"scripts/tracetw lab run {name} --on vagrant" for name in each.machines)
+    yield "```\n"
     yield "<details><summary>Where it is written</summary>\n"
     yield from map(_source, each.sources)
     yield "\n</details>"

@@ -21,6 +21,7 @@ from tracetw.lab.book.play import chosen
 from tracetw.lab.book.show import answer, beginning, contents, plain, run_text
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.match import EVERYTHING
+from tracetw.lab.vagrant.catalogue import BY_NAME as BETWEEN_MACHINES
 
 PAGE = ROOT / "docs" / "lab-book.md"
 RUNS = [
@@ -54,6 +55,8 @@ def test_an_experiment_is_whole(experiment: Experiment) -> None:
     assert len(experiment.watch) >= 2
     assert len(experiment.runs) >= 2, "one run compares nothing"
     assert set(experiment.scenarios()) <= set(BY_NAME)
+    assert experiment.machines
+    assert set(experiment.machines) <= {*BY_NAME, *BETWEEN_MACHINES}
     said = " ".join(source.name for source in experiment.sources)
     assert re.search(r"\w+\(\) in net/|Linux commit", said), "no function of the kernel is named"
     assert "RFC" in said or experiment.name == "buckets-overflow"

@@ -87,6 +87,7 @@ the first FIN and the second FIN at once. Who decides that?
             ),
         ),
     ),
+    machines=("four-way-close", "server-closes-first"),
     answer="""\
 Linux does not acknowledge a FIN at once. tcp_fin() notes that an ACK is due and puts the connection into
 the mode for question and answer (in the source: pingpong mode). The kernel expects the program to answer
@@ -186,6 +187,7 @@ close is lost now, who notices, and who repairs it?
             ),
         ),
     ),
+    machines=("fin-lost-once", "last-ack-lost-once"),
     answer="""\
 A FIN takes a sequence number, as a byte of data does. So it is acknowledged, and repeated if no ACK
 comes. The kernel waits for at least 200 ms, and twice as long each time. The first copy is often the tail

@@ -112,6 +112,7 @@ class Experiment:
         guess: what the reader should decide before anything is played.
         watch: where to look.
         runs: what is played, in this order.
+        machines: names of scenarios to play between machines of Vagrant: such as only machines can show, and others.
         answer: the explanation, in such paragraphs.
         sources: of the explanation.
     """
@@ -122,6 +123,7 @@ class Experiment:
     guess: str
     watch: tuple[str, ...]
     runs: tuple[Run, ...]
+    machines: tuple[str, ...]
     answer: str
     sources: tuple[Source, ...]
 

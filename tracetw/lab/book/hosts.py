@@ -82,6 +82,7 @@ In the lab B loses every packet from a moment on, which looks the same to A.
             ),
         ),
     ),
+    machines=("power-cut-data-in-flight", "link-down-for-a-moment"),
     answer="""\
 TCP notices a dead peer only by an answer that does not come. With data in flight a timer runs: the kernel
 sends the data again, after 200 ms at first, then after twice as long each time. When the limit is
@@ -162,6 +163,7 @@ none.
             ),
         ),
     ),
+    machines=("reboot-then-data", "kernel-panic"),
     answer="""\
 It does not matter. A's segment belongs to no connection on B. A listener accepts only a SYN, and a
 segment with ACK gets a RST; without a listener there is no socket at all, and the answer is the same RST.
@@ -254,6 +256,7 @@ connection.
             ),
         ),
     ),
+    machines=("duplicate-syn-reused-port",),
     answer="""\
 B cannot know who sent the SYN. If a SYN could reset a connection, everybody who guesses the ports could
 end it. So B sends a challenge ACK, which asks: is it you? It says which byte B expects next.

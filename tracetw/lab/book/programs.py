@@ -74,6 +74,12 @@ switches it on for each socket (SO_KEEPALIVE); it is off by default.
             ),
         ),
     ),
+    machines=(
+        "power-cut-keepalive",
+        "reboot-within-keepalive",
+        "reboot-after-keepalive",
+        "sleeps-too-long",
+    ),
     answer="""\
 A keepalive probe is a segment without data, one byte before what the peer expects. The peer's kernel must
 acknowledge it. The program is not asked. So keepalive finds dead hosts and rebooted hosts, not stuck
@@ -168,6 +174,7 @@ is still there.
             ),
         ),
     ),
+    machines=("sigsegv", "sigkill-with-unread-data"),
     answer="""\
 When a process ends, for whatever reason, the kernel closes its descriptors. For TCP that is the same as
 close(): a FIN, and TIME_WAIT if it was the first. The peer cannot see the difference between a crash and

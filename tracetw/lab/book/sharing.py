@@ -69,6 +69,7 @@ A router with NAT makes one address of many clients. Each client has a timestamp
             ),
         ),
     ),
+    machines=("nat-two-machines", "router-forgets"),
     answer="""\
 In the first run a SYN comes with an older timestamp than the last one from its address. A server with
 `tcp_tw_recycle` dropped exactly this SYN: no answer, no log, only the counter PAWSPassive. The client
@@ -160,6 +161,7 @@ whether they have lost connections.
             ),
         ),
     ),
+    machines=("time-wait-buckets-full", "time-wait-overflow"),
     answer="""\
 If both ends close soon, no data is lost: the connection is complete, only nobody stays to wait. What is
 lost is the protection of TIME_WAIT: a repeated FIN meets no socket and gets RST, and the four numbers are
@@ -266,6 +268,7 @@ waiting.
             ),
         ),
     ),
+    machines=("time-wait-on-client", "time-wait-on-server"),
     answer="""\
 Data first. The end that knows that everything has been read may close first: for request and answer, that
 is the client, when it has the whole answer. A server that closes after its answer must have read the

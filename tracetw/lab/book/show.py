@@ -62,7 +62,10 @@ def run_text(number: int, run: Run, outcome: Outcome, shows: Container[str] = EV
 
 def answer(experiment: Experiment) -> str:
     """What is said at the end."""
-    lines = ["Why", "---", *_paragraphs(experiment.answer), "Where it is written"]
+    lines = ["Why", "---", *_paragraphs(experiment.answer)]
+    lines += ["Between machines (docs/vagrant.md)"]
+    lines += [f"  tracetw lab run {name} --on vagrant" for name in experiment.machines]
+    lines += ["", "Where it is written"]
     lines += [_filled(f"{source.name}: {source.says}", "  - ") for source in experiment.sources]
     return "\n".join([*lines, ""])
 

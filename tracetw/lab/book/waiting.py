@@ -97,6 +97,7 @@ second: a segment that strayed in the network must not arrive in a new connectio
             ),
         ),
     ),
+    machines=("server-closes-first", "time-wait-on-server"),
     answer="""\
 TIME_WAIT belongs to the end whose FIN was first, since only that end sends the last ACK. Nobody
 acknowledges it, so this end must stay for a while and answer if the peer repeats its FIN.
@@ -239,6 +240,7 @@ everybody finds first. In these runs A has only one local port, 40000, and wants
             ),
         ),
     ),
+    machines=("time-wait-reused-by-syn",),
     answer="""\
 `tcp_tw_reuse` is for the end that connects, and nobody else. With 1, connect() takes a port whose
 TIME_WAIT is older than a second (since Linux 6.14 `tcp_tw_reuse_delay` says how old), if the old
