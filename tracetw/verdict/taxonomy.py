@@ -134,7 +134,7 @@ VERDICTS: tuple[Verdict, ...] = (
             ("mptcp", "in-close", "rst-out"),
         ),
         "Read to the end of the stream before close(), or shutdown(SHUT_WR) and read until 0. The peer "
-        "may lose data that it had not read yet.",
+        "loses what had not arrived, and on some systems what its program had not read.",
     ),
     Verdict(
         "abort-late-data",
