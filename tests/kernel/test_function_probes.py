@@ -141,7 +141,6 @@ BETTER = (
     Gain("handshake_ttl", ("linger-0", "b"), "ttl", None, 64),
     Gain("listener_syn", ("accept-queue-full-for-a-syn", "b"), "event", None, "accept-queue-full"),
     Gain("icmp_error", ("icmp-while-connecting", "a"), "icmp_from", None, B),
-    Gain("icmp_kept", ("icmp-host-unreachable", "a"), "icmp_from", None, B),
     Gain(
         "timewait_packet",
         ("late-data-closed-socket", "a"),

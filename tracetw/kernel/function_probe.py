@@ -78,13 +78,6 @@ FUNCTION_PROBES = (
         "the source of ICMP errors is unknown",
     ),
     FunctionProbe(
-        "icmp_kept",
-        "tcp_ld_RTO_revert",
-        ("sock",),
-        "who sent the ICMP error that a connection outlived, until its timer gave up (IPv4)",
-        "the source of such ICMP errors is unknown",
-    ),
-    FunctionProbe(
         "timewait_packet",
         "tcp_timewait_state_process",
         ("inet_timewait_sock", "sk_buff", "tcphdr"),
