@@ -40,6 +40,7 @@ WORK: dict[tuple[str, ...], list[str]] = {
     ("lab", "list"): [],
     ("lab", "run"): ["no-such-scenario"],
     ("lab", "incident"): ["no-such-incident"],
+    ("lab", "book"): ["99"],
     ("lab", "packetdrill"): ["no-such-script"],
     ("completion",): ["bash"],
 }

@@ -32,7 +32,9 @@ GROUPS = {(), ("lab",)}
 DONE, FAILED, USAGE, CANNOT, INTERRUPTED = 0, 1, 2, 3, 130
 # Those that say something on standard output when they are given no words.
 TALKATIVE = [
-    path for path in COMMANDS if path in {("doctor",), ("timewait",), ("explain",), ("lab", "list")}
+    path
+    for path in COMMANDS
+    if path in {("doctor",), ("timewait",), ("explain",), ("lab", "list"), ("lab", "book")}
 ]
 
 
