@@ -216,9 +216,8 @@ static __always_inline void mini_send(struct slot slot, struct close_record *r, 
 
 /*
  * Slots whose end nobody sees are taken again when their set is full, long after user space should have reported
- * them: a dead socket that its application never closes (user space waits for it 0.2 s), and a mini-socket that
- * vanished (with its namespace; it lives max(tcp_fin_timeout, 3.5 RTO), tcp_time_wait()). User space may have been
- * stopped all that time, so the record is sent: what it has reported it knows again.
+ * them: a dead socket that is never closed, a timewait socket that vanished with its namespace (tcp_time_wait()). User
+ * space may have been stopped all that time, so the record is sent: what it has reported it knows again.
  */
 #define CLOSING_OLD_NS 10000000000ull
 #define MINI_OLD_NS 600000000000ull
@@ -290,8 +289,8 @@ static __always_inline struct slot closing_take(u64 sk, int waits)
 }
 
 /*
- * A slot for this tuple, busy until it is filled and given its key: where an earlier mini-socket of it vanished
- * unseen, a free one, an old one.
+ * A slot for this tuple, busy until it is filled and given its key: where an earlier timewait socket of it
+ * vanished unseen, a free one, an old one.
  */
 static __always_inline struct slot mini_take(u64 key)
 {

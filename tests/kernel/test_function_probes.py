@@ -13,13 +13,14 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import pytest
 
+from tests.kernel.kit.function_gains import BETTER, PLAYS, UNTIMED, Gain, Place
 from tracetw.event.record import End
 from tracetw.host.clock import Clock
 from tracetw.kernel import unit
@@ -34,7 +35,6 @@ from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Sizes, make_plan
 from tracetw.lab.catalogue import BY_NAME
-from tracetw.lab.net.cable import addresses
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import NotPlayed, require
 from tracetw.lab.scenarios.moves import close_in_turn
@@ -48,8 +48,6 @@ from tracetw.stream.stages import Stages
 pytestmark = pytest.mark.timeout(1800)
 
 Line: TypeAlias = dict[str, Any]
-Place: TypeAlias = tuple[str, str]
-"""Play, and host of it: a or b."""
 Told: TypeAlias = dict[Place, tuple[list[Line], list[str]]]
 """By place: what is said of the closes, and the names of the events."""
 
@@ -65,29 +63,6 @@ EVENTS = frozenset({"timewait", "drop"})
 # What the kernels of the older rows have no tracepoint for: so every probe has something to do.
 OLD = frozenset({"packet_drop", "drop-socket", "reset-reason"})
 HOW = ("here", "as on older kernels")
-UNTIMED = " without timestamps"
-B = addresses(99, 2)[4]
-PLAYS = (
-    "four-way-close",
-    "three-segments",
-    "fin-wait2-timeout-linger2",
-    "linger-0",
-    "close-with-unread-data",
-    "close-with-unread-data" + UNTIMED,
-    "late-data-closed-socket",
-    "data-to-rebooted-peer-no-service",
-    "data-to-rebooted-peer-no-service" + UNTIMED,
-    "last-ack-lost-once",
-    "time-wait-killed-by-reset",
-    "time-wait-overflow",
-    "time-wait-overflow-fin-wait2",
-    "time-wait-reused-by-bind",
-    "stray-reset-challenged",
-    "rebooted-peer-reconnects",
-    "icmp-while-connecting",
-    "icmp-host-unreachable",
-    "accept-queue-full-for-a-syn",
-)
 SAID = (
     "verdict",
     "form",
@@ -105,68 +80,6 @@ SAID = (
 )
 
 
-@dataclass(frozen=True)
-class Gain:
-    """What a program makes better: a field of a close (or ``event``), before and after."""
-
-    program: str
-    place: Place
-    field: str
-    floor: Any
-    rich: Any
-
-
-BETTER = (
-    Gain(
-        "reset_flags",
-        ("close-with-unread-data", "b"),
-        "evidence",
-        "rst-with-timestamp",
-        "rst-with-ack",
-    ),
-    Gain(
-        "reset_flags",
-        ("close-with-unread-data" + UNTIMED, "b"),
-        "evidence",
-        "nothing-unanswered",
-        "rst-with-ack",
-    ),
-    Gain(
-        "reset_flags",
-        ("data-to-rebooted-peer-no-service" + UNTIMED, "a"),
-        "verdict",
-        "undetermined",
-        "peer-lost-state",
-    ),
-    Gain("handshake_ttl", ("linger-0", "b"), "ttl", None, 64),
-    Gain("listener_syn", ("accept-queue-full-for-a-syn", "b"), "event", None, "accept-queue-full"),
-    Gain("icmp_error", ("icmp-while-connecting", "a"), "icmp_from", None, B),
-    Gain(
-        "timewait_packet",
-        ("late-data-closed-socket", "a"),
-        "verdict",
-        "undetermined",
-        "abort-late-data",
-    ),
-    Gain("timewait_packet", ("late-data-closed-socket", "a"), "confidence", "inferred", "proven"),
-    Gain("timewait_packet", ("last-ack-lost-once", "a"), "event", None, "reacked"),
-    Gain("timewait_packet", ("time-wait-killed-by-reset", "a"), "event", None, "killed-by-reset"),
-    Gain("challenge_ack", ("stray-reset-challenged", "b"), "event", None, "challenge-ack"),
-    Gain(
-        "challenge_ack",
-        ("rebooted-peer-reconnects", "b"),
-        "verdict",
-        "peer-lost-state",
-        "stale-syn-reset",
-    ),
-    Gain(
-        "timewait_refused",
-        ("time-wait-overflow", "a"),
-        "evidence",
-        "no-time-wait",
-        "time-wait-refused",
-    ),
-)
 WEAK = {"verdict": "undetermined", "confidence": "inferred"}
 # Verdicts that the flags of the RST, or the SYN before it, correct.
 CORRECTED = {("peer-reset", "peer-lost-state"), ("peer-lost-state", "stale-syn-reset")}

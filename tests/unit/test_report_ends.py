@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from tests.unit.report_rows import CLOCK, SECOND, WALL, Memory, connections, traffic
+from tracetw.event.record import MP_SUBFLOW, Layer
 from tracetw.host.clock import Clock
 from tracetw.report.build import build
 from tracetw.report.model import Report
@@ -30,6 +31,23 @@ def ends(server: str, client: str, *, later: float = 0.0, **changes: Any) -> Rep
 def test_ends_that_agree() -> None:
     made = ends("orderly-passive", "orderly-active")
     assert (made.pairs, made.both) == (10, ())
+
+
+def test_subflows_that_are_no_line_of_their_own_do_not_shift_the_others() -> None:
+    """Judging leaves them out: a connection is told from its own row, and both ends are still one."""
+    sides = []
+    for side in (SERVER, CLIENT):
+        joins = connections("orderly-active", TIMES - 1.0, **{**side, "lport": 7, "rport": 9})
+        joins["layer"], joins["mptcp_flags"], joins["mptcp_conn"] = Layer.MPTCP, MP_SUBFLOW, 77
+        shape = "abort-unread" if side is SERVER else "peer-reset"
+        sides.append(np.concatenate([joins, connections(shape, TIMES, **side)]))
+    here, there = sides
+    made = build([Memory(here), Memory(there, host="client-1", run="2")], utc=True)
+    assert (made.pairs, made.affected) == (10, 10)
+    told = {(one.close["verdict"], one.close["local"]["port"]) for one in made.stories}
+    assert told
+    assert {verdict for verdict, _ in told} <= {"abort-unread", "peer-reset"}
+    assert 7 not in {port for _, port in told}
 
 
 def test_an_abort_and_the_reset_that_it_is() -> None:
