@@ -17,6 +17,7 @@ from tracetw.host.cgroup import container, unit
 from tracetw.query.arrow import addresses, constant, listed, milliseconds, numbers, texts
 from tracetw.query.mptcp import mptcp_columns
 from tracetw.query.names import service_names
+from tracetw.query.packets import packet_columns, reset_columns
 from tracetw.query.times import died_ns, time_columns
 from tracetw.recording.reader import Recording
 from tracetw.sink.close_columns import bytes_received
@@ -85,6 +86,7 @@ def closes_table(recording: Recording, part: Closes, known: Known) -> pa.Table:
         "bytes_unread": numbers(unread, unread >= 0),
         "bytes_unacked": fields.bytes_unacked(rows),
         **_measures(rows, names),
+        **packet_columns(rows, names),
         "retransmits": rows["total_retrans"],
         "fin_retransmits": rows["fin_retrans"],
         "last_rto_ms": fields.rto_ms(rows, names),
@@ -98,6 +100,7 @@ def closes_table(recording: Recording, part: Closes, known: Known) -> pa.Table:
             np.where((rows["flags"] & F_RST_REASON) != 0, rows["reset_reason"].astype("i2"), -1),
             names.reset_reasons.get,
         ),
+        **reset_columns(rows, findings),
         "error": texts(findings.error, fields.error_name),
         "hints": texts(findings.hints, lambda mask: " ".join(hint_names(mask)) or None),
         "confidence": listed(CONFIDENCE, findings.confidence),

@@ -12,7 +12,7 @@ default here. A field that changes its meaning is a new version of the format (`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -31,6 +31,7 @@ __all__ = [
     "NamesDocument",
     "SampleDocument",
     "SealDocument",
+    "count_values",
     "decode",
     "decode_older",
 ]
@@ -68,7 +69,8 @@ FileName: TypeAlias = Annotated[
 """In the folder of its segment: no separator, no glob, no hidden file."""
 Words: TypeAlias = Annotated[list[Word], Meta(max_length=1024)]
 Arguments: TypeAlias = Annotated[list[Argument], Meta(max_length=65_536)]
-ByNetns: TypeAlias = dict[Inode, dict[Word, Value]]
+ByNetns: TypeAlias = dict[Inode, Annotated[dict[Word, Value], Meta(max_length=4096)]]
+"""Counters or settings of each network namespace: the kernel has some 400 counters in one."""
 NetnsNames: TypeAlias = dict[Inode, Text]
 Numbered: TypeAlias = Annotated[dict[Number, Symbol], Meta(max_length=65_536)]
 
@@ -163,7 +165,7 @@ class SampleDocument(Struct, frozen=True):
     counters: ByNetns
     sysctls: ByNetns
     netns_names: NetnsNames
-    gone: list[Inode]
+    gone: Annotated[list[Inode], Meta(max_length=65_536)]
     stats: Annotated[dict[Word, Count], Meta(max_length=1024)]
     unfinished: Count
     listeners: Listeners | None = None
@@ -228,6 +230,11 @@ _ESCAPE = re.compile(
 )
 _BYTES = range(0xDC80, 0xDD00)
 _BYTE_AT = 0xDC00
+
+
+def count_values(by_netns: Mapping[int, Mapping[str, int]]) -> int:
+    """What ``MOST_VALUES`` bounds: a namespace counts as well."""
+    return len(by_netns) + sum(map(len, by_netns.values()))
 
 
 def decode(data: bytes, type_: type[_Document]) -> _Document:
