@@ -123,7 +123,7 @@ def test_a_recording_says_who_listened_as_the_trace_did(tmp_path: Path) -> None:
         def __getattr__(self, name: str) -> Any:
             return lambda batch: [getattr(sink, name)(batch) for sink in sinks]
 
-    stages = Stages(context, Filter(), Both())  # type: ignore[arg-type]
+    stages = Stages(context, Filter(), Both())
     rows = connections("peer-reset", np.arange(1.0, 11.0), lport=443, rport=0, server=True)
     for number in range(5):
         if number in (2, 4):
@@ -176,7 +176,7 @@ def test_the_resolver_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {*map(len, found.values())} == {255}
     assert (len(found), resolver.asked, resolver.passed) == (3, 3, 2)
     assert resolver.told() == "--resolve: 2 addresses were not asked for: 3 are the most"
-    still = Resolver(0.2, lambda _: time.sleep(20))  # type: ignore[func-returns-value]
+    still = Resolver(0.2, lambda _: time.sleep(20))
     begun = time.monotonic()
     for _ in range(5):
         assert still(["10.0.0.1"]) == {}
