@@ -87,14 +87,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A port that was connected to.
-
-    Attributes:
-        address: that was connected to.
-        port: host order.
-        ours: the listener's end was recorded.
-        comm, unit, container: of the process that listened; None unknown, or several.
-    """
+    """A port that was connected to, and whose process listened; ``ours``: the listener's end was recorded."""
 
     address: str
     port: int
