@@ -12,19 +12,19 @@ from tracetw.event import fields
 from tracetw.event.fields import State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, Drop, EventKind, Timewait, What
-from tracetw.host.clock import rfc3339_all
+from tracetw.sink.addresses import address_columns, address_slot
 from tracetw.sink.close_document import OWNERS
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, millis, number, split_millis, text
+from tracetw.sink.template import Slot, millis, number, text
 from tracetw.stream.batch import Events
 
 __all__ = ["EVENT_SHAPE", "event_columns", "event_document", "event_name", "event_shapes"]
 
-_ADDRESS, _PID, _COMM, _AGE, _RTO = (1 << bit for bit in range(5))
+_ADDRESS, _PID, _AGE, _RTO = (1 << bit for bit in range(4))
 
 EVENT_SHAPE = np.dtype(
     [
-        ("reason", "<u4"),
+        ("reason", "<u8"),
         ("kind", "u1"),
         ("known", "u1"),
         ("family", "u1"),
@@ -33,7 +33,8 @@ EVENT_SHAPE = np.dtype(
         ("to", "u1"),
         ("code", "u1"),
         ("owner_from", "u1"),
-    ]
+    ],
+    align=True,
 )
 
 
@@ -43,9 +44,8 @@ def event_columns(batch: Events, names: KernelNames) -> dict[str, Any]:
     at = rows["at"].astype(np.int64)
     age = at - rows["born"].astype(np.int64)
     return {
-        "time": rfc3339_all(batch.clock.to_wall_ns(at)),
-        "laddr": fields.address_texts(rows, "laddr"),
-        "raddr": fields.address_texts(rows, "raddr"),
+        "time": batch.clock.to_wall_ns(at),
+        **address_columns(rows, fields.families(rows)),
         "lport": rows["lport"],
         "rport": rows["rport"],
         "netns": rows["netns"],
@@ -54,11 +54,11 @@ def event_columns(batch: Events, names: KernelNames) -> dict[str, Any]:
         "queued": rows["queued"],
         "backlog": rows["backlog"],
         "rto": fields.jiffies_to_ms(rows["rto"], names),
-        **split_millis(("age",), age[None, :]),
+        "age": age,
     }
 
 
-def event_shapes(batch: Events) -> list[bytes]:
+def event_shapes(batch: Events) -> NDArray[np.void]:
     """The shape of every row: the bytes of one ``EVENT_SHAPE`` each."""
     rows = batch.rows
     shape = np.zeros(len(rows), dtype=EVENT_SHAPE)
@@ -70,13 +70,12 @@ def event_shapes(batch: Events) -> list[bytes]:
     for bit, mask in (
         (_ADDRESS, rows["flags"] & F_ADDR),
         (_PID, rows["pid"]),
-        (_COMM, rows["comm"] != b""),
         (_AGE, (rows["born"] > 0) & (rows["born"] <= rows["at"])),
         (_RTO, rows["rto"]),
     ):
         known |= np.where(mask, np.uint8(bit), np.uint8(0))
     shape["known"] = known
-    keys: list[bytes] = shape.view(f"V{EVENT_SHAPE.itemsize}").tolist()
+    keys: NDArray[np.void] = shape.view(f"V{EVENT_SHAPE.itemsize}")
     return keys
 
 
@@ -93,14 +92,14 @@ def event_document(
 
     def endpoint(end: str) -> dict[str, Slot | None]:
         return {
-            "addr": if_known(_ADDRESS, Slot('"%s"', (f"{end}addr",))),
+            "addr": if_known(_ADDRESS, address_slot(f"{end}addr", int(raw["family"]))),
             "port": if_known(_ADDRESS, number(f"{end}port")),
         }
 
     document = {
         "v": SCHEMA,
         "kind": EventKind(raw["kind"]).name.lower(),
-        "time": Slot('"%s"', ("time",)),
+        "time": Slot('"%t"', ("time",)),
         "host": host,
         "netns": number("netns"),
         "family": if_known(_ADDRESS, Slot(str(raw["family"]), ())),
@@ -108,7 +107,7 @@ def event_document(
         "remote": endpoint("r"),
         "role": fields.ROLES[raw["role"]],
         "pid": if_known(_PID, number("pid")),
-        "comm": if_known(_COMM, text("comm")),
+        "comm": text("comm"),
         "cgroup": text("cgroup"),
         "container": text("container"),
         "owner_from": OWNERS.get(int(raw["owner_from"])),
