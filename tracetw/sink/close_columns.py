@@ -41,7 +41,10 @@ __all__ = [
 ]
 
 KNOWN = {
-    name: 1 << bit for bit, name in enumerate(("time", "address", "mptcp", "refused", "icmp_from"))
+    name: 1 << bit
+    for bit, name in enumerate(
+        ("time", "address", "mptcp", "refused", "icmp_from", "lname", "rname", "listener")
+    )
 }
 """Bits of ``known`` in a shape: what is not null. Of other columns the value says it."""
 
@@ -179,13 +182,17 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> ND
     # Window probes are what is sent while something waits in the queue; keepalives when nothing is.
     waiting = (rows["probing"] > 0) | (rows["write_seq"] != rows["snd_una"])
     shape["probe"] = np.where(rows["probes_out"] > 0, 1 + waiting, 0)
-    known = np.zeros(len(rows), np.uint8)
+    known, no = np.zeros(len(rows), np.uint8), np.uint32(0)
     for name, mask in (
         ("time", values["end"] > 0),
         ("address", flags & F_ADDR),
         ("mptcp", rows["mptcp_flags"]),
         ("refused", rows["refused"]),
         ("icmp_from", rows["traits"] & T_ICMP),
+        # Nulls are in these columns, too: shapes are made for what a whole batch has.
+        ("lname", flags & F_ADDR if "lname" in values else no),
+        ("rname", flags & F_ADDR if "rname" in values else no),
+        ("listener", "listener" in values),
     ):
         known |= np.where(mask, np.uint8(KNOWN[name]), np.uint8(0))
     shape["known"] = known

@@ -20,7 +20,7 @@ from tracetw.sink.addresses import address_slot
 from tracetw.sink.close_columns import KNOWN, WINDOW
 from tracetw.sink.measures import MEMBERS
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, millis, number, number_or_null, text
+from tracetw.sink.template import Members, Slot, millis, number, number_or_null, text
 from tracetw.verdict.evidence import evidence_names
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.hints import hint_names
@@ -35,11 +35,13 @@ from tracetw.verdict.taxonomy import (
     VERDICTS,
 )
 
-__all__ = ["OWNERS", "close_document"]
+__all__ = ["GROUP", "OWNERS", "close_document"]
 
 OWNERS = {owner.value: None if owner is Owner.NONE else owner.name.lower() for owner in Owner}
 """``owner_from`` by number."""
 
+GROUP = {Members(("cgroup", "unit", "container")): text("group")}
+"""The members that tell of the owner's control group."""
 # A reset reason that says no more than "a reset".
 _NO_REASON = frozenset({"NOT_SPECIFIED", "ERROR"})
 
@@ -91,8 +93,8 @@ def close_document(
         "pid": number_or_null("pid"),
         "comm": text("comm"),
         "uid": number("uid"),
-        "cgroup": text("cgroup"),
-        "container": text("container"),
+        **GROUP,
+        "listener": shape.known("listener", text("listener")),
         "owner_from": OWNERS.get(shape.owner_from),
         "layer": LAYERS.get(shape.layer),
         "mptcp": shape.known("mptcp", text("mptcp")),
@@ -135,6 +137,7 @@ def _endpoint(shape: _Shape, end: str) -> dict[str, Slot | None]:
     return {
         "addr": shape.known("address", address_slot(f"{end}addr", shape.family)),
         "port": shape.known("address", number(f"{end}port")),
+        "name": shape.known(f"{end}name", text(f"{end}name")),
     }
 
 

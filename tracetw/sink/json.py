@@ -15,13 +15,14 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.host.cgroup import container
+from tracetw.host.cgroup import container, unit
 from tracetw.host.clock import rfc3339
 from tracetw.sink import measures, rare
 from tracetw.sink.close_columns import SHAPE, columns, hint_column, shapes, why_column
 from tracetw.sink.close_document import close_document
-from tracetw.sink.coded import Coded, coded, distinct
+from tracetw.sink.coded import coded, distinct
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
+from tracetw.sink.known import listener_texts, name_columns
 from tracetw.sink.mptcp import mptcp_texts
 from tracetw.sink.output import Output, missing
 from tracetw.sink.remembered import Remembered
@@ -64,6 +65,10 @@ class _Values:
         """Of finished connections."""
         why = explain.plan(part.rows, part.findings, self._context.names)
         values = columns(part, self._context.names)
+        values |= name_columns(part.rows, values["families"], self._context.known)
+        listening = listener_texts(part.rows, self._context.known)
+        if listening is not None:
+            values["listener"] = listening
         keys = shapes(part, values, why.template)
         values |= {why_column(name): column for name, column in why.columns.items()}
         hints = hint_text.columns(part.rows, part.findings, self._context.names)
@@ -76,7 +81,9 @@ class _Values:
 
     def events(self, part: Events) -> tuple[dict[str, Any], NDArray[np.void]]:
         """Of single events."""
-        return self._named(part.rows, event_columns(part, self._context.names)), event_shapes(part)
+        values = event_columns(part, self._context.names)
+        values |= name_columns(part.rows, values["families"], self._context.known)
+        return self._named(part.rows, values), event_shapes(part, values)
 
     def close_document(self, key: bytes) -> Mapping[str, Any]:
         """Of the shape of a finished connection."""
@@ -96,15 +103,14 @@ class _Values:
 
     def _named(self, rows: NDArray[Any], values: dict[str, Any]) -> dict[str, Any]:
         values["comm"] = coded(rows["comm"], _comm)
-        some, which = distinct(rows["cgroup"])
-        texts = np.array([self._cgroup(group) for group in rows["cgroup"][some].tolist()], object)
-        values["cgroup"], values["container"] = Coded(which, texts[:, 0]), Coded(which, texts[:, 1])
+        values["group"] = coded(rows["cgroup"], self._cgroup)
         return values
 
-    def _cgroup(self, group: int) -> tuple[bytes, bytes]:
-        """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
+    def _cgroup(self, group: int) -> bytes:
+        """The members of ``GROUP`` of a cgroup id, as JSON. Not kept: a path may become known later."""
         path = self._context.cgroup_path(group) if group else None
-        return json_line(path).encode(), json_line(container(path)).encode()
+        members = {"cgroup": path, "unit": unit(path), "container": container(path)}
+        return json_line(members)[1:-1].encode()
 
 
 def _comm(comm: bytes) -> bytes:

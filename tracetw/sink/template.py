@@ -21,7 +21,7 @@ from tracetw.sink.pieces import FORMS, Column, Pieces, Place
 from tracetw.sink.remembered import Remembered
 from tracetw.text import json_line
 
-__all__ = ["Slot", "Template", "millis", "number", "number_or_null", "render", "text"]
+__all__ = ["Members", "Slot", "Template", "millis", "number", "number_or_null", "render", "text"]
 
 _PLACE = re.compile("(%%|" + "|".join(map(re.escape, FORMS)) + ")")
 # Below so many rows of a shape, to look for what is constant costs more than it saves.
@@ -40,6 +40,12 @@ class Slot:
 
     form: str
     columns: tuple[str, ...]
+
+
+class Members(tuple[str, ...]):
+    """The key of several members whose text, ``"a":1,"b":2``, one slot gives."""
+
+    __slots__ = ()
 
 
 def number(column: str) -> Slot:
@@ -163,7 +169,12 @@ def _render(value: object, columns: list[str]) -> str:
         columns.extend(value.columns)
         return value.form
     if isinstance(value, Mapping):
-        members = (f"{_constant(name)}:{_render(item, columns)}" for name, item in value.items())
+        members = (
+            _render(item, columns)
+            if isinstance(name, Members)
+            else f"{_constant(name)}:{_render(item, columns)}"
+            for name, item in value.items()
+        )
         return f"{{{','.join(members)}}}"
     if isinstance(value, (list, tuple)):
         return f"[{','.join(_render(item, columns) for item in value)}]"
