@@ -18,11 +18,12 @@ from tests.unit.recording_files import everything, golden, written
 from tracetw.errors import BadInput
 from tracetw.event.fields import Rows
 from tracetw.event.record import CLOSE
+from tracetw.host.listening import Listening
 from tracetw.recorder import recorder as module
 from tracetw.recorder.describe import Describe
 from tracetw.recorder.recorder import Recorder, TapeLimits, Totals
 from tracetw.recorder.store import Store
-from tracetw.recording.facts import Harm, Listening, Lost, Sample
+from tracetw.recording.facts import Harm, Lost, Sample
 from tracetw.recording.reader import Recording, open_recordings
 
 DEADLINE_S = 20.0

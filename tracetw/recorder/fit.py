@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
+from tracetw.host.listening import Listening
 from tracetw.recorder.writer import to_json
-from tracetw.recording.facts import Listening, Sample
+from tracetw.recording.facts import Sample
 from tracetw.recording.schema import JSON_BYTES, MOST_VALUES
 
 __all__ = ["fitted"]
