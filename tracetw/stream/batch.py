@@ -177,11 +177,12 @@ class Closes:
             yield self
             return
         for first in range(0, len(self.rows), size):
-            rows = self.rows[first : first + size]
-            which = np.arange(first, first + len(rows))
-            at = self.at[first : first + size]
-            listed = self.subflows and self.subflows.take(which, len(self.rows))
-            yield Closes(rows, self.findings.take(which), self.clock, at, listed)
+            part = slice(first, first + size)
+            listed = self.subflows and self.subflows.take(
+                np.arange(len(self.rows))[part], len(self.rows)
+            )
+            findings = self.findings.take(part)
+            yield Closes(self.rows[part], findings, self.clock, self.at[part], listed)
 
 
 @dataclass(frozen=True, slots=True)
