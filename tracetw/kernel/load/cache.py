@@ -9,6 +9,7 @@ compiler sees; one that is damaged is compiled again. No folder, no cache, no co
 from __future__ import annotations
 
 import contextlib
+import mmap
 import os
 import stat
 import tempfile
@@ -33,7 +34,9 @@ class Cache:
         self._folder = folder or _default()
 
     def _entry(self, source: str, flags: list[str]) -> Path:
-        text = "\0".join([__version__, os.uname().machine, *flags, source])
+        # Pages are a size in the image, and two kernels of a machine may have others.
+        here = [os.uname().machine, str(mmap.PAGESIZE)]
+        text = "\0".join([__version__, *here, *flags, source])
         return self._folder / f"{hashed(text)}.json"
 
     def get(self, source: str, flags: list[str]) -> Image | None:

@@ -7,6 +7,7 @@ these types; nothing of the traced kernel comes from here.
 
 from __future__ import annotations
 
+import mmap
 import platform
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def write_stubs(folder: Path) -> None:
         "include/linux/bpf_common.h": "",
         "include/linux/version.h": _VERSION,
         "include/linux/log2.h": "",
-        f"arch/{arch}/include/asm/page.h": "#define PAGE_SIZE 4096\n",
+        # The size of a ring buffer is a whole number of the kernel's pages (ringbuf_map_alloc): 4 KiB on x86, where
+        # an arm64 kernel may have 16 or 64.
+        f"arch/{arch}/include/asm/page.h": f"#define PAGE_SIZE {mmap.PAGESIZE}\n",
     }
     # BCC brings its own copy of bpf.h; a second one would clash.
     for name in ("bpf", "if_packet", "if_ether", "ptrace"):
