@@ -4,11 +4,12 @@ from __future__ import annotations
 import io
 import re
 
+import numpy as np
 import pytest
 
 from tests.unit.sink_rows import CONTEXT, NAMES, ORDINARY, START, closes, events, varied
 from tracetw.event import record
-from tracetw.sink.human import amount, endpoint, share, size, span
+from tracetw.sink.human import amount, endpoint, endpoints, share, size, span, spans
 from tracetw.sink.summary import summary_text
 from tracetw.sink.table import TableSink
 from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
@@ -243,3 +244,20 @@ def test_what_had_no_room_is_in_the_summary_with_the_option_that_gives_more() ->
     assert "; 7 ends were reported before" in text
     assert "room for 131,072 live connections; --max-connections gives more." in text
     assert "no room" not in summary_text(Summary(0, 2.0, {}, 0, [], no_room=NoRoom()))
+
+
+def test_many_times_and_ends_are_written_as_each_of_them() -> None:
+    random = np.random.default_rng(1)
+    digits = random.integers(0, 16, 3000)
+    edges = np.arange(0, 12_000_000, 500)
+    ns = np.concatenate(
+        [edges - 1, edges, edges + 1, random.integers(0, 10**16, 3000) // 10**digits]
+    )
+    assert spans(ns, "-") == [span(one) if one >= 0 else "-" for one in ns.tolist()]
+    addresses = ["10.0.0.1", "192.168.100.200", "10.0.0.1", "2001:db8::1", "::1"]
+    for ports in ([443, 65535, 1, 2, 3], [443, 0, 1, 2, 0]):
+        for width in (None, 14, 17):
+            for count in (3, 5):
+                ends = list(zip(addresses[:count], ports[:count], strict=True))
+                told = endpoints(addresses[:count], ports[:count], width)
+                assert told == [endpoint(*end, width) for end in ends]

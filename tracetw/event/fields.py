@@ -13,6 +13,7 @@ from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
 from ipaddress import IPv6Address
+from socket import inet_ntoa
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -75,6 +76,7 @@ Rows: TypeAlias = NDArray[np.void]
 ROLES: tuple[str | None, ...] = (None, "client", "server")
 
 _AF_INET = 2
+_SHOWN_AS_IPV4 = 4
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 _NO_FIN, _UNSEEN = -2, -1
 
@@ -300,31 +302,23 @@ def families(rows: Rows) -> NDArray[np.uint8]:
 
 
 @lru_cache(maxsize=8192)
-def _v4(packed: int) -> str:
-    return f"{packed >> 24}.{packed >> 16 & 255}.{packed >> 8 & 255}.{packed & 255}"
-
-
-@lru_cache(maxsize=8192)
 def _v6(packed: bytes) -> str:
     return str(IPv6Address(packed))
 
 
 def address_texts(rows: Rows, column: str) -> list[str]:
     """Addresses of ``laddr`` or ``raddr`` as shown, v4-mapped ones as IPv4. Python per row."""
-    raw = np.ascontiguousarray(rows[column])
-    first = ipv4_packed(rows, column)
-    shown = families(rows)
-    if (shown == 4).all():  # noqa: PLR2004
-        return [_v4(packed) for packed in first.tolist()]
-    return [
-        _v4(packed) if is_v4 else _v6(six)
-        for packed, is_v4, six in zip(
-            first.tolist(),
-            (shown == 4).tolist(),  # noqa: PLR2004
-            raw.view("V16")[:, 0].tolist(),
-            strict=True,
-        )
-    ]
+    shown = families(rows) == _SHOWN_AS_IPV4
+    texts = _dotted(ipv4_packed(rows, column))
+    if not shown.all():
+        six = np.ascontiguousarray(rows[column]).view("V16")[:, 0]
+        for at in np.flatnonzero(~shown).tolist():
+            texts[at] = _v6(six[at].tobytes())
+    return texts
+
+
+def _dotted(packed: NDArray[np.uint32]) -> list[str]:
+    return [inet_ntoa(four) for four in packed.astype(">u4").view("V4").tolist()]
 
 
 def ipv4_packed(rows: Rows, column: str) -> NDArray[np.uint32]:
@@ -336,7 +330,7 @@ def ipv4_packed(rows: Rows, column: str) -> NDArray[np.uint32]:
 
 def ipv4_texts(packed: NDArray[Any]) -> list[str]:
     """IPv4 addresses, each a number in network order, as shown. Python per row."""
-    return [_v4(number) for number in np.ascontiguousarray(packed).view(">u4").tolist()]
+    return _dotted(np.ascontiguousarray(packed).view(">u4"))
 
 
 def error_name(number: int) -> str | None:

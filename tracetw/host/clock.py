@@ -124,15 +124,13 @@ def local_times(wall_ns: NDArray[np.int64], *, utc: bool, digits: int = 3) -> li
     """
     convert = time.gmtime if utc else time.localtime
     second, rest = np.divmod(wall_ns, _SECOND)
-    different, which = np.unique(second, return_inverse=True)
+    different = np.unique(second)
     heads = [time.strftime("%H:%M:%S", convert(value)) for value in different.tolist()]
+    which = np.searchsorted(different, second).tolist()
     if digits == 0:
-        return [heads[index] for index in which.tolist()]
+        return [heads[index] for index in which]
     parts = (rest // 10 ** (9 - digits)).tolist()
-    return [
-        f"{heads[index]}.{part:0{digits}d}"
-        for index, part in zip(which.tolist(), parts, strict=True)
-    ]
+    return [f"{heads[index]}.{part:0{digits}d}" for index, part in zip(which, parts, strict=True)]
 
 
 def _second_text(second: int) -> str:

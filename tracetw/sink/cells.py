@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,9 @@ from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, EventKind
 from tracetw.host.clock import local_times
 from tracetw.sink.close_columns import bytes_received
+from tracetw.sink.coded import distinct
 from tracetw.sink.event_document import event_name
-from tracetw.sink.human import amount, endpoint, size, span
+from tracetw.sink.human import amount, endpoints, size, span, spans
 from tracetw.sink.known import words
 from tracetw.sink.layout import Layout
 from tracetw.sink.remembered import Remembered
@@ -26,7 +27,7 @@ from tracetw.text import ELLIPSIS, clip, columns, decoded, padded, visible
 from tracetw.verdict import hint_text
 from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN
-from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS, Verdict
+from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS
 
 __all__ = ["Cells", "close_cells", "event_cells", "loss_text"]
 
@@ -43,77 +44,116 @@ _STATE = 14
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """One line.
+    """The lines of a batch: columns of one text a line.
 
     Attributes:
         before: the columns before the verdict, in the order of the layout.
         verdict: verdict or event, with what fits of its form, cause and duration.
         rest: the columns behind it.
-        tone: ``good``, ``bad``, ``worst`` or ``odd``.
+        tones: ``good``, ``bad``, ``worst`` or ``odd``.
     """
 
-    before: tuple[str, ...]
-    verdict: str
-    rest: tuple[str, ...]
-    tone: str
+    before: list[list[str]]
+    verdict: list[str]
+    rest: list[list[str]]
+    tones: list[str]
 
 
 _comms: Remembered[bytes, str] = Remembered(lambda comm: visible(decoded(comm)))
 _clipped: Remembered[tuple[bytes, int], str] = Remembered(lambda key: clip(_comms[key[0]], key[1]))
+_HOW = np.dtype(
+    [("exit_code", "<u4"), ("verdict", "u1"), ("form", "u1"), ("closed_by", "u1"), ("none", "u1")]
+)
 
 
-def close_cells(batch: Closes, context: Context, layout: Layout, *, utc: bool) -> Iterator[Cells]:
+def close_cells(batch: Closes, context: Context, layout: Layout, *, utc: bool) -> Cells:
     """The lines of finished connections, in order."""
     rows, findings = batch.rows, batch.findings
-    wide, room = layout.whole, layout.width("verdict")
     marks = [_MARKS[FIRST_CLOSE[first]] for first in findings.first_close.tolist()]
-    frames = _frames(batch, fields.end_ns(rows), marks, context, layout, utc=utc)
-    lived = fields.duration_ns(rows).tolist()
-    waited = findings.limit_elapsed_ms.tolist()
-    sent = fields.bytes_sent(rows).tolist()
-    received = bytes_received(rows).tolist()
-    why = sentences(rows, findings, context.names) if wide else [""] * len(rows)
-    more = hint_text.sentences(rows, findings, context.names) if wide else why
+    before = _frames(batch, fields.end_ns(rows), marks, context, layout, utc=utc)
+    how = np.zeros(len(rows), _HOW)
+    for name in ("verdict", "form", "closed_by"):
+        how[name] = getattr(findings, name)
+    how["exit_code"] = rows["exit_code"]
+    some, which = distinct(how)
+    hows = [_How(one) for one in how[some]]
+    index = which.tolist()
+    tones = [one.tone() for one in hows]
+    each = [tones[at] for at in index]
     known = _known(rows, context, layout)
-    for at, frame in enumerate(frames):
-        verdict = VERDICTS[findings.verdict[at]]
-        form = "" if findings.form[at] == UNKNOWN else FORMS[findings.form[at]]
-        closed_by = "" if findings.closed_by[at] == UNKNOWN else CLOSED_BY[findings.closed_by[at]]
-        if wide:
-            text = verdict.code
-            rest: tuple[str, ...] = (
-                form or _UNKNOWN,
-                closed_by or _UNKNOWN,
-                span(lived[at]) if lived[at] >= 0 else _UNKNOWN,
-                size(sent[at]),
-                size(received[at]),
-                str(rows["total_retrans"][at]),
-                known[at],
-                why[at] + more[at],
-            )
-        else:
-            rest = (known[at],) if known else ()
-            ns = waited[at] * _MS if waited[at] >= 0 else lived[at]
-            death = _death(closed_by, int(rows["exit_code"][at]))
-            how = death or (form if verdict.code == "orderly" else "")
-            text = _fitting(room, verdict.code, how, span(ns) if ns >= 0 else "")
-        yield Cells(frame, text, rest, _tone(verdict, form, closed_by))
+    lived = fields.duration_ns(rows)
+    if not layout.whole:
+        waited = findings.limit_elapsed_ms
+        times = spans(np.where(waited >= 0, waited * _MS, lived), "")
+        room = layout.width("verdict")
+        fit: Remembered[tuple[int, str], str] = Remembered(
+            lambda key: hows[key[0]].fitting(room, key[1])
+        )
+        text = list(map(fit.__getitem__, zip(index, times, strict=True)))
+        return Cells(before, text, [known] if known else [], each)
+    why = sentences(rows, findings, context.names)
+    if findings.hints.any():
+        more = hint_text.sentences(rows, findings, context.names)
+        why = [first + second for first, second in zip(why, more, strict=True)]
+    rest = [
+        [hows[at].form or _UNKNOWN for at in index],
+        [hows[at].closed_by or _UNKNOWN for at in index],
+        spans(lived, _UNKNOWN),
+        _each(fields.bytes_sent(rows), size),
+        _each(bytes_received(rows), size),
+        _each(rows["total_retrans"], str),
+        known,
+        why,
+    ]
+    return Cells(before, [hows[at].code for at in index], rest, each)
 
 
-def event_cells(batch: Events, context: Context, layout: Layout, *, utc: bool) -> Iterator[Cells]:
+def _each(column: NDArray[Any], text: Callable[[int], str]) -> list[str]:
+    """The ``text`` of each number, made once for each different one."""
+    some, which = distinct(column)
+    texts = [text(one) for one in column[some].tolist()]
+    return [texts[at] for at in which.tolist()]
+
+
+class _How:
+    """How connections ended, by their findings: the words of a line that do not differ among them."""
+
+    def __init__(self, how: np.void) -> None:
+        self._verdict = VERDICTS[how["verdict"]]
+        self._exit_code = int(how["exit_code"])
+        self.code = self._verdict.code
+        self.form = "" if how["form"] == UNKNOWN else FORMS[how["form"]]
+        self.closed_by = "" if how["closed_by"] == UNKNOWN else CLOSED_BY[how["closed_by"]]
+
+    def fitting(self, room: int, time: str) -> str:
+        """Verdict, what is special about it, and a time, as far as there is room for them."""
+        how = _death(self.closed_by, self._exit_code)
+        return _fitting(room, self.code, how or (self.form if self.code == "orderly" else ""), time)
+
+    def tone(self) -> str:
+        """Of ``Cells``."""
+        if self.code == "undetermined":
+            return "odd"
+        if self._verdict.abnormal and self.form == "timeout":
+            return "worst"
+        died = self.closed_by in ("process-crash", "oom-kill")
+        return "bad" if self._verdict.abnormal or died else "good"
+
+
+def event_cells(batch: Events, context: Context, layout: Layout, *, utc: bool) -> Cells:
     """The lines of single events, in order."""
     rows = batch.rows
     wide, room = layout.whole, layout.width("verdict")
     marks = [_EVENT_MARK] * len(rows)
     at_ns = rows["at"].astype(np.int64)
-    frames = _frames(batch, at_ns, marks, context, layout, utc=utc)
+    before = _frames(batch, at_ns, marks, context, layout, utc=utc)
     rto = fields.jiffies_to_ms(rows["rto"], context.names).tolist()
     known = _known(rows, context, layout)
-    for at, frame in enumerate(frames):
-        row = rows[at]
+    texts, told, tones = [], [], []
+    for at, row in enumerate(rows):
         kind = int(row["kind"])
         text = _event_text(room, kind, row, context.names)
-        text = text if wide else clip(text, room)
+        texts.append(text if wide else clip(text, room))
         age = int(row["at"]) - int(row["born"]) if row["born"] else -1
         facts = []
         if kind == EventKind.RETRANSMIT:
@@ -124,9 +164,11 @@ def event_cells(batch: Events, context: Context, layout: Layout, *, utc: bool) -
         if row["reason"]:
             reason = context.names.drop_reasons.get(int(row["reason"]), str(row["reason"]))
             facts.append(visible(reason))
-        rest = (*[""] * 6, known[at], ", ".join(facts)) if wide else (*known[at : at + 1],)
-        tone = "bad" if kind in (EventKind.DROP, EventKind.RETRANSMIT) else "odd"
-        yield Cells(frame, text, rest, tone)
+        told.append(", ".join(facts))
+        tones.append("bad" if kind in (EventKind.DROP, EventKind.RETRANSMIT) else "odd")
+    nothing = [""] * len(rows)
+    rest = [*[nothing] * 6, known, told] if wide else [known] if known else []
+    return Cells(before, texts, rest, tones)
 
 
 def loss_text(loss: Loss, *, utc: bool) -> str:
@@ -144,8 +186,8 @@ def _frames(
     layout: Layout,
     *,
     utc: bool,
-) -> Iterator[tuple[str, ...]]:
-    """Of each row the columns before the verdict, in the order of the layout."""
+) -> list[list[str]]:
+    """The columns before the verdict, in the order of the layout."""
     rows = batch.rows
     cells: dict[str, list[str]] = {
         "mark": marks,
@@ -153,25 +195,17 @@ def _frames(
     }
     for unknown in np.flatnonzero(at <= 0).tolist():
         cells["time"][unknown] = _UNKNOWN
-    known = (rows["flags"] & F_ADDR) != 0
     for name, address, port in (("local", "laddr", "lport"), ("remote", "raddr", "rport")):
         width = None if layout.whole else layout.width(name)
-        ends = zip(fields.address_texts(rows, address), rows[port].tolist(), strict=True)
-        cells[name] = [endpoint(*end, width) for end in ends]
-        for unknown in np.flatnonzero(~known).tolist():
+        cells[name] = endpoints(fields.address_texts(rows, address), rows[port].tolist(), width)
+        for unknown in np.flatnonzero((rows["flags"] & F_ADDR) == 0).tolist():
             cells[name][unknown] = _UNKNOWN
     if width := layout.width("netns"):
-        inodes = rows["netns"].tolist()
-        names = {inode: _netns(inode, context, width, layout) for inode in set(inodes)}
-        cells["netns"] = [names[inode] for inode in inodes]
+        cells["netns"] = _each(rows["netns"], lambda inode: _netns(inode, context, width, layout))
     if layout.width("role"):
         cells["role"] = [fields.ROLES[role] or _UNKNOWN for role in fields.role(rows).tolist()]
-    width = layout.width("process")
-    owners = zip(rows["comm"].tolist(), rows["pid"].tolist(), strict=True)
-    cut = not layout.whole
-    cells["process"] = [padded(_process(comm, pid, width, cut), width) for comm, pid in owners]
-    shown = (column.name for column in layout.columns if column.name in cells)
-    return zip(*map(cells.__getitem__, shown), strict=True)
+    cells["process"] = _processes(rows, layout.width("process"), cut=not layout.whole)
+    return [cells[column.name] for column in layout.columns if column.name in cells]
 
 
 def _known(rows: Rows, context: Context, layout: Layout) -> list[str]:
@@ -179,17 +213,11 @@ def _known(rows: Rows, context: Context, layout: Layout) -> list[str]:
     width = layout.width("known")
     if not width:
         return []
-    addressed = ((rows["flags"] & F_ADDR) != 0).tolist()
-    local, remote = (
-        [text if known else "" for text, known in zip(texts, addressed, strict=True)]
-        for texts in (fields.address_texts(rows, "laddr"), fields.address_texts(rows, "raddr"))
-    )
-    groups = rows["cgroup"].tolist()
-    paths = {group: context.cgroup_path(group) if group else None for group in {*groups}}
-    texts = words(rows, local, remote, [paths[group] for group in groups], context.known)
+    texts, which = words(rows, context)
     if not layout.whole:
         texts = [clip(text, width) for text in texts]
-    return [padded(text, width) for text in texts]
+    texts = [padded(text, width) for text in texts]
+    return [texts[at] for at in which.tolist()]
 
 
 def _netns(inode: int, context: Context, width: int, layout: Layout) -> str:
@@ -204,7 +232,19 @@ def _netns(inode: int, context: Context, width: int, layout: Layout) -> str:
     return f"{text[: width - 1 - end]}{ELLIPSIS}{text[len(text) - end :]}"
 
 
-def _process(comm: bytes, pid: int, width: int, cut: bool) -> str:  # noqa: FBT001 (for each line)
+_OWNER = np.dtype([("comm", "S16"), ("pid", "<u8")])
+
+
+def _processes(rows: Rows, width: int, *, cut: bool) -> list[str]:
+    owners = np.empty(len(rows), _OWNER)
+    for name in ("comm", "pid"):
+        owners[name] = rows[name]
+    some, which = distinct(owners)
+    texts = [padded(_process(comm, pid, width, cut), width) for comm, pid in owners[some].tolist()]
+    return [texts[at] for at in which.tolist()]
+
+
+def _process(comm: bytes, pid: int, width: int, cut: bool) -> str:  # noqa: FBT001 (for each owner)
     """``nginx/1234``: the number is kept whole, it is what one needs next."""
     number = f"/{pid}" if pid else ""
     name = _clipped[comm, width - len(number)] if cut else _comms[comm]
@@ -225,14 +265,6 @@ def _fitting(room: int, first: str, *more: str) -> str:
         if len(text) + 1 + len(part) <= room:
             text += f" {part}"
     return text
-
-
-def _tone(verdict: Verdict, form: str, closed_by: str) -> str:
-    if verdict.code == "undetermined":
-        return "odd"
-    if verdict.abnormal and form == "timeout":
-        return "worst"
-    return "bad" if verdict.abnormal or closed_by in ("process-crash", "oom-kill") else "good"
 
 
 def _event_text(room: int, kind: int, row: Any, names: KernelNames) -> str:  # noqa: ANN401 (a record)

@@ -3,9 +3,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.sink.remembered import Remembered
 from tracetw.text import ELLIPSIS
 
-__all__ = ["amount", "endpoint", "share", "size", "span"]
+__all__ = ["amount", "endpoint", "endpoints", "share", "size", "span", "spans"]
 
 # Characters of the end of an IPv6 address that tell hosts apart: two groups. Only with more room
 # than that, its beginning is shown as well.
@@ -33,6 +39,19 @@ def span(ns: int) -> str:
     if days:
         return f"{days}d{hours:02d}h"
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s"
+
+
+# Every limit of span() and every place where it rounds is a multiple of this, so that times between two
+# multiples have one text.
+_STEP = 500
+_spans: Remembered[int, str] = Remembered(lambda key: span(key // 2 * _STEP + key % 2), 1 << 14)
+
+
+def spans(ns: NDArray[np.int64], unknown: str) -> list[str]:
+    """``span`` of each time; ``unknown`` for what is negative."""
+    step, rest = np.divmod(ns, _STEP)
+    keys = (2 * step + (rest > 0)).tolist()
+    return [_spans[key] if key >= 0 else unknown for key in keys]
 
 
 def size(count: int) -> str:
@@ -80,3 +99,13 @@ def endpoint(address: str, port: int, width: int | None = None) -> str:
     room = width - len(f"[{ELLIPSIS}]:{port}")
     end = min(room, max(_END, room // 2))
     return f"[{address[: room - end]}{ELLIPSIS}{address[len(address) - end :]}]:{port}"
+
+
+def endpoints(addresses: Sequence[str], ports: Sequence[int], width: int | None) -> list[str]:
+    """``endpoint`` of each."""
+    if 0 in ports or any(":" in address for address in addresses):
+        return [endpoint(*end, width) for end in zip(addresses, ports, strict=True)]
+    texts = [f"{address}:{port}" for address, port in zip(addresses, ports, strict=True)]
+    if width is None:
+        return texts
+    return [text if len(text) <= width else ELLIPSIS + text[1 - width :] for text in texts]

@@ -6,7 +6,6 @@ Each different value of a batch is looked up once, and a batch in which nothing 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,9 +13,11 @@ from numpy.typing import NDArray
 
 from tracetw.event import fields
 from tracetw.event.fields import Rows
+from tracetw.event.record import F_ADDR
 from tracetw.host.cgroup import container, unit
 from tracetw.sink.coded import Coded, distinct
 from tracetw.sink.remembered import Remembered
+from tracetw.stream.batch import Context
 from tracetw.stream.known import Heard, Known, served_by
 from tracetw.text import json_line, visible
 
@@ -51,28 +52,50 @@ def _address_names(
     rows: Rows, name: str, families: NDArray[np.uint8], known: Known
 ) -> Coded | None:
     """The name of each address as JSON; None: of none of them a name is known."""
+    found = _named(rows, name, families, known)
+    if found is None:
+        return None
+    which, names = found
+    texts: NDArray[Any] = np.empty(len(names), object)
+    texts[:] = [_NULL if one is None else _names[one] for one in names]
+    return Coded(which, texts)
+
+
+def _named(
+    rows: Rows, name: str, families: NDArray[np.uint8], known: Known
+) -> tuple[NDArray[np.intp], list[str | None]] | None:
+    """The name of each address: an index of each row, and the names; None: of none of them one is known."""
     if known.nameless:
         return None
-    some, which = _different(rows, name, families)
-    asked = np.flatnonzero(known.may_know(rows[some], name, families[some]))
-    texts = fields.address_texts(rows[some[asked]], name)
+    packed = fields.ipv4_packed(rows, name)
+    asked = np.flatnonzero(known.may_know(packed, families))
+    if not len(asked):
+        return None
+    some, index = _different(rows, name, families, packed, asked)
+    texts = fields.address_texts(rows[some], name)
     names = known.of(texts)
     if not names:
         return None
-    found: NDArray[Any] = np.full(len(some), _NULL, object)
-    found[asked] = [_names[names[text]] if text in names else _NULL for text in texts]
-    return Coded(which, found)
+    which = np.zeros(len(rows), np.intp)
+    which[asked] = index + 1
+    return which, [None, *map(names.get, texts)]
 
 
 def _different(
-    rows: Rows, name: str, families: NDArray[np.uint8]
+    rows: Rows,
+    name: str,
+    families: NDArray[np.uint8],
+    packed: NDArray[np.uint32],
+    asked: NDArray[np.intp],
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """``distinct`` of the addresses."""
-    if (families == _IPV4).all():
-        return distinct(fields.ipv4_packed(rows, name))
+    """``distinct`` of the addresses of the rows ``asked``."""
+    if (families[asked] == _IPV4).all():
+        some, index = distinct(packed[asked])
+        return asked[some], index
     key = np.zeros(len(rows), [("address", "u1", 16), ("family", "<u8")])
     key["address"], key["family"] = rows[name], rows["family"]
-    return distinct(key)
+    some, index = distinct(key[asked])
+    return asked[some], index
 
 
 def listener_texts(rows: Rows, known: Known) -> Coded | None:
@@ -97,46 +120,51 @@ def _heard(rows: Rows, known: Known) -> tuple[NDArray[np.intp], list[Heard | Non
     return (which, told) if any(told) else None
 
 
-def words(
-    rows: Rows,
-    local: Sequence[str],
-    remote: Sequence[str],
-    groups: Sequence[str | None],
-    known: Known,
-) -> list[str]:
-    """``remote=db1 unit=web.service listener=nginx`` of each row, what matters most first; "" nothing.
+def words(rows: Rows, context: Context) -> tuple[list[str], NDArray[np.intp]]:
+    """``remote=db1 unit=web.service listener=nginx`` of rows, what matters most first; "" nothing.
 
     Args:
-        rows: closes or events; of events nobody listens.
-        local, remote: their addresses, "" where unknown.
-        groups: paths of the control groups of their owners.
-        known: what is known.
+        rows: closes or events, one at least; of events nobody listens.
+        context: what is known, and the paths of control groups.
+
+    Returns the different texts, and for each row the index of its own.
     """
-    names = {address: visible(name) for address, name in known.of({*local, *remote} - {""}).items()}
+    known, families = context.known, fields.families(rows)
     heard = _heard(rows, known) if "mptcp_flags" in (rows.dtype.names or ()) else None
-    listening: list[Any] = [""] * len(rows)
-    if heard is not None:
-        texts = ["" if one is None else _listening(one) for one in heard[1]]
-        listening = [texts[index] for index in heard[0].tolist()]
-    owners = {group: _owner(group) for group in {*groups}}
-    lines = zip(local, remote, groups, listening, strict=True)
-    return [
-        " ".join(
-            part
-            for part in (
-                f"remote={names[there]}" if there in names else "",
-                listener,
-                owners[group],
-                f"local={names[here]}" if here in names else "",
-            )
-            if part
-        )
-        for here, there, group, listener in lines
+    groups, group = distinct(rows["cgroup"])
+    paths = [context.cgroup_path(one) if one else None for one in rows["cgroup"][groups].tolist()]
+    parts = [
+        _end_words("remote", rows, families, known),
+        None if heard is None else (heard[0], list(map(_listening, heard[1]))),
+        (group, [_owner(path) for path in paths]),
+        _end_words("local", rows, families, known),
     ]
+    told = [part for part in parts if part is not None]
+    which = np.empty((len(rows), len(told)), np.int64)
+    for at, (index, _) in enumerate(told):
+        which[:, at] = index
+    some, whole = distinct(which.view(f"V{which.itemsize * len(told)}").ravel())
+    texts = [
+        " ".join(filter(None, (said[at] for at, (_, said) in zip(row, told, strict=True))))
+        for row in which[some].tolist()
+    ]
+    return texts, whole
 
 
-def _listening(one: Heard) -> str:
-    return f"listener={visible(one.comm or '')}"
+def _end_words(
+    end: str, rows: Rows, families: NDArray[np.uint8], known: Known
+) -> tuple[NDArray[np.intp], list[str]] | None:
+    """``remote=db1`` of each row that has the name of this end: an index of each, and the texts."""
+    named = _named(rows, f"{end[0]}addr", families, known)
+    if named is None:
+        return None
+    which, names = named
+    texts = ["", *("" if one is None else f"{end}={visible(one)}" for one in names)]
+    return np.where(rows["flags"] & F_ADDR, which + 1, 0), texts
+
+
+def _listening(one: Heard | None) -> str:
+    return "" if one is None else f"listener={visible(one.comm or '')}"
 
 
 def _owner(group: str | None) -> str:

@@ -1,13 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Columns of values as columns of text: one bytes object a row, ready to be joined.
-
-What comes back often comes from a table made once; bytes objects are never made twice for it.
-"""
+"""Columns of values as columns of text: one bytes object a row, ready to be joined."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,14 +18,39 @@ __all__ = ["FORMS", "Column", "Pieces", "Place"]
 Column = Any
 """Values of all rows of a batch: an array of numbers, ``Coded``, or an array or a list of bytes or str."""
 
-_SMALL = np.array([b"%d" % value for value in range(1 << 16)], dtype=object)
 _LARGE: Remembered[int, bytes] = Remembered(lambda value: b"%d" % value)
-# Milliseconds in a table: to the microsecond below this many us. Most times of a local or fast network.
-_SHORT_US = 1 << 14
 _ALL = slice(None)
 # As a share of the batch: of fewer rows the column is not made as a whole.
 _FEW = 8
 
+
+class _Table:
+    """Texts of the numbers from 0 up to a size, each made when it first comes."""
+
+    def __init__(self, size: int, text: Callable[[int], bytes]) -> None:
+        self.size = size
+        self._text = text
+        self._texts: NDArray[Any] = np.empty(size, object)
+        self._known = np.zeros(size, np.bool_)
+
+    def __getitem__(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        known = self._known[numbers]
+        if not known.all():
+            new = np.unique(numbers[~known])
+            self._texts[new] = [self._text(number) for number in new.tolist()]
+            self._known[new] = True
+        texts: NDArray[Any] = self._texts[numbers]
+        return texts
+
+
+def _thousandths(number: int) -> bytes:
+    return b"%d.%03d" % divmod(number, 1000)
+
+
+_SMALL = _Table(1 << 16, lambda number: b"%d" % number)
+_PAIRS = _Table(1 << 16, lambda number: b"%d.%d" % divmod(number, 256))
+# Most times of a local or fast network, in us.
+_SHORT = _Table(1 << 14, _thousandths)
 
 Place = tuple[str, str]
 """A placeholder, and the name of the column that fills it."""
@@ -90,44 +111,28 @@ def _integers_or_null(column: Column) -> NDArray[Any]:
     return made
 
 
-@cache
-def _pairs() -> NDArray[Any]:
-    octets = [b"%d" % value for value in range(256)]
-    return np.array([high + b"." + low for high in octets for low in octets], dtype=object)
-
-
 def _octets(column: Column) -> NDArray[Any]:
     """16 bits as the two octets of an address."""
-    made: NDArray[Any] = _pairs()[column]
-    return made
+    return _PAIRS[column]
 
 
 def _integers(column: Column) -> NDArray[Any]:
     """Decimal text."""
     numbers: NDArray[Any] = np.asarray(column)
-    if not numbers.min() < 0 and numbers.max() < len(_SMALL):
-        small: NDArray[Any] = _SMALL[numbers]
-        return small
+    if not numbers.min() < 0 and numbers.max() < _SMALL.size:
+        return _SMALL[numbers]
     return _objects([_LARGE[value] for value in numbers.tolist()])
-
-
-@cache
-def _short() -> NDArray[Any]:
-    return np.array([b"%d.%03d" % divmod(us, 1000) for us in range(_SHORT_US)], dtype=object)
 
 
 def _millis(column: Column) -> NDArray[Any]:
     """Nanoseconds as milliseconds to the microsecond: what is less is cut off; null for what is negative."""
     us: NDArray[np.int64] = column // 1000
-    short = (us >= 0) & (us < _SHORT_US)
+    short = (us >= 0) & (us < _SHORT.size)
     if short.all():
-        made: NDArray[Any] = _short()[us]
-        return made
-    made = _short()[np.where(short, us, 0)]
+        return _SHORT[us]
+    made = _SHORT[np.where(short, us, 0)]
     long = np.flatnonzero(~short)
-    made[long] = [
-        b"%d.%03d" % divmod(value, 1000) if value >= 0 else b"null" for value in us[long].tolist()
-    ]
+    made[long] = [_thousandths(one) if one >= 0 else b"null" for one in us[long].tolist()]
     return made
 
 

@@ -107,10 +107,10 @@ class TableSink:
         lines.append(layout.heading(color=self._color))
         self._since = 0
 
-    def _lines(self, cells: Callable[[Layout], Iterator[Cells]]) -> None:
+    def _lines(self, cells: Callable[[Layout], Cells]) -> None:
         lines: list[str] = []
         layout = self._arrange(lines)
-        rows = map(self._row, cells(layout))
+        rows = self._rows(cells(layout))
         screenful = self._screen.lines() - _SPARE
         if screenful <= 0:
             lines += rows
@@ -122,10 +122,13 @@ class TableSink:
                 self._since += 1
         self._write(lines)
 
-    def _row(self, row: Cells) -> str:
+    def _rows(self, cells: Cells) -> Iterator[str]:
         if self._color:
-            return self._form % (*row.before, _COLORS[row.tone], row.verdict, *row.rest)
-        return (self._form % (*row.before, row.verdict, *row.rest)).rstrip()
+            colors = [_COLORS[tone] for tone in cells.tones]
+            columns = zip(*cells.before, colors, cells.verdict, *cells.rest, strict=True)
+            return map(self._form.__mod__, columns)
+        columns = zip(*cells.before, cells.verdict, *cells.rest, strict=True)
+        return map(str.rstrip, map(self._form.__mod__, columns))
 
     def _write(self, lines: list[str]) -> None:
         if lines:

@@ -105,17 +105,18 @@ class Known:
         """No address has a name."""
         return not self.names and self._ask is None
 
-    def may_know(self, rows: Rows, column: str, families: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    def may_know(
+        self, packed: NDArray[np.uint32], families: NDArray[np.uint8]
+    ) -> NDArray[np.bool_]:
         """Of which addresses ``of`` is worth asking, without their text.
 
         Args:
-            rows: n records.
-            column: ``laddr`` or ``raddr``.
-            families: theirs, of ``fields.families``.
+            packed: of ``fields.ipv4_packed``.
+            families: of ``fields.families``.
         """
         if self._ask is not None:
-            return np.ones(len(rows), np.bool_)
-        named: NDArray[np.bool_] = np.isin(fields.ipv4_packed(rows, column), self._fours)
+            return np.ones(len(packed), np.bool_)
+        named: NDArray[np.bool_] = np.isin(packed, self._fours)
         named |= families != _IPV4
         return named
 
