@@ -159,22 +159,24 @@ def base() -> Base:
     sample["counters"] = {inode: header["counters"][inode]}
     sample["sysctls"] = {inode: header["sysctls"][inode]}
     sample["netns_names"], sample["gone"] = {inode: "blue"}, [7]
-    listener = {
-        "netns": int(inode),
-        "address": "::",
-        "port": 80,
-        "pid": 1,
-        "comm": "a",
-        "uid": 0,
-        "cgroup": "/",
-    }
+    listener = {"netns": int(inode), "address": "::", "port": 80, "pid": 1, "comm": "a", "uid": 0}
+    listener["cgroup"] = "/"
     sample["listeners"] = header["listeners"] = [listener]
+    sample["ended"] = [
+        {name: listener[name] for name in ("netns", "address", "port", "pid", "comm", "cgroup")}
+        | {"time_ns": start, "exit_code": 9, "oom": False}
+    ]
     header["host_names"] = {"10.0.0.1": "db"}
     documents = {
         FrameKind.HEADER: header,
         FrameKind.SAMPLE: sample,
         FrameKind.LOST: lost,
-        FrameKind.NAMES: {"cgroups": {"1": "/"}, "users": {"0": "root"}},
+        FrameKind.NAMES: {
+            "cgroups": {"1": "/"},
+            "users": {"0": "root"},
+            "heard": [{"netns": int(inode), "port": 80, "comm": "a", "cgroup": "/"}],
+            "closes": 1,
+        },
     }
     closes, events = everything(golden())[:20], everything(golden(), "events")[:20]
     frames = [Bytes(kind, dumped(document)) for kind, document in documents.items()]

@@ -33,6 +33,25 @@ def test_ends_that_agree() -> None:
     assert (made.pairs, made.both) == (10, ())
 
 
+def test_hosts_with_one_address_are_not_joined_by_chance() -> None:
+    """Two clients of one address could each be the other end: neither is, and that is said."""
+    server = Memory(connections("orderly-passive", TIMES, **SERVER))
+    clients = [
+        Memory(connections("orderly-active", TIMES + later, **CLIENT), host=name, run=name)
+        for name, later in (("client-1", 0.0), ("client-2", 0.1))
+    ]
+    for several in ([server, *clients], [*clients, server]):
+        made = build(several, utc=True)
+        assert made.pairs == 0
+        assert [note for note in made.notes if note.startswith("10 pairs of ends not joined")]
+    assert build([server, clients[0]], utc=True).pairs == 10
+    apart = Memory(connections("orderly-active", TIMES + 900, **CLIENT), host="client-2", run="3")
+    made = build([server, clients[0], apart], utc=True)
+    assert (made.pairs, made.notes) == (10, ()), "not at the same time"
+    again = Memory(connections("orderly-active", TIMES, **CLIENT), host="client-1", run="4")
+    assert build([server, clients[0], again], utc=True).pairs == 10, "one host recorded twice"
+
+
 def test_subflows_that_are_no_line_of_their_own_do_not_shift_the_others() -> None:
     """Judging leaves them out: a connection is told from its own row, and both ends are still one."""
     sides = []

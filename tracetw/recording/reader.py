@@ -35,7 +35,6 @@ _HEADERS_BYTES = 16 << 20
 # Of all names of a recording, with what Python needs for each besides its text.
 _NAMES_BYTES = 128 << 20
 _NAME_BYTES = 200
-_MOST_HEARD = 1 << 18
 _MOST_NAMED = 100
 
 
@@ -147,11 +146,14 @@ class Recording:
 
     def heard(self) -> Iterator[tuple[int, HeardDocument]]:
         """Who listened on a port from a place among the connection ends on, in the order of these."""
-        before, left = 0, _MOST_HEARD
+        before, room = 0, _NAMES_BYTES
         for segment in self.segments:
             for document in segment.documents(NamesDocument):
-                left -= len(document.heard)
-                if left < 0:
+                room -= sum(
+                    _NAME_BYTES + len(one.comm or "") + len(one.cgroup or "")
+                    for one in document.heard
+                )
+                if room < 0:
                     self._damaged(segment, "too many listeners: those that follow are not used")
                     return
                 for one in document.heard:

@@ -13,7 +13,7 @@ from tracetw.replay.window import ALWAYS, Window
 from tracetw.report import tables
 from tracetw.report.causes.sentences import tell as cause
 from tracetw.report.count.scan import Scan, scan
-from tracetw.report.ends.join import join
+from tracetw.report.ends.join import Joined, join
 from tracetw.report.ends.report import both_ends, clock_offsets
 from tracetw.report.ends.stories import tell_stories
 from tracetw.report.heat import heat
@@ -27,6 +27,7 @@ from tracetw.report.quality import hosts
 from tracetw.report.render.phrases import Words
 from tracetw.report.settings import settings
 from tracetw.report.tables import abnormal
+from tracetw.sink.human import amount
 from tracetw.stream.filter import Filter
 from tracetw.stream.known import Ask
 
@@ -95,7 +96,7 @@ def build(
         clocks=clock_offsets(counts, joined) if joined else (),
         both=both,
         stories=disagreeing,
-        notes=tuple(_notes(counts, len(found), complete=joined is None or joined.complete)),
+        notes=tuple(_notes(counts, len(found), joined)),
     )
     return replace(report, names=address_names(report, recordings, ask))
 
@@ -121,7 +122,7 @@ def _span(counts: Scan, window: Window, ahead: Sequence[int]) -> tuple[int, int]
     return begin, max(min(max(ends, default=0), window.until_ns), begin)
 
 
-def _notes(counts: Scan, found: int, *, complete: bool) -> list[str]:
+def _notes(counts: Scan, found: int, joined: Joined | None) -> list[str]:
     notes = []
     if found > _CAUSES:
         left = found - _CAUSES
@@ -132,6 +133,11 @@ def _notes(counts: Scan, found: int, *, complete: bool) -> list[str]:
     if counts.pulses.folded:
         seconds = counts.pulse_slots.width_ns // 10**9
         notes.append(f"incidents less than {seconds} s apart cannot be told apart")
-    if not complete:
+    if joined is not None and joined.doubtful:
+        pairs = amount(joined.doubtful, "pair")
+        notes.append(
+            f"{pairs} of ends not joined: several of the recorded hosts have the address of one of the two"
+        )
+    if joined is not None and not joined.complete:
         notes.append("too many connections between recorded hosts: not all were joined")
     return notes

@@ -12,7 +12,7 @@ from typing import Any
 __all__ = ["Told", "problems"]
 
 SECOND, MILLISECOND = 10**9, 10**6
-PERCENT, FEW = 100, 50
+PERCENT = 100
 # What an application is told, as a report's phases name it.
 PHASES = {
     "reset": "reset",
@@ -124,11 +124,11 @@ def _who(
 
 
 def _slack(reach: int) -> int:
-    """One percent of the reach, rounded up to a connection; nothing where there are few.
+    """One percent of the reach: nothing below a hundred.
 
     A connection may end the moment it is hit: its client has the answer, and its server died with it open.
     """
-    return -(-reach // PERCENT) if reach >= FEW else 0
+    return reach // PERCENT
 
 
 def _said(shown: Mapping[str, Any], told: Told) -> Iterator[str]:

@@ -52,6 +52,7 @@ class Joined:
         told: some of those that went wrong: fields ``key``, ``at``, ``here`` (the end that counts) and ``there``
             (flow 0: not recorded).
         clocks: how far those of the hosts are apart. Times of ``here`` and ``there`` are by the first one's.
+        doubtful: pairs that were not joined: ends of several hosts could have been one of the two.
         complete: False when there were too many ends to hold them all.
     """
 
@@ -63,6 +64,7 @@ class Joined:
     told: NDArray[Any]
     clocks: list[Offset]
     complete: bool
+    doubtful: int = 0
 
     def ahead_ns(self, sources: int) -> NDArray[np.int64]:
         """Of each of so many recordings: how far its clock is ahead of the first one's."""
@@ -157,11 +159,11 @@ def _paired(scan: Scan, ends: NDArray[Any], wrong: NDArray[Any], *, complete: bo
         ends[name] -= ahead[ends["source"]]
     ends = ends[np.lexsort((ends["begin"], ends["flow"]))]
     left, right = ends[:-1], ends[1:]
-    match = (left["flow"] == right["flow"]) & (left["side"] != right["side"])
-    match &= (left["begin"] <= right["end"] + _SKEW_NS) & (right["begin"] <= left["end"] + _SKEW_NS)
     # Of three in a row the middle one belongs to the first: each end has one partner.
-    at = np.flatnonzero(match)
+    at = np.flatnonzero(_could_be_one(left, right))
     at = at[_every_other(at)]
+    doubtful = _doubtful(ends, at, np.array([scan.hosts.index(name) for name in scan.hosts]))
+    at = at[~doubtful]
     alone = np.ones(len(ends), np.bool_)
     alone[at] = alone[at + 1] = False
     one, two = ends[at], ends[at + 1]
@@ -182,7 +184,34 @@ def _paired(scan: Scan, ends: NDArray[Any], wrong: NDArray[Any], *, complete: bo
         told=told,
         clocks=clocks,
         complete=complete,
+        doubtful=int(doubtful.sum()),
     )
+
+
+def _could_be_one(left: NDArray[Any], right: NDArray[Any]) -> NDArray[np.bool_]:
+    """Of two ends each: are they two sides of one flow that lived at the same time?"""
+    match: NDArray[np.bool_] = (left["flow"] == right["flow"]) & (left["side"] != right["side"])
+    match &= (left["begin"] <= right["end"] + _SKEW_NS) & (right["begin"] <= left["end"] + _SKEW_NS)
+    return match
+
+
+def _doubtful(
+    ends: NDArray[Any], at: NDArray[np.intp], hosts: NDArray[np.intp]
+) -> NDArray[np.bool_]:
+    """Which pairs have a third end beside them, of another host, that could be in the place of one of the two?
+
+    Hosts with the same private address have connections that look like one another's.
+    """
+    found = np.zeros(len(at), np.bool_)
+    for step in (-1, 2):
+        place = at + step
+        there = (place >= 0) & (place < len(ends))
+        third = ends[np.clip(place, 0, len(ends) - 1)]
+        for mine, other in ((ends[at], ends[at + 1]), (ends[at + 1], ends[at])):
+            rival = _could_be_one(mine, third)
+            rival &= hosts[third["source"]] != hosts[other["source"]]
+            found |= there & rival
+    return found
 
 
 @dataclass(frozen=True, slots=True)

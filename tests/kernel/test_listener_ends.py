@@ -1,0 +1,69 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The end of a listener is recorded when its process dies, and only then."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from tracetw.lab.net.host import alone
+from tracetw.lab.play.child import COMMAND, environment
+from tracetw.lab.polling import patient
+from tracetw.recording.facts import ListenerEnd
+from tracetw.recording.reader import open_recordings
+
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(200)]
+
+# Port and signal of a child each: 0 closes in order and goes on living for a moment.
+CHILDREN = textwrap.dedent("""
+    import os, signal, socket, sys, time
+    for word in sys.argv[1:]:
+        port, number = map(int, word.split(":"))
+        child = os.fork()
+        if not child:
+            family = socket.AF_INET6 if port == 9103 else socket.AF_INET
+            listener = socket.create_server(("", port), family=family)
+            if not number:
+                listener.close()
+                os._exit(0)
+            os.kill(os.getpid(), number)
+        os.waitpid(child, 0)
+    time.sleep(0.2)
+""")
+
+
+def ended(folder: Path, netns: int) -> dict[int, ListenerEnd]:
+    """By port, of one namespace."""
+    (recording,) = open_recordings([folder])
+    found = [one for sample in recording.samples() for one in sample.ended if one.netns == netns]
+    assert len({one.port for one in found}) == len(found), "each once"
+    return {one.port: one for one in found}
+
+
+def test_only_of_processes_that_die(tmp_path: Path) -> None:
+    words = ["9101:0", "9102:9", "9103:11"]
+    with alone() as host:
+        inside = host.inside([sys.executable, "-c", CHILDREN, *words])
+        done = subprocess.run(
+            [*COMMAND, "record", "-o", str(tmp_path), "--netns", str(host.netns), "--", *inside],
+            capture_output=True,
+            text=True,
+            timeout=patient(100),
+            env=environment(),
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        found = ended(tmp_path, host.netns)
+    assert {*found} == {9102, 9103}, "9101 was closed by a process that lived"
+    killed, crashed = found[9102], found[9103]
+    assert (killed.address, crashed.address) == ("0.0.0.0", "::")  # noqa: S104 (as it was bound)
+    assert killed.exit_code & 127 == signal.SIGKILL
+    assert crashed.exit_code & 127 == signal.SIGSEGV
+    assert killed.pid != crashed.pid
+    assert killed.comm.startswith("python")
+    assert not killed.oom
