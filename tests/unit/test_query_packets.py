@@ -47,7 +47,8 @@ def documents(batch: Closes) -> list[dict[str, Any]]:
 
 
 def table(batch: Closes) -> list[dict[str, Any]]:
-    return list(closes_table(Memory(batch.rows, names=CONTEXT.names), batch).to_pylist())
+    recording = Memory(batch.rows, names=CONTEXT.names)
+    return list(closes_table(recording, batch, CONTEXT.known).to_pylist())
 
 
 def member(document: dict[str, Any], path: str) -> Any:

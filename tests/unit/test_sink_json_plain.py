@@ -44,11 +44,11 @@ def when(ns: int) -> str | None:
 
 def endpoint(row: Any, letter: str) -> dict[str, Any]:
     if not row["flags"] & record.F_ADDR:
-        return {"addr": None, "port": None}
+        return {"addr": None, "port": None, "name": None}
     raw = row[f"{letter}addr"].tobytes()
     six = IPv6Address(raw)
     address = IPv4Address(raw[:4]) if row["family"] == 2 else six.ipv4_mapped or six
-    return {"addr": str(address), "port": int(row[f"{letter}port"])}
+    return {"addr": str(address), "port": int(row[f"{letter}port"]), "name": None}
 
 
 def family(row: Any) -> int | None:
@@ -206,7 +206,9 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
         "comm": bytes(row["comm"]).decode(errors="backslashreplace") or None,
         "uid": int(row["uid"]),
         "cgroup": group,
+        "unit": cgroup.unit(group),
         "container": cgroup.container(group),
+        "listener": None,
         "owner_from": owners[row["owner_from"]],
         "layer": None if layer in (Layer.NONE, Layer.UNKNOWN) else layer.name.lower(),
         "mptcp": None,

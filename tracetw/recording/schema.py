@@ -19,9 +19,10 @@ from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 import msgspec
 from msgspec import Meta, Struct
 
+from tracetw.host.listening import MOST_LISTENERS
+
 __all__ = [
     "JSON_BYTES",
-    "MOST_LISTENERS",
     "MOST_VALUES",
     "HeaderDocument",
     "Invalid",
@@ -112,8 +113,6 @@ class LayoutDocument(Struct, frozen=True):
     events: Layout
 
 
-MOST_LISTENERS = 4096
-"""Of a host at one time: those with the lowest ports of the first namespaces."""
 Listeners: TypeAlias = Annotated[list[ListenerDocument], Meta(max_length=MOST_LISTENERS)]
 HostNames: TypeAlias = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Text], Meta(max_length=MOST_LISTENERS)
@@ -182,11 +181,24 @@ class LostDocument(Struct, frozen=True):
     closes: Count | None = None
 
 
+class HeardDocument(Struct, frozen=True):
+    """``stream.known.Heard``"""
+
+    netns: Inode
+    port: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    comm: Text | None = None
+    cgroup: Path | None = None
+
+
 class NamesDocument(Struct, frozen=True):
-    """Names of control groups and users, by id."""
+    """Names of control groups and users, by id; who listens, after so many closes of the segment."""
 
     cgroups: dict[Inode, Path] = msgspec.field(default_factory=dict)
     users: dict[Number, Text] = msgspec.field(default_factory=dict)
+    heard: Annotated[list[HeardDocument], Meta(max_length=MOST_LISTENERS)] = msgspec.field(
+        default_factory=list
+    )
+    closes: Count = 0
 
 
 class PartDocument(Struct, frozen=True):

@@ -76,6 +76,9 @@ KNOWN = {
             "mptcp",
             "refused",
             "icmp_from",
+            "lname",
+            "rname",
+            "listener",
         )
     )
 }
@@ -209,6 +212,7 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
     for bit, name in enumerate(MAYBE_ZERO):
         zero |= (values[name] == 0).astype(np.uint16) << np.uint16(bit)
     shape["zero"] = zero
+    no = np.uint32(0)
     known = (rows["at"] > 0) @ _AT_BITS
     for name, mask in (
         ("time", values["end"] > 0),
@@ -227,6 +231,10 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
         ("mptcp", rows["mptcp_flags"]),
         ("refused", rows["refused"]),
         ("icmp_from", rows["traits"] & T_ICMP),
+        # Nulls are in these columns, too: shapes are made for what a whole batch has.
+        ("lname", flags & F_ADDR if "lname" in values else no),
+        ("rname", flags & F_ADDR if "rname" in values else no),
+        ("listener", "listener" in values),
     ):
         known |= np.where(mask, np.uint32(KNOWN[name]), np.uint32(0))
     shape["known"] = known

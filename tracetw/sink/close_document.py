@@ -19,7 +19,7 @@ from tracetw.event.record import (
 from tracetw.sink.close_columns import KNOWN, MAYBE_ZERO, WINDOW
 from tracetw.sink.measures import SLOTS
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, millis, number, text
+from tracetw.sink.template import Members, Slot, millis, number, text
 from tracetw.verdict.evidence import evidence_names
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.hints import hint_names
@@ -34,11 +34,13 @@ from tracetw.verdict.taxonomy import (
     VERDICTS,
 )
 
-__all__ = ["NO_REASON", "OWNERS", "close_document"]
+__all__ = ["GROUP", "NO_REASON", "OWNERS", "close_document"]
 
 OWNERS = {owner.value: None if owner is Owner.NONE else owner.name.lower() for owner in Owner}
 """``owner_from`` by number."""
 
+GROUP = {Members(("cgroup", "unit", "container")): text("group")}
+"""The members that tell of the owner's control group."""
 _START = Slot("0.000", ())
 NO_REASON = frozenset({"NOT_SPECIFIED", "ERROR"})
 """Reset reasons that say no more than "a reset"."""
@@ -96,8 +98,8 @@ def close_document(
         "pid": shape.known("pid", number("pid")),
         "comm": shape.known("comm", text("comm")),
         "uid": number("uid"),
-        "cgroup": text("cgroup"),
-        "container": text("container"),
+        **GROUP,
+        "listener": shape.known("listener", text("listener")),
         "owner_from": OWNERS.get(shape.owner_from),
         "layer": LAYERS.get(shape.layer),
         "mptcp": shape.known("mptcp", text("mptcp")),
@@ -140,6 +142,7 @@ def _endpoint(shape: _Shape, end: str) -> dict[str, Slot | None]:
     return {
         "addr": shape.known("address", Slot('"%s"', (f"{end}addr",))),
         "port": shape.known("address", number(f"{end}port")),
+        "name": shape.known(f"{end}name", text(f"{end}name")),
     }
 
 

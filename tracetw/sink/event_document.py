@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,14 @@ from tracetw.event.fields import State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, Drop, EventKind, Timewait, What
 from tracetw.host.clock import rfc3339_all
-from tracetw.sink.close_document import OWNERS
+from tracetw.sink.close_document import GROUP, OWNERS
 from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, millis, number, split_millis, text
 from tracetw.stream.batch import Events
 
 __all__ = ["EVENT_SHAPE", "event_columns", "event_document", "event_name", "event_shapes"]
 
-_ADDRESS, _PID, _COMM, _AGE, _RTO = (1 << bit for bit in range(5))
+_ADDRESS, _PID, _COMM, _AGE, _RTO, _LNAME, _RNAME = (1 << bit for bit in range(7))
 
 EVENT_SHAPE = np.dtype(
     [
@@ -58,8 +59,8 @@ def event_columns(batch: Events, names: KernelNames) -> dict[str, Any]:
     }
 
 
-def event_shapes(batch: Events) -> list[bytes]:
-    """The shape of every row: the bytes of one ``EVENT_SHAPE`` each."""
+def event_shapes(batch: Events, values: Mapping[str, Any]) -> list[bytes]:
+    """The shape of every row, whose columns are ``values``: the bytes of one ``EVENT_SHAPE`` each."""
     rows = batch.rows
     shape = np.zeros(len(rows), dtype=EVENT_SHAPE)
     for name in ("kind", "reason", "from", "to", "code", "owner_from"):
@@ -73,6 +74,8 @@ def event_shapes(batch: Events) -> list[bytes]:
         (_COMM, rows["comm"] != b""),
         (_AGE, (rows["born"] > 0) & (rows["born"] <= rows["at"])),
         (_RTO, rows["rto"]),
+        (_LNAME, (rows["flags"] & F_ADDR) if "lname" in values else False),
+        (_RNAME, (rows["flags"] & F_ADDR) if "rname" in values else False),
     ):
         known |= np.where(mask, np.uint8(bit), np.uint8(0))
     shape["known"] = known
@@ -84,33 +87,33 @@ def event_document(
     raw: Any,  # noqa: ANN401 (a scalar of EVENT_SHAPE)
     host: str,
     names: KernelNames,
-) -> dict[str, Any]:
+) -> dict[Any, Any]:
     """Document for a ``Template``: what every event has, then what its kind has."""
     known = int(raw["known"])
 
     def if_known(bit: int, slot: Slot) -> Slot | None:
         return slot if known & bit else None
 
-    def endpoint(end: str) -> dict[str, Slot | None]:
+    def endpoint(end: str, name: int) -> dict[str, Slot | None]:
         return {
             "addr": if_known(_ADDRESS, Slot('"%s"', (f"{end}addr",))),
             "port": if_known(_ADDRESS, number(f"{end}port")),
+            "name": if_known(name, text(f"{end}name")),
         }
 
-    document = {
+    document: dict[Any, Any] = {
         "v": SCHEMA,
         "kind": EventKind(raw["kind"]).name.lower(),
         "time": Slot('"%s"', ("time",)),
         "host": host,
         "netns": number("netns"),
         "family": if_known(_ADDRESS, Slot(str(raw["family"]), ())),
-        "local": endpoint("l"),
-        "remote": endpoint("r"),
+        "local": endpoint("l", _LNAME),
+        "remote": endpoint("r", _RNAME),
         "role": fields.ROLES[raw["role"]],
         "pid": if_known(_PID, number("pid")),
         "comm": if_known(_COMM, text("comm")),
-        "cgroup": text("cgroup"),
-        "container": text("container"),
+        **GROUP,
         "owner_from": OWNERS.get(int(raw["owner_from"])),
     }
     age = if_known(_AGE, millis("age"))

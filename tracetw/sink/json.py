@@ -14,12 +14,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.host.cgroup import container
+from tracetw.host.cgroup import container, unit
 from tracetw.host.clock import rfc3339
 from tracetw.sink import measures, rare
 from tracetw.sink.close_columns import SHAPE, columns, hint_column, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
+from tracetw.sink.known import listener_texts, name_columns
 from tracetw.sink.mptcp import mptcp_texts
 from tracetw.sink.output import Output, missing
 from tracetw.sink.remembered import Remembered
@@ -66,6 +67,10 @@ class _Values:
         """Of finished connections."""
         why = explain.plan(part.rows, part.findings, self._context.names)
         values = columns(part, self._context.names)
+        values |= name_columns(values, self._context.known)
+        listening = listener_texts(part.rows, self._context.known)
+        if listening is not None:
+            values["listener"] = listening
         keys = shapes(part, values, why.template)
         values |= {why_column(name): column for name, column in why.columns.items()}
         hints = hint_text.columns(part.rows, part.findings, self._context.names)
@@ -78,7 +83,9 @@ class _Values:
 
     def events(self, part: Events) -> tuple[dict[str, Any], list[bytes]]:
         """Of single events."""
-        return self._named(part.rows, event_columns(part, self._context.names)), event_shapes(part)
+        values = event_columns(part, self._context.names)
+        values |= name_columns(values, self._context.known)
+        return self._named(part.rows, values), event_shapes(part, values)
 
     def close_document(self, key: bytes) -> Mapping[str, Any]:
         """Of the shape of a finished connection."""
@@ -100,14 +107,14 @@ class _Values:
         groups = rows["cgroup"].tolist()
         texts = {group: self._cgroup(group) for group in set(groups)}
         values["comm"] = [self._comms[comm] for comm in rows["comm"].tolist()]
-        values["cgroup"] = [texts[group][0] for group in groups]
-        values["container"] = [texts[group][1] for group in groups]
+        values["group"] = [texts[group] for group in groups]
         return values
 
-    def _cgroup(self, group: int) -> tuple[bytes, bytes]:
-        """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
+    def _cgroup(self, group: int) -> bytes:
+        """The members of ``GROUP`` of a cgroup id, as JSON. Not kept: a path may become known later."""
         path = self._context.cgroup_path(group) if group else None
-        return json_line(path).encode(), json_line(container(path)).encode()
+        members = {"cgroup": path, "unit": unit(path), "container": container(path)}
+        return json_line(members)[1:-1].encode()
 
 
 class JsonSink:
