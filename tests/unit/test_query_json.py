@@ -34,7 +34,7 @@ RENAMED = {
 }
 # Of SQL alone. Of these the other tests say what they are.
 ONLY_SQL = {
-    "time_ns", "service_port", "service", "local_name", "remote_name", "unit", "user", "abnormal", "missing",
+    "time_ns", "service_port", "service", "user", "abnormal", "missing",
     "entered_ms", "stayed_ms",
 }  # fmt: skip
 
