@@ -26,6 +26,7 @@ RENAMED = {
     "retransmits.backoff": "backoff",
     "probes.total": "probes",
     "mptcp": "mptcp_role",
+    "listener": "service",
 }
 # Of the line and its wording; SQL has no sentence, and cores and probes follow from signal and verdict.
 WITHOUT = {"v", "kind", "why", "exit.core", "probes.what", "reset.reason_from"}
