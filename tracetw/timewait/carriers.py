@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tracetw.event import fields, measures
 from tracetw.event.names import KernelNames
 from tracetw.event.record import BIND_KNOWN, BIND_PORT, F_TS_OK, F_TW
-from tracetw.event.record import TimewaitOwner as From
+from tracetw.event.record import Owner as From
 from tracetw.host.clock import Clock
 from tracetw.host.socktable import Sockets
 from tracetw.timewait.groups import codes
