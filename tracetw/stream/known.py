@@ -8,6 +8,7 @@ at that place. So a recording says of each connection what the trace said.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping
+from ipaddress import IPv4Address
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -73,6 +74,8 @@ class Known:
         self.names = {} if names is None else names
         self._find = find
         self._ask = ask
+        packed = map(_packed, self.names)
+        self._fours = np.array([one for one in packed if one is not None], np.uint32)
         self.listeners: dict[int, Heard] = {}
         self.version = 0
 
@@ -97,6 +100,25 @@ class Known:
             self.listeners[key] = one
             self.version += 1
 
+    @property
+    def nameless(self) -> bool:
+        """No address has a name."""
+        return not self.names and self._ask is None
+
+    def may_know(self, rows: Rows, column: str, families: NDArray[np.uint8]) -> NDArray[np.bool_]:
+        """Of which addresses ``of`` is worth asking, without their text.
+
+        Args:
+            rows: n records.
+            column: ``laddr`` or ``raddr``.
+            families: theirs, of ``fields.families``.
+        """
+        if self._ask is not None:
+            return np.ones(len(rows), np.bool_)
+        named: NDArray[np.bool_] = np.isin(fields.ipv4_packed(rows, column), self._fours)
+        named |= families != _IPV4
+        return named
+
     def of(self, addresses: Iterable[str]) -> Mapping[str, str]:
         """Names of those addresses that have one."""
         different = {*addresses}
@@ -104,6 +126,14 @@ class Known:
         if self._ask is not None:
             found.update(self._ask(different - found.keys()))
         return found
+
+
+def _packed(address: str) -> int | None:
+    """An IPv4 address as a number; None for another one, and for what a recording may claim to be one."""
+    try:
+        return int(IPv4Address(address))
+    except ValueError:
+        return None
 
 
 def port_key(netns: int, port: int) -> int:
