@@ -55,11 +55,7 @@ def _host(source: ScannedRecording, words: Words, *, part: bool) -> RecordedHost
     )
 
 
-<<<<<<< HEAD
-def _gaps(source: ScannedRecording, samples: dict[str, Sample]) -> Iterator[str]:
-=======
-def _gaps(source: Source, samples: Mapping[str, Sample]) -> Iterator[str]:
->>>>>>> main
+def _gaps(source: ScannedRecording, samples: Mapping[str, Sample]) -> Iterator[str]:
     header = source.recording.header
     if header.absent:
         yield f"the kernel had no hook for {', '.join(header.absent)}"
