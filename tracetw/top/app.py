@@ -50,7 +50,7 @@ _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 class LineView(Widget, can_focus=True):
     """Shows lines; only those that changed are drawn again."""
 
-    DEFAULT_CSS = "View { width: 1fr; height: 1fr; background: ansi_default; }"
+    DEFAULT_CSS = "LineView { width: 1fr; height: 1fr; background: ansi_default; }"
 
     class Sized(Message):
         """It has another size."""
@@ -193,7 +193,7 @@ class TopApp(App[None]):
         if text:
             self._board.say(text)
 
-    def on_view_sized(self) -> None:
+    def on_line_view_sized(self) -> None:
         """Another size."""
         self.paint()
 
@@ -263,7 +263,7 @@ class TopApp(App[None]):
         """See ``keys``."""
         self.query_one(LineView).ask("")
 
-    def on_view_typed(self, event: LineView.Typed) -> None:
+    def on_line_view_typed(self, event: LineView.Typed) -> None:
         """The words of a filter."""
         if event.words is not None:
             self._moves.ask(event.words)
