@@ -132,6 +132,27 @@ def test_no_room_is_above_itself() -> None:
         before.add(room)
 
 
+# Public classes of one name, and why they may be: the same thing in two rooms, or programs that run alone.
+DOUBLED = {
+    "Known": "query: of files; stream: of addresses",
+    "Lost": "vagrant: an exception; recording: a frame",
+    "Plan": "of programs to load; of a machine to boot",
+    "Program": "each the whole of a process of its own",
+    "Recorder": "of this host; of a machine",
+    "Template": "of a sentence; of a line",
+}
+
+
+def test_a_class_has_a_name_of_its_own() -> None:
+    places: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                places.setdefault(node.name, []).append(str(path.relative_to(PACKAGE)))
+    doubled = {name: found for name, found in places.items() if len(found) > 1}
+    assert {*doubled} == {*DOUBLED}, doubled
+
+
 # In kernel/ what decides knows nothing of what acts, which is in kernel/load/.
 DECIDES = sorted(path for path in (PACKAGE / "kernel").glob("*.py"))
 

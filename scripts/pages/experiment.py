@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from scripts.pages.ladder_file import kernel_of, load
 from scripts.pages.mark import item, link, marked, paragraph
 from tracetw.lab.book.contents import BOOK
-from tracetw.lab.book.experiment import Experiment, Run, Source
+from tracetw.lab.book.experiment import Citation, Experiment, Run
 from tracetw.lab.book.show import line_shown, said
 from tracetw.lab.play.ladder import ladder_of
 from tracetw.verdict.taxonomy import VERDICT_INDEX
@@ -96,7 +96,7 @@ def _line(text: str) -> str:
     return f"{end}{shown}{_marked(rest)}"
 
 
-def _source(source: Source) -> str:
+def _source(source: Citation) -> str:
     name = _FILE.sub(r"`\g<0>`", source.name)
     return item(f"{_marked(name)}: {_marked(source.says)}")
 

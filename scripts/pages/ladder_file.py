@@ -21,7 +21,7 @@ from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.match import EVERYTHING
 from tracetw.lab.net.host import PORT
 from tracetw.lab.net.topology import Step
-from tracetw.lab.net.wire import Segment
+from tracetw.lab.net.wire import Packet
 from tracetw.lab.play.ladder import wall_ns
 from tracetw.lab.play.outcome import ENDS, Job, Outcome
 from tracetw.lab.play.tracer import Line
@@ -170,7 +170,7 @@ def load(name: str) -> Outcome:
         events=document["events"],
         counters=document["counters"],
         segments=[
-            Segment(
+            Packet(
                 **{
                     **segment,
                     "flags": frozenset(segment["flags"]),

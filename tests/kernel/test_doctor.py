@@ -24,7 +24,7 @@ from tests.unit.recording_files import GOLDEN
 from tracetw.doctor import document as of
 from tracetw.doctor.audit import SETTINGS, audit
 from tracetw.doctor.enter import look
-from tracetw.doctor.facts import Facts
+from tracetw.doctor.observed import Facts
 from tracetw.host import netns
 from tracetw.host.netns import Netns
 from tracetw.host.quiet import listening, quiet

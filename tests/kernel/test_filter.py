@@ -19,9 +19,9 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.kernel.kit.reader import SMALL, Reader, attached
+from tracetw.lab.net.actor_process import Actor
 from tracetw.lab.net.cable import networks
 from tracetw.lab.net.cgroup import joined
-from tracetw.lab.net.process import Actor
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient

@@ -17,7 +17,7 @@ _DEADLINE_S = 10.0
 
 _DROP = """
 import json, os, sys
-from tracetw.host import privileges, process
+from tracetw.host import holders, privileges
 other = int(sys.argv[1])
 before = privileges.held()
 after = privileges.drop(*json.loads(sys.argv[2]))

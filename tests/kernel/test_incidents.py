@@ -14,7 +14,7 @@ import pytest
 
 from tracetw.lab.incidents.catalogue import BY_NAME, INCIDENTS
 from tracetw.lab.incidents.record import TRUTH
-from tracetw.lab.incidents.run import Outcome, outcomes
+from tracetw.lab.incidents.run import IncidentOutcome, outcomes
 from tracetw.lab.net.reaper import guarded
 from tracetw.lab.play.child import COMMAND, environment
 from tracetw.lab.polling import eventually, patient
@@ -24,7 +24,7 @@ NETNS = Path("/run/netns")
 
 
 @pytest.fixture(scope="module")
-def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
+def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, IncidentOutcome]:
     """All of them, several side by side; one that proves nothing plays once more, alone."""
     folder = tmp_path_factory.mktemp("incidents")
     with guarded():
@@ -40,7 +40,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Outcome]:
 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", [*BY_NAME])
-def test_the_report_tells_the_truth(played: Mapping[str, Outcome], name: str) -> None:
+def test_the_report_tells_the_truth(played: Mapping[str, IncidentOutcome], name: str) -> None:
     outcome = played[name]
     if outcome.skipped is not None:
         pytest.skip(outcome.skipped)
@@ -48,7 +48,7 @@ def test_the_report_tells_the_truth(played: Mapping[str, Outcome], name: str) ->
 
 
 @pytest.mark.timeout(600)
-def test_each_host_has_a_name_and_a_clock_of_its_own(played: Mapping[str, Outcome]) -> None:
+def test_each_host_has_a_name_and_a_clock_of_its_own(played: Mapping[str, IncidentOutcome]) -> None:
     for outcome in played.values():
         if outcome.skipped is None:
             truth = json.loads((outcome.folder / TRUTH).read_text(encoding="utf-8"))

@@ -60,7 +60,7 @@ def close(server: socket.socket, count: int, *, first: str) -> None:
 
 
 @contextmanager
-def listening(ns: Netns, port: int = 0) -> Iterator[tuple[socket.socket, netns.Runner]]:
+def listening(ns: Netns, port: int = 0) -> Iterator[tuple[socket.socket, netns.NamespaceRunner]]:
     with netns.inside(ns) as run:
         server = run(lambda: socket.create_server(("127.0.0.1", port), backlog=64))
         with server:
@@ -127,7 +127,7 @@ def test_check_ends_with_4(ns: Netns) -> None:
     assert "connect() fails with EADDRNOTAVAIL" in " ".join(done.stdout.split())
 
 
-def listen(run: netns.Runner, port: int) -> None:
+def listen(run: netns.NamespaceRunner, port: int) -> None:
     """As servers do, with SO_REUSEADDR."""
     run(lambda: socket.create_server(("127.0.0.1", port))).close()
 

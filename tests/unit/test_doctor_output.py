@@ -12,13 +12,13 @@ import pytest
 
 from tracetw.doctor import document
 from tracetw.doctor.audit import HOST, Audit, AuditRow, Namespace
-from tracetw.doctor.facts import Facts
 from tracetw.doctor.finding import Finding
+from tracetw.doctor.observed import Facts
 from tracetw.doctor.render import audit_text
 from tracetw.doctor.setting import Meaning, clock, text
 from tracetw.doctor.waits import WAITS
 from tracetw.host.netns import Netns
-from tracetw.host.quiet import Idle, Listening, Quiet
+from tracetw.host.quiet import AcceptQueue, Idle, Quiet
 from tracetw.host.sysctld import Assignment
 from tracetw.text import columns
 from tracetw.verdict.timers import Wait
@@ -34,7 +34,7 @@ def namespace(label: str = HOST, **changed: int) -> Namespace:
     facts = Facts(
         sysctls=sysctls,
         counters={"TCPTimeouts": 5},
-        listeners=(Listening("::", 80, True, 0, 128, 8, 0),),
+        listeners=(AcceptQueue("::", 80, True, 0, 128, 8, 0),),
         quiet=Quiet(1, 0, 1, 0, 0, (idle,)),
     )
     rows = tuple(

@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from tracetw.doctor.audit import SETTINGS
-from tracetw.doctor.facts import Facts
 from tracetw.doctor.finding import Finding, Seen
+from tracetw.doctor.observed import Facts
 from tracetw.doctor.paths import PATH_RULES
 from tracetw.doctor.recorded import advice, recorded
 from tracetw.doctor.rules import RULES
 from tracetw.doctor.setting import clock
 from tracetw.host.firewall import Tracking
-from tracetw.host.quiet import Idle, Listening, Quiet
+from tracetw.host.quiet import AcceptQueue, Idle, Quiet
 from tracetw.host.sysctld import Assignment
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -47,7 +47,7 @@ UNTRACKED = Tracking(0, {"invalid": 5000}, None, "nothing is tracked")
 QUIET = Quiet(5, 3, 0, 0, 0, ())
 OFF = Idle("192.0.2.1", 40000, "192.0.2.2", 443, False, False, 300, 7, 0)
 ON = OFF._replace(keepalive=True, idle_s=700)
-ROOM = Listening("192.0.2.1", 80, False, 0, 128, 8, 0)
+ROOM = AcceptQueue("192.0.2.1", 80, False, 0, 128, 8, 0)
 LIBERAL = "net.netfilter.nf_conntrack_tcp_be_liberal"
 
 

@@ -15,7 +15,7 @@ from scripts.pages.ladder_file import ROOT, load
 from tracetw.cli import main
 from tracetw.errors import BadInput
 from tracetw.lab.book.contents import BOOK, scenarios
-from tracetw.lab.book.experiment import Experiment, Finding, Run
+from tracetw.lab.book.experiment import Experiment, Run, Statement
 from tracetw.lab.book.measure import count, field, gap
 from tracetw.lab.book.play import chosen
 from tracetw.lab.book.show import answer, beginning, contents, plain, run_text
@@ -86,12 +86,12 @@ def test_every_setting_of_a_run_is_named(each: Run) -> None:
 def test_a_sentence_that_is_not_true_is_found() -> None:
     outcome = load("four-way-close")
     late = replace(outcome, segments=list(outcome.segments)[:-3])
-    assert Finding("FINs: {}", count("FIN"), 2).wrong(outcome) == []
-    assert Finding("FINs: {}", count("FIN"), 2).wrong(late) != []
-    assert Finding("{}", gap("RST", "ACK"), 0).wrong(outcome) == [
+    assert Statement("FINs: {}", count("FIN"), 2).wrong(outcome) == []
+    assert Statement("FINs: {}", count("FIN"), 2).wrong(late) != []
+    assert Statement("{}", gap("RST", "ACK"), 0).wrong(outcome) == [
         "{}: cannot be measured: list index out of range"
     ]
-    assert Finding("{}", field("a", "verdict"), "linger-0").wrong(outcome) != []
+    assert Statement("{}", field("a", "verdict"), "linger-0").wrong(outcome) != []
 
 
 @every

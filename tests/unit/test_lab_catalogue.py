@@ -20,7 +20,7 @@ from tracetw.lab.expect.lines import addressed
 from tracetw.lab.expect.match import EVERYTHING, KnownBy
 from tracetw.lab.expect.scenario import Scenario, as_lines
 from tracetw.lab.net.host import SYSCTLS
-from tracetw.lab.net.wire import Segment, matches
+from tracetw.lab.net.wire import Packet, matches
 from tracetw.lab.play.command import chosen
 from tracetw.reconcile.compare import WITH_EVENTS
 from tracetw.sink.event_document import event_name
@@ -28,7 +28,7 @@ from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, V
 
 # Of the kernel on which the scenario is played; the lab takes no notice of them in its base.
 OTHER_SYSCTLS = {"tcp_rto_max_ms", "tcp_fastopen"}
-SEGMENT = Segment(0, "A>B", frozenset({"ACK"}), 0, 0, 0, 0, (1, 2))
+SEGMENT = Packet(0, "A>B", frozenset({"ACK"}), 0, 0, 0, 0, (1, 2))
 
 # As expected of a kernel that shows everything, and of one that shows nothing.
 FULL = [scenario.on(EVERYTHING) for scenario in SCENARIOS]

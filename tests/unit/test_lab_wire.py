@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from tracetw.lab.expect.match import Claim, at_least
-from tracetw.lab.net.wire import Segment, disagreements, matches, read
+from tracetw.lab.net.wire import Packet, disagreements, matches, read
 from tracetw.lab.play.ladder import Rung, ladder, wall_ns
 
 MAC_A, MAC_B = "02:00:00:00:00:01", "02:00:00:00:00:02"
 
 
-def segment(direction: str, *flags: str, payload: int = 0, window: int = 100) -> Segment:
-    return Segment(0, direction, frozenset(flags), 0, 0, payload, window, (1, 2))
+def segment(direction: str, *flags: str, payload: int = 0, window: int = 100) -> Packet:
+    return Packet(0, direction, frozenset(flags), 0, 0, payload, window, (1, 2))
 
 
 @pytest.mark.parametrize(

@@ -55,26 +55,6 @@ def test_verdicts(folder: Path) -> None:
     assert found["keepalive-expired"] == 38
 
 
-def test_columns_are_those_of_the_json(folder: Path) -> None:
-    (row,) = rows(folder, "SELECT * FROM closes WHERE verdict = 'keepalive-expired' LIMIT 1")
-    replayed = CliRunner().invoke(
-        main, ["replay", str(folder), "-o", "json", "--verdict", "keepalive-expired"]
-    )
-    close = json.loads(replayed.stdout.splitlines()[0])
-    for name in ("host", "netns", "family", "role", "pid", "comm", "uid", "owner_from", "verdict",
-                 "first_close", "form", "closed_by", "time_wait", "duration_ms", "teardown_ms",
-                 "bytes_sent", "bytes_received", "error", "confidence"):  # fmt: skip
-        assert row[name] == close[name], name
-    assert (row["remote_addr"], row["remote_port"]) == (
-        close["remote"]["addr"],
-        close["remote"]["port"],
-    )
-    assert row["states"].split() == [one["state"] for one in close["states"]]
-    assert row["evidence"].split() == close["evidence"]
-    assert close["time"].startswith(row["time"].replace(" ", "T"))
-    assert (row["limit_name"], row["limit_value"]) == ("tcp_keepalive_probes", 9)
-
-
 def test_addresses(folder: Path) -> None:
     found = rows(folder, "SELECT DISTINCT remote_addr FROM closes ORDER BY 1")
     assert {"10.1.2.3", "2001:db8::2"} < {row["remote_addr"] for row in found}

@@ -16,7 +16,7 @@ from tracetw.errors import BadInput
 from tracetw.event.record import CLOSE, EVENT
 from tracetw.recorder import writer
 from tracetw.recording import columns, convert
-from tracetw.recording.convert import FORMAT_VERSION, Step, header_to_current, rows_to_current
+from tracetw.recording.convert import FORMAT_VERSION, Conversion, header_to_current, rows_to_current
 from tracetw.recording.layout import dtypes_to_json, header_of
 from tracetw.recording.reader import open_recordings
 from tracetw.verdict.judge import judge
@@ -95,12 +95,12 @@ def test_steps_are_taken_one_at_a_time() -> None:
     rows = golden().closes(10)
     taken: list[int] = []
 
-    def step(number: int) -> Step:
+    def step(number: int) -> Conversion:
         def note(rows: np.ndarray) -> np.ndarray:
             taken.append(number)
             return rows
 
-        return Step(lambda values: {**values, "at": [*values["at"], number]}, note, note)
+        return Conversion(lambda values: {**values, "at": [*values["at"], number]}, note, note)
 
     steps = {number: step(number) for number in (1, 2, 3)}
     assert header_to_current(2, {"at": []}, steps=steps, current=4) == {"at": [2, 3]}

@@ -12,7 +12,7 @@ import pytest
 
 from tracetw.verdict import timers
 from tracetw.verdict.timers import Since, TimerClock
-from tracetw.verdict.wheel import Run
+from tracetw.verdict.wheel import TimerRun
 
 CLOCK = TimerClock(timers.first_rto(hz=250), hz=250)
 UNROUNDED = TimerClock()
@@ -103,7 +103,7 @@ def test_what_is_left_adds_up() -> None:
 def test_timers_are_late_by_an_eighth_at_most_and_never_early() -> None:
     for wait_s in (0.004, 0.2, 0.26, 1, 3, 17, 130, 924, 7200):
         for start in range(0, 5000, 97):
-            run = Run(250, start)
+            run = TimerRun(250, start)
             run.sleep(wait_s)
             assert wait_s < run.now_s <= wait_s * 1.13 + 0.008
 

@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 
 from tests.unit.commands import ROOT
 from tests.unit.top_boards import fed, recorded, resets
-from tracetw.top.app import TopApp, View
+from tracetw.top.app import LineView, TopApp
 from tracetw.top.board import Board
 from tracetw.top.page import Painter
 from tracetw.top.state import SCREENS, ViewState
@@ -24,7 +24,7 @@ Drive = Callable[[Pilot[None]], Awaitable[None]]
 
 def screen(app: TopApp) -> list[str]:
     """What is drawn."""
-    view = app.query_one(View)
+    view = app.query_one(LineView)
     return [view.render_line(y).text.rstrip() for y in range(view.size.height)]
 
 
@@ -141,7 +141,7 @@ def test_only_lines_that_changed_are_drawn_again() -> None:
     async def drive(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, TopApp)
-        view = app.query_one(View)
+        view = app.query_one(LineView)
         before = view.render_line
 
         def counted(y: int) -> object:

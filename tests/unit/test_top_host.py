@@ -21,7 +21,7 @@ from tracetw.top.lines import plain
 from tracetw.top.page import Painter
 from tracetw.top.poller import Poller
 from tracetw.top.state import ListLook, ViewState
-from tracetw.top.waiting import Waiting, WaitingRow, waiting_body
+from tracetw.top.waiting import WaitingLook, WaitingRow, waiting_body
 from tracetw.verdict.wheel import Wait
 
 FIRST = START_NS // SECOND
@@ -131,7 +131,7 @@ def test_a_recording_shows_who_left_a_time_wait() -> None:
 
 
 def test_waiting_rows_and_forecasts() -> None:
-    seen = Waiting(
+    seen = WaitingLook(
         [
             WaitingRow("nginx/1", "web", 1200, 3, 0, 42.0),
             WaitingRow("unknown", "web", 7, 0, 1, math.nan),

@@ -19,7 +19,7 @@ from tracetw.event.record import AT_CLOSED, CLOSE, F_CLOSED, F_DEAD, End, Owner,
 from tracetw.kernel.load import session
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import CPUS, LISTENER_ENDS_PAGES, Plan, Sizes
-from tracetw.live.source import Lost, Source
+from tracetw.live.source import LostCount, Source
 
 PAGE = mmap.PAGESIZE
 SLOTS = 64
@@ -325,10 +325,10 @@ def test_losses_are_told_once_and_summed_over_cpus(
     assert source.losses() == []
     kernel.stats[0, stat] = 2
     kernel.stats[700, stat] = 3
-    assert source.losses() == [Lost(5, where)]
+    assert source.losses() == [LostCount(5, where)]
     assert source.losses() == []
     kernel.stats[1, stat] += 1
-    assert source.losses() == [Lost(1, where)]
+    assert source.losses() == [LostCount(1, where)]
 
 
 def test_what_is_no_loss_is_none(kernel: Kernel, source: Source) -> None:

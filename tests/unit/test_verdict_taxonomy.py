@@ -24,7 +24,7 @@ from tracetw.verdict.handbook import HANDBOOK, HEADINGS
 from tracetw.verdict.judge import judge
 from tracetw.verdict.rules import RULES, Rule
 from tracetw.verdict.sentences import SENTENCES
-from tracetw.verdict.signature import Facts, signatures
+from tracetw.verdict.signature import KnownFacts, signatures
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICT_INDEX, VERDICTS
 
 CODES = [verdict.code for verdict in VERDICTS]
@@ -59,7 +59,7 @@ def test_every_fact_is_used() -> None:
 
 def test_every_fact_is_known_and_asked_for() -> None:
     words = np.arange(5, dtype=np.uint64)
-    known = Facts(words)
+    known = KnownFacts(words)
     asked = {name for rule in RULES for name in (*rule.needs, *rule.unless, *rule.also)}
     for fact in FACTS:
         assert known[fact.name].shape == words.shape

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tracetw.doctor.enter import look
-from tracetw.doctor.facts import Facts
 from tracetw.doctor.finding import Finding, Seen
+from tracetw.doctor.observed import Facts
 from tracetw.doctor.paths import PATH_RULES, PATIENCE_S
 from tracetw.doctor.places import PLACES
 from tracetw.doctor.rules import RULES
@@ -20,8 +20,8 @@ from tracetw.doctor.waits import WAITS
 from tracetw.errors import BadInput, Failed
 from tracetw.host import netns
 from tracetw.host.clock import jiffies_per_second
+from tracetw.host.holders import comm, holders
 from tracetw.host.netns import Netns
-from tracetw.host.process import comm, holders
 from tracetw.host.sysctld import Assignment, assignments
 from tracetw.text import decoded
 

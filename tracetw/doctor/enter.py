@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from tracetw.doctor.facts import Facts
+from tracetw.doctor.observed import Facts
 from tracetw.host.netns import Netns
 from tracetw.isolated import command, environment
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tracetw.doctor.facts import Facts
+from tracetw.doctor.observed import Facts
 from tracetw.host.sysctld import Assignment
 from tracetw.verdict.timers import TimerClock
 

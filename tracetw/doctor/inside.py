@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tracetw.doctor.facts import Facts
+from tracetw.doctor.observed import Facts
 from tracetw.host import netns, privileges
 from tracetw.host.counters import parse
 from tracetw.host.firewall import tracking

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from tracetw.doctor.facts import Facts
 from tracetw.doctor.finding import Finding, Seen
+from tracetw.doctor.observed import Facts
 from tracetw.doctor.paths import PATH_RULES
 from tracetw.doctor.rules import RULES
 from tracetw.doctor.setting import clock

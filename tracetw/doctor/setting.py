@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeAlias
 
-from tracetw.doctor.facts import Facts
+from tracetw.doctor.observed import Facts
 from tracetw.verdict import timers
 from tracetw.verdict.timers import TimerClock, Wait
 

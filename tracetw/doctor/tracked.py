@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracetw.doctor.facts import Facts
+from tracetw.doctor.observed import Facts
 from tracetw.doctor.setting import Meaning, Means, Setting, exactly, known, text
 from tracetw.verdict.timers import TimerClock
 

@@ -16,9 +16,9 @@ from typing import NamedTuple
 
 from tracetw.event.fields import State
 from tracetw.host import socktable
+from tracetw.host.holders import Process, holders, process
 from tracetw.host.listeners import common
 from tracetw.host.listening import MOST_LISTENERS, Listening
-from tracetw.host.process import Process, holders, process
 from tracetw.text import decoded
 
 __all__ = ["Bound", "Holders", "bound"]

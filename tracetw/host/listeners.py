@@ -11,8 +11,8 @@ from typing import NamedTuple
 from tracetw.event.fields import State
 from tracetw.host import netns as namespaces
 from tracetw.host import sockdiag
+from tracetw.host.holders import Process, holders, process
 from tracetw.host.netns import Netns
-from tracetw.host.process import Process, holders, process
 
 __all__ = ["UNKNOWN", "Listener", "Listeners", "common", "listening"]
 

@@ -23,9 +23,9 @@ from tracetw.text import visible, well_formed
 
 __all__ = [
     "ALL",
+    "NamespaceRunner",
     "Netns",
     "NetnsNames",
-    "Runner",
     "current",
     "find",
     "gone",
@@ -84,7 +84,7 @@ class NetnsNames:
         return self._names.get(inode)
 
 
-class Runner(Protocol):
+class NamespaceRunner(Protocol):
     """Runs a function in the namespace of an :func:`inside` block."""
 
     def __call__(self, function: Callable[[], _T], /) -> _T:
@@ -157,7 +157,7 @@ def gone(inode: int) -> tuple[str, str]:
 
 
 @contextmanager
-def inside(netns: Netns | int) -> Iterator[Runner]:
+def inside(netns: Netns | int) -> Iterator[NamespaceRunner]:
     """Gives a function that runs others inside a namespace, on a thread of its own.
 
     ``with inside(netns) as run: result = run(function)``. Only that thread moves; the caller's
@@ -195,7 +195,7 @@ def visit(namespaces: Iterable[Netns], function: Callable[[], _T]) -> dict[int, 
 
 
 @contextmanager
-def _traveller() -> Iterator[Runner]:
+def _traveller() -> Iterator[NamespaceRunner]:
     """A thread that may change its namespace, and goes home before it ends."""
     jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
 

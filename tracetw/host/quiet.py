@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from tracetw.host import netlink
 
-__all__ = ["Idle", "Listening", "Quiet", "listening", "quiet"]
+__all__ = ["AcceptQueue", "Idle", "Quiet", "listening", "quiet"]
 
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 _REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2, with no socket named
@@ -30,7 +30,7 @@ _KEEPALIVE_TIMER = 2
 _MOST = 20
 
 
-class Listening(NamedTuple):
+class AcceptQueue(NamedTuple):
     """A listener: ``waiting`` of at most ``backlog`` connections wait for accept() now."""
 
     address: str
@@ -92,7 +92,7 @@ class _Row(NamedTuple):
     mptcp: bool
 
 
-def listening() -> tuple[Listening, ...]:
+def listening() -> tuple[AcceptQueue, ...]:
     """Listeners of the calling thread's namespace, by address and port. Raises OSError without inet_diag."""
     try:
         whole = {(row.local, row.local_port): row for row in _dump(1 << _LISTEN, _IPPROTO_MPTCP)}
@@ -103,7 +103,7 @@ def listening() -> tuple[Listening, ...]:
         # The first subflow of an MPTCP listener is a TCP listener that no process holds.
         holder = whole.get((row.local, row.local_port), row) if row.mptcp else row
         found.add(
-            Listening(
+            AcceptQueue(
                 _text(row.family, row.local),
                 row.local_port,
                 row.mptcp,

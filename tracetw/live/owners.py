@@ -18,7 +18,7 @@ from tracetw.event.record import (
     EventKind,
     Owner,
 )
-from tracetw.host import process
+from tracetw.host import holders
 from tracetw.host.listeners import Listeners
 
 __all__ = ["resolve", "resolve_events"]
@@ -50,7 +50,7 @@ def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
         return rows
     rows = rows.copy()
     ended = zip(rows["inode"][held].tolist(), end_ns(rows[held]).tolist(), strict=True)
-    owners = process.owners_by_inode({inode: at for inode, at in ended if inode})
+    owners = holders.owners_by_inode({inode: at for inode, at in ended if inode})
     for index in held:
         row = rows[index]
         owner = owners.get(int(row["inode"]))

@@ -13,7 +13,7 @@ from tracetw.event.fields import Rows
 from tracetw.event.record import AT_CLOSED, F_DEAD, End, Owner, Stat
 from tracetw.kernel.load.session import Session
 
-__all__ = ["Lost", "Source"]
+__all__ = ["LostCount", "Source"]
 
 
 # A socket that died under its application is reported when the application closes it, which tells
@@ -36,7 +36,7 @@ _RECURSION = "program interrupted on its CPU"
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostCount:
     """Records lost in one place since it was last looked at."""
 
     records: int
@@ -180,17 +180,17 @@ class Source:
             _identity(row) in self._given for row in self._session.waiting()
         )
 
-    def losses(self) -> list[Lost]:
+    def losses(self) -> list[LostCount]:
         """What was lost since the last call."""
         stats = self._session.stats()
         lost = []
         for stat, where in _WHERE.items():
             if stats[stat] > self._counted[stat]:
-                lost.append(Lost(stats[stat] - self._counted[stat], where))
+                lost.append(LostCount(stats[stat] - self._counted[stat], where))
                 self._counted[stat] = stats[stat]
         misses = self._session.misses()
         if misses > self._misses:
-            lost.append(Lost(misses - self._misses, _RECURSION))
+            lost.append(LostCount(misses - self._misses, _RECURSION))
             self._misses = misses
         return lost
 

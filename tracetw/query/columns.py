@@ -12,7 +12,7 @@ from tracetw.event import fields, measures
 from tracetw.event.fields import State
 from tracetw.event.layer import LAYERS
 from tracetw.event.names import KernelNames
-from tracetw.event.record import F_ADDR, F_EXITING, F_OOM, F_RST_REASON, EventKind
+from tracetw.event.record import F_ADDR, F_EXITING, F_OOM, EventKind
 from tracetw.host.cgroup import container, unit
 from tracetw.query.arrow import addresses, constant, listed, milliseconds, numbers, texts
 from tracetw.query.mptcp import mptcp_columns
@@ -89,18 +89,14 @@ def closes_table(recording: Recording, part: Closes, known: Known) -> pa.Table:
         **packet_columns(rows, names),
         "retransmits": rows["total_retrans"],
         "fin_retransmits": rows["fin_retrans"],
-        "last_rto_ms": fields.rto_ms(rows, names),
+        "last_rto_ms": numbers(fields.rto_ms(rows, names), rows["rto"] != 0),
         "backoff": rows["backoff"],
         "probes": rows["probes_out"],
         "limit_name": listed(LIMITS, findings.limit),
         "limit_value": numbers(findings.limit_value, findings.limit_value >= 0),
         "limit_elapsed_ms": numbers(findings.limit_elapsed_ms, findings.limit_elapsed_ms >= 0),
         "reset_direction": listed(RESET_DIRECTIONS, findings.reset_direction),
-        "reset_reason": texts(
-            np.where((rows["flags"] & F_RST_REASON) != 0, rows["reset_reason"].astype("i2"), -1),
-            names.reset_reasons.get,
-        ),
-        **reset_columns(rows, findings),
+        **reset_columns(rows, findings, names),
         "error": texts(findings.error, fields.error_name),
         "hints": texts(findings.hints, lambda mask: " ".join(hint_names(mask)) or None),
         "confidence": listed(CONFIDENCE, findings.confidence),
@@ -155,9 +151,11 @@ def events_table(recording: Recording, rows: NDArray[Any], known: Known) -> pa.T
         "age_ms": milliseconds(np.where((rows["born"] > 0) & (age >= 0), age, -1)),
         "state": texts(rows["from"], names.tcp_states.get),
         "to_state": texts(rows["to"], names.tcp_states.get),
-        "reason": texts(rows["reason"], names.drop_reasons.get),
+        "reason": texts(
+            rows["reason"], lambda reason: names.drop_reasons.get(reason) if reason else None
+        ),
         "backoff": rows["backoff"],
-        "rto_ms": fields.jiffies_to_ms(rows["rto"], names),
+        "rto_ms": numbers(fields.jiffies_to_ms(rows["rto"], names), rows["rto"] != 0),
         "queued": numbers(rows["queued"], rows["from"] == State.LISTEN),
         "backlog": numbers(rows["backlog"], rows["from"] == State.LISTEN),
     }

@@ -35,7 +35,7 @@ _NESTED = frozenset({"list", "array", "struct", "map", "union"})
 _TIMES = frozenset({"date", "timestamp", "timestamp with time zone", "time"})
 
 
-class Writer(Protocol):
+class ResultWriter(Protocol):
     """Writes a result whose columns are of types that it asked for."""
 
     def write(self, batch: pa.RecordBatch) -> None:
@@ -50,7 +50,7 @@ class _Format:
     """``cast`` says as what a column is asked for: an expression of its place, by its type."""
 
     cast: Callable[[str, str], str]
-    writer: Callable[[BinaryIO, pa.Schema, Sequence[str]], Writer]
+    writer: Callable[[BinaryIO, pa.Schema, Sequence[str]], ResultWriter]
 
 
 def written(relation: duckdb.DuckDBPyRelation, form: str, out: BinaryIO) -> None:

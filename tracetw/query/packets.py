@@ -10,8 +10,9 @@ import numpy as np
 from tracetw.event import fields
 from tracetw.event.fields import Rows
 from tracetw.event.names import KernelNames
-from tracetw.event.record import F_RST_ACK, F_RST_ACK_KNOWN, F_RST_OUT, T_ICMP
+from tracetw.event.record import F_RST_ACK, F_RST_ACK_KNOWN, F_RST_OUT, F_RST_REASON, T_ICMP
 from tracetw.query.arrow import nothing, numbers, texts
+from tracetw.sink.close_document import NO_REASON
 from tracetw.sink.rare import MOST_REFUSED
 from tracetw.verdict.explain import refusal_reasons
 from tracetw.verdict.findings import Findings
@@ -40,13 +41,16 @@ def packet_columns(rows: Rows, names: KernelNames) -> dict[str, Any]:
     }
 
 
-def reset_columns(rows: Rows, findings: Findings) -> dict[str, Any]:
-    """``reset_ack_flag`` and ``reset_ttl`` of the RST that ended it."""
+def reset_columns(rows: Rows, findings: Findings, names: KernelNames) -> dict[str, Any]:
+    """``reset_reason`` that the kernel gave, ``reset_ack_flag`` and ``reset_ttl`` of the RST that ended it."""
     flags = rows["flags"]
     sent = findings.reset_direction == _SENT
     received = findings.reset_direction == _RECEIVED
     known = (sent & ((flags & F_RST_OUT) != 0)) | (received & ((flags & F_RST_ACK_KNOWN) != 0))
+    given = (sent | received) & ((flags & F_RST_REASON) != 0)
+    reasons = {code: text for code, text in names.reset_reasons.items() if text not in NO_REASON}
     return {
+        "reset_reason": texts(np.where(given, rows["reset_reason"].astype("i2"), -1), reasons.get),
         "reset_ack_flag": numbers(sent | ((flags & F_RST_ACK) != 0), known),
         "reset_ttl": numbers(rows["rst_ttl"], received & (rows["rst_ttl"] != 0)),
     }

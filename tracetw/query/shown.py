@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tracetw.text import decoded, json_line, visible
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["json_row", "made_safe", "table", "text_columns"]
+__all__ = ["made_safe", "table", "text_columns"]
 
 
 def made_safe(result: pa.Table | pa.RecordBatch, text: Callable[[str], str]) -> pa.Table:
@@ -47,11 +47,6 @@ def table(result: pa.Table) -> str:
         missingval="-",
         floatfmt=".3f",
     )
-
-
-def json_row(row: dict[str, Any]) -> str:
-    """One row as strict JSON: NaN is null, decimals are numbers, bytes and times are text."""
-    return json_line(row, _plain)
 
 
 def text_columns(result: pa.Table) -> list[int]:

@@ -17,7 +17,7 @@ import numpy as np
 from tracetw.event.fields import Rows
 from tracetw.event.record import CLOSE, EVENT, SINCE_UNKNOWN, Layer
 
-__all__ = ["FORMAT_VERSION", "STEPS", "Step", "header_to_current", "rows_to_current"]
+__all__ = ["FORMAT_VERSION", "STEPS", "Conversion", "header_to_current", "rows_to_current"]
 
 FORMAT_VERSION = 3
 """Version that is written."""
@@ -26,7 +26,7 @@ Values: TypeAlias = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Conversion:
     """From one version to the next: the header's JSON, rows of closes and rows of events."""
 
     header: Callable[[Values], Values]
@@ -78,11 +78,11 @@ def _longer(rows: Rows, dtype: np.dtype[np.void], new: Mapping[str, int]) -> Row
     return result
 
 
-STEPS: Mapping[int, Step] = {
+STEPS: Mapping[int, Conversion] = {
     # 2 tells hosts of one name apart.
-    1: Step(lambda values: {**values, "machine_id": None}, _same, _same),
+    1: Conversion(lambda values: {**values, "machine_id": None}, _same, _same),
     # 3 has longer rows.
-    2: Step(lambda values: values, _closes_to_3, _events_to_3),
+    2: Conversion(lambda values: values, _closes_to_3, _events_to_3),
 }
 """By the version that a step begins with."""
 
@@ -91,7 +91,7 @@ def header_to_current(
     version: int,
     values: Values,
     *,
-    steps: Mapping[int, Step] = STEPS,
+    steps: Mapping[int, Conversion] = STEPS,
     current: int = FORMAT_VERSION,
 ) -> Values:
     """JSON of a header as the current version has it."""
@@ -105,7 +105,7 @@ def rows_to_current(
     rows: Rows,
     kind: str,
     *,
-    steps: Mapping[int, Step] = STEPS,
+    steps: Mapping[int, Conversion] = STEPS,
     current: int = FORMAT_VERSION,
 ) -> Rows:
     """Rows of ``kind`` (``closes`` or ``events``) as the current version has them."""

@@ -90,11 +90,6 @@ class Header:
     listeners: tuple[Listening, ...] = ()
     host_names: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def clock_offset_ns(self) -> int:
-        """Wall time minus monotonic time when the segment was begun."""
-        return self.clock.offset_ns
-
     def to_json(self) -> dict[str, Any]:
         """As it is written."""
         return {

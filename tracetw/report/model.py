@@ -11,19 +11,19 @@ from tracetw.reconcile.compare import Reconciled
 from tracetw.report.figures import Heat, Histogram
 
 __all__ = [
-    "Actor",
     "Both",
     "Cause",
     "ClockOffset",
-    "Host",
+    "Culprit",
     "Incident",
     "Phase",
     "Pressure",
     "Ranked",
+    "RecordedHost",
     "Report",
     "Service",
-    "Setting",
     "Story",
+    "SuspectSetting",
     "Timeline",
     "VerdictRow",
     "Witness",
@@ -31,7 +31,7 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
-class Host:
+class RecordedHost:
     """One recording.
 
     Attributes:
@@ -59,7 +59,7 @@ class Host:
 
 
 @dataclass(frozen=True, slots=True)
-class Actor:
+class Culprit:
     """Whose doing an incident was, as far as that is recorded.
 
     Attributes:
@@ -150,7 +150,7 @@ class Incident:
     began_ns: int
     ended_ns: int
     running: bool
-    actor: Actor | None
+    actor: Culprit | None
     service: Service | None
     side: str | None
     total: int
@@ -285,7 +285,7 @@ class Pressure:
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class SuspectSetting:
     """A sysctl that looks wrong where recorded connections lived.
 
     Attributes:
@@ -370,7 +370,7 @@ class Report:
         names: of those addresses in it that have one.
     """
 
-    hosts: tuple[Host, ...]
+    hosts: tuple[RecordedHost, ...]
     begin_ns: int
     end_ns: int
     closes: int
@@ -390,7 +390,7 @@ class Report:
     containers: tuple[Ranked, ...]
     counts: Mapping[str, int]
     time_wait: tuple[Pressure, ...]
-    settings: tuple[Setting, ...]
+    settings: tuple[SuspectSetting, ...]
     pairs: int
     clocks: tuple[ClockOffset, ...]
     both: tuple[Both, ...]

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Mapping
 from tracetw.event.record import Stat
 from tracetw.recording.facts import Sample
 from tracetw.replay.reconciled import ONLY_A_PART, reconciled
-from tracetw.report.count.scan import Scan, Source
+from tracetw.report.count.scan import Scan, ScannedRecording
 from tracetw.report.filtered import recorded_only
-from tracetw.report.model import Host
+from tracetw.report.model import RecordedHost
 from tracetw.report.render.phrases import Words
 from tracetw.sink.human import amount
 
@@ -19,7 +19,7 @@ __all__ = ["hosts"]
 _SHOWN = 20
 
 
-def hosts(scan: Scan, words: Words, *, part: bool) -> tuple[Host, ...]:
+def hosts(scan: Scan, words: Words, *, part: bool) -> tuple[RecordedHost, ...]:
     """Each recording, whether it is whole, and its reconciliation.
 
     Args:
@@ -30,13 +30,13 @@ def hosts(scan: Scan, words: Words, *, part: bool) -> tuple[Host, ...]:
     return tuple(_host(source, words, part=part) for source in scan.sources)
 
 
-def _host(source: Source, words: Words, *, part: bool) -> Host:
+def _host(source: ScannedRecording, words: Words, *, part: bool) -> RecordedHost:
     recording = source.recording
     header = recording.header
     rows, reason = reconciled(recording, source.stages)
     if part:
         rows, reason = None, ONLY_A_PART
-    return Host(
+    return RecordedHost(
         name=header.host,
         kernel=header.kernel,
         run=header.run,
@@ -55,7 +55,7 @@ def _host(source: Source, words: Words, *, part: bool) -> Host:
     )
 
 
-def _gaps(source: Source, samples: Mapping[str, Sample]) -> Iterator[str]:
+def _gaps(source: ScannedRecording, samples: Mapping[str, Sample]) -> Iterator[str]:
     header = source.recording.header
     if header.absent:
         yield f"the kernel had no hook for {', '.join(header.absent)}"

@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tracetw.doctor.recorded import advice, recorded
-from tracetw.report.count.scan import Scan, Source
-from tracetw.report.model import Setting
+from tracetw.report.count.scan import Scan, ScannedRecording
+from tracetw.report.model import SuspectSetting
 
 __all__ = ["place", "settings"]
 
@@ -16,9 +16,9 @@ _NAMED = 3
 _FORGOTTEN = 0
 
 
-def settings(scan: Scan) -> tuple[Setting, ...]:
+def settings(scan: Scan) -> tuple[SuspectSetting, ...]:
     """Each with its reason and the namespaces it was found in, those with most connections first."""
-    found: dict[tuple[str, str, str], Setting] = {}
+    found: dict[tuple[str, str, str], SuspectSetting] = {}
     where: dict[tuple[str, str, str], list[str]] = {}
     for number, source in enumerate(scan.sources):
         header = source.recording.header
@@ -32,7 +32,7 @@ def settings(scan: Scan) -> tuple[Setting, ...]:
                     where[key].append(name)
                 found.setdefault(
                     key,
-                    Setting(
+                    SuspectSetting(
                         header.host,
                         netns,
                         (),
@@ -45,8 +45,8 @@ def settings(scan: Scan) -> tuple[Setting, ...]:
     return tuple(_placed(one, where[key]) for key, one in found.items())
 
 
-def _placed(one: Setting, namespaces: list[str]) -> Setting:
-    return Setting(
+def _placed(one: SuspectSetting, namespaces: list[str]) -> SuspectSetting:
+    return SuspectSetting(
         one.host, one.netns, tuple(namespaces), one.name, one.value, one.reason, one.advice
     )
 
@@ -75,7 +75,7 @@ def _lived(scan: Scan, number: int) -> Iterator[int]:
     yield from sorted(counts, key=lambda netns: (-counts[netns], netns))
 
 
-def _worst(source: Source) -> Mapping[int, Mapping[str, int]]:
+def _worst(source: ScannedRecording) -> Mapping[int, Mapping[str, int]]:
     """By namespace: the most sockets in TIME_WAIT and the most orphans at any moment."""
     worst: dict[int, dict[str, int]] = {}
     for sample in source.recording.samples():

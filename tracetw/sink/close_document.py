@@ -35,15 +35,15 @@ from tracetw.verdict.taxonomy import (
     VERDICTS,
 )
 
-__all__ = ["GROUP", "OWNERS", "close_document"]
+__all__ = ["GROUP", "NO_REASON", "OWNERS", "close_document"]
 
 OWNERS = {owner.value: None if owner is Owner.NONE else owner.name.lower() for owner in Owner}
 """``owner_from`` by number."""
 
 GROUP = {Members(("cgroup", "unit", "container")): text("group")}
 """The members that tell of the owner's control group."""
-# A reset reason that says no more than "a reset".
-_NO_REASON = frozenset({"NOT_SPECIFIED", "ERROR"})
+NO_REASON = frozenset({"NOT_SPECIFIED", "ERROR"})
+"""Reset reasons that say no more than "a reset"."""
 
 
 class _Shape:
@@ -177,7 +177,7 @@ def _reset(shape: _Shape, names: KernelNames) -> dict[str, Any] | None:
     reason: str | None = None
     if shape.flags & F_RST_REASON:
         reason = names.reset_reasons.get(shape.reset_reason)
-    from_kernel = reason is not None and reason not in _NO_REASON
+    from_kernel = reason is not None and reason not in NO_REASON
     verdict = VERDICTS[shape.verdict].code
     inferred = verdict if verdict != "undetermined" else None
     origin = "inferred" if inferred else None

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tracetw.timewait.carriers import Carried
 from tracetw.timewait.groups import COUNTED
-from tracetw.timewait.owners import Owner, Owners
+from tracetw.timewait.owners import TimewaitOwner, TimewaitOwners
 from tracetw.timewait.snapshot import Snapshot, SocketKind, seconds_left
 
 __all__ = ["Owned", "by_owner"]
@@ -28,7 +28,7 @@ class Owned:
     """
 
     netns: int
-    owner: Owner | None
+    owner: TimewaitOwner | None
     counts: NDArray[np.intp]
     left_s: float
 
@@ -37,17 +37,17 @@ class _Known:
     """Owners by number; 0 is nobody."""
 
     def __init__(self) -> None:
-        self.owners: list[Owner | None] = [None]
-        self._numbers: dict[Owner | None, int] = {None: 0}
+        self.owners: list[TimewaitOwner | None] = [None]
+        self._numbers: dict[TimewaitOwner | None, int] = {None: 0}
 
-    def number(self, owner: Owner | None) -> int:
+    def number(self, owner: TimewaitOwner | None) -> int:
         number = self._numbers.setdefault(owner, len(self.owners))
         if number == len(self.owners):
             self.owners.append(owner)
         return number
 
 
-def by_owner(snapshot: Snapshot, owners: Owners, carried: Carried | None) -> list[Owned]:
+def by_owner(snapshot: Snapshot, owners: TimewaitOwners, carried: Carried | None) -> list[Owned]:
     """Groups by namespace and owner, those with the most first.
 
     A record of the end of a connection is believed before the listener that is there now.

@@ -19,7 +19,7 @@ from tracetw.event.record import Owner as From
 from tracetw.host.clock import Clock
 from tracetw.host.socktable import Sockets
 from tracetw.timewait.groups import codes
-from tracetw.timewait.owners import Owner
+from tracetw.timewait.owners import TimewaitOwner
 from tracetw.timewait.snapshot import Snapshot, SocketKind
 from tracetw.verdict.findings import Findings
 
@@ -86,14 +86,14 @@ class Carried:
         bits = np.where(record >= 0, self.rows["bind"][record], 0)
         return (bits & BIND_PORT) != 0, (bits & BIND_KNOWN) != 0
 
-    def owner(self, row: np.void) -> Owner | None:
+    def owner(self, row: np.void) -> TimewaitOwner | None:
         """Of a row (or of its columns ``pid``, ``uid``, ``comm``, ``owner_from``)."""
         how = int(row["owner_from"])
         if how == From.NONE:
             return None
         comm = bytes(row["comm"])
         pid = int(row["pid"])
-        return Owner(pid or None, comm or None, int(row["uid"]), From(how).name.lower())
+        return TimewaitOwner(pid or None, comm or None, int(row["uid"]), From(how).name.lower())
 
 
 def carriers(rows: fields.Rows, findings: Findings, clock: Clock, names: KernelNames) -> Carriers:

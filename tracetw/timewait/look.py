@@ -14,7 +14,7 @@ from tracetw.timewait.carriers import Carried
 from tracetw.timewait.direction import directions
 from tracetw.timewait.forecast import Forecast, forecasts
 from tracetw.timewait.note import Note
-from tracetw.timewait.owners import Owners
+from tracetw.timewait.owners import TimewaitOwners
 from tracetw.timewait.ports import Ports
 from tracetw.timewait.snapshot import Snapshot, SocketKind
 
@@ -59,10 +59,10 @@ class Look:
         return found
 
     @cached_property
-    def owners(self) -> Owners:
+    def owners(self) -> TimewaitOwners:
         """Who holds and who listens."""
         owned = self.snapshot.kinds == SocketKind.FIN_WAIT2_OWNED
-        return Owners(self.snapshot, self.snapshot.sockets["inode"][owned].tolist())
+        return TimewaitOwners(self.snapshot, self.snapshot.sockets["inode"][owned].tolist())
 
     @cached_property
     def owned(self) -> list[Owned]:

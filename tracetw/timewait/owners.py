@@ -11,14 +11,14 @@ from collections.abc import Iterable
 from functools import cached_property
 from typing import NamedTuple
 
+from tracetw.host.holders import holders, process
 from tracetw.host.listeners import common
-from tracetw.host.process import holders, process
 from tracetw.timewait.snapshot import Snapshot, SocketKind
 
-__all__ = ["Owner", "Owners"]
+__all__ = ["TimewaitOwner", "TimewaitOwners"]
 
 
-class Owner(NamedTuple):
+class TimewaitOwner(NamedTuple):
     """A process; None each where it is not known.
 
     ``how`` is ``holds`` (the descriptor), ``listens`` (on the local port), or as ``owner_from`` of a record.
@@ -30,7 +30,7 @@ class Owner(NamedTuple):
     how: str
 
 
-class Owners:
+class TimewaitOwners:
     """Owners of sockets of a snapshot, all looked up in one pass over /proc when the first is asked for.
 
     Args:
@@ -44,9 +44,9 @@ class Owners:
         for netns, port, inode in listeners[["netns", "lport", "inode"]].tolist():
             self._ports.setdefault((netns, port), set()).add(inode)
         self._inodes = frozenset(inodes)
-        self._known: dict[frozenset[int], Owner] = {}
+        self._known: dict[frozenset[int], TimewaitOwner] = {}
 
-    def of_port(self, netns: int, port: int) -> Owner | None:
+    def of_port(self, netns: int, port: int) -> TimewaitOwner | None:
         """Who listens there; None when nobody does, or it cannot be seen."""
         inodes = self._ports.get((netns, port), set())
         if not inodes:
@@ -55,7 +55,7 @@ class Owners:
             {pid for each in inodes for pid in self._holders.get(each, ())}, "listens"
         )
 
-    def of_inode(self, inode: int) -> Owner | None:
+    def of_inode(self, inode: int) -> TimewaitOwner | None:
         """Who holds a socket that was asked for; None when nobody does, or it cannot be seen."""
         if inode not in self._inodes:
             return None
@@ -66,11 +66,11 @@ class Owners:
         listeners = (inode for inodes in self._ports.values() for inode in inodes)
         return holders({*self._inodes, *listeners} - {0})
 
-    def _owner(self, pids: set[int], how: str) -> Owner | None:
+    def _owner(self, pids: set[int], how: str) -> TimewaitOwner | None:
         if not pids:
             return None
         key = frozenset(pids)
         if key not in self._known:
             shared = common([process(pid) for pid in sorted(pids)])
-            self._known[key] = Owner(shared.pid, shared.comm, shared.uid, how)
+            self._known[key] = TimewaitOwner(shared.pid, shared.comm, shared.uid, how)
         return self._known[key]._replace(how=how)

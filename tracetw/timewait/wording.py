@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from tracetw.text import decoded
 from tracetw.timewait.look import Look
-from tracetw.timewait.owners import Owner
+from tracetw.timewait.owners import TimewaitOwner
 
 __all__ = ["place", "process"]
 
@@ -18,7 +18,7 @@ def place(look: Look, netns: int) -> str:
     return f" in namespace {space.name if space and space.name else netns}"
 
 
-def process(owner: Owner | None) -> str:
+def process(owner: TimewaitOwner | None) -> str:
     """`` of nginx (123)``, or nothing."""
     if owner is None or (owner.comm is None and owner.pid is None):
         return ""

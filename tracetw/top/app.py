@@ -47,10 +47,10 @@ _SELECTED = Style(reverse=True)
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
-class View(Widget, can_focus=True):
+class LineView(Widget, can_focus=True):
     """Shows lines; only those that changed are drawn again."""
 
-    DEFAULT_CSS = "View { width: 1fr; height: 1fr; background: ansi_default; }"
+    DEFAULT_CSS = "LineView { width: 1fr; height: 1fr; background: ansi_default; }"
 
     class Sized(Message):
         """It has another size."""
@@ -174,11 +174,11 @@ class TopApp(App[None]):
 
     def compose(self) -> ComposeResult:
         """One widget for everything."""
-        yield View()
+        yield LineView()
 
     def on_mount(self) -> None:
         """Begin to look at the board."""
-        self.query_one(View).focus()
+        self.query_one(LineView).focus()
         self.begin_capture_print(self)
         loop = asyncio.get_running_loop()
         for signum in _ENDING:
@@ -193,7 +193,7 @@ class TopApp(App[None]):
         if text:
             self._board.say(text)
 
-    def on_view_sized(self) -> None:
+    def on_line_view_sized(self) -> None:
         """Another size."""
         self.paint()
 
@@ -206,7 +206,7 @@ class TopApp(App[None]):
 
     def paint(self) -> None:
         """Show what there is now."""
-        view = self.query_one(View)
+        view = self.query_one(LineView)
         width, height = view.size
         if not width or not height:
             return
@@ -261,13 +261,13 @@ class TopApp(App[None]):
 
     def action_ask(self) -> None:
         """See ``keys``."""
-        self.query_one(View).ask("")
+        self.query_one(LineView).ask("")
 
-    def on_view_typed(self, event: View.Typed) -> None:
+    def on_line_view_typed(self, event: LineView.Typed) -> None:
         """The words of a filter."""
         if event.words is not None:
             self._moves.ask(event.words)
-        self.query_one(View).refresh()
+        self.query_one(LineView).refresh()
         self.paint()
 
     def action_sort(self) -> None:

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.timewait.carriers import Carriers, carriers
 from tracetw.top.groups import FailureGroups, keys_of, marks_of
-from tracetw.top.kept import Kept, Piece
+from tracetw.top.kept import LastRows, Piece
 from tracetw.top.slots import VerdictSlots
 from tracetw.verdict.taxonomy import VERDICTS
 
@@ -70,8 +70,8 @@ class Board:
         self.contexts: list[Context] = []
         self.slots = VerdictSlots(width_ns)
         self.groups = FailureGroups()
-        self.abnormal = Kept(_ABNORMAL_KEPT)
-        self.ordinary = Kept(_ORDINARY_KEPT)
+        self.abnormal = LastRows(_ABNORMAL_KEPT)
+        self.ordinary = LastRows(_ORDINARY_KEPT)
         self.carriers: deque[Carriers] = deque()
         self.counts = np.zeros(len(VERDICTS), np.int64)
         self.lost = 0

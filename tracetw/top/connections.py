@@ -23,7 +23,7 @@ from tracetw.top.span import clock_text, span_of, time_text
 from tracetw.top.state import Body, ViewState
 from tracetw.verdict.taxonomy import FIRST_CLOSE, VERDICTS
 
-__all__ = ["Found", "connections_body", "find"]
+__all__ = ["KeptConnection", "connections_body", "find"]
 
 _COLUMNS = (
     Column("TIME", 8, keep=2),
@@ -39,19 +39,19 @@ _MARKS = {"local": ">", "remote": "<", "both": "=", "none": "!"}
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class KeptConnection:
     """One connection that is kept: a batch of one, and what it is about."""
 
     closes: Closes
     context: Context
 
 
-def find(board: Board, number: int) -> Found | None:
+def find(board: Board, number: int) -> KeptConnection | None:
     """The connection of this number; None when it is no longer kept."""
     for piece in board.pieces():
         place = int(np.searchsorted(piece.numbers, number))
         if place < len(piece.numbers) and piece.numbers[place] == number:
-            return Found(piece.closes.take(np.array([place])), piece.context)
+            return KeptConnection(piece.closes.take(np.array([place])), piece.context)
     return None
 
 

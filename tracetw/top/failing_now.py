@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.fields import State
+from tracetw.host import holders, socktable
 from tracetw.host import netns as namespaces
-from tracetw.host import process, socktable
 from tracetw.host.sockinfo import Info, infos
 from tracetw.host.socktable import Sockets
 from tracetw.text import decoded, visible
@@ -77,14 +77,14 @@ class Owners:
         if new:
             if len(self._known) + len(new) > _REMEMBERED:
                 self._known.clear()
-            found = process.holders(new)
+            found = holders.holders(new)
             self._known.update((inode, _name(found.get(inode, []))) for inode in new)
         return {inode: self._known.get(inode, "") for inode in inodes}
 
 
 def _name(pids: list[int]) -> str:
     for pid in sorted(pids):
-        comm = process.comm(pid)
+        comm = holders.comm(pid)
         if comm is not None:
             return f"{visible(decoded(comm))}/{pid}"
     return ""

@@ -11,7 +11,7 @@ from tracetw.top.poller import Poller
 from tracetw.top.span import span_of
 from tracetw.top.state import Body, ViewState
 from tracetw.top.trust import Compared
-from tracetw.top.waiting import Waiting, waiting_body
+from tracetw.top.waiting import WaitingLook, waiting_body
 
 __all__ = ["HostLooks", "failing_body", "timewait_body"]
 
@@ -33,7 +33,7 @@ class HostLooks:
         self._board = board
         self._owners = Owners()
         self.failing: Poller[list[Failing]] = Poller(board, self._failing, delay_s)
-        self.waiting: Poller[Waiting] = Poller(board, lambda: waiting.look(board), delay_s)
+        self.waiting: Poller[WaitingLook] = Poller(board, lambda: waiting.look(board), delay_s)
         self.counters: Poller[Compared | None] = Poller(board, self._compared, delay_s)
 
     def want(self, state: ViewState) -> None:

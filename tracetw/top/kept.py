@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracetw.stream.batch import Closes, Context
 from tracetw.verdict.findings import Findings
 
-__all__ = ["Kept", "Piece"]
+__all__ = ["LastRows", "Piece"]
 
 _SHARE = 8
 """A single batch may take so much of the room: 1 / 8."""
@@ -40,7 +40,7 @@ class Piece:
     context: Context
 
 
-class Kept:
+class LastRows:
     """The last rows of a stream.
 
     Args:

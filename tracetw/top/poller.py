@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 
 from tracetw.top.board import SECOND, Board
 
-__all__ = ["Poller", "Seen"]
+__all__ = ["Polled", "Poller"]
 
 _T = TypeVar("_T")
 _KEPT = 120
@@ -22,7 +22,7 @@ _PART, _LONGEST_S = 50, 30.0
 
 
 @dataclass(frozen=True, slots=True)
-class Seen(Generic[_T]):
+class Polled(Generic[_T]):
     """What was there at a time (wall time, seconds)."""
 
     at_s: int
@@ -45,7 +45,7 @@ class Poller(Generic[_T]):
         self._board = board
         self._look = look
         self._delay_s = delay_s
-        self._seen: deque[Seen[_T]] = deque(maxlen=_KEPT)
+        self._seen: deque[Polled[_T]] = deque(maxlen=_KEPT)
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
         self.failed = ""
@@ -68,10 +68,10 @@ class Poller(Generic[_T]):
             self.failed = f"the kernel does not list TCP sockets: {os.strerror(error.errno or 0)}"
         else:
             self.failed = ""
-            self._seen.append(Seen(time.time_ns() // SECOND, what))
+            self._seen.append(Polled(time.time_ns() // SECOND, what))
         self._board.version += 1
 
-    def seen(self, at_s: int | None) -> Seen[_T] | None:
+    def seen(self, at_s: int | None) -> Polled[_T] | None:
         """The last look, or the last one not after a time; None when there is none."""
         looks = [*self._seen]
         if at_s is None:

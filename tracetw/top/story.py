@@ -13,7 +13,7 @@ from tracetw.sink.human import endpoint, size
 from tracetw.sink.json import close_objects
 from tracetw.text import visible
 from tracetw.top.board import Board
-from tracetw.top.connections import Found, find
+from tracetw.top.connections import KeptConnection, find
 from tracetw.top.lines import Line
 from tracetw.top.state import Body
 from tracetw.verdict.evidence import EVIDENCE
@@ -41,7 +41,7 @@ def story_body(board: Board, number: int, width: int) -> Body:
     )
 
 
-def story_lines(found: Found, width: int) -> list[Line]:
+def story_lines(found: KeptConnection, width: int) -> list[Line]:
     """In lines of ``width`` columns."""
     (document,) = close_objects(found.closes, found.context)
     return [

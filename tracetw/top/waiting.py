@@ -22,7 +22,7 @@ from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.span import span_of
 from tracetw.top.state import Body, ViewState
 
-__all__ = ["Waiting", "look", "recorded", "waiting_body"]
+__all__ = ["WaitingLook", "look", "recorded", "waiting_body"]
 
 _COLUMNS = (
     Column("PROCESS", 20, 30),
@@ -50,7 +50,7 @@ class WaitingRow:
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class WaitingLook:
     """One look.
 
     Attributes:
@@ -64,7 +64,7 @@ class Waiting:
     unread: int = 0
 
 
-def look(board: Board) -> Waiting:
+def look(board: Board) -> WaitingLook:
     """At this host. Raises OSError without inet_diag."""
     snapshot = take()
     with board.lock:
@@ -84,7 +84,7 @@ def look(board: Board) -> Waiting:
         for each in found.owned[:_MOST]
     ]
     forecasts = [_sentence(found, each) for each in found.forecasts[:_MOST]]
-    return Waiting(kept, forecasts, len(snapshot.unread))
+    return WaitingLook(kept, forecasts, len(snapshot.unread))
 
 
 _FIN_WAIT2 = (SocketKind.FIN_WAIT2_ORPHAN, SocketKind.FIN_WAIT2_OWNED)
@@ -110,7 +110,7 @@ def _sentence(found: Look, each: Forecast) -> tuple[str, float | None]:
     return visible(text), left
 
 
-def recorded(board: Board, state: ViewState) -> Waiting:
+def recorded(board: Board, state: ViewState) -> WaitingLook:
     """Of a recording: who left a TIME_WAIT in the last minute of the time that is looked at."""
     until = span_of(board, state).until_ns
     since = until - round(TIME_WAIT_S * SECOND)
@@ -139,11 +139,11 @@ def recorded(board: Board, state: ViewState) -> Waiting:
                 left_s=(int(last[at]) - since) / SECOND,
             )
         )
-    return Waiting(found)
+    return WaitingLook(found)
 
 
 def waiting_body(
-    seen: Waiting | None, state: ViewState, height: int, failed: str, *, live: bool
+    seen: WaitingLook | None, state: ViewState, height: int, failed: str, *, live: bool
 ) -> Body:
     """The screen of one look; None: there was none yet."""
     rows = [] if seen is None else [row for row in seen.rows if _fits(row, state.filter)]
@@ -173,7 +173,7 @@ def _fits(row: WaitingRow, words: str) -> bool:
     )
 
 
-def _head(seen: Waiting | None, room: int, *, live: bool) -> Iterator[Line]:
+def _head(seen: WaitingLook | None, room: int, *, live: bool) -> Iterator[Line]:
     if seen is None:
         return
     total = sum(row.time_wait for row in seen.rows)

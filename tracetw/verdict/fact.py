@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from tracetw.verdict.records import Records
 
-__all__ = ["Fact", "Flag", "Is", "Read"]
+__all__ = ["FactRow", "Flag", "Is", "Read"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Is:
 
 
 @dataclass(frozen=True, slots=True)
-class Fact:
+class FactRow:
     """A row of ``FACTS``.
 
     Attributes:

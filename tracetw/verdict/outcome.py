@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tracetw.verdict.evidence import EVIDENCE_BIT, MISSING_BIT
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.rules import RULES, Rule
-from tracetw.verdict.signature import Facts
+from tracetw.verdict.signature import KnownFacts
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, VERDICT_INDEX
 
 __all__ = ["OUTCOME", "outcomes"]
@@ -72,7 +72,7 @@ def _codes(*verdicts: str) -> list[int]:
     return [VERDICT_INDEX[verdict] for verdict in verdicts]
 
 
-def _holds(rule: Rule, known: Facts, open_: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _holds(rule: Rule, known: KnownFacts, open_: NDArray[np.bool_]) -> NDArray[np.bool_]:
     holds = open_
     for name in rule.needs:
         holds = holds & known[name]
@@ -83,7 +83,7 @@ def _holds(rule: Rule, known: Facts, open_: NDArray[np.bool_]) -> NDArray[np.boo
 
 def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
     """Outcome of each signature, dtype ``OUTCOME``."""
-    known = Facts(words)
+    known = KnownFacts(words)
     out = np.zeros(len(words), OUTCOME)
     open_ = np.ones(len(words), np.bool_)
     for rule in RULES:
@@ -106,7 +106,7 @@ def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
     return out
 
 
-def _first_close(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _first_close(known: KnownFacts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Who sent the first FIN, or the RST if there was none; TCP's states remember the first FIN."""
     none, local, remote, both = (FIRST_CLOSE.index(n) for n in ("none", "local", "remote", "both"))
     aborted = np.isin(verdict, _codes(*_LOCAL, "mptcp-reset"))
@@ -119,7 +119,7 @@ def _first_close(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return first.astype(np.uint8)
 
 
-def _closed_by(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
+def _closed_by(known: KnownFacts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     """Who brought the end about; unknown if this side closed and no hook saw it do so."""
     verdict, first = out["verdict"], out["first_close"]
     app, exited, crashed, oom, peer = range(5)
@@ -148,13 +148,13 @@ def _closed_by(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     return by.astype(np.uint8)
 
 
-def _by_icmp(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.bool_]:
+def _by_icmp(known: KnownFacts, verdict: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """An attempt that an ICMP error ended, and no timer."""
     attempt = np.isin(verdict, _codes("unreachable", "connect-refused")) & known["from-syn-sent"]
     return attempt & ~known["rst-in"] & ~known["expired"]
 
 
-def _time_wait(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _time_wait(known: KnownFacts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
     passive = (verdict == VERDICT_INDEX["orderly"]) & known["from-last-ack"]
     where = np.where(passive, TIME_WAIT.index("remote"), TIME_WAIT.index("none"))
     where[known["no-time-wait"]] = TIME_WAIT.index("skipped")
@@ -164,7 +164,7 @@ def _time_wait(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return where.astype(np.uint8)
 
 
-def _reset_direction(known: Facts) -> NDArray[np.uint8]:
+def _reset_direction(known: KnownFacts) -> NDArray[np.uint8]:
     """Direction of the RST that ended it. tcp_reset for late data is no RST received."""
     sent = known["rst-reply"] | known["rst-out"] | known["rst-early"] | known["mini-late-data"]
     received = (known["rst-in"] & ~known["rst-reply"]) | known["mini-rst"]
@@ -174,7 +174,7 @@ def _reset_direction(known: Facts) -> NDArray[np.uint8]:
     return direction.astype(np.uint8)
 
 
-def _form(known: Facts, out: NDArray[np.void]) -> NDArray[np.uint8]:
+def _form(known: KnownFacts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     """How it ended on the wire; UNKNOWN where no FIN, RST or timer did it."""
     verdict, direction = out["verdict"], out["reset_direction"]
     form = np.full(len(verdict), UNKNOWN)

@@ -24,7 +24,7 @@ from tracetw.verdict.fact import Flag, Is, Read
 from tracetw.verdict.facts import FACTS
 from tracetw.verdict.records import Records
 
-__all__ = ["Facts", "signatures"]
+__all__ = ["KnownFacts", "signatures"]
 
 # Rows whose columns and comparisons stay in the processor's cache.
 _AT_ONCE = 4096
@@ -107,7 +107,7 @@ def _packed(bits: list[NDArray[np.uint8]]) -> NDArray[np.uint64]:
     return words
 
 
-class Facts(dict[str, NDArray[np.bool_]]):
+class KnownFacts(dict[str, NDArray[np.bool_]]):
     """Every fact of ``FACTS`` about a column of signatures, a boolean column each, worked out when asked for."""
 
     def __init__(self, words: NDArray[np.uint64]) -> None:

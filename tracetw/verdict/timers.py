@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from tracetw.verdict.wheel import Run, Wait, span
+from tracetw.verdict.wheel import TimerRun, Wait, span
 
 __all__ = [
     "ORPHAN_RETRIES",
@@ -118,7 +118,7 @@ def data(clock: TimerClock, retries2: int, user_timeout_s: float = 0.0) -> Wait:
     replaces the retries and cuts the last timeout short (tcp_clamp_rto_to_user_timeout).
     """
 
-    def play(run: Run) -> None:
+    def play(run: TimerRun) -> None:
         _first_retransmission(run, clock)
         _retransmit(run, clock, _data_limit(clock, retries2, user_timeout_s), _FIRST)
 
@@ -138,7 +138,7 @@ def orphan(clock: TimerClock, orphan_retries: int, user_timeout_s: float = 0.0) 
     8 retries only until the timeout reaches its maximum, then none: a low tcp_rto_max_ms ends it early.
     """
 
-    def play(run: Run) -> None:
+    def play(run: TimerRun) -> None:
         _first_retransmission(run, clock)
         _retransmit(run, clock, _orphan_limit(clock, orphan_retries, user_timeout_s), _FIRST)
 
@@ -163,12 +163,12 @@ def _orphan_limit(clock: TimerClock, orphan_retries: int, user_timeout_s: float)
     return _Limit(alive, user_timeout_s or limit(orphan_retries, clock.rto_max_s), user_timeout_s)
 
 
-def _first_retransmission(run: Run, clock: TimerClock) -> None:
+def _first_retransmission(run: TimerRun, clock: TimerClock) -> None:
     for _ in range(2 if clock.loss_probe else 1):
         run.sleep(clock.rto_s)
 
 
-def _retransmit(run: Run, clock: TimerClock, bound: _Limit, since: Since) -> None:
+def _retransmit(run: TimerRun, clock: TimerClock, bound: _Limit, since: Since) -> None:
     """Timer after timer, until the time since the first retransmission reaches the limit."""
     rto, first = clock.rto_s, run.now_s - since.first_s
     timer = since.timer_s
@@ -194,7 +194,7 @@ def syn(clock: TimerClock, retries: int, linear: int = 0, user_timeout_s: float 
     """
     bound = user_timeout_s or limit(retries, clock.rto_max_s, _SYN_RTO_S)
 
-    def play(run: Run) -> None:
+    def play(run: TimerRun) -> None:
         rto = min(_SYN_RTO_S, clock.rto_max_s)
         run.sleep(rto)
         for sent in range(1, _MOST_TIMERS):
@@ -217,7 +217,7 @@ def syn_ack(clock: TimerClock, retries: int, *, capped: bool = False) -> Wait:
     """
     longest = clock.rto_max_s if capped else RTO_MAX_S
 
-    def play(run: Run) -> None:
+    def play(run: TimerRun) -> None:
         for sent in range(min(retries + 1, _MOST_TIMERS)):
             run.sleep(_doubled(_SYN_RTO_S, sent, longest))
 
@@ -232,7 +232,7 @@ def window(clock: TimerClock, retries2: int, user_timeout_s: float = 0.0, *, ans
     longer, and count only if they were not answered.
     """
 
-    def play(run: Run) -> None:
+    def play(run: TimerRun) -> None:
         run.sleep(_probe(clock, 0))
         if user_timeout_s or answers:
             run.sleep(user_timeout_s or math.inf)
@@ -250,7 +250,7 @@ def orphan_window(clock: TimerClock, orphan_retries: int, *, answers: bool) -> W
     counts, once it would be the longest. At most: probes before the close() have doubled it already.
     """
 
-    def play(run: Run) -> None:
+    def play(run: TimerRun) -> None:
         for sent in range(_MOST_TIMERS):
             run.sleep(_probe(clock, sent))
             alive = _doubled(clock.rto_s, sent, math.inf) < clock.rto_max_s
@@ -279,7 +279,7 @@ def keepalive(
     does not run while anything is unacknowledged or unsent: then :func:`data` or :func:`window`.
     """
 
-    def play(run: Run) -> None:
+    def play(run: TimerRun) -> None:
         run.sleep(time_s)
         for sent in range(1, _MOST_TIMERS):
             run.sleep(interval_s)
@@ -297,7 +297,7 @@ def fin_wait2(clock: TimerClock, fin_timeout_s: float) -> Wait:
     """
     wait = max(fin_timeout_s, 3.5 * clock.rto_s)
 
-    def play(run: Run) -> None:
+    def play(run: TimerRun) -> None:
         if wait > TIME_WAIT_S:
             run.sleep(wait - TIME_WAIT_S)
             run.sleep(wait - TIME_WAIT_S)

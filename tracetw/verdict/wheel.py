@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["Run", "Wait", "span"]
+__all__ = ["TimerRun", "Wait", "span"]
 
 _SLOTS, _STEP = 64, 8  # LVL_SIZE, LVL_CLK_DIV in kernel/time/timer.c
 _PHASES = 32
@@ -28,7 +28,7 @@ class Wait(NamedTuple):
         return (self.least_s + self.most_s) / 2
 
 
-class Run:
+class TimerRun:
     """The clock of one run through a sequence of timers. ``now_s`` begins at 0."""
 
     def __init__(self, hz: int | None, start: int = 0) -> None:
@@ -58,11 +58,11 @@ class Run:
         self.now_s += left_s
 
 
-def span(hz: int | None, play: Callable[[Run], None]) -> Wait:
+def span(hz: int | None, play: Callable[[TimerRun], None]) -> Wait:
     """Between what bounds the sequence ends that ``play`` sleeps through, over all moments of its start."""
     ends = []
     for phase in range(1 if hz is None else _PHASES):
-        run = Run(hz, phase * _STRIDE)
+        run = TimerRun(hz, phase * _STRIDE)
         play(run)
         ends.append(run.now_s)
     return Wait(min(ends), max(ends))

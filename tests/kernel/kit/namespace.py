@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TypeAlias
 
 from tracetw.host import netns
-from tracetw.host.netns import Netns, Runner
+from tracetw.host.netns import NamespaceRunner, Netns
 from tracetw.lab.net.host import alone
 from tracetw.lab.polling import patient
 
@@ -29,7 +29,7 @@ def namespace() -> Iterator[Netns]:
         yield netns.find()[host.netns]
 
 
-def connection(run: Runner) -> Pair:
+def connection(run: NamespaceRunner) -> Pair:
     """Two ends of a loopback connection inside the namespace."""
 
     def connect() -> Pair:

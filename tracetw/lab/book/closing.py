@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracetw.lab.book.experiment import Experiment, Finding, Run, Source
+from tracetw.lab.book.experiment import Citation, Experiment, Run, Statement
 from tracetw.lab.book.measure import (
     about,
     after,
@@ -42,8 +42,8 @@ the first FIN and the second FIN at once. Who decides that?
             "B's program is slow",
             "A closes. B's program closes only when A's FIN has been acknowledged.",
             (
-                Finding("A's FIN waits {} for its ACK.", FIN_TO_ACK, about(30, 120)),
-                Finding("The form of A's end is `{}`.", field("a", "form"), "fin-4"),
+                Statement("A's FIN waits {} for its ACK.", FIN_TO_ACK, about(30, 120)),
+                Statement("The form of A's end is `{}`.", field("a", "form"), "fin-4"),
             ),
         ),
         Run(
@@ -51,17 +51,17 @@ the first FIN and the second FIN at once. Who decides that?
             "B's program is quick",
             "The same, but B's program waits in recv() and closes the moment it sees the end.",
             (
-                Finding(
+                Statement(
                     "B's FIN comes {} after A's.",
                     gap("A>B FIN", "B>A FIN"),
                     about(0, 40),
                 ),
-                Finding(
+                Statement(
                     "ACKs of B without a FIN, after A's FIN: {}.",
                     after("A>B FIN", "B>A PURE"),
                     0,
                 ),
-                Finding("The form of A's end is `{}`.", field("a", "form"), "fin-3"),
+                Statement("The form of A's end is `{}`.", field("a", "form"), "fin-3"),
             ),
         ),
         Run(
@@ -69,8 +69,8 @@ the first FIN and the second FIN at once. Who decides that?
             "B's program is quick, and B delays no ACK",
             "The same quick program, but B's route to A has `quickack 1` (ip-route(8)).",
             (
-                Finding("A's FIN waits {} for its ACK.", FIN_TO_ACK, about(0, 20)),
-                Finding("The form of A's end is `{}`.", field("a", "form"), "fin-4"),
+                Statement("A's FIN waits {} for its ACK.", FIN_TO_ACK, about(0, 20)),
+                Statement("The form of A's end is `{}`.", field("a", "form"), "fin-4"),
             ),
         ),
         Run(
@@ -78,8 +78,8 @@ the first FIN and the second FIN at once. Who decides that?
             "B has never received data",
             "A connects and closes, without a byte in between. B's program is slow.",
             (
-                Finding("A's FIN waits {} for its ACK.", FIN_TO_ACK, about(0, 28)),
-                Finding(
+                Statement("A's FIN waits {} for its ACK.", FIN_TO_ACK, about(0, 28)),
+                Statement(
                     "B's timer for delayed ACKs has fired: DelayedACKs {}.",
                     counter("b", "DelayedACKs"),
                     1,
@@ -104,19 +104,19 @@ timer fires at the next tick of the kernel's clock, within 1 to 10 ms (CONFIG_HZ
 So four or three is no property of TCP, and none of A. It says how fast the program on B is.
 """,
     sources=(
-        Source("tcp_fin() in net/ipv4/tcp_input.c", "an ACK is due; CLOSE_WAIT; pingpong mode"),
-        Source(
+        Citation("tcp_fin() in net/ipv4/tcp_input.c", "an ACK is due; CLOSE_WAIT; pingpong mode"),
+        Citation(
             "__tcp_ack_snd_check() and tcp_in_quickack_mode() in net/ipv4/tcp_input.c",
             "now or later; RTAX_QUICKACK of the route means now",
         ),
-        Source(
+        Citation(
             "tcp_send_delayed_ack() in net/ipv4/tcp_output.c",
             "the timer: `icsk_ack.ato`, 0 before the first data, TCP_DELACK_MAX at most",
         ),
-        Source(
+        Citation(
             "tcp_event_data_recv() in net/ipv4/tcp_input.c", "the estimate; TCP_ATO_MIN is 40 ms"
         ),
-        Source("RFC 9293, sections 3.6 and 3.8.6.3", "closing; delayed ACKs, less than 0.5 s"),
+        Citation("RFC 9293, sections 3.6 and 3.8.6.3", "closing; delayed ACKs, less than 0.5 s"),
     ),
 )
 
@@ -139,15 +139,15 @@ close is lost now, who notices, and who repairs it?
             "A's FIN is lost",
             "B does not receive A's first FIN. Then the network works again.",
             (
-                Finding(
+                Statement(
                     "A sends its FIN again after {}.", gap("A>B FIN", "A>B FIN"), about(190, 500)
                 ),
-                Finding(
+                Statement(
                     "A's line counts the repetitions: `retransmits.fin` {}.",
                     field("a", "retransmits.fin"),
                     at_least(1),
                 ),
-                Finding("A's verdict is {} all the same.", field("a", "verdict"), "orderly"),
+                Statement("A's verdict is {} all the same.", field("a", "verdict"), "orderly"),
             ),
         ),
         Run(
@@ -155,16 +155,18 @@ close is lost now, who notices, and who repairs it?
             "The last ACK is lost",
             "B does not receive the ACK of its own FIN. Then the network works again.",
             (
-                Finding(
+                Statement(
                     "B sends its FIN again after {}.", gap("B>A FIN", "B>A FIN"), about(190, 500)
                 ),
-                Finding("B stays in LAST_ACK for {}.", in_state("b", "LAST_ACK"), about(190, 2000)),
-                Finding(
+                Statement(
+                    "B stays in LAST_ACK for {}.", in_state("b", "LAST_ACK"), about(190, 2000)
+                ),
+                Statement(
                     "A's TIME_WAIT acknowledges it once more: event `reacked` {}.",
                     events("a", "reacked"),
                     at_least(1),
                 ),
-                Finding("B's verdict is {}.", field("b", "verdict"), "orderly"),
+                Statement("B's verdict is {}.", field("b", "verdict"), "orderly"),
             ),
         ),
         Run(
@@ -172,14 +174,14 @@ close is lost now, who notices, and who repairs it?
             "Every FIN is lost",
             "B receives nothing any more. A's limit is low here: `tcp_orphan_retries` is 1.",
             (
-                Finding("A sends its FIN {} times.", count("A>B FIN"), at_least(2)),
-                Finding(
+                Statement("A sends its FIN {} times.", count("A>B FIN"), at_least(2)),
+                Statement(
                     "{} after the first one A gives up.",
                     until_end("A>B FIN", "a"),
                     about(700, 8000),
                 ),
-                Finding("A's verdict is {}.", field("a", "verdict"), "fin-exhausted"),
-                Finding(
+                Statement("A's verdict is {}.", field("a", "verdict"), "fin-exhausted"),
+                Statement(
                     "B still has its connection, and its next data meets no socket on A: RST without ACK {}.",
                     count("A>B RST !ACK"),
                     1,
@@ -205,19 +207,19 @@ The kernel does not repeat a FIN forever. A socket without a program is an orpha
 its maximum: about 100 seconds.
 """,
     sources=(
-        Source("tcp_send_fin() in net/ipv4/tcp_output.c", "the FIN is queued as data is"),
-        Source(
+        Citation("tcp_send_fin() in net/ipv4/tcp_output.c", "the FIN is queued as data is"),
+        Citation(
             "tcp_schedule_loss_probe() in net/ipv4/tcp_output.c; RFC 8985, section 7",
             "the tail loss probe: 2 RTT, and the minimum of the timeout if one packet is out",
         ),
-        Source(
+        Citation(
             "TCP_RTO_MIN in include/net/tcp.h; RFC 6298, section 5", "200 ms; doubled each time"
         ),
-        Source(
+        Citation(
             "tcp_write_timeout() and tcp_orphan_retries() in net/ipv4/tcp_timer.c",
             "how long an orphan tries; 0 means 8",
         ),
-        Source(
+        Citation(
             "tcp_timewait_state_process() in net/ipv4/tcp_minisocks.c; RFC 9293, section 3.10.7.4",
             "TIME_WAIT acknowledges the FIN once more",
         ),

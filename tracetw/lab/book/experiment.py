@@ -14,7 +14,7 @@ from typing import Any
 from tracetw.lab.expect.match import EVERYTHING, Expected, differences, resolved
 from tracetw.lab.play.outcome import Outcome
 
-__all__ = ["Experiment", "Finding", "Measure", "Run", "Source"]
+__all__ = ["Citation", "Experiment", "Measure", "Run", "Statement"]
 
 _S_MS = 1000
 _FEW_MS = 10
@@ -41,7 +41,7 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Statement:
     """A sentence about a run, and what must hold for it to be true.
 
     Attributes:
@@ -85,7 +85,7 @@ class Run:
     scenario: str
     title: str
     does: str
-    findings: tuple[Finding, ...]
+    findings: tuple[Statement, ...]
     shown: tuple[str, int] | None = None
 
     def wrong(self, outcome: Outcome, shows: Container[str] = EVERYTHING) -> list[str]:
@@ -94,7 +94,7 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Citation:
     """Where something is written: a function of the kernel or a section of an RFC, and what it says."""
 
     name: str
@@ -125,7 +125,7 @@ class Experiment:
     runs: tuple[Run, ...]
     machines: tuple[str, ...]
     answer: str
-    sources: tuple[Source, ...]
+    sources: tuple[Citation, ...]
 
     def scenarios(self) -> tuple[str, ...]:
         """Names of what is played."""

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracetw.lab.book.experiment import Experiment, Finding, Run, Source
+from tracetw.lab.book.experiment import Citation, Experiment, Run, Statement
 from tracetw.lab.book.measure import (
     about,
     count,
@@ -40,19 +40,19 @@ In the lab B loses every packet from a moment on, which looks the same to A.
             "B is gone, and A sends five bytes. `tcp_retries2` is 3 here instead of 15, and `tcp_rto_max_ms` 1000: at most 1 s "
             "between two attempts.",
             (
-                Finding("A sends the five bytes {} times.", count("A>B DATA"), at_least(4)),
-                Finding(
+                Statement("A sends the five bytes {} times.", count("A>B DATA"), at_least(4)),
+                Statement(
                     "The second copy comes {} after the first.",
                     gap("A>B DATA", "A>B DATA"),
                     about(190, 500),
                 ),
-                Finding(
+                Statement(
                     "{} after the first copy A's kernel gives up, without a word on the wire.",
                     until_end("A>B DATA", "a"),
                     about(2200, 15_000),
                 ),
-                Finding("A's program gets {}.", field("a", "error"), "ETIMEDOUT"),
-                Finding("A's verdict is {}.", field("a", "verdict"), "retransmit-exhausted"),
+                Statement("A's program gets {}.", field("a", "error"), "ETIMEDOUT"),
+                Statement("A's verdict is {}.", field("a", "verdict"), "retransmit-exhausted"),
             ),
         ),
         Run(
@@ -60,12 +60,12 @@ In the lab B loses every packet from a moment on, which looks the same to A.
             "With data in flight and TCP_USER_TIMEOUT",
             "The same, but the program has set TCP_USER_TIMEOUT to 1500 ms.",
             (
-                Finding(
+                Statement(
                     "A gives up {} after the first copy.",
                     until_end("A>B DATA", "a"),
                     about(1400, 10_000),
                 ),
-                Finding("A's verdict is {}.", field("a", "verdict"), "user-timeout"),
+                Statement("A's verdict is {}.", field("a", "verdict"), "user-timeout"),
             ),
         ),
         Run(
@@ -74,11 +74,11 @@ In the lab B loses every packet from a moment on, which looks the same to A.
             "The connection is idle. B is away for two seconds, longer than A's limit for data (`tcp_retries2` is 2), "
             "and comes back.",
             (
-                Finding("The wire is silent for {}.", silence(), about(2000, 10_000)),
-                Finding(
+                Statement("The wire is silent for {}.", silence(), about(2000, 10_000)),
+                Statement(
                     "Segments that A has sent a second time: {}.", counter("a", "RetransSegs"), 0
                 ),
-                Finding("A's verdict, later, is {}.", field("a", "verdict"), "orderly"),
+                Statement("A's verdict, later, is {}.", field("a", "verdict"), "orderly"),
             ),
         ),
     ),
@@ -104,15 +104,15 @@ the network, its next segment meets no socket on A: RST. The last two segments o
 it.
 """,
     sources=(
-        Source("tcp_rearm_rto() in net/ipv4/tcp_input.c", "no packet in flight, no timer"),
-        Source(
+        Citation("tcp_rearm_rto() in net/ipv4/tcp_input.c", "no packet in flight, no timer"),
+        Citation(
             "retransmits_timed_out() and tcp_write_timeout() in net/ipv4/tcp_timer.c",
             "a number of retries is a time",
         ),
-        Source(
+        Citation(
             "tcp_write_err() in net/ipv4/tcp_timer.c", "ETIMEDOUT, or the error that ICMP brought"
         ),
-        Source("RFC 9293, section 3.8.3; RFC 5482", "when to give up; the user timeout"),
+        Citation("RFC 9293, section 3.8.3; RFC 5482", "when to give up; the user timeout"),
     ),
 )
 
@@ -146,10 +146,12 @@ none.
             "The service is up again",
             "B's listener is there. A sends data on the old connection.",
             (
-                Finding("B answers after {}.", gap("A>B DATA", BARE_RST, number=-1), about(0, 100)),
-                Finding("RST without ACK from B: {}.", count(BARE_RST), 1),
-                Finding("A's program gets {}.", field("a", "error"), "ECONNRESET"),
-                Finding("A's verdict is {}.", field("a", "verdict"), "peer-lost-state"),
+                Statement(
+                    "B answers after {}.", gap("A>B DATA", BARE_RST, number=-1), about(0, 100)
+                ),
+                Statement("RST without ACK from B: {}.", count(BARE_RST), 1),
+                Statement("A's program gets {}.", field("a", "error"), "ECONNRESET"),
+                Statement("A's verdict is {}.", field("a", "verdict"), "peer-lost-state"),
             ),
         ),
         Run(
@@ -157,9 +159,11 @@ none.
             "The service is not up",
             "Nobody listens on B. A sends data on the old connection.",
             (
-                Finding("B answers after {}.", gap("A>B DATA", BARE_RST, number=-1), about(0, 100)),
-                Finding("RST without ACK from B: {}.", count(BARE_RST), 1),
-                Finding("A's verdict is {}.", field("a", "verdict"), "peer-lost-state"),
+                Statement(
+                    "B answers after {}.", gap("A>B DATA", BARE_RST, number=-1), about(0, 100)
+                ),
+                Statement("RST without ACK from B: {}.", count(BARE_RST), 1),
+                Statement("A's verdict is {}.", field("a", "verdict"), "peer-lost-state"),
             ),
         ),
     ),
@@ -180,15 +184,15 @@ A firewall in front of B may drop such a RST or A's data. Then A does not get th
 limits of a dead host](#dead-host) apply.
 """,
     sources=(
-        Source(
+        Citation(
             "tcp_rcv_state_process() in net/ipv4/tcp_input.c",
             "in LISTEN a segment with ACK is answered with RST",
         ),
-        Source("tcp_v4_rcv() and tcp_v4_send_reset() in net/ipv4/tcp_ipv4.c", "no socket: RST"),
-        Source(
+        Citation("tcp_v4_rcv() and tcp_v4_send_reset() in net/ipv4/tcp_ipv4.c", "no socket: RST"),
+        Citation(
             "tcp_send_active_reset() in net/ipv4/tcp_output.c", "the RST of a connection has ACK"
         ),
-        Source(
+        Citation(
             "RFC 9293, section 3.5.2",
             "the sequence number of such a RST; half-open connections: 3.5.1",
         ),
@@ -215,23 +219,25 @@ connection.
             "A has really forgotten",
             "A's end is gone without a segment; its line is undetermined, since nothing is left that could say why. A connects to B from the same port.",
             (
-                Finding(
+                Statement(
                     "B answers the SYN with a challenge ACK: TCPChallengeACK {}.",
                     counter("b", "TCPChallengeACK"),
                     1,
                 ),
-                Finding("A answers that with a RST: RST without ACK {}.", count("A>B RST !ACK"), 1),
-                Finding(
+                Statement(
+                    "A answers that with a RST: RST without ACK {}.", count("A>B RST !ACK"), 1
+                ),
+                Statement(
                     "A sends its SYN again {} after its RST.",
                     gap("A>B RST", "A>B SYN"),
                     about(0, 400),
                 ),
-                Finding(
+                Statement(
                     "B's verdict on the old connection is {}.",
                     field("b", "verdict"),
                     STALE,
                 ),
-                Finding(
+                Statement(
                     "B's verdict on the new one is {}.", field("b", "verdict", number=1), "orderly"
                 ),
             ),
@@ -242,17 +248,17 @@ connection.
             "A and B are connected. A SYN of an earlier connection between the same ports, which strayed in the "
             "network, arrives at B.",
             (
-                Finding(
+                Statement(
                     "B answers with a challenge ACK: TCPChallengeACK {}.",
                     counter("b", "TCPChallengeACK"),
                     1,
                 ),
-                Finding(
+                Statement(
                     "A knows the connection and ignores that ACK. RST on the wire: {}.",
                     count("RST"),
                     0,
                 ),
-                Finding("B's verdict is {}.", field("b", "verdict", number=1), "orderly"),
+                Statement("B's verdict is {}.", field("b", "verdict", number=1), "orderly"),
             ),
         ),
     ),
@@ -271,15 +277,17 @@ the timer to the shortest that there is, two ticks of the kernel's clock. The re
 milliseconds, not the second that a lost SYN costs.
 """,
     sources=(
-        Source(
+        Citation(
             "tcp_validate_incoming() in net/ipv4/tcp_input.c; RFC 5961, section 4",
             "a SYN is challenged",
         ),
-        Source(
+        Citation(
             "tcp_rcv_synsent_state_process() in net/ipv4/tcp_input.c",
             "an unacceptable ACK: RST, and the SYN again after TCP_TIMEOUT_MIN",
         ),
-        Source("RFC 9293, section 3.5.1, figure 9", "recovery of an old connection after a crash"),
-        Source("RFC 5961, section 3", "only a RST with exactly the expected number resets"),
+        Citation(
+            "RFC 9293, section 3.5.1, figure 9", "recovery of an old connection after a crash"
+        ),
+        Citation("RFC 5961, section 3", "only a RST with exactly the expected number resets"),
     ),
 )

@@ -12,7 +12,7 @@ from typing import Any
 
 from tracetw.lab.book.experiment import Measure
 from tracetw.lab.expect.match import Claim, between
-from tracetw.lab.net.wire import Segment, matches
+from tracetw.lab.net.wire import Packet, matches
 from tracetw.lab.play.ladder import wall_ns
 from tracetw.lab.play.outcome import Outcome
 from tracetw.lab.play.tracer import Line
@@ -137,7 +137,7 @@ def counter(letter: str, name: str) -> Measure:
     return Measure(lambda outcome: outcome.counters[letter][name])
 
 
-def _matching(outcome: Outcome, pattern: str) -> list[Segment]:
+def _matching(outcome: Outcome, pattern: str) -> list[Packet]:
     return [segment for segment in outcome.segments if matches(pattern, segment)]
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracetw.lab.book.experiment import Experiment, Finding, Run, Source
+from tracetw.lab.book.experiment import Citation, Experiment, Run, Statement
 from tracetw.lab.book.hosts import BARE_RST
 from tracetw.lab.book.measure import about, count, counter, field, gap, lines, until_end
 from tracetw.lab.expect.match import at_least
@@ -32,18 +32,18 @@ switches it on for each socket (SO_KEEPALIVE); it is off by default.
             "The peer is dead",
             "B receives nothing any more. A probes after 1 s, then every second, and gives up after 2 probes.",
             (
-                Finding("A sends {} probes.", field("a", "probes.total"), 2),
-                Finding(
+                Statement("A sends {} probes.", field("a", "probes.total"), 2),
+                Statement(
                     "{} after the last segment of B A gives up.",
                     until_end("B>A SYN ACK", "a"),
                     about(2500, 15_000),
                 ),
-                Finding(
+                Statement(
                     "A itself sends the RST, for a peer that may still live: RST with ACK {}.",
                     count("A>B RST ACK"),
                     1,
                 ),
-                Finding("A's verdict is {}.", field("a", "verdict"), "keepalive-expired"),
+                Statement("A's verdict is {}.", field("a", "verdict"), "keepalive-expired"),
             ),
         ),
         Run(
@@ -51,11 +51,11 @@ switches it on for each socket (SO_KEEPALIVE); it is off by default.
             "The peer has rebooted",
             "B has lost the connection as by a reboot. A's first probe comes after 1 s.",
             (
-                Finding(
+                Statement(
                     "B answers the probe after {}.", gap(PROBE, BARE_RST, number=-1), about(0, 100)
                 ),
-                Finding("RST without ACK from B: {}.", count(BARE_RST), 1),
-                Finding("A's verdict is {}.", field("a", "verdict"), "peer-lost-state"),
+                Statement("RST without ACK from B: {}.", count(BARE_RST), 1),
+                Statement("A's verdict is {}.", field("a", "verdict"), "peer-lost-state"),
             ),
         ),
         Run(
@@ -63,14 +63,14 @@ switches it on for each socket (SO_KEEPALIVE); it is off by default.
             "The peer's program hangs",
             "B's process is stopped with SIGSTOP. A would give up after 1 unanswered probe.",
             (
-                Finding("A has sent {} probes.", counter("a", "TCPKeepAlive"), at_least(3)),
-                Finding(
+                Statement("A has sent {} probes.", counter("a", "TCPKeepAlive"), at_least(3)),
+                Statement(
                     "B's kernel has answered: ACKs without data from B: {}.",
                     count("B>A PURE"),
                     at_least(4),
                 ),
-                Finding("RST on the wire: {}.", count("RST"), 0),
-                Finding("A's verdict, later, is {}.", field("a", "verdict"), "orderly"),
+                Statement("RST on the wire: {}.", count("RST"), 0),
+                Statement("A's verdict, later, is {}.", field("a", "verdict"), "orderly"),
             ),
         ),
     ),
@@ -96,15 +96,15 @@ Another use: probes keep entries of routers and firewalls alive, which forget id
 after minutes.
 """,
     sources=(
-        Source(
+        Citation(
             "tcp_keepalive_timer() in net/ipv4/tcp_timer.c",
             "the times; nothing while data is in flight; RST and ETIMEDOUT at the end; TCP_USER_TIMEOUT",
         ),
-        Source(
+        Citation(
             "tcp_xmit_probe_skb() in net/ipv4/tcp_output.c",
             "the probe: sequence number snd_una - 1",
         ),
-        Source("RFC 9293, section 3.8.4", "keepalive is off by default, and 2 hours at least"),
+        Citation("RFC 9293, section 3.8.4", "keepalive is off by default, and 2 hours at least"),
     ),
 )
 
@@ -127,17 +127,17 @@ is still there.
             "A process crashes",
             "The process on A gets SIGSEGV.",
             (
-                Finding("A's kernel sends FIN: {} on the wire.", count("A>B FIN"), at_least(1)),
-                Finding("RST on the wire: {}.", count("RST"), 0),
-                Finding(
+                Statement("A's kernel sends FIN: {} on the wire.", count("A>B FIN"), at_least(1)),
+                Statement("RST on the wire: {}.", count("RST"), 0),
+                Statement(
                     "A's line says who closed: `closed_by` `{}`.",
                     field("a", "closed_by"),
                     "process-crash",
                 ),
-                Finding(
+                Statement(
                     "It names the signal: `exit.signal` {}.", field("a", "exit.signal"), "SIGSEGV"
                 ),
-                Finding(
+                Statement(
                     "For B it is a close as any other: its verdict is {}.",
                     field("b", "verdict"),
                     "orderly",
@@ -149,10 +149,10 @@ is still there.
             "A process is killed with unread data",
             "B has sent five bytes. The process on A has not read them when it gets SIGKILL.",
             (
-                Finding("{} bytes were unread.", field("a", "bytes_unread"), 5),
-                Finding("A's kernel sends RST: {} on the wire.", count("A>B RST ACK"), 1),
-                Finding("FIN on the wire: {}.", count("FIN"), 0),
-                Finding("B's program gets {}.", field("b", "error"), "ECONNRESET"),
+                Statement("{} bytes were unread.", field("a", "bytes_unread"), 5),
+                Statement("A's kernel sends RST: {} on the wire.", count("A>B RST ACK"), 1),
+                Statement("FIN on the wire: {}.", count("FIN"), 0),
+                Statement("B's program gets {}.", field("b", "error"), "ECONNRESET"),
             ),
         ),
         Run(
@@ -160,17 +160,17 @@ is still there.
             "A process exits, and its child has the socket, too",
             "The process on A has forked. The parent exits; the child goes on, sends, and closes later.",
             (
-                Finding(
+                Statement(
                     "The child can still send. Segments of data from A: {}.",
                     count("A>B DATA"),
                     at_least(1),
                 ),
-                Finding(
+                Statement(
                     "Lines of A: {}; the exit of the parent has made none.",
                     lines("a", "kind", "close"),
                     1,
                 ),
-                Finding("Its owner is the {}.", field("a", "comm"), "child"),
+                Statement("Its owner is the {}.", field("a", "comm"), "child"),
             ),
         ),
     ),
@@ -190,11 +190,11 @@ keeps the connection open, and the peer waits.
 A core file delays the FIN until it is written. The scenario `sigsegv-with-core` shows that.
 """,
     sources=(
-        Source(
+        Citation(
             "do_exit() in kernel/exit.c, exit_files() in fs/file.c, inet_release() in net/ipv4/af_inet.c",
             "the way from an exit to tcp_close()",
         ),
-        Source(
+        Citation(
             "__tcp_close() in net/ipv4/tcp.c; RFC 2525, section 2.17",
             "unread data: RST; otherwise FIN",
         ),

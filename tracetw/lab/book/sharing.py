@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracetw.lab.book.experiment import Experiment, Finding, Run, Source
+from tracetw.lab.book.experiment import Citation, Experiment, Run, Statement
 from tracetw.lab.book.measure import (
     about,
     count,
@@ -43,9 +43,9 @@ A router with NAT makes one address of many clients. Each client has a timestamp
             "Client 1, client 2, and client 1 again connect to B through a router. B closes first each time. One of the two "
             "changes must go back in time.",
             (
-                Finding("SYN that B has received: {}.", count("A>B SYN"), 3),
-                Finding("SYN that B has accepted: {}.", count("B>A SYN ACK"), 3),
-                Finding("PAWS has refused nothing: PAWSEstab {}.", counter("b", "PAWSEstab"), 0),
+                Statement("SYN that B has received: {}.", count("A>B SYN"), 3),
+                Statement("SYN that B has accepted: {}.", count("B>A SYN ACK"), 3),
+                Statement("PAWS has refused nothing: PAWSEstab {}.", counter("b", "PAWSEstab"), 0),
             ),
         ),
         Run(
@@ -54,14 +54,14 @@ A router with NAT makes one address of many clients. Each client has a timestamp
             "The router forgets each connection at once and gives every client port 40000. Now both are the same connection for B, which has it in "
             "TIME_WAIT.",
             (
-                Finding("SYN that B has received: {}.", count("A>B SYN"), 4),
-                Finding("SYN that B has accepted: {}.", count("B>A SYN ACK"), 3),
-                Finding(
+                Statement("SYN that B has received: {}.", count("A>B SYN"), 4),
+                Statement("SYN that B has accepted: {}.", count("B>A SYN ACK"), 3),
+                Statement(
                     "The client answers B's ACK with a RST, which ends TIME_WAIT: event killed-by-reset {}.",
                     events("b", "killed-by-reset"),
                     1,
                 ),
-                Finding(
+                Statement(
                     "Its SYN comes again {} after that RST, and B accepts it.",
                     gap("A>B RST", "A>B SYN"),
                     about(0, 500),
@@ -89,20 +89,20 @@ everybody. Two releases later it was removed.
 s](#time-wait).
 """,
     sources=(
-        Source(
+        Citation(
             "Linux commit 4396e46187ca (in v4.12)",
             "tcp_tw_recycle is removed, and the counter PAWSPassive",
         ),
-        Source(
+        Citation(
             "tcp_peer_is_proven() and tcp_conn_request() before v4.12",
             "the memory for each address, and the dropped SYN",
         ),
-        Source("Linux commit 95a22caee396 (in v4.10)", "random offsets of timestamps"),
-        Source(
+        Citation("Linux commit 95a22caee396 (in v4.10)", "random offsets of timestamps"),
+        Citation(
             "tcp_timewait_state_process() in net/ipv4/tcp_minisocks.c",
             "PAWS in TIME_WAIT is answered with an ACK",
         ),
-        Source("RFC 7323, section 5.8", "why a cache of timestamps for each host is difficult"),
+        Citation("RFC 7323, section 5.8", "why a cache of timestamps for each host is difficult"),
     ),
 )
 
@@ -126,23 +126,25 @@ whether they have lost connections.
             "Both ends close soon",
             f"B has {BUCKETS} buckets and closes {MANY} connections first, one after the other. A closes at once, too.",
             (
-                Finding(
+                Statement(
                     "Connections of B that ended in TIME_WAIT: {}.",
                     lines("b", "time_wait", "local"),
                     BUCKETS,
                 ),
-                Finding(
+                Statement(
                     "Connections of B that ended without it: {}.",
                     lines("b", "time_wait", "skipped"),
                     MANY - BUCKETS,
                 ),
-                Finding(
+                Statement(
                     "The kernel has counted TCPTimeWaitOverflow {}.",
                     counter("b", "TCPTimeWaitOverflow"),
                     MANY - BUCKETS,
                 ),
-                Finding("Ends of A that were orderly: {}.", lines("a", "verdict", "orderly"), MANY),
-                Finding("RST on the wire: {}.", count("RST"), 0),
+                Statement(
+                    "Ends of A that were orderly: {}.", lines("a", "verdict", "orderly"), MANY
+                ),
+                Statement("RST on the wire: {}.", count("RST"), 0),
             ),
             shown=("b", MANY - 1),
         ),
@@ -151,13 +153,13 @@ whether they have lost connections.
             "The peer closes later",
             "A has no bucket at all and closes first. B closes only when A's FIN has been acknowledged.",
             (
-                Finding(
+                Statement(
                     "A has forgotten the connection: event `overflow` {}.",
                     events("a", "overflow"),
                     1,
                 ),
-                Finding("B's FIN is answered with RST: {} on the wire.", count("A>B RST"), 1),
-                Finding("B's verdict is {}.", field("b", "verdict"), "peer-lost-state"),
+                Statement("B's FIN is answered with RST: {} on the wire.", count("A>B RST"), 1),
+                Statement("B's verdict is {}.", field("b", "verdict"), "peer-lost-state"),
             ),
         ),
     ),
@@ -176,14 +178,14 @@ So an overflow is no reason for panic, and the limit no protection: a bucket tak
 Raise `tcp_max_tw_buckets`, or let the clients close first ([experiment 12](#who-closes-first)).
 """,
     sources=(
-        Source(
+        Citation(
             "inet_twsk_alloc() in net/ipv4/inet_timewait_sock.c", "no bucket at or above the limit"
         ),
-        Source(
+        Citation(
             "tcp_time_wait() in net/ipv4/tcp_minisocks.c",
             "TCPTimeWaitOverflow; the socket is closed",
         ),
-        Source(
+        Citation(
             "tcp_rcv_state_process() in net/ipv4/tcp_input.c and __tcp_close() in net/ipv4/tcp.c",
             "FIN_WAIT2 of an orphan goes to a timewait socket",
         ),
@@ -210,12 +212,12 @@ waiting.
             "The client closes first",
             f"{MANY} short connections. The client closes each when it has its answer.",
             (
-                Finding(
+                Statement(
                     "TIME_WAIT began on the client: {}, each with a local port of its own.",
                     events("a", "entered"),
                     MANY,
                 ),
-                Finding("On the server: {}.", events("b", "entered"), 0),
+                Statement("On the server: {}.", events("b", "entered"), 0),
             ),
             shown=("a", 0),
         ),
@@ -224,8 +226,8 @@ waiting.
             "The server closes first",
             f"{MANY} short connections. The server closes each as soon as it has answered.",
             (
-                Finding("TIME_WAIT began on the client: {}.", events("a", "entered"), 0),
-                Finding(
+                Statement("TIME_WAIT began on the client: {}.", events("a", "entered"), 0),
+                Statement(
                     "On the server: {}, all with the same local port.", events("b", "entered"), MANY
                 ),
             ),
@@ -237,14 +239,14 @@ waiting.
             "The client sends a request of 1000 bytes, twice. The server answers each and closes without having read "
             "the request. Then the client reads the first answer, and sends more on the second connection.",
             (
-                Finding("B's kernel sends RST: {} on the wire.", count("B>A RST ACK"), 2),
-                Finding("FIN on the wire: {}.", count("FIN"), 0),
-                Finding(
+                Statement("B's kernel sends RST: {} on the wire.", count("B>A RST ACK"), 2),
+                Statement("FIN on the wire: {}.", count("FIN"), 0),
+                Statement(
                     "Ends of B with the verdict abort-unread: {}.",
                     lines("b", "verdict", "abort-unread"),
                     2,
                 ),
-                Finding("Ends of A with ECONNRESET: {}.", lines("a", "error", "ECONNRESET"), 2),
+                Statement("Ends of A with ECONNRESET: {}.", lines("a", "error", "ECONNRESET"), 2),
             ),
         ),
         Run(
@@ -252,9 +254,9 @@ waiting.
             "The server refuses, and does it right",
             "The server answers, calls shutdown(SHUT_WR) and reads to the end before it closes.",
             (
-                Finding("RST on the wire: {}.", count("RST"), 0),
-                Finding("A has received {} bytes: the answer.", field("a", "bytes_received"), 3),
-                Finding("A's verdict is {}.", field("a", "verdict"), "orderly"),
+                Statement("RST on the wire: {}.", count("RST"), 0),
+                Statement("A has received {} bytes: the answer.", field("a", "bytes_received"), 3),
+                Statement("A's verdict is {}.", field("a", "verdict"), "orderly"),
             ),
         ),
         Run(
@@ -262,9 +264,9 @@ waiting.
             "Nobody waits: SO_LINGER 0",
             "A closes with SO_LINGER 0, which some programs use to have no TIME_WAIT.",
             (
-                Finding("A sends RST: {} on the wire.", count("A>B RST ACK"), 1),
-                Finding("FIN on the wire: {}.", count("FIN"), 0),
-                Finding("B's program gets {}.", field("b", "error"), "ECONNRESET"),
+                Statement("A sends RST: {} on the wire.", count("A>B RST ACK"), 1),
+                Statement("FIN on the wire: {}.", count("FIN"), 0),
+                Statement("B's program gets {}.", field("b", "error"), "ECONNRESET"),
             ),
         ),
     ),
@@ -291,15 +293,15 @@ SO_LINGER 0 is no way to save TIME_WAIT. It throws away what was not delivered, 
 for a connection that was fine.
 """,
     sources=(
-        Source(
+        Citation(
             "__tcp_close() in net/ipv4/tcp.c; RFC 9293, section 3.6.1",
             "unread data, SO_LINGER 0: RST instead of FIN",
         ),
-        Source(
+        Citation(
             "tcp_reset() in net/ipv4/tcp_input.c",
             "a RST that is received: the error; what waits to be sent is thrown away, what waits to be read is not",
         ),
-        Source("RFC 9112, section 9.6", "how an HTTP server closes without losing its answer"),
-        Source("RFC 9293, section 3.6", "the end that closes first goes to TIME-WAIT"),
+        Citation("RFC 9112, section 9.6", "how an HTTP server closes without losing its answer"),
+        Citation("RFC 9293, section 3.6", "the end that closes first goes to TIME-WAIT"),
     ),
 )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracetw.lab.book.experiment import Experiment, Finding, Run, Source
+from tracetw.lab.book.experiment import Citation, Experiment, Run, Statement
 from tracetw.lab.book.measure import (
     about,
     between_events,
@@ -42,9 +42,9 @@ second: a segment that strayed in the network must not arrive in a new connectio
             "Who: the first to close",
             "A and B have talked. B, the server, closes first.",
             (
-                Finding("TIME_WAIT began on B: {}.", events("b", "entered"), 1),
-                Finding("TIME_WAIT began on A: {}.", events("a", "entered"), 0),
-                Finding(
+                Statement("TIME_WAIT began on B: {}.", events("b", "entered"), 1),
+                Statement("TIME_WAIT began on A: {}.", events("a", "entered"), 0),
+                Statement(
                     "A's line says that it is at the other end: time_wait {}.",
                     field("a", "time_wait"),
                     "remote",
@@ -56,9 +56,9 @@ second: a segment that strayed in the network must not arrive in a new connectio
             "Who: both, if the FINs cross",
             "Both close before either has received the FIN of the other.",
             (
-                Finding("TIME_WAIT began on A: {}.", events("a", "entered"), 1),
-                Finding("TIME_WAIT began on B: {}.", events("b", "entered"), 1),
-                Finding("A was in CLOSING for {}.", in_state("a", "CLOSING"), about(0, 10_000)),
+                Statement("TIME_WAIT began on A: {}.", events("a", "entered"), 1),
+                Statement("TIME_WAIT began on B: {}.", events("b", "entered"), 1),
+                Statement("A was in CLOSING for {}.", in_state("a", "CLOSING"), about(0, 10_000)),
             ),
         ),
         Run(
@@ -66,12 +66,12 @@ second: a segment that strayed in the network must not arrive in a new connectio
             "Why: old segments",
             "The connection is over and A is in TIME_WAIT. Data of B arrives that is 100 s old by its timestamp.",
             (
-                Finding(
+                Statement(
                     "A's TIME_WAIT answers after {} with an ACK; no program gets the data.",
                     gap("B>A DATA", "A>B PURE", number=-1),
                     about(0, 100),
                 ),
-                Finding("RST on the wire: {}.", count("RST"), 0),
+                Statement("RST on the wire: {}.", count("RST"), 0),
             ),
         ),
         Run(
@@ -79,8 +79,8 @@ second: a segment that strayed in the network must not arrive in a new connectio
             "How many: one for each close",
             f"{MANY} short connections one after the other. The server closes each as soon as it has answered.",
             (
-                Finding("TIME_WAIT began on the server: {}.", events("b", "entered"), MANY),
-                Finding("On the client: {}.", events("a", "entered"), 0),
+                Statement("TIME_WAIT began on the server: {}.", events("b", "entered"), MANY),
+                Statement("On the client: {}.", events("a", "entered"), 0),
             ),
             shown=("b", 0),
         ),
@@ -89,7 +89,7 @@ second: a segment that strayed in the network must not arrive in a new connectio
             "How long: a minute",
             "A closes first and waits. `tcp_fin_timeout` is 5 s on A, which many people think is the time of TIME_WAIT.",
             (
-                Finding(
+                Statement(
                     "TIME_WAIT ends after {}.",
                     between_events("a", "entered", "expired"),
                     about(59_900, 70_000),
@@ -117,17 +117,17 @@ all clients, so it costs nothing. A client has about 28,000 ports for one destin
 about 470 closes a second it runs out. `tracetw timewait` counts them and says when.
 """,
     sources=(
-        Source(
+        Citation(
             "tcp_time_wait() in net/ipv4/tcp_minisocks.c",
             "the socket becomes a small timewait socket",
         ),
-        Source("TCP_TIMEWAIT_LEN in include/net/tcp.h", "60 s"),
-        Source(
+        Citation("TCP_TIMEWAIT_LEN in include/net/tcp.h", "60 s"),
+        Citation(
             "tcp_timewait_state_process() in net/ipv4/tcp_minisocks.c",
             "what TIME_WAIT answers; PAWS",
         ),
-        Source("RFC 9293, sections 3.4.2, 3.6 and 3.10.7.4", "quiet time; TIME-WAIT; 2 MSL"),
-        Source("ip_local_port_range in Documentation/networking/ip-sysctl.rst", "32768 to 60999"),
+        Citation("RFC 9293, sections 3.4.2, 3.6 and 3.10.7.4", "quiet time; TIME-WAIT; 2 MSL"),
+        Citation("ip_local_port_range in Documentation/networking/ip-sysctl.rst", "32768 to 60999"),
     ),
 )
 
@@ -150,8 +150,8 @@ everybody finds first. In these runs A has only one local port, 40000, and wants
             "`tcp_tw_reuse` 0",
             "A connects to B, closes first, and connects again.",
             (
-                Finding("SYN of A on the wire: {}.", count("A>B SYN"), 1),
-                Finding(
+                Statement("SYN of A on the wire: {}.", count("A>B SYN"), 1),
+                Statement(
                     "The second connect() fails: {}.",
                     field("a", "error", number=1),
                     "EADDRNOTAVAIL",
@@ -163,8 +163,8 @@ everybody finds first. In these runs A has only one local port, 40000, and wants
             "`tcp_tw_reuse` 2, the default",
             "The same, and A waits for more than two seconds before it connects again.",
             (
-                Finding("SYN of A on the wire: {}.", count("A>B SYN"), 1),
-                Finding(
+                Statement("SYN of A on the wire: {}.", count("A>B SYN"), 1),
+                Statement(
                     "The second connect() fails: {}.",
                     field("a", "error", number=1),
                     "EADDRNOTAVAIL",
@@ -176,9 +176,9 @@ everybody finds first. In these runs A has only one local port, 40000, and wants
             "`tcp_tw_reuse` 1",
             "The same with 1.",
             (
-                Finding("SYN of A on the wire: {}.", count("A>B SYN"), 2),
-                Finding("Event reused-by-connect: {}.", events("a", "reused-by-connect"), 1),
-                Finding("The kernel counts it: TWRecycled {}.", counter("a", "TWRecycled"), 1),
+                Statement("SYN of A on the wire: {}.", count("A>B SYN"), 2),
+                Statement("Event reused-by-connect: {}.", events("a", "reused-by-connect"), 1),
+                Statement("The kernel counts it: TWRecycled {}.", counter("a", "TWRecycled"), 1),
             ),
         ),
         Run(
@@ -186,8 +186,8 @@ everybody finds first. In these runs A has only one local port, 40000, and wants
             "`tcp_tw_reuse` 1 without timestamps",
             "The same with 1, but `tcp_timestamps` is 0.",
             (
-                Finding("SYN of A on the wire: {}.", count("A>B SYN"), 1),
-                Finding(
+                Statement("SYN of A on the wire: {}.", count("A>B SYN"), 1),
+                Statement(
                     "The second connect() fails: {}.",
                     field("a", "error", number=1),
                     "EADDRNOTAVAIL",
@@ -199,8 +199,8 @@ everybody finds first. In these runs A has only one local port, 40000, and wants
             "bind() first, `tcp_tw_reuse` 0",
             "A binds the port itself (with SO_REUSEADDR) and connects, at once.",
             (
-                Finding("SYN of A on the wire: {}.", count("A>B SYN"), 2),
-                Finding("Event reused-by-connect: {}.", events("a", "reused-by-connect"), 1),
+                Statement("SYN of A on the wire: {}.", count("A>B SYN"), 2),
+                Statement("Event reused-by-connect: {}.", events("a", "reused-by-connect"), 1),
             ),
         ),
         Run(
@@ -208,8 +208,8 @@ everybody finds first. In these runs A has only one local port, 40000, and wants
             "TIME_WAIT on the server",
             "B closes first. A connects again from the same port; B has no setting for that.",
             (
-                Finding("Event reused-by-syn: {}.", events("b", "reused-by-syn"), 1),
-                Finding(
+                Statement("Event reused-by-syn: {}.", events("b", "reused-by-syn"), 1),
+                Statement(
                     "B answers the second SYN after {}.",
                     gap("A>B SYN", "B>A SYN ACK", number=-1),
                     about(0, 100),
@@ -222,17 +222,17 @@ everybody finds first. In these runs A has only one local port, 40000, and wants
             "A has taken the port over, and the new connection works. Two RSTs of long ago arrive, with old timestamps: "
             "one somewhere in A's window, one exactly where A expects the next byte.",
             (
-                Finding(
+                Statement(
                     "The first is challenged: TCPChallengeACK {}.",
                     counter("a", "TCPChallengeACK"),
                     1,
                 ),
-                Finding(
+                Statement(
                     "RSTs that the timestamps have stopped: PAWSEstab {}.",
                     counter("a", "PAWSEstab"),
                     0,
                 ),
-                Finding(
+                Statement(
                     "The second ends the new connection: connections of A that ended by peer-reset: {}.",
                     lines("a", "verdict", "peer-reset"),
                     1,
@@ -264,22 +264,22 @@ unlikely: a RST anywhere else in the window is challenged. With TIME_WAIT still 
 met a connection.
 """,
     sources=(
-        Source(
+        Citation(
             "tcp_twsk_unique() in net/ipv4/tcp_ipv4.c",
             "all that connect() asks: the setting, loopback, timestamps, age",
         ),
-        Source(
+        Citation(
             "__inet_check_established() in net/ipv4/inet_hashtables.c",
             "bind() and connect(): no setting is asked",
         ),
-        Source(
+        Citation(
             "tcp_timewait_state_process() in net/ipv4/tcp_minisocks.c; RFC 6191",
             "the server: TCP_TW_SYN",
         ),
-        Source(
+        Citation(
             "tcp_validate_incoming() in net/ipv4/tcp_input.c",
             "PAWS spares RST; a RST not at rcv_nxt is challenged",
         ),
-        Source("RFC 7323, section 5.3; RFC 5961, section 3", "rule R1; challenge ACKs for RST"),
+        Citation("RFC 7323, section 5.3; RFC 5961, section 3", "rule R1; challenge ACKs for RST"),
     ),
 )

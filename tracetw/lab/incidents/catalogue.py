@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 from tracetw.lab.incidents import deaths, limits, paths
-from tracetw.lab.incidents.incident import Incident
+from tracetw.lab.incidents.incident import PlayedIncident
 
 __all__ = ["BY_NAME", "INCIDENTS"]
 
-INCIDENTS: tuple[Incident, ...] = (*deaths.INCIDENTS, *paths.INCIDENTS, *limits.INCIDENTS)
+INCIDENTS: tuple[PlayedIncident, ...] = (*deaths.INCIDENTS, *paths.INCIDENTS, *limits.INCIDENTS)
 
 BY_NAME = {incident.name: incident for incident in INCIDENTS}

@@ -6,10 +6,10 @@ from __future__ import annotations
 import os
 import signal
 
-from tracetw.lab.incidents.incident import Incident
+from tracetw.lab.incidents.incident import PlayedIncident
 from tracetw.lab.incidents.stage import PORT, Stage, now_ns
 from tracetw.lab.net import cgroup
-from tracetw.lab.net.process import Actor
+from tracetw.lab.net.actor_process import Actor
 from tracetw.lab.polling import NotPlayed, eventually, require
 
 __all__ = ["INCIDENTS", "break_off"]
@@ -263,27 +263,27 @@ TWO = {"web-1": "a", "api-1": "b"}
 ONE = {"box-1": "b"}
 
 INCIDENTS = (
-    Incident(
+    PlayedIncident(
         name="killed",
         claim="A server is killed by SIGKILL; connections are reset, then connects refused.",
         act=killed,
         hosts=TWO,
         ahead_ms={"api-1": 1700},
     ),
-    Incident(
+    PlayedIncident(
         name="idle-killed",
         claim="A server that holds no connection is killed by SIGKILL; connects are refused.",
         act=idle_killed,
         hosts=TWO,
         ahead_ms={"web-1": 900},
     ),
-    Incident(
+    PlayedIncident(
         name="idle-closed",
         claim="A server that holds no connection closes its listener and exits: nobody killed it.",
         act=idle_closed,
         hosts=TWO,
     ),
-    Incident(
+    PlayedIncident(
         name="out-of-memory",
         claim="The kernel kills a server for lack of memory in its group.",
         act=out_of_memory,
@@ -291,34 +291,34 @@ INCIDENTS = (
         hosts=ONE,
         caller="b",
     ),
-    Incident(
+    PlayedIncident(
         name="deploy-graceful",
         claim="A server finishes its connections before the new one listens: connects are refused.",
         act=deploy_graceful,
         hosts=TWO,
         ahead_ms={"web-1": 350},
     ),
-    Incident(
+    PlayedIncident(
         name="deploy-hard",
         claim="SIGTERM ends a server with connections open; the new one listens two seconds later.",
         act=deploy_hard,
         hosts=ONE,
         caller="b",
     ),
-    Incident(
+    PlayedIncident(
         name="deploy-seamless",
         claim="The new server listens before the old one drains: no incident.",
         act=deploy_seamless,
         hosts=TWO,
         sysctls={"b": {"tcp_migrate_req": 1}},
     ),
-    Incident(
+    PlayedIncident(
         name="stopped",
         claim="SIGTERM ends a server, and no other one takes its place.",
         act=stopped,
         hosts=TWO,
     ),
-    Incident(
+    PlayedIncident(
         name="crash-loop",
         claim="A server crashes soon after each start, six times: one incident.",
         act=crash_loop,

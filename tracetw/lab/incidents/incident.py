@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from tracetw.lab.incidents.stage import Stage
 
-__all__ = ["Act", "Happened", "Incident"]
+__all__ = ["Act", "Happened", "PlayedIncident"]
 
 Act: TypeAlias = "Callable[[Stage], None]"
 
@@ -57,7 +57,7 @@ class Happened:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Incident:
+class PlayedIncident:
     """One incident.
 
     Attributes:

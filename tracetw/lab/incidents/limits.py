@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from tracetw.lab.incidents.incident import Incident
+from tracetw.lab.incidents.incident import PlayedIncident
 from tracetw.lab.incidents.stage import PORT, Stage, now_ns
 from tracetw.lab.net.host import ZERO_WINDOW_PROBE
 from tracetw.lab.polling import eventually, require
@@ -125,14 +125,14 @@ def slow_consumer(stage: Stage) -> None:
 TWO = {"web-1": "a", "api-1": "b"}
 
 INCIDENTS = (
-    Incident(
+    PlayedIncident(
         name="port-exhaustion",
         claim="A client opens connections faster than TIME_WAIT gives its few local ports back.",
         act=port_exhaustion,
         hosts={"web-1": "a"},
         sysctls={"a": {"ip_local_port_range": f"40000 {40000 + FEW_PORTS - 1}"}},
     ),
-    Incident(
+    PlayedIncident(
         name="accept-queue-full",
         claim="A server accepts nothing for six seconds, and its accept queue is full.",
         act=accept_queue,
@@ -140,14 +140,14 @@ INCIDENTS = (
         ahead_ms={"api-1": 40},
         sysctls={"a": {"tcp_syn_retries": 1}},
     ),
-    Incident(
+    PlayedIncident(
         name="idle-timeout-mismatch",
         claim="A server closes idle connections after one second; the client reuses them later.",
         act=idle_mismatch,
         hosts=TWO,
         ahead_ms={"api-1": 12_000},
     ),
-    Incident(
+    PlayedIncident(
         name="slow-consumer",
         claim="A client reads nothing; the server gives up the connections whose window is closed.",
         act=slow_consumer,

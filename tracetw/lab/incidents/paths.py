@@ -8,9 +8,9 @@ import signal
 from pathlib import Path
 
 from tracetw.lab.incidents.deaths import break_off
-from tracetw.lab.incidents.incident import Incident
+from tracetw.lab.incidents.incident import PlayedIncident
 from tracetw.lab.incidents.stage import PORT, Stage, now_ns
-from tracetw.lab.net.fault import FORWARD, INPUT, PREROUTING, Drop
+from tracetw.lab.net.fault import FORWARD, INPUT, PREROUTING, PacketLoss
 
 __all__ = ["INCIDENTS"]
 
@@ -28,7 +28,7 @@ def firewall(stage: Stage) -> None:
     web.do("call", stage.address, PORT, EVERY_S)
     stage.wait(1.0)
     at_ns = now_ns()
-    with Drop(stage.net.b, f"tcp dport {PORT}", hook=PREROUTING):
+    with PacketLoss(stage.net.b, f"tcp dport {PORT}", hook=PREROUTING):
         stage.wait(6.0)
     until_ns = now_ns()
     stage.wait(2.0)
@@ -49,7 +49,7 @@ def rejected(stage: Stage, verdict: str, seconds: float = 4.0) -> None:
     web.do("call", stage.address, PORT, EVERY_S)
     stage.wait(1.0)
     at_ns = now_ns()
-    with Drop(stage.net.b, f"tcp dport {PORT}", hook=INPUT, verdict=verdict):
+    with PacketLoss(stage.net.b, f"tcp dport {PORT}", hook=INPUT, verdict=verdict):
         stage.wait(seconds)
     until_ns = now_ns()
     stage.wait(1.0)
@@ -106,7 +106,7 @@ def nat_forgets(stage: Stage) -> None:
     web.do("call", stage.address, PORT, EVERY_S)
     pools = [stage.client("pool") for _ in range(3)]
     at_ns = 0
-    with Drop(stage.net.r, "ct state invalid", hook=FORWARD, verdict="reject with tcp reset"):
+    with PacketLoss(stage.net.r, "ct state invalid", hook=FORWARD, verdict="reject with tcp reset"):
         for pool in pools:
             pool.do("hold", stage.address, PORT, POOL)
             stage.wait(FORGETS_S + 1.0)
@@ -136,7 +136,7 @@ def two_at_once(stage: Stage) -> None:
     api.kill()
     stage.wait(1.0)
     cut_ns = now_ns()
-    with Drop(stage.net.b, f"tcp dport {DB_PORT}", hook=PREROUTING):
+    with PacketLoss(stage.net.b, f"tcp dport {DB_PORT}", hook=PREROUTING):
         stage.wait(3.0)
         stage.server("api")
         again_ns = now_ns()
@@ -176,7 +176,7 @@ def three_in_a_row(stage: Stage) -> None:
     again_ns = now_ns()
     stage.wait(GOOD_S)
     cut_ns = now_ns()
-    with Drop(stage.net.b, f"tcp dport {DB_PORT}", hook=PREROUTING):
+    with PacketLoss(stage.net.b, f"tcp dport {DB_PORT}", hook=PREROUTING):
         stage.wait(4.0)
     whole_ns = now_ns()
     stage.wait(GOOD_S)
@@ -219,7 +219,7 @@ TWO = {"web-1": "a", "api-1": "b"}
 QUICK = {"tcp_syn_retries": 1, "tcp_retries2": 3}
 
 INCIDENTS = (
-    Incident(
+    PlayedIncident(
         name="firewall-rule",
         claim="A rule on the server's host drops what comes to a port, and is removed again.",
         act=firewall,
@@ -227,21 +227,21 @@ INCIDENTS = (
         ahead_ms={"web-1": 2500},
         sysctls={"a": QUICK},
     ),
-    Incident(
+    PlayedIncident(
         name="firewall-reset",
         claim="A rule on the server's host answers connects to a port with RST.",
         act=firewall_reset,
         hosts=TWO,
         ahead_ms={"api-1": 500},
     ),
-    Incident(
+    PlayedIncident(
         name="firewall-icmp",
         claim="A rule on the server's host answers connects to a port with an ICMP error.",
         act=firewall_icmp,
         hosts=TWO,
         sysctls={"b": {"icmp_ratelimit": 0}},
     ),
-    Incident(
+    PlayedIncident(
         name="peer-power-off",
         claim="A server's host loses power and does not come back.",
         act=power_off,
@@ -250,14 +250,14 @@ INCIDENTS = (
         shop="r",
         sysctls={"a": QUICK},
     ),
-    Incident(
+    PlayedIncident(
         name="nat-forgets",
         claim="A router that translates addresses forgets connections that were idle for two seconds.",
         act=nat_forgets,
         hosts={"web-1": "a"},
         nat=True,
     ),
-    Incident(
+    PlayedIncident(
         name="two-at-once",
         claim="A server is killed while a firewall cuts another one off.",
         act=two_at_once,
@@ -265,7 +265,7 @@ INCIDENTS = (
         ahead_ms={"api-1": -900},
         sysctls={"a": QUICK},
     ),
-    Incident(
+    PlayedIncident(
         name="three-in-a-row",
         claim="Killed, cut off, restarted, with good seconds between: three incidents.",
         act=three_in_a_row,

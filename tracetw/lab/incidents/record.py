@@ -10,8 +10,8 @@ from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
-from tracetw.lab.incidents.incident import Incident
-from tracetw.lab.incidents.stage import Recorder, Stage
+from tracetw.lab.incidents.incident import PlayedIncident
+from tracetw.lab.incidents.stage import RecordCommand, Stage
 from tracetw.lab.net.topology import Net
 
 __all__ = ["TRUTH", "record"]
@@ -21,7 +21,7 @@ MILLISECOND = 1_000_000
 
 
 def record(
-    incident: Incident, folder: Path, watched: Callable[[Net], Any] = nullcontext
+    incident: PlayedIncident, folder: Path, watched: Callable[[Net], Any] = nullcontext
 ) -> dict[str, Any]:
     """Into ``folder``: a recording for each recorded host, in a folder of its name, and the truth.
 
@@ -37,7 +37,9 @@ def record(
         stage = Stage(incident, net)
         recorders = [
             stack.enter_context(
-                Recorder(folder / name, name, net.hosts[letter], incident.ahead_ms.get(name, 0))
+                RecordCommand(
+                    folder / name, name, net.hosts[letter], incident.ahead_ms.get(name, 0)
+                )
             )
             for name, letter in incident.hosts.items()
         ]

@@ -17,7 +17,7 @@ from typing import Any
 
 from tracetw.errors import BadInput
 from tracetw.lab.incidents.catalogue import BY_NAME, INCIDENTS
-from tracetw.lab.incidents.incident import Incident
+from tracetw.lab.incidents.incident import PlayedIncident
 from tracetw.lab.incidents.judge import Told, problems
 from tracetw.lab.incidents.record import record
 from tracetw.lab.net.reaper import guarded
@@ -28,14 +28,14 @@ from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, patient
 from tracetw.messages import show
 from tracetw.text import visible_lines
 
-__all__ = ["Outcome", "chosen", "listing", "outcomes", "run"]
+__all__ = ["IncidentOutcome", "chosen", "listing", "outcomes", "run"]
 
 REPORT_LIMIT_S = 60.0
 SETTINGS = Path("/proc/sys/net/ipv4")
 
 
 @dataclass(slots=True)
-class Outcome:
+class IncidentOutcome:
     """One incident as it was played.
 
     Attributes:
@@ -47,7 +47,7 @@ class Outcome:
         skipped: why this machine cannot play it.
     """
 
-    incident: Incident
+    incident: PlayedIncident
     folder: Path
     truth: Mapping[str, Any] = field(default_factory=dict)
     told: Mapping[str, Any] = field(default_factory=dict)
@@ -78,7 +78,7 @@ class Outcome:
         }
 
 
-def chosen(names: Sequence[str], *, everything: bool) -> tuple[Incident, ...]:
+def chosen(names: Sequence[str], *, everything: bool) -> tuple[PlayedIncident, ...]:
     """The incidents of these names, or all; BadInput where there is none of a name."""
     if everything:
         return INCIDENTS
@@ -92,7 +92,7 @@ def chosen(names: Sequence[str], *, everything: bool) -> tuple[Incident, ...]:
     return tuple(BY_NAME[name] for name in dict.fromkeys(names))
 
 
-def listing(incidents: Sequence[Incident]) -> str:
+def listing(incidents: Sequence[PlayedIncident]) -> str:
     """Names, who records, and what happens."""
     rows = []
     for each in incidents:
@@ -102,8 +102,8 @@ def listing(incidents: Sequence[Incident]) -> str:
 
 
 def outcomes(
-    incidents: Sequence[Incident], folder: Path, at_once: int, check: Callable[[], None]
-) -> Iterator[Outcome]:
+    incidents: Sequence[PlayedIncident], folder: Path, at_once: int, check: Callable[[], None]
+) -> Iterator[IncidentOutcome]:
     """Each incident once, in the order in which they end, each in a folder of its name.
 
     ``check`` is called now and then and raises when the user wants to stop.
@@ -140,8 +140,8 @@ def outcomes(
             raise
 
 
-def _one(incident: Incident, folder: Path, watched: Callable[[Net], Any]) -> Outcome:
-    outcome = Outcome(incident, folder)
+def _one(incident: PlayedIncident, folder: Path, watched: Callable[[Net], Any]) -> IncidentOutcome:
+    outcome = IncidentOutcome(incident, folder)
     outcome.skipped = _lacking(incident) or (incident.needs() if incident.needs else None)
     if outcome.skipped is not None:
         return outcome
@@ -156,7 +156,7 @@ def _one(incident: Incident, folder: Path, watched: Callable[[Net], Any]) -> Out
     return outcome
 
 
-def _lacking(incident: Incident) -> str | None:
+def _lacking(incident: PlayedIncident) -> str | None:
     for name in {name for values in incident.sysctls.values() for name in values}:
         if not (SETTINGS / name).exists():
             return f"this kernel has no net.ipv4.{name}"
@@ -185,7 +185,7 @@ def _said(*arguments: str) -> str:
     return done.stdout
 
 
-def run(incidents: Sequence[Incident], keep: Path | None, at_once: int, output: str) -> int:
+def run(incidents: Sequence[PlayedIncident], keep: Path | None, at_once: int, output: str) -> int:
     """Play everything and print what became of it; 0 if all passed, 1 if one failed."""
     failed = skipped = 0
     with TemporaryDirectory(prefix="tracetw-lab-") as temporary, stoppable() as check, guarded():
@@ -201,7 +201,7 @@ def run(incidents: Sequence[Incident], keep: Path | None, at_once: int, output: 
     return 1 if failed else 0
 
 
-def outcome_text(outcome: Outcome) -> str:
+def outcome_text(outcome: IncidentOutcome) -> str:
     """The claim, the truth, what the report said, and what is wrong with it."""
     verdict = "SKIP" if outcome.skipped is not None else "FAIL" if outcome.problems else "PASS"
     lines = [f"{verdict} {outcome.incident.name}", f"  {outcome.incident.claim}"]

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 
-__all__ = ["ANSWER", "OUTCOMES", "PIECE", "REQUEST", "Server", "Tally"]
+__all__ = ["ANSWER", "OUTCOMES", "PIECE", "REQUEST", "ApplicationTally", "Server"]
 
 PIECE = 1 << 16
 LOOK_S = 0.02
@@ -25,7 +25,7 @@ OUTCOMES = {
 REQUEST, ANSWER = b"get\n", b"here\n"
 
 
-class Tally:
+class ApplicationTally:
     """How connections ended, as the application was told: outcome to count, first and last time."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Tally:
 class Server:
     """Answers every request on every connection, until told otherwise."""
 
-    def __init__(self, listener: socket.socket, tally: Tally) -> None:
+    def __init__(self, listener: socket.socket, tally: ApplicationTally) -> None:
         self._tally = tally
         self.listener = listener
         self.connections: dict[socket.socket, float] = {}

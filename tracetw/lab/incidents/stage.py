@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from tracetw import isolated
-from tracetw.lab.incidents.incident import Happened, Incident
+from tracetw.lab.incidents.incident import Happened, PlayedIncident
+from tracetw.lab.net.actor_process import Actor
 from tracetw.lab.net.host import Host
-from tracetw.lab.net.process import Actor
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.child import READY, READY_DEADLINE_S, Child
 from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, patient
 
-__all__ = ["PORT", "Recorder", "Stage"]
+__all__ = ["PORT", "RecordCommand", "Stage"]
 
 WORKER = tuple(isolated.command("tracetw.lab.incidents.worker", packages=False))
 PORT, SHOP_PORT = 9101, 8080
@@ -29,7 +29,7 @@ FINE = ("ok", "idle")
 Outcomes = Mapping[str, Mapping[str, int]]
 
 
-class Recorder(Child):
+class RecordCommand(Child):
     """``tracetw record`` on a host of its own, which sees one namespace. Runs in its context."""
 
     def __init__(self, folder: Path, name: str, host: Host, ahead_ms: int) -> None:
@@ -60,7 +60,7 @@ class Stage:
         ended: outcomes of the connections of every process that was asked.
     """
 
-    def __init__(self, incident: Incident, net: Net) -> None:
+    def __init__(self, incident: PlayedIncident, net: Net) -> None:
         self.incident = incident
         self.net = net
         self.truth: list[Happened] = []

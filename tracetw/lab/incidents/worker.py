@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from tracetw.lab.incidents.server import OUTCOMES, PIECE, REQUEST, Server, Tally
+from tracetw.lab.incidents.server import OUTCOMES, PIECE, REQUEST, ApplicationTally, Server
 
 PR_SET_NAME = 15
 EATEN_AT_ONCE = 1 << 20
@@ -32,7 +32,7 @@ class Program:
     """The verbs."""
 
     def __init__(self) -> None:
-        self._tally = Tally()
+        self._tally = ApplicationTally()
         self._server: Server | None = None
         self._held: list[socket.socket] = []
         self._calling = threading.Event()

@@ -34,7 +34,7 @@ __all__ = [
     "PURE_ACKS",
     "RESETS",
     "SYNS",
-    "Drop",
+    "PacketLoss",
     "held",
     "no_doubling",
 ]
@@ -60,7 +60,7 @@ HELD_S = 60
 _numbers = itertools.count()
 
 
-class Drop:
+class PacketLoss:
     """While in force, ``host`` loses the packets that ``match`` (nft syntax) selects.
 
     ``verdict`` is what nft does with them: ``drop``, ``reject with ...``, or ``dup to ...``.
@@ -102,7 +102,7 @@ class Drop:
             self._lifted = True
             self._host.run("nft", "delete", "table", *self._table.split())
 
-    def __enter__(self) -> Drop:
+    def __enter__(self) -> PacketLoss:
         return self
 
     def __exit__(
@@ -141,7 +141,7 @@ def held(
             settings = Path(f"/proc/sys/net/ipv{family}/neigh/{ifname}/mcast_solicit")
             settings.write_text(f"{HELD_S}\n", encoding="ascii")
         known = netlink.get_neighbours(dst=address, ifindex=index)[0].get_attr("NDA_LLADDR")
-    with Drop(sender, match, family=table, hook=hook):
+    with PacketLoss(sender, match, family=table, hook=hook):
         with sender.entered(), IPRoute() as netlink:
             netlink.neigh("del", dst=address, ifindex=index)
         yield

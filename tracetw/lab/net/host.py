@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from tracetw.lab.net.reaper import note_namespace
-from tracetw.lab.net.spawn import Socket, run
+from tracetw.lab.net.spawn import UnsharedSocket, run
 from tracetw.lab.polling import patient, require
 
 __all__ = [
@@ -134,19 +134,19 @@ class Host:
 
     def tcp_socket(
         self, family: int = 4, timeout_s: float | None = TIMEOUT_S, protocol: int = 0
-    ) -> Socket:
+    ) -> UnsharedSocket:
         """A TCP socket of this host, with a timeout so that no scenario hangs.
 
         ``protocol`` may be IPPROTO_MPTCP.
         """
         with self.entered():
-            made = Socket(FAMILIES[family], socket.SOCK_STREAM, protocol)
+            made = UnsharedSocket(FAMILIES[family], socket.SOCK_STREAM, protocol)
         made.settimeout(None if timeout_s is None else patient(timeout_s))
         return made
 
     def listen(
         self, family: int = 4, port: int = PORT, backlog: int = 16, protocol: int = 0
-    ) -> Socket:
+    ) -> UnsharedSocket:
         """A listener on every address of the family."""
         listener = self.tcp_socket(family, protocol=protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

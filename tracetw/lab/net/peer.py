@@ -20,7 +20,7 @@ from tracetw.lab.polling import eventually, require
 if TYPE_CHECKING:
     from tracetw.lab.net.topology import Net
 
-__all__ = ["HALF", "WRAP", "Heard", "Peer"]
+__all__ = ["HALF", "WRAP", "Passed", "Peer"]
 
 ETH_P_ALL = 3
 SNAP = 65535
@@ -29,7 +29,7 @@ HALF = 1 << 31
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class Passed:
     """One TCP segment that passed.
 
     Attributes:
@@ -67,9 +67,9 @@ class Peer:
         self._layers = _layers()
         self._net, self._mouth, self._ear = net, mouth, ear
         self._link = {end: _link_address(host) for end, host in ((True, mouth), (False, ear))}
-        self._heard: list[Heard] = []
+        self._heard: list[Passed] = []
 
-    def heard(self) -> list[Heard]:
+    def heard(self) -> list[Passed]:
         """Every segment so far, both directions, oldest first; not those made here."""
         while True:
             try:
@@ -128,7 +128,7 @@ class Peer:
         self._socket.send(bytes(packet))
         eventually(lambda: self._ear.counters()["InSegs"] > received, what=f"{flags} has arrived")
 
-    def _segment(self, packet: Any, frame: bytes) -> Heard:  # noqa: ANN401 (scapy has no types)
+    def _segment(self, packet: Any, frame: bytes) -> Passed:  # noqa: ANN401 (scapy has no types)
         tcp = packet["TCP"]
         flags = str(tcp.flags)
         if packet.haslayer("IPv6"):
@@ -137,7 +137,7 @@ class Peer:
             size = packet["IP"].len - packet["IP"].ihl * 4
         length = size - tcp.dataofs * 4 + ("S" in flags) + ("F" in flags)
         options = dict(option[:2] for option in tcp.options)
-        return Heard(
+        return Passed(
             packet["Ether"].src == self._link[True],
             flags,
             tcp.seq,
@@ -147,7 +147,7 @@ class Peer:
             frame,
         )
 
-    def _connection(self, *, ours: bool) -> list[Heard]:
+    def _connection(self, *, ours: bool) -> list[Passed]:
         """What one end sent of the last connection, from its SYN on."""
         sent = [segment for segment in self.heard() if segment.ours == ours]
         begins = [number for number, segment in enumerate(sent) if "S" in segment.flags]

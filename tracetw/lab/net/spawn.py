@@ -18,12 +18,12 @@ from typing import Any
 
 from tracetw.lab.play.interrupt import SIGNALS
 
-__all__ = ["Socket", "popen", "run"]
+__all__ = ["UnsharedSocket", "popen", "run"]
 
 _one_at_a_time = threading.RLock()
 
 
-class Socket(socket.socket):
+class UnsharedSocket(socket.socket):
     """A socket whose close is not shared with a child that is just being made."""
 
     def close(self) -> None:
@@ -31,10 +31,10 @@ class Socket(socket.socket):
         with _one_at_a_time:
             super().close()
 
-    def accept(self) -> tuple[Socket, Any]:
+    def accept(self) -> tuple[UnsharedSocket, Any]:
         """As :meth:`socket.socket.accept`; the connection is one of these as well."""
         plain, address = super().accept()
-        made = Socket(plain.family, plain.type, plain.proto, fileno=plain.detach())
+        made = UnsharedSocket(plain.family, plain.type, plain.proto, fileno=plain.detach())
         made.settimeout(socket.getdefaulttimeout())
         return made, address
 

@@ -19,10 +19,10 @@ from typing import TypeVar
 
 from pyroute2 import IPRoute
 
+from tracetw.lab.net.actor_process import PROGRAM, Actor
 from tracetw.lab.net.cable import DIRECT, NAT, Port, addresses, join, networks
-from tracetw.lab.net.fault import EVERYTHING, FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, Drop
+from tracetw.lab.net.fault import EVERYTHING, FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, PacketLoss
 from tracetw.lab.net.host import PORT, SYSCTLS, Host
-from tracetw.lab.net.process import PROGRAM, Actor
 from tracetw.lab.polling import NotPlayed
 
 __all__ = ["Link", "Net", "Step"]
@@ -171,32 +171,32 @@ class Net:
             actor = Actor(comm, Path(folder), program)
             return self._enter(actor, actor.kill)
 
-    def drop(self, host: Host, match: str = EVERYTHING) -> Drop:
+    def drop(self, host: Host, match: str = EVERYTHING) -> PacketLoss:
         """``host`` loses what ``match`` selects of what arrives, until lifted."""
         self.step(f"from now on {host.letter.upper()} does not receive: {match}")
-        return self._enter(Drop(host, match))
+        return self._enter(PacketLoss(host, match))
 
-    def block(self, host: Host, match: str = EVERYTHING) -> Drop:
+    def block(self, host: Host, match: str = EVERYTHING) -> PacketLoss:
         """``host`` cannot send what ``match`` selects, until lifted."""
         self.step(f"from now on {host.letter.upper()} cannot send: {match}")
-        return self._enter(Drop(host, match, hook=OUTPUT))
+        return self._enter(PacketLoss(host, match, hook=OUTPUT))
 
-    def refuse(self, host: Host, match: str = EVERYTHING) -> Drop:
+    def refuse(self, host: Host, match: str = EVERYTHING) -> PacketLoss:
         """``host`` answers what ``match`` selects with an ICMP error, host unreachable."""
         self.step(f"from now on {host.letter.upper()} answers with host unreachable: {match}")
-        return self._enter(Drop(host, match, hook=INPUT, verdict=HOST_UNREACHABLE))
+        return self._enter(PacketLoss(host, match, hook=INPUT, verdict=HOST_UNREACHABLE))
 
-    def reject_on_the_way(self, match: str) -> Drop:
+    def reject_on_the_way(self, match: str) -> PacketLoss:
         """The router answers what ``match`` selects with a RST in the receiver's name, until lifted."""
         self.step(f"from now on R rejects with a RST: {match}")
-        return self._enter(Drop(self.r, match, hook=FORWARD, verdict="reject with tcp reset"))
+        return self._enter(PacketLoss(self.r, match, hook=FORWARD, verdict="reject with tcp reset"))
 
-    def duplicate(self, sender: Host, receiver: Host, match: str = EVERYTHING) -> Drop:
+    def duplicate(self, sender: Host, receiver: Host, match: str = EVERYTHING) -> PacketLoss:
         """What ``match`` selects of what one sends to the other arrives twice, until lifted."""
         self.step(f"from now on what {sender.letter.upper()} sends arrives twice: {match}")
         family = {4: "ip", 6: "ip6"}[self.family]
         twice = f'dup to {receiver.addresses[self.family]} device "eth0"'
-        return self._enter(Drop(sender, match, family=family, hook=OUTPUT, verdict=twice))
+        return self._enter(PacketLoss(sender, match, family=family, hook=OUTPUT, verdict=twice))
 
     def destroy(self, letter: str, port: int) -> None:
         """A host and its end of the cable vanish, as far as no socket holds it.

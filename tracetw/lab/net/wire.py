@@ -10,14 +10,14 @@ from pathlib import Path
 from tracetw import extras
 from tracetw.lab.expect.match import Claim
 
-__all__ = ["Segment", "disagreements", "matches", "read"]
+__all__ = ["Packet", "disagreements", "matches", "read"]
 
 _FLAGS = {"F": "FIN", "S": "SYN", "R": "RST", "P": "PSH", "A": "ACK"}
 _MAC_OF_B = "02:00:00:00:00:02"
 
 
 @dataclass(frozen=True, slots=True)
-class Segment:
+class Packet:
     """One packet of TCP, or of ICMP about one.
 
     Attributes:
@@ -40,7 +40,7 @@ class Segment:
     ports: tuple[int, int]
 
 
-def read(path: Path, mac: str = _MAC_OF_B, letter: str = "b") -> list[Segment]:
+def read(path: Path, mac: str = _MAC_OF_B, letter: str = "b") -> list[Packet]:
     """The segments of a pcap file, oldest first. ``mac`` is the link address of the host ``letter``."""
     extras.load("scapy.layers.inet6", "lab", "reading captures")
     from scapy.layers.inet import ICMP, TCP  # noqa: PLC0415 (only for labs, and slow)
@@ -48,13 +48,13 @@ def read(path: Path, mac: str = _MAC_OF_B, letter: str = "b") -> list[Segment]:
     from scapy.layers.l2 import Ether  # noqa: PLC0415
     from scapy.utils import rdpcap  # noqa: PLC0415
 
-    found: list[Segment] = []
+    found: list[Packet] = []
     origin: dict[tuple[str, frozenset[int]], int] = {}
     for packet in rdpcap(str(path)):
         at_ns = int(packet.time * 1_000_000_000)
         direction = "B>A" if (packet[Ether].src == mac) == (letter == "b") else "A>B"
         if packet.haslayer(ICMP) or packet.haslayer(ICMPv6DestUnreach):
-            found.append(Segment(at_ns, direction, frozenset({"ICMP"}), 0, 0, 0, 0, (0, 0)))
+            found.append(Packet(at_ns, direction, frozenset({"ICMP"}), 0, 0, 0, 0, (0, 0)))
         elif packet.haslayer(TCP):
             tcp = packet[TCP]
             ends = frozenset({tcp.sport, tcp.dport})
@@ -70,7 +70,7 @@ def read(path: Path, mac: str = _MAC_OF_B, letter: str = "b") -> list[Segment]:
             else:
                 payload = packet["IP"].len - packet["IP"].ihl * 4 - tcp.dataofs * 4
             found.append(
-                Segment(
+                Packet(
                     at_ns,
                     direction,
                     flags,
@@ -84,7 +84,7 @@ def read(path: Path, mac: str = _MAC_OF_B, letter: str = "b") -> list[Segment]:
     return found
 
 
-_WORDS: Mapping[str, Callable[[Segment], bool]] = {
+_WORDS: Mapping[str, Callable[[Packet], bool]] = {
     "FIN": lambda s: "FIN" in s.flags,
     "SYN": lambda s: "SYN" in s.flags,
     "RST": lambda s: "RST" in s.flags,
@@ -99,7 +99,7 @@ _WORDS: Mapping[str, Callable[[Segment], bool]] = {
 }
 
 
-def matches(pattern: str, segment: Segment) -> bool:
+def matches(pattern: str, segment: Packet) -> bool:
     """Whether every word of the pattern holds (:attr:`tracetw.lab.expect.scenario.Scenario.wire`)."""
     return all(
         not _WORDS[word[1:]](segment) if word.startswith("!") else _WORDS[word](segment)
@@ -108,7 +108,7 @@ def matches(pattern: str, segment: Segment) -> bool:
 
 
 def disagreements(
-    wire: Mapping[str, int | Claim], order: Sequence[str], segments: Sequence[Segment]
+    wire: Mapping[str, int | Claim], order: Sequence[str], segments: Sequence[Packet]
 ) -> list[str]:
     """One sentence for each pattern that the segments do not show as often, or in this order."""
     found = []

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 
 from tracetw.lab.net.host import PORT
-from tracetw.lab.net.wire import Segment
+from tracetw.lab.net.wire import Packet
 from tracetw.lab.play.outcome import ENDS, Outcome
 from tracetw.lab.play.tracer import Line
 
@@ -79,7 +79,7 @@ def _at(end: str, at_ns: int, text: str) -> Rung:
     return Rung(at_ns, a=text) if end == "a" else Rung(at_ns, b=text)
 
 
-def _arrow(segment: Segment) -> str:
+def _arrow(segment: Packet) -> str:
     words = [flag for flag in _FLAGS if flag in segment.flags]
     if segment.payload:
         words.append(f"{segment.payload} bytes")

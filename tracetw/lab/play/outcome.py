@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.topology import Step
-from tracetw.lab.net.wire import Segment
+from tracetw.lab.net.wire import Packet
 from tracetw.lab.play.tracer import Line
 
 __all__ = ["ENDS", "Job", "Outcome", "Problem", "ProblemKind"]
@@ -77,7 +77,7 @@ class Outcome:
     lines: dict[str, list[Line]] = field(default_factory=dict)
     events: dict[str, list[Line]] = field(default_factory=dict)
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
-    segments: Sequence[Segment] = ()
+    segments: Sequence[Packet] = ()
     pcap: Path | None = None
     kept: bool = False
 

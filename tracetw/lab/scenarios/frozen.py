@@ -30,8 +30,8 @@ from tracetw.lab.expect.lines import (
 )
 from tracetw.lab.expect.match import SOME, accepted, at_least
 from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.net.actor_process import Actor
 from tracetw.lab.net.fault import PURE_ACKS, held
-from tracetw.lab.net.process import Actor
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, fails, require
 from tracetw.lab.scenarios.moves import close_in_turn, pause, serve, talk

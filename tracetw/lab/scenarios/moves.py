@@ -8,9 +8,9 @@ import socket
 import struct
 import time
 
-from tracetw.lab.net.fault import RESETS, Drop
+from tracetw.lab.net.actor_process import Actor
+from tracetw.lab.net.fault import RESETS, PacketLoss
 from tracetw.lab.net.host import Host
-from tracetw.lab.net.process import Actor
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, fails, require
 
@@ -87,7 +87,7 @@ def see_hang_up(end: socket.socket) -> None:
     end.close()
 
 
-def meet_nobody(net: Net, end: socket.socket, drop: Drop) -> None:
+def meet_nobody(net: Net, end: socket.socket, drop: PacketLoss) -> None:
     """The network works again; what this end sends is answered with a RST."""
     drop.lift()
     net.step("packets arrive again; the end that is left sends data")

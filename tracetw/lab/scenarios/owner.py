@@ -14,8 +14,8 @@ from tracetw.lab.expect.match import SOME, accepted, one_of
 from tracetw.lab.expect.scenario import Expectation, Play, Scenario
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually
+from tracetw.lab.scenarios.exits import connect
 from tracetw.lab.scenarios.moves import abort, meet_nobody, serve
-from tracetw.lab.scenarios.process import connect
 
 __all__ = ["SCENARIOS"]
 

@@ -12,7 +12,7 @@ from tracetw.lab.expect.lines import ORDERLY, client, server
 from tracetw.lab.expect.match import ANYTHING, Claim, at_least, known_by
 from tracetw.lab.expect.scenario import Expectation, Scenario
 from tracetw.lab.net.cable import addresses
-from tracetw.lab.net.fault import Drop
+from tracetw.lab.net.fault import PacketLoss
 from tracetw.lab.net.spawn import run
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
@@ -74,7 +74,7 @@ def two_subflows(net: Net) -> None:
 def join_stripped(net: Net) -> None:
     _endpoint(net)
     strip = f"ip saddr {SECOND[4]} tcp option mptcp exists"
-    with Drop(net.b, strip, verdict="reset tcp option mptcp") as stripped:
+    with PacketLoss(net.b, strip, verdict="reset tcp option mptcp") as stripped:
         link = connect(net)
         talk(link)
         eventually(lambda: net.a.counters()["MPJoinSynTx"] == 1, what="a second subflow")

@@ -12,8 +12,8 @@ from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.host import PORT
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
+from tracetw.lab.scenarios.exits import connect
 from tracetw.lab.scenarios.moves import close_in_turn
-from tracetw.lab.scenarios.process import connect
 
 __all__ = ["SCENARIOS"]
 

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 
+from tracetw.lab.net.actor_process import PROGRAM, Actor
 from tracetw.lab.net.host import Host
-from tracetw.lab.net.process import PROGRAM, Actor
 from tracetw.lab.net.topology import Net, Step
 from tracetw.lab.polling import STOP, NotPlayed, eventually, patient, require
 from tracetw.lab.vagrant.remote import Elsewhere, Machine, RemoteActor

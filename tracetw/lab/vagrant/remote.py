@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from tracetw.lab.net.actor_process import Actor
 from tracetw.lab.net.host import FAMILIES, TIMEOUT_S, Host, counted, listed
-from tracetw.lab.net.process import Actor
-from tracetw.lab.net.spawn import Socket
+from tracetw.lab.net.spawn import UnsharedSocket
 from tracetw.lab.polling import NotPlayed, patient, require
 from tracetw.lab.vagrant.ssh import CHECKOUT, Way
 
@@ -32,7 +32,7 @@ class Elsewhere(NotPlayed):
     """The play wants something of a host that a machine at the other end of a wire does not give."""
 
 
-class RemoteSocket(Socket):
+class RemoteSocket(UnsharedSocket):
     """A socket of another machine; its methods are called there. It has no descriptor here."""
 
     def __init__(self, way: Way, number: int) -> None:
@@ -113,7 +113,7 @@ class RemoteSocket(Socket):
 
 
 class RemoteActor(Actor):
-    """As :class:`tracetw.lab.net.process.Actor`, on another machine: the same program."""
+    """As :class:`tracetw.lab.net.actor_process.Actor`, on another machine: the same program."""
 
     def __init__(self, comm: str, way: Way) -> None:
         self.comm = comm

@@ -27,7 +27,7 @@ from tracetw.stream.batch import Closes, Events
 from tracetw.stream.filter import Filter
 from tracetw.stream.stages import Stages
 
-__all__ = ["Scan", "Source", "scan", "source_of"]
+__all__ = ["Scan", "ScannedRecording", "scan", "source_of"]
 
 _LOCAL = np.dtype([("hi", "<u8"), ("lo", "<u8"), ("netns", "<u4"), ("source", "<u4")])
 _FULL = np.dtype(
@@ -78,7 +78,7 @@ _FORGET = (_forget_processes, _forget_ports, _forget_peers, _forget_groups)
 
 
 @dataclass(slots=True)
-class Source:
+class ScannedRecording:
     """What is known of one recording after the pass.
 
     Attributes:
@@ -93,16 +93,16 @@ class Source:
     last_ns: int = 0
 
 
-def source_of(recording: Recording, wanted: Filter = Filter()) -> Source:  # noqa: B008 (frozen)
+def source_of(recording: Recording, wanted: Filter = Filter()) -> ScannedRecording:  # noqa: B008 (frozen)
     """A recording with the stages that it is to go through."""
-    return Source(recording, Stages(context_of(recording), wanted, kinds=_KINDS))
+    return ScannedRecording(recording, Stages(context_of(recording), wanted, kinds=_KINDS))
 
 
 @dataclass(slots=True)
 class Scan:
     """The counts: cells of the dtypes in ``keys``, each with count, first, last and heard."""
 
-    sources: list[Source]
+    sources: list[ScannedRecording]
     kept: Kept = field(init=False)
     tick_slots: Slots = field(default_factory=lambda: Slots(SECOND))
     full_slots: Slots = field(default_factory=lambda: Slots(SECOND))

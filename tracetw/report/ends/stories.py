@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.report.causes.suspects import Suspect
-from tracetw.report.count.scan import Source
+from tracetw.report.count.scan import ScannedRecording
 from tracetw.report.ends.ladder import steps
 from tracetw.report.incidents.scene import Draft, Scene
 from tracetw.report.model import Story
@@ -41,13 +41,15 @@ class _Told:
     there: Place
 
 
-def documents(source: Source, rows: NDArray[Any]) -> list[Mapping[str, Any]]:
+def documents(source: ScannedRecording, rows: NDArray[Any]) -> list[Mapping[str, Any]]:
     """The object of each row, as ``trace -o json`` would have written it."""
     closes = source.stages.closes(Ends(rows, source.recording.clock))
     return close_objects(closes, source.stages.context)
 
 
-def objects(sources: Sequence[Source], ends: NDArray[Any]) -> dict[Place, Mapping[str, Any]]:
+def objects(
+    sources: Sequence[ScannedRecording], ends: NDArray[Any]
+) -> dict[Place, Mapping[str, Any]]:
     """Objects of ends (dtype ``ENDPOINT``), by their place; only the segments that hold them are read."""
     told: dict[Place, Mapping[str, Any]] = {}
     for number, source in enumerate(sources):

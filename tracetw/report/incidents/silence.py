@@ -29,7 +29,6 @@ SILENT = (
 )
 """Verdicts of a peer that was not heard of."""
 
-_TIMERS = tuple(name for name in SILENT if name not in ("connect-timeout", "connect-aborted"))
 _FEWEST = 3
 _MOST = 2000
 _TOGETHER_NS = 5 * SECOND

@@ -18,7 +18,7 @@ from tracetw.report.incidents.find import began_ns
 from tracetw.report.incidents.kinds import KINDS
 from tracetw.report.incidents.phases import phases
 from tracetw.report.incidents.scene import CLIENT, SERVER, Draft, Ended, Scene, codes
-from tracetw.report.model import Actor, Incident, Phase, Service, Story
+from tracetw.report.model import Culprit, Incident, Phase, Service, Story
 from tracetw.report.render.phrases import Words, common_network, joined
 from tracetw.sink.human import endpoint
 from tracetw.text import decoded
@@ -93,7 +93,7 @@ def _top(counts: dict[str, int], most: int) -> dict[str, int]:
     return dict([*counts.items()][:most])
 
 
-def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
+def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Culprit | None:
     hosts = scene.scan.hosts
     if draft.ended is not None:
         return _dead(scene, draft.ended)
@@ -116,7 +116,7 @@ def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
     pid = int(one["pid"]) or None
     if draft.kind not in ("kill", "oom", "crash-loop", "restart", "stop") and len(pids) > 1:
         pid = None
-    return Actor(
+    return Culprit(
         what="process",
         host=hosts[source],
         comm=decoded(bytes(one["comm"])) or None,
@@ -129,10 +129,10 @@ def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
     )
 
 
-def _dead(scene: Scene, one: Ended) -> Actor:
+def _dead(scene: Scene, one: Ended) -> Culprit:
     """The process of a listener that closed as it died."""
     code, name, _ = exit_status(one.end.exit_code)
-    return Actor(
+    return Culprit(
         what="process",
         host=scene.scan.hosts[one.source],
         comm=one.end.comm or None,
@@ -145,7 +145,7 @@ def _dead(scene: Scene, one: Ended) -> Actor:
     )
 
 
-def _server(scene: Scene, draft: Draft) -> Actor | None:
+def _server(scene: Scene, draft: Draft) -> Culprit | None:
     """The process that served a port before; its name is that of its connections."""
     service = scene.services.index(draft.service) if draft.service else -1
     source = scene.host_of(service)
@@ -156,7 +156,7 @@ def _server(scene: Scene, draft: Draft) -> Actor | None:
     comm = decoded(bytes(mine["comm"][0])) if len(mine) else ""
     group = int(mine["cgroup"][0]) if len(mine) else 0
     path = scene.scan.sources[source].recording.cgroup_path(group) if group else None
-    return Actor(
+    return Culprit(
         what="process",
         host=scene.scan.hosts[source],
         comm=comm or None,
@@ -183,7 +183,7 @@ def _service(scene: Scene, draft: Draft) -> Service | None:
     )
 
 
-def _who(scene: Scene, draft: Draft, cells: NDArray[Any], actor: Actor | None) -> str:
+def _who(scene: Scene, draft: Draft, cells: NDArray[Any], actor: Culprit | None) -> str:
     """The process, the peers or the host that acted."""
     if draft.kind in _BY_PROCESS and actor is not None:
         return process_name((actor.comm or "").encode(), actor.pid or 0)
@@ -228,7 +228,7 @@ def _when(words: Words, began: int, ended: int) -> str:
     return f"From {words.between(began, ended)}"
 
 
-def reader(stories: Sequence[Story]) -> Actor | None:
+def reader(stories: Sequence[Story]) -> Culprit | None:
     """The process at the other end of these connections, if it was recorded and is one."""
     others = [one.other for one in stories if one.other is not None]
     known = {(one["host"], one["comm"], one["container"]) for one in others}
@@ -236,7 +236,7 @@ def reader(stories: Sequence[Story]) -> Actor | None:
         return None
     host, comm, group = known.pop()
     pids = {one["pid"] for one in others}
-    return Actor(
+    return Culprit(
         what="process",
         host=host,
         comm=comm,

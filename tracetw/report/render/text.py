@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
-from tracetw.report.model import Host, Ranked, Report
+from tracetw.report.model import Ranked, RecordedHost, Report
 from tracetw.report.names import known_of_incident, named
 from tracetw.report.render.examples import examples
 from tracetw.report.render.phrases import Words, joined
@@ -214,7 +214,7 @@ def _quality(report: Report) -> Iterator[str]:
         yield from _wrapped(note, "   - ", "     ")
 
 
-def _host(host: Host) -> Iterator[str]:
+def _host(host: RecordedHost) -> Iterator[str]:
     label = f"{host.name} (Linux {host.kernel}, {amount(host.closes, 'close')} recorded)"
     bad = [*host.damage, *host.losses, *host.gaps]
     yield from _wrapped(f"{label}: {'' if bad else 'whole, nothing lost'}".rstrip(" "), "   ")

@@ -15,7 +15,7 @@ from tracetw.lab.expect.lines import QUIET, born, client, connected, got_reset, 
 from tracetw.lab.expect.match import ANYTHING, accepted, at_least
 from tracetw.lab.expect.scenario import Count, Expectation, Play, Scenario
 from tracetw.lab.net import cgroup
-from tracetw.lab.net.process import Actor
+from tracetw.lab.net.actor_process import Actor
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.moves import see_reset

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from tracetw.host.firewall import Tracking
-from tracetw.host.quiet import Idle, Listening, Quiet
+from tracetw.host.quiet import AcceptQueue, Idle, Quiet
 from tracetw.host.routes import RtoMin
 
 __all__ = ["Facts"]
@@ -33,7 +33,7 @@ class Facts:
     counters: Mapping[str, int] = field(default_factory=dict)
     sockets: Mapping[str, int] = field(default_factory=dict)
     rto_mins: tuple[RtoMin, ...] = ()
-    listeners: tuple[Listening, ...] = ()
+    listeners: tuple[AcceptQueue, ...] = ()
     quiet: Quiet | None = None
     tracking: Tracking | None = None
     missing: tuple[str, ...] = ()
@@ -64,7 +64,7 @@ class Facts:
             counters=dict(plain["counters"]),
             sockets=dict(plain["sockets"]),
             rto_mins=tuple(RtoMin(*route) for route in plain["rto_mins"]),
-            listeners=tuple(Listening(*each) for each in plain["listeners"]),
+            listeners=tuple(AcceptQueue(*each) for each in plain["listeners"]),
             quiet=quiet,
             tracking=None if tracking is None else Tracking(*tracking),
             missing=tuple(plain["missing"]),

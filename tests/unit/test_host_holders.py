@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tracetw.host.holders import comm, holders, owners_by_inode, process
 from tracetw.host.listeners import UNKNOWN, Listeners, listening
 from tracetw.host.netns import current
 from tracetw.host.pidns import numbered_as_the_kernel
-from tracetw.host.process import comm, holders, owners_by_inode, process
 
 NOW = time.monotonic_ns()
 TCP = """\
