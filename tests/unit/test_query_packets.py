@@ -26,6 +26,7 @@ RENAMED = {
     "retransmits.backoff": "backoff",
     "probes.total": "probes",
     "mptcp": "mptcp_role",
+    "listener": "service",
 }
 # Of the line and its wording; SQL has no sentence, and cores and probes follow from signal and verdict.
 WITHOUT = {"v", "kind", "why", "exit.core", "probes.what", "reset.reason_from"}
@@ -47,7 +48,8 @@ def documents(batch: Closes) -> list[dict[str, Any]]:
 
 
 def table(batch: Closes) -> list[dict[str, Any]]:
-    return list(closes_table(Memory(batch.rows, names=CONTEXT.names), batch).to_pylist())
+    recording = Memory(batch.rows, names=CONTEXT.names)
+    return list(closes_table(recording, batch, CONTEXT.known).to_pylist())
 
 
 def member(document: dict[str, Any], path: str) -> Any:

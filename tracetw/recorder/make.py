@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from tracetw.host.bound import Holders
 from tracetw.messages import say, show
 from tracetw.recorder import sampler
 from tracetw.recorder.describe import Describe
-from tracetw.recorder.listeners import Holders
+from tracetw.recorder.ended import ended
 from tracetw.recorder.recorder import Recorder, TapeLimits, Totals
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.store import Store
@@ -70,13 +71,16 @@ def records_to(
             clock=context.clock,
             started_ns=context.started_ns,
             max_connections=context.max_connections,
+            host_names=context.known.names,
         )
         holders = Holders()
         recorder = Recorder(
             store,
             limits,
             describe,
-            lambda moment: sampler.take(moment, context.stats(), listeners=holders),
+            lambda moment: sampler.take(
+                moment, context.stats(), listeners=holders, ended=ended(context)
+            ),
             say,
         )
         if watched.signalled():

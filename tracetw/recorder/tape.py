@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -17,11 +17,13 @@ from typing import Any
 from tracetw.host.clock import Clock
 from tracetw.recorder.compaction import Compaction
 from tracetw.recorder.describe import Describe
+from tracetw.recorder.fit import fitted
 from tracetw.recorder.names import NewNames
 from tracetw.recorder.store import Place, Store
 from tracetw.recorder.writer import SegmentWriter, to_json
 from tracetw.recording.facts import Lost, Sample
 from tracetw.recording.frame import Chunk, FrameKind
+from tracetw.stream.known import Heard
 
 __all__ = ["Item", "Tape", "TapeLimits", "Totals"]
 
@@ -72,7 +74,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A frame to be: rows in ``parts``, a sample, which is written as changes, or a loss.
+    """A frame to be: rows in ``parts``, a sample, which is written as changes, a loss, or who listens.
 
     With a ``clock`` it is the header of a new segment: the clock of the host was set.
     """
@@ -84,6 +86,7 @@ class Item:
     sample: Sample | None = None
     lost: Lost | None = None
     clock: Clock | None = None
+    heard: Sequence[Heard] | None = None
 
 
 def _halves(item: Item) -> Iterator[Item]:
@@ -127,6 +130,7 @@ class Tape:
         self._began_s = 0.0
         self._hour = 0
         self._known: Sample | None = None
+        self._told_left_out = False
         self._gap = 0
         # CLOCK_MONOTONIC, nanoseconds.
         self._gap_since = 0
@@ -153,6 +157,9 @@ class Tape:
         if item.clock is not None:
             self._close()
             self._clock = item.clock
+            return
+        if item.heard is not None:
+            self._names.hear(item.heard)
             return
         try:
             try:
@@ -246,7 +253,7 @@ class Tape:
     def _write(self, item: Item) -> None:
         file = self._segment(item.bytes)
         names = self._names.new(item.kind, item.parts)
-        for part in names.parts():
+        for part in names.parts(file.rows[FrameKind.CLOSES]):
             file.add(FrameKind.NAMES, [to_json(part)])
         self._names.written(names)
         file.add(item.kind, item.parts, item.rows)
@@ -255,6 +262,10 @@ class Tape:
 
     def _write_sample(self, sample: Sample) -> None:
         """As what changed since the sample before, or since the header."""
+        sample, left_out = fitted(sample)
+        if left_out and not self._told_left_out:
+            self._told_left_out = True
+            self._say(f"too much for a recording, left out from now on: {', '.join(left_out)}")
         known = self._known or sample
         self._known = known
         file = self._segment(0)
@@ -272,6 +283,8 @@ class Tape:
         }
         if sample.listeners != known.listeners:
             document["listeners"] = [one._asdict() for one in sample.listeners]
+        if sample.ended:
+            document["ended"] = [one._asdict() for one in sample.ended]
         file.add(FrameKind.SAMPLE, [to_json(document)])
         self._known = sample
 

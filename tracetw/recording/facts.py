@@ -10,31 +10,36 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tracetw.host.clock import Clock
+from tracetw.host.listening import Listening
 from tracetw.text import visible
 
-__all__ = ["ByNetns", "Damage", "Harm", "Listening", "Lost", "Sample"]
+__all__ = ["ByNetns", "Damage", "Harm", "ListenerEnd", "Lost", "Sample"]
 
 ByNetns = Mapping[int, Mapping[str, int]]
 """Namespace inode to name to value."""
 
 
-class Listening(NamedTuple):
-    """A socket that listens, and the process that holds it; None each where that is not known for certain.
+class ListenerEnd(NamedTuple):
+    """A listener that closed because the last process that held it died.
 
     Attributes:
+        time_ns: wall clock, nanoseconds since 1970.
         netns: inode of its network namespace.
-        address: that it is bound to, as ``inet_ntop``; ``::ffff:`` in front of an IPv4 one of an IPv6 socket.
+        address: that it was bound to, as ``inet_ntop``.
         port: host order.
-        pid, comm, uid: of what all its holders have in common.
-        cgroup: path of the holder's control group.
+        pid, comm, cgroup: of the process; the path of its control group, None unknown.
+        exit_code: as wait(2) has it.
+        oom: the kernel killed it for lack of memory.
     """
 
+    time_ns: int
     netns: int
     address: str
     port: int
-    pid: int | None = None
-    comm: str | None = None
-    uid: int | None = None
+    pid: int
+    comm: str
+    exit_code: int
+    oom: bool = False
     cgroup: str | None = None
 
 
@@ -54,6 +59,7 @@ class Sample:
         stats: the tracer's own counters by name of ``Stat``, since attaching.
         unfinished: connections in FIN_WAIT2 that no record tells of (at ``stopped``; else 0).
         listeners: who listened where.
+        ended: listeners whose process died since the sample before.
         changed: namespaces whose counters or settings are others than in the sample before; None:
             any may be.
     """
@@ -68,6 +74,7 @@ class Sample:
     unfinished: int
     changed: frozenset[int] | None = None
     listeners: tuple[Listening, ...] = ()
+    ended: tuple[ListenerEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

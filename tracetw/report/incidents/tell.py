@@ -10,14 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.fields import exit_status
-from tracetw.host.cgroup import container
+from tracetw.host.cgroup import container, unit
 from tracetw.report.causes.sentences import by_name, port_name, process_name
 from tracetw.report.count.keys import SECOND, address
 from tracetw.report.count.wrong import CRASHES
 from tracetw.report.incidents.find import began_ns
 from tracetw.report.incidents.kinds import KINDS
 from tracetw.report.incidents.phases import phases
-from tracetw.report.incidents.scene import CLIENT, SERVER, Draft, Scene, codes
+from tracetw.report.incidents.scene import CLIENT, SERVER, Draft, Ended, Scene, codes
 from tracetw.report.model import Actor, Incident, Phase, Service, Story
 from tracetw.report.render.phrases import Words, common_network, joined
 from tracetw.sink.human import endpoint
@@ -95,6 +95,8 @@ def _top(counts: dict[str, int], most: int) -> dict[str, int]:
 
 def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
     hosts = scene.scan.hosts
+    if draft.ended is not None:
+        return _dead(scene, draft.ended)
     if draft.kind in ("deploy", "accept-queue") and draft.service is not None:
         return _server(scene, draft)
     if draft.kind in ("path", "forgotten"):
@@ -119,11 +121,27 @@ def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
         host=hosts[source],
         comm=decoded(bytes(one["comm"])) or None,
         pid=pid,
-        unit=_unit(path),
+        unit=unit(path),
         container=container(path),
         signal=signal if dead else None,
         code=code if dead else None,
         oom=bool(one["closed_by"] == _OOM),
+    )
+
+
+def _dead(scene: Scene, one: Ended) -> Actor:
+    """The process of a listener that closed as it died."""
+    code, name, _ = exit_status(one.end.exit_code)
+    return Actor(
+        what="process",
+        host=scene.scan.hosts[one.source],
+        comm=one.end.comm or None,
+        pid=one.end.pid,
+        unit=unit(one.end.cgroup),
+        container=container(one.end.cgroup),
+        signal=name,
+        code=code,
+        oom=one.end.oom,
     )
 
 
@@ -143,15 +161,9 @@ def _server(scene: Scene, draft: Draft) -> Actor | None:
         host=scene.scan.hosts[source],
         comm=comm or None,
         pid=draft.before_pid,
-        unit=_unit(path),
+        unit=unit(path),
         container=container(path),
     )
-
-
-def _unit(path: str | None) -> str | None:
-    """The unit of systemd that a control group belongs to."""
-    parts = [part for part in (path or "").split("/") if part.endswith((".service", ".scope"))]
-    return parts[-1] if parts else None
 
 
 def _service(scene: Scene, draft: Draft) -> Service | None:
@@ -159,7 +171,16 @@ def _service(scene: Scene, draft: Draft) -> Service | None:
         return None
     high, low, port, _ = draft.service
     number = scene.services.index(draft.service)
-    return Service(address(high, low), port, scene.host_of(number) is not None)
+    heard = scene.listener(number)
+    path = None if heard is None else heard.cgroup
+    return Service(
+        address(high, low),
+        port,
+        ours=scene.host_of(number) is not None,
+        comm=None if heard is None else heard.comm,
+        unit=unit(path),
+        container=container(path),
+    )
 
 
 def _who(scene: Scene, draft: Draft, cells: NDArray[Any], actor: Actor | None) -> str:
@@ -220,6 +241,6 @@ def reader(stories: Sequence[Story]) -> Actor | None:
         host=host,
         comm=comm,
         pid=pids.pop() if len(pids) == 1 else None,
-        unit=_unit(others[0]["cgroup"]),
+        unit=unit(others[0]["cgroup"]),
         container=group,
     )
