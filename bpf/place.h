@@ -53,6 +53,45 @@ static __always_inline struct spare_place *spare_claim(void)
 	return room ? CLAIM(room) : 0;
 }
 
+#ifdef HAVE_GUARD
+/*
+ * The event that the first program of a hook has seen last on this CPU, for the second one, which comes right behind it
+ * (hook.c). A line of the cache for each CPU.
+ */
+struct seen {
+	u64 event;
+	u64 pad[7];
+};
+
+BPF_TABLE("array", u32, struct seen, seen_events, CPUS);
+
+static __always_inline struct seen *seen_here(void)
+{
+	u32 cpu = bpf_get_smp_processor_id() & (CPUS - 1);
+
+	return seen_events.lookup(&cpu);
+}
+
+static __always_inline void event_seen(u64 event)
+{
+	struct seen *seen = seen_here();
+
+	if (seen)
+		seen->event = event;
+}
+
+/* 1 once for each event_seen(), if no other event came between. */
+static __always_inline int was_seen(u64 event)
+{
+	struct seen *seen = seen_here();
+
+	if (!seen || seen->event != event)
+		return 0;
+	seen->event = 0;
+	return 1;
+}
+#endif
+
 #ifdef WANT_EVENTS
 ROOM_OF(event, struct event_record);
 BPF_TABLE("percpu_array", u32, struct event_room, event_rooms, 1);

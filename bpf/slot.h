@@ -58,6 +58,15 @@ static __always_inline struct slot slot_find(struct keys *keys, u32 set, u64 wan
 	return slot_at(keys, set, way, wanted);
 }
 
+/* In the one set, else in the other. */
+static __always_inline struct slot slot_find_in(struct keys *keys, u32 set, struct keys *others,
+						u32 other, u64 wanted)
+{
+	struct slot slot = slot_find(keys, set, wanted);
+
+	return slot.key ? slot : slot_find(others, other, wanted);
+}
+
 /* A free slot for this key, marked. If two CPUs race for a way, the loser tries the next one. */
 static __always_inline struct slot slot_take(struct keys *keys, u32 set, u64 key, u64 mark)
 {

@@ -94,9 +94,9 @@ static __always_inline void load_sysctls(struct close_record *r, u64 net)
  */
 static __always_inline u8 file_held(u64 socket)
 {
-	u64 file = FIELD(u64, socket, OFF_SOCKET_FILE);
+	u64 file = GET(u64, socket, socket, OFF_SOCKET_FILE);
 
-	return file && FIELD(s64, file, OFF_FILE_REFS) >= FILE_REFS_HELD ? SHUT_FILE_HELD : 0;
+	return file && GET(s64, file, file, OFF_FILE_REFS) >= FILE_REFS_HELD ? SHUT_FILE_HELD : 0;
 }
 
 /* SOCK_BINDADDR_LOCK, SOCK_BINDPORT_LOCK (include/net/sock.h); SK_CAN_REUSE. A listener's child has no port lock. */
@@ -170,7 +170,7 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 		flags |= F_SOCKET;
 		/* Inside close() the owner is at hand; ss -K holds the lock of somebody else's socket. */
 		if (!f.owned || f.err)
-			r->inode = FIELD(u64, f.socket, OFF_SOCKET_INO);
+			r->inode = GET(u64, socket_alloc, f.socket, OFF_SOCKET_INO);
 		/* Only after shutdown() is it in these states. */
 		else if (r->shutdown == SHUT_BOTH &&
 			 (from == TCP_FIN_WAIT1 || from == TCP_FIN_WAIT2 || from == TCP_CLOSING ||
@@ -188,9 +188,12 @@ static __always_inline int load_socket(struct close_record *r, const void *sk, u
 	if (f.sk_flags & 1ull << BIT_SOCK_KEEPOPEN)
 		traits |= T_KEEPALIVE;
 	/* tcp_recvmsg_locked() clears urg_data once the application has read past the byte. */
-	if (f.urg_data && (s32)(f.urg_seq - r->copied_seq) >= 0 &&
-	    (s32)(r->rcv_nxt - f.urg_seq) > 0)
-		traits |= T_URGENT;
+	if (f.urg_data) {
+		u32 urgent = GET(u32, tcp_sock, sk, OFF_TCP_URG_SEQ);
+
+		if ((s32)(urgent - r->copied_seq) >= 0 && (s32)(r->rcv_nxt - urgent) > 0)
+			traits |= T_URGENT;
+	}
 	r->layer = f.ulp ? ulp_layer(f.ulp) : LAYER_NONE;
 	if (r->layer == LAYER_NONE && f.user_data && has_psock(sk, f.user_data))
 		r->layer = LAYER_SOCKMAP;

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* The tables: finding, taking and freeing their slots (slot.h), and sending a record off. */
+/* The tables: finding, taking and freeing their slots (slot.h). */
 
 static __always_inline struct slot conn_slot(u64 sk)
 {
@@ -76,7 +76,9 @@ static __always_inline u32 spared(enum occasion occasion)
  */
 static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
 {
-	struct slot slot = conn_slot(sk);
+	u32 first = first_set(sk, CONN_SETS), second = second_set(sk, CONN_SETS);
+	struct keys *keys = conn_keys.lookup(&first), *others = conn_keys.lookup(&second);
+	struct slot slot = slot_find_in(keys, first, others, second, sk);
 	struct place place;
 	struct conn *c;
 
@@ -84,7 +86,7 @@ static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
 		return conn_at(slot.index);
 	if (!may_pass((const void *)sk))
 		return 0;
-	place = conn_place(sk);
+	place = emptier(keys, first, others, second);
 	if (place.room > spared(occasion))
 		slot = slot_take(place.keys, place.set, sk, sk);
 	if (!slot.key) {
@@ -120,37 +122,6 @@ static __always_inline void conn_step(struct conn *c, u32 state, u64 now)
 	c->steps = n + 1;
 }
 
-/*
- * The ring of a record: of this CPU; of MPTCP, one for the connection and its subflows, so that a reader who meets the
- * connection has met all that left before it.
- */
-static __always_inline u32 ring_of(const struct close_record *r)
-{
-	u32 ring = bpf_get_smp_processor_id();
-
-#ifdef HAVE_MPTCP
-	if (r->mptcp_conn)
-		ring = first_set(r->mptcp_conn, RINGS);
-#endif
-	return ring & (RINGS - 1);
-}
-
-/* Without a flag the kernel wakes the reader only if it had read everything before: never in a storm. */
-static __always_inline int output(struct close_record *r, u8 end)
-{
-	int ring = ring_of(r);
-	void *to = closes_of.lookup(&ring);
-
-	r->end = end;
-	return to && !bpf_ringbuf_output(to, r, sizeof(*r), 0);
-}
-
-static __always_inline void send(struct close_record *r, u8 end)
-{
-	if (!output(r, end))
-		count(STAT_LOST_CLOSES);
-}
-
 static __always_inline struct slot closing_slot(u64 sk)
 {
 	u32 set = first_set(sk, CLOSING_SETS);
@@ -162,23 +133,9 @@ static __always_inline struct slot closing_slot(u64 sk)
 	return slot_find(closing_keys.lookup(&set), set, sk);
 }
 
-static __always_inline struct place closing_place(u64 sk)
-{
-	u32 first = first_set(sk, CLOSING_SETS), second = second_set(sk, CLOSING_SETS);
-
-	return emptier(closing_keys.lookup(&first), first, closing_keys.lookup(&second), second);
-}
-
 static __always_inline struct close_record *closing_at(struct slot slot)
 {
 	return slot.key ? closing.lookup(&slot.index) : 0;
-}
-
-/* It is no loss if the ring has no room for what user space has reported already. */
-static __always_inline void send_unless(const u64 *reported, struct close_record *r, u8 end)
-{
-	if (!output(r, end) && (!reported || *reported != r->at[AT_CLOSED]))
-		count(STAT_LOST_CLOSES);
 }
 
 static __always_inline void closing_send(struct slot slot, struct close_record *r, u8 end)
@@ -264,7 +221,9 @@ static __always_inline struct slot closing_start(struct slot slot, struct close_
  */
 static __always_inline struct slot closing_take(u64 sk, int waits)
 {
-	struct slot slot = closing_slot(sk);
+	u32 first = first_set(sk, CLOSING_SETS), second = second_set(sk, CLOSING_SETS);
+	struct keys *keys = closing_keys.lookup(&first), *others = closing_keys.lookup(&second);
+	struct slot slot = slot_find_in(keys, first, others, second, sk);
 	struct close_record *r;
 	struct place place;
 
@@ -275,7 +234,7 @@ static __always_inline struct slot closing_take(u64 sk, int waits)
 			closing_send(slot, r, END_REUSE);
 		return closing_start(slot, r, sk);
 	}
-	place = closing_place(sk);
+	place = emptier(keys, first, others, second);
 	slot.key = 0;
 	if (place.room > (waits ? 1 : 0))
 		slot = slot_take(place.keys, place.set, sk, sk);
@@ -323,16 +282,6 @@ static __always_inline void slot_free(struct slot slot, struct close_record *r)
 {
 	r->flags = 0;
 	*slot.key = 0;
-}
-
-/* A record waits in a table since now. Its key was stored with a barrier before. */
-static __always_inline void waits(void)
-{
-	u32 zero = 0;
-	u64 *flag = asleep.lookup(&zero), nothing = 0;
-
-	if (flag && *flag && cmpxchg(flag, 1, 0))
-		bell.ringbuf_output(&nothing, sizeof(nothing), BPF_RB_FORCE_WAKEUP);
 }
 
 /*

@@ -13,10 +13,10 @@ static __always_inline u64 mini_find(const struct tuple *wanted, const void *sk)
 	u64 net = wanted->net;
 #ifdef DEATH_ROW_IS_POINTER
 	u64 row = FIELD(u64, net, OFF_NET_DEATH_ROW);
-#else
-	u64 row = net + OFF_NET_DEATH_ROW;
-#endif
 	u64 table = FIELD(u64, row, OFF_DEATH_ROW_HASHINFO);
+#else
+	u64 table = GET(u64, net, net, OFF_NET_DEATH_ROW + OFF_DEATH_ROW_HASHINFO);
+#endif
 	u64 buckets = FIELD(u64, table, OFF_HASHINFO_EHASH);
 	u32 mask = GET(u32, inet_hashinfo, table, OFF_HASHINFO_EHASH_MASK);
 	u32 hash = GET(u32, sock_common, sk, OFF_SKC_HASH);

@@ -87,6 +87,8 @@ static __always_inline int skipped(const void *sk, u32 from, u32 to)
 		       conn_room((u64)sk) > spared(occasion_of(from, to));
 	return to == TCP_CLOSE || (c->steps < CONN_STEPS && (c->path & 15) != to);
 }
+/* No other event of this CPU has the same at the same time: the two states are 4 bits each, the address has 8 to spare. */
+#define EVENT(ctx) ((u64)(ctx)->args[0] << 8 | (u32)(ctx)->args[1] << 4 | (u32)(ctx)->args[2])
 #define SKIPPED(ctx) skipped((const void *)ctx->args[0], ctx->args[1], ctx->args[2])
 
 /* The socket of MPTCP: its states are not those of a socket of TCP, but follow the same way (mptcp.h). */

@@ -7,6 +7,7 @@ socket are read in a few windows and picked out of them.
 
 from __future__ import annotations
 
+import errno
 import platform
 from dataclasses import dataclass
 
@@ -59,6 +60,7 @@ OFFSETS = {
     "OFF_TCP_LSNDTIME": "tcp_sock.lsndtime",
     "OFF_TCP_SEGS_IN": "tcp_sock.segs_in",
     "OFF_TCP_COPIED_SEQ": "tcp_sock.copied_seq",
+    "OFF_TCP_URG_SEQ": "tcp_sock.urg_seq",
     "OFF_SK_ERROR_QUEUE": "sock.sk_error_queue",
     "OFF_TCP_BYTES_SENT": "tcp_sock.bytes_sent",
     "OFF_TCP_BYTES_RECEIVED": "tcp_sock.bytes_received",
@@ -122,12 +124,15 @@ class Fact:
         path: field, outermost structure first.
         type: C type of the value read.
         part: byte offset within the field (for halves of an address).
+        stuck: of use only where something of ours was left unacknowledged or unsent, or an error other than
+            ECONNRESET ended the connection; 0 elsewhere, where it is not read.
     """
 
     to: str
     path: str
     type: str
     part: int = 0
+    stuck: bool = False
 
 
 FACTS = (
@@ -142,7 +147,7 @@ FACTS = (
     Fact("f->v6_local1", "sock_common.skc_v6_rcv_saddr", "u64", 8),
     Fact("f->sk_flags", "sock_common.skc_flags", "u64"),
     Fact("f->err", "sock.sk_err", "u32"),
-    Fact("f->err_soft", "sock.sk_err_soft", "u32"),
+    Fact("f->err_soft", "sock.sk_err_soft", "u32", stuck=True),
     Fact("f->socket", "sock.sk_socket", "u64"),
     Fact("f->owned", "sock.sk_lock.owned", "u32"),
     Fact("f->protocol", "sock.sk_protocol", "u16"),
@@ -156,18 +161,18 @@ FACTS = (
     Fact("r->retransmits", "inet_connection_sock.icsk_retransmits", "u8"),
     Fact("r->probes_out", "inet_connection_sock.icsk_probes_out", "u8"),
     Fact("f->lrcvtime", "inet_connection_sock.icsk_ack.lrcvtime", "u32"),
-    Fact("f->probes_tstamp", "inet_connection_sock.icsk_probes_tstamp", "u32"),
-    Fact("r->user_timeout", "inet_connection_sock.icsk_user_timeout", "u32"),
+    Fact("f->probes_tstamp", "inet_connection_sock.icsk_probes_tstamp", "u32", stuck=True),
+    Fact("r->user_timeout", "inet_connection_sock.icsk_user_timeout", "u32", stuck=True),
     Fact("r->snd_una", "tcp_sock.snd_una", "u32"),
     Fact("r->snd_nxt", "tcp_sock.snd_nxt", "u32"),
     Fact("r->write_seq", "tcp_sock.write_seq", "u32"),
     Fact("r->snd_wnd", "tcp_sock.snd_wnd", "u32"),
     Fact("r->rcv_nxt", "tcp_sock.rcv_nxt", "u32"),
     Fact("r->copied_seq", "tcp_sock.copied_seq", "u32"),
-    Fact("r->retrans_stamp", "tcp_sock.retrans_stamp", "u32"),
+    Fact("r->retrans_stamp", "tcp_sock.retrans_stamp", "u32", stuck=True),
     Fact("r->total_retrans", "tcp_sock.total_retrans", "u32"),
     Fact("r->linger2", "tcp_sock.linger2", "u32"),
-    Fact("r->keepalive_probes", "tcp_sock.keepalive_probes", "u8"),
+    Fact("r->keepalive_probes", "tcp_sock.keepalive_probes", "u8", stuck=True),
     Fact("r->bytes_sent", "tcp_sock.bytes_sent", "u64"),
     Fact("r->bytes_retrans", "tcp_sock.bytes_retrans", "u64"),
     Fact("r->bytes_received", "tcp_sock.bytes_received", "u64"),
@@ -178,10 +183,9 @@ FACTS = (
     Fact("r->segs_in", "tcp_sock.segs_in", "u32"),
     Fact("f->mss", "tcp_sock.mss_cache", "u32"),
     Fact("f->lsndtime", "tcp_sock.lsndtime", "u32"),
-    Fact("f->sacked_out", "tcp_sock.sacked_out", "u32"),
-    Fact("f->urg_seq", "tcp_sock.urg_seq", "u32"),
+    Fact("f->sacked_out", "tcp_sock.sacked_out", "u32", stuck=True),
     Fact("f->urg_data", "tcp_sock.urg_data", "u16"),
-    Fact("r->rto_max", "inet_connection_sock.icsk_rto_max", "u32"),
+    Fact("r->rto_max", "inet_connection_sock.icsk_rto_max", "u32", stuck=True),
     Fact("f->rcv_tstamp", "tcp_sock.rcv_tstamp", "u32"),
     Fact("f->rx_opt", "tcp_sock.rx_opt.saw_tstamp", "u16"),
 )
@@ -204,6 +208,9 @@ STRUCTURES = (
     "timer_list",
     "mm_struct",
     "pt_regs",
+    "socket",
+    "socket_alloc",
+    "file",
 )
 # No helper has this number: the loader finds the calls by it.
 CAST_CALL = 1_000_001
@@ -214,6 +221,8 @@ OPTIONAL = {
     # With TCP_RTO_MAX_MS and net.ipv4.tcp_rto_max_ms (in v6.15); before, the constant TCP_RTO_MAX.
     "inet_connection_sock.icsk_rto_max",
 }
+
+_STUCK = f"(f->err && f->err != {errno.ECONNRESET}) || r->snd_una != r->write_seq"
 
 _SIZES = {"u8": 1, "u16": 2, "u32": 4, "u64": 8}
 # Bytes of stack for one window, and how far fields may lie apart to share it.
@@ -350,11 +359,16 @@ def load_facts(btf: Btf, *, direct: bool) -> str:
     ]
     if direct:
         lines.append("\tu64 t = cast_to(sk, TYPE_tcp_sock);\n")
-        lines += [f"\t{fact.to} = *({fact.type} *)(t + {offset});" for offset, fact in placed]
+        loads = {fact: f"{fact.to} = *({fact.type} *)(t + {offset});" for offset, fact in placed}
+        always = [f"\t{load}" for fact, load in loads.items() if not fact.stuck]
+        stuck = [f"\t\t{load}" for fact, load in loads.items() if fact.stuck]
+        lines += [*always, f"\tif ({_STUCK}) {{", *stuck, "\t} else {"]
     else:
         for window in _windows(placed):
             lines += _read(window)
-    return "\n".join([*lines, "}", ""])
+        lines.append(f"\tif (!({_STUCK})) {{")
+    lines += [f"\t\t{fact.to} = 0;" for _, fact in placed if fact.stuck]
+    return "\n".join([*lines, "\t}", "}", ""])
 
 
 def _windows(placed: list[tuple[int, Fact]]) -> list[list[tuple[int, Fact]]]:

@@ -36,6 +36,7 @@ HEADERS = (
     "place.h",
     "filter.h",
     "slot.h",
+    "ring.h",
     "table.h",
     "refused.h",
     "owner.h",

@@ -77,7 +77,9 @@ class Collector:
             time.sleep(self._pause)
         until_s = min(until_s, self._next_audit, self._next_sweep if self._sweeps else math.inf)
         # Not a millisecond too early, or it would be done twice.
+        self._session.listen()
         self._poll.poll(max(math.ceil(1000 * (until_s - time.monotonic())), 0))
+        self._session.rest()
         if self._session.heard():
             self._sweeps = True
             self._next_sweep = max(self._next_sweep, time.monotonic() + _FIRST_SWEEP)

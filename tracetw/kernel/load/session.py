@@ -47,6 +47,7 @@ _NEAR = 64
 # softirq or a part of close(), but the task that closes may have to wait for a CPU.
 _LOOK_S, _SETTLED_NS = 0.002, 1_000_000_000
 _KEY_BUSY = 1  # of bpf/prelude.h: a record is being written
+_BELL_WAITS = 0  # of bpf/prelude.h: a record has begun to wait in a table
 _STATS = [stat for stat in Stat if stat is not Stat.MAX]
 
 
@@ -71,12 +72,13 @@ class Session:
         slots = plan.sizes.closing_slots
         self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
         self._reported = self._table("closing_reported", np.dtype("<u8"), slots, writable=True)
-        self._bell = Ring(self._fds["map:bell"], np.dtype([("nothing", "<u8")]), 1)
+        self._bell = Ring(self._fds["map:bell"], np.dtype([("what", "<u8")]), 1)
         self._listening = threading.Lock()
         self._listener_ends = Ring(
             self._fds["map:listener_ends"], LISTENER_END, LISTENER_ENDS_PAGES
         )
         self._asleep = self._table("asleep", np.dtype("<u8"), 1, writable=True)
+        self._polling = self._table("polling", np.dtype("<u8"), 1, writable=True)
         cpus = _possible_cpus()
         self._held = self._table("held", CLOSE, CPUS)[:cpus]
         stats = self._table("stats", np.dtype("<u8"), CPUS * len(_STATS))
@@ -109,9 +111,17 @@ class Session:
         return max(missed - self.stats()[Stat.SECOND], 0)
 
     def rings(self) -> list[int]:
-        """Descriptors that can be polled: readable when a record came after all were read, or by :meth:`sleep`."""
+        """Descriptors that can be polled: readable when a record came, between :meth:`listen` and :meth:`rest`."""
         names = (*self._rings, "map:events", "map:bell")
         return [self._fds[name] for name in names if name in self._fds]
+
+    def listen(self) -> None:
+        """From now on the next record that comes into a ring wakes who polls. Else none does: that costs an interrupt."""
+        self._polling[0] = 1
+
+    def rest(self) -> None:
+        """No more."""
+        self._polling[0] = 0
 
     def sleep(self) -> None:
         """From now on the next record that begins to wait makes :meth:`rings` readable, once."""
@@ -123,7 +133,7 @@ class Session:
 
     def heard(self) -> bool:
         """Has one begun to wait since :meth:`sleep`? Asked once."""
-        rung = bool(len(self._bell.peek()))
+        rung = bool((self._bell.peek()["what"] == _BELL_WAITS).any())
         self._bell.release()
         return rung
 

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/* Sending a record off, and waking who reads it. */
+
+/*
+ * The ring of a record: of this CPU; of MPTCP, one for the connection and its subflows, so that a reader who meets the
+ * connection has met all that left before it.
+ */
+static __always_inline u32 ring_of(const struct close_record *r)
+{
+	u32 ring = bpf_get_smp_processor_id();
+
+#ifdef HAVE_MPTCP
+	if (r->mptcp_conn)
+		ring = first_set(r->mptcp_conn, RINGS);
+#endif
+	return ring & (RINGS - 1);
+}
+
+/* Whoever finds 1 here changes it to 0 and wakes user space, with a word of what there is. */
+static __always_inline void ring_bell(u64 *flag, u64 what)
+{
+	if (flag && *flag && cmpxchg(flag, 1, 0))
+		bell.ringbuf_output(&what, sizeof(what), BPF_RB_FORCE_WAKEUP);
+}
+
+/*
+ * Left to itself the kernel interrupts this CPU for the first record after all were read (bpf_ringbuf_commit: irq_work),
+ * although the reader only rests for some milliseconds. So it is not to, and a reader that polls is told by the bell.
+ */
+static __always_inline int output(struct close_record *r, u8 end)
+{
+	int ring = ring_of(r);
+	void *to = closes_of.lookup(&ring);
+	u32 zero = 0;
+
+	r->end = end;
+	if (!to || bpf_ringbuf_output(to, r, sizeof(*r), BPF_RB_NO_WAKEUP))
+		return 0;
+	ring_bell(polling.lookup(&zero), BELL_RING);
+	return 1;
+}
+
+static __always_inline void send(struct close_record *r, u8 end)
+{
+	if (!output(r, end))
+		count(STAT_LOST_CLOSES);
+}
+
+/* It is no loss if the ring has no room for what user space has reported already. */
+static __always_inline void send_unless(const u64 *reported, struct close_record *r, u8 end)
+{
+	if (!output(r, end) && (!reported || *reported != r->at[AT_CLOSED]))
+		count(STAT_LOST_CLOSES);
+}
+
+/* A record waits in a table since now. Its key was stored with a barrier before. */
+static __always_inline void waits(void)
+{
+	u32 zero = 0;
+
+	ring_bell(asleep.lookup(&zero), BELL_WAITS);
+}
