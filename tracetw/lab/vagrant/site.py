@@ -200,17 +200,12 @@ class Site:
         show(f"tracetw lab: vagrant up {' '.join(names)}")
         try:
             self.vagrant("up", *names)
+            done = self._quick("vagrant", "ssh-config", *names)
+            require(not STOP.is_set(), "stopped")
         except NotPlayed:
             if fresh:
                 self._vagrant("destroy", "--force", *fresh).wait()
             raise
-        done = subprocess.run(
-            ["vagrant", "ssh-config", *names],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
         if done.returncode:
             raise CannotTrace(f"vagrant ssh-config failed: {' '.join(done.stderr.split())}")
         self.data.mkdir(parents=True, exist_ok=True)
@@ -244,6 +239,18 @@ class Site:
             start_new_session=True,
         )
 
+    def _quick(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A program that is soon done; Ctrl-C does not reach it."""
+        return subprocess.run(
+            words,
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            check=False,
+        )
+
     def _made(self, name: str) -> bool:
         return any((self.data / "machines" / name / each / "id").is_file() for each in _FAULTS)
 
@@ -251,14 +258,12 @@ class Site:
         """Something befalls a machine: see the names above."""
         provider, identity = self._provider(name)
         words = [word.format(id=identity, mac=mac) for word in _FAULTS[provider][what]]
-        environment = dict(self.environment)
+        variables = {}
         if provider == "libvirt":
-            environment["LIBVIRT_DEFAULT_URI"] = (
-                "qemu:///session" if self.emulated else "qemu:///system"
-            )
+            variables["LIBVIRT_DEFAULT_URI"] = f"qemu:///{'session' if self.emulated else 'system'}"
             if self.emulated:
-                environment.update(dict.fromkeys(_FOLDERS, str(self.data / "s")))
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
+                variables.update(dict.fromkeys(_FOLDERS, str(self.data / "s")))
+        done = self._quick(*words, **variables)
         require(done.returncode == 0, f"{' '.join(words)}: {' '.join(done.stderr.split())}")
 
     def _provider(self, name: str) -> tuple[str, str]:

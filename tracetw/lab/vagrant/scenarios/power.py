@@ -23,7 +23,7 @@ HOUR_MS = 3_600_000
 def remember_neighbours(net: Machines) -> None:
     """A does not ask for link addresses meanwhile: a dead neighbour would be an error of its own (EHOSTUNREACH)."""
     device = net.machines["a"].device
-    net.a.run("sysctl", "-q", f"net.ipv4.neigh.{device}.base_reachable_time_ms={HOUR_MS}")
+    net.a.sysctl(**{f"neigh/{device}/base_reachable_time_ms": HOUR_MS})
 
 
 def connect_with_keepalive(net: Net, idle_s: int, interval_s: int, count: int) -> Link:
