@@ -40,7 +40,7 @@ declare -A modules=(
 	[lab]="scapy.layers.inet6"
 	[top]="textual.app"
 	[vm]="yaml"
-	[test]="mypy.api pytest pytest_timeout scapy.layers.inet6 textual.app yaml"
+	[test]="mypy.api pytest pytest_timeout scapy.layers.inet6 textual.app xdist yaml"
 )
 
 die() {

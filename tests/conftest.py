@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -44,4 +45,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         if any(item.get_closest_marker(mark) for item in session.items)
     ]
     if wanted:
-        subprocess.run([SETUP, *wanted], check=True, stdin=subprocess.DEVNULL)
+        # With -n several processes come here at a time; those after the first find all in place.
+        with SETUP.open() as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            subprocess.run([SETUP, *wanted], check=True, stdin=subprocess.DEVNULL)

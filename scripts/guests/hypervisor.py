@@ -22,10 +22,12 @@ from scripts.guests.machine import Machine, Share
 from scripts.guests.root import Root, host_root, release_root
 from scripts.guests.rows import HOST, ROOT, Row, distributions
 
-__all__ = ["RESULTS", "Hypervisor", "Limits", "Sink"]
+__all__ = ["RESULTS", "ROW", "Hypervisor", "Limits", "Sink"]
 
 # Where the guest finds the folder that the host keeps.
 RESULTS = "/run/results"
+# Says in a guest which row it is.
+ROW = "TRACETW_ROW"
 # From the host's environment into the guest's; all else is the guest's own.
 _PASSED_ON = ("CI", "NO_COLOR", "PYTEST_ADDOPTS", "TRACETW_PATIENCE")
 
@@ -140,7 +142,7 @@ class Hypervisor:
             row.name,
             str(ROOT),
             argv,
-            _environment(which),
+            _environment(row, which),
             venv=root.venv is not None,
             results="" if results is None else RESULTS,
         )
@@ -154,8 +156,9 @@ class Hypervisor:
             return guest.started(accelerator.DEADLINE_S)
 
 
-def _environment(which: str) -> dict[str, str]:
+def _environment(row: Row, which: str) -> dict[str, str]:
     return {
+        ROW: row.name,
         "HOME": "/root",
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",

@@ -20,6 +20,7 @@ from tracetw.host.clock import Clock
 from tracetw.recording.facts import Damage, Lost, Sample
 from tracetw.recording.header import Header
 from tracetw.recording.reader import Recording
+from tracetw.recording.schema import HeardDocument
 from tracetw.recording.segment import Segment
 
 Values = Mapping[str, Any]
@@ -202,6 +203,9 @@ class Memory(Recording):
 
     def losses(self) -> list[Lost]:
         return self._losses
+
+    def heard(self) -> Iterator[tuple[int, HeardDocument]]:
+        yield from ()
 
     def cgroup_path(self, identity: int) -> str | None:
         return GROUPS.get(identity)

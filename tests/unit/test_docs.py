@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ from tracetw.report.causes.kinds import KINDS
 from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.report.incidents.kinds import KINDS as INCIDENTS
 from tracetw.sink.json import JsonSink
-from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
+from tracetw.stream.batch import Closes, Context, Events, Loss, NoRoom, Summary
+from tracetw.stream.known import Heard, Known
 from tracetw.stream.subflows import Subflows
 from tracetw.timewait.document import KIND
 from tracetw.timewait.note import CODES as CODES_OF_NOTES
@@ -270,9 +272,11 @@ def reference() -> dict[str, list[str]]:
     }
 
 
-def rendered(batch: Closes | Events | Loss | Summary) -> list[dict[str, Any]]:
+def rendered(
+    batch: Closes | Events | Loss | Summary, context: Context = CONTEXT
+) -> list[dict[str, Any]]:
     out = io.BytesIO()
-    sink = JsonSink(out, CONTEXT)
+    sink = JsonSink(out, context)
     if isinstance(batch, Closes):
         sink.closes(batch)
     elif isinstance(batch, Events):
@@ -323,13 +327,16 @@ def test_every_field_of_a_close_is_described() -> None:
 
 
 def of_mptcp() -> list[dict[str, Any]]:
-    """A connection of MPTCP with its subflow, and a subflow on its own."""
+    """A connection of MPTCP with its subflow, and a subflow on its own, of a listener that is known."""
     connection, subflow = record.MP_CONNECTION, record.MP_SUBFLOW
     mptcp = {"layer": record.Layer.MPTCP, "mptcp_conn": 1, "at": range(1, 8)}
+    mptcp["flags"] = record.F_ADDR | record.F_SERVER
     batch = closes(
         {**mptcp, "mptcp_flags": connection}, {**mptcp, "mptcp_flags": subflow | record.MP_WENT_ON}
     )
-    return rendered(Subflows().together(batch))
+    known = Known()
+    known.tell([Heard(int(batch.rows["netns"][0]), int(batch.rows["lport"][0]), "nginx")])
+    return rendered(Subflows().together(batch), replace(CONTEXT, known=known))
 
 
 @pytest.mark.parametrize("kind", EVENT_PARTS)

@@ -14,10 +14,9 @@ import pytest
 
 from tests.unit.report_rows import NETNS, Memory, connections
 from tracetw.host import hosts, netns
+from tracetw.host.bound import Bound, Holders, bound
 from tracetw.host.cgroup import unit
-from tracetw.recorder.listeners import Bound, Holders, bound
-from tracetw.recording.facts import Listening
-from tracetw.recording.schema import MOST_LISTENERS
+from tracetw.host.listening import MOST_LISTENERS, Listening
 from tracetw.replay.source import context_of
 from tracetw.stream.batch import Ends
 from tracetw.stream.filter import Filter
@@ -99,7 +98,8 @@ def table(rows: np.ndarray, *listeners: Listening, **names: str) -> list[dict[st
     recording.header = replace(recording.header, listeners=listeners, host_names=names)
     stages = Stages(context_of(recording), Filter())
     part = stages.closes(Ends(rows, recording.clock))
-    found: list[dict[str, Any]] = closes_table(recording, part).to_pylist()
+    known = stages.context.known
+    found: list[dict[str, Any]] = closes_table(recording, part, known).to_pylist()
     return found
 
 

@@ -145,7 +145,7 @@ def test_mptcp_is_that_of_the_json() -> None:
     batch.rows["mptcp_token"] = np.arange(len(flags)) + 7
     batch.rows["mptcp_local_id"], batch.rows["mptcp_reset"] = 2, 3
     batch.rows["flags"][6] |= r.F_RST_OUT
-    table = closes_table(Memory(batch.rows), batch).to_pylist()
+    table = closes_table(Memory(batch.rows), batch, CONTEXT.known).to_pylist()
     for row, said in zip(table, mptcp_objects(batch, CONTEXT.names), strict=True):
         mine = {name: row[f"mptcp_{name}"] for name in ("role", "token", "fastclose", "join")}
         mine |= {name: row[f"mptcp_{name}"] for name in ("backup", "connection_went_on")}

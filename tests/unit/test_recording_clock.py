@@ -17,10 +17,10 @@ from tests.unit.test_recording_recorder import Recorded, await_
 from tests.unit.test_trace_source import Kernel
 from tracetw.event.fields import Rows
 from tracetw.event.record import EVENT, Stat
+from tracetw.host.bound import Holders
 from tracetw.host.clock import Clock
 from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector
-from tracetw.recorder.listeners import Holders
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.trigger import Triggers
 from tracetw.recording.reader import Recording, open_recordings

@@ -27,7 +27,8 @@ from tracetw.verdict.findings import UNKNOWN
 COMMON = ("v", "kind", "time", "host", "netns")
 CLOSE_FIELDS = (
     *COMMON,
-    *("family", "local", "remote", "role", "pid", "comm", "uid", "cgroup", "container"),
+    *("family", "local", "remote", "role", "pid", "comm", "uid", "cgroup", "unit"),
+    *("container", "listener"),
     *("owner_from", "layer", "mptcp"),
     *("first_close", "form", "verdict", "closed_by", "exit", "time_wait", "states"),
     *("duration_ms", "teardown_ms", "half_closed_ms", "bytes_sent", "bytes_received"),
@@ -51,7 +52,18 @@ CLOSE_FIELDS = (
 )
 EVENT_COMMON = (
     *COMMON,
-    *("family", "local", "remote", "role", "pid", "comm", "cgroup", "container", "owner_from"),
+    *(
+        "family",
+        "local",
+        "remote",
+        "role",
+        "pid",
+        "comm",
+        "cgroup",
+        "unit",
+        "container",
+        "owner_from",
+    ),
 )
 
 
@@ -81,14 +93,16 @@ def test_an_ordinary_close_has_exactly_the_fields_of_the_contract() -> None:
         "host": "box",
         "netns": 4026531840,
         "family": 4,
-        "local": {"addr": "10.0.0.1", "port": 443},
-        "remote": {"addr": "10.0.0.2", "port": 51234},
+        "local": {"addr": "10.0.0.1", "port": 443, "name": None},
+        "remote": {"addr": "10.0.0.2", "port": 51234, "name": None},
         "role": "client",
         "pid": 1234,
         "comm": "nginx",
         "uid": 33,
         "cgroup": "/system.slice/nginx.service",
+        "unit": "nginx.service",
         "container": None,
+        "listener": None,
         "owner_from": "close",
         "layer": None,
         "mptcp": None,
@@ -133,10 +147,11 @@ def test_what_is_unknown_is_null() -> None:
     (line,) = written(closes(unknown, bare=True))
     assert set(line) == set(CLOSE_FIELDS)
     assert [name for name in MEMBERS if line[name] is not None] == []
-    nowhere = {"addr": None, "port": None}
+    nowhere = {"addr": None, "port": None, "name": None}
     assert (line["local"], line["remote"]) == (nowhere, nowhere)
     for name in (
-        *("time", "family", "role", "pid", "comm", "cgroup", "container", "owner_from", "form"),
+        *("time", "family", "role", "pid", "comm", "cgroup", "unit", "container", "owner_from"),
+        *("listener", "form"),
         *("closed_by", "exit", "duration_ms", "teardown_ms", "bytes_unread", "bytes_unacked"),
         *("limit", "reset", "error", "ttl", "refused", "icmp_from"),
     ):
@@ -312,9 +327,9 @@ def test_events() -> None:
         assert tuple(line)[: len(EVENT_COMMON)] == EVENT_COMMON
     first, last = lines[0], lines[3]
     assert (first["pid"], first["comm"], first["role"]) == (1234, "nginx", "server")
-    assert first["local"] == {"addr": "10.0.0.1", "port": 443}
+    assert first["local"] == {"addr": "10.0.0.1", "port": 443, "name": None}
     assert (last["pid"], last["comm"], last["family"]) == (None, None, None)
-    assert last["local"] == {"addr": None, "port": None}
+    assert last["local"] == {"addr": None, "port": None, "name": None}
 
 
 def test_loss_and_summary() -> None:

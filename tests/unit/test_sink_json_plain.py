@@ -9,6 +9,8 @@ from datetime import datetime, timezone
 from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
+import numpy as np
+
 from tests.unit.sink_rows import CLOCK, CONTEXT, GROUPS, NAMES, varied
 from tracetw.event import fields, record
 from tracetw.event.record import Layer
@@ -44,11 +46,11 @@ def when(ns: int) -> str | None:
 
 def endpoint(row: Any, letter: str) -> dict[str, Any]:
     if not row["flags"] & record.F_ADDR:
-        return {"addr": None, "port": None}
+        return {"addr": None, "port": None, "name": None}
     raw = row[f"{letter}addr"].tobytes()
     six = IPv6Address(raw)
     address = IPv4Address(raw[:4]) if row["family"] == 2 else six.ipv4_mapped or six
-    return {"addr": str(address), "port": int(row[f"{letter}port"])}
+    return {"addr": str(address), "port": int(row[f"{letter}port"]), "name": None}
 
 
 def family(row: Any) -> int | None:
@@ -206,7 +208,9 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
         "comm": bytes(row["comm"]).decode(errors="backslashreplace") or None,
         "uid": int(row["uid"]),
         "cgroup": group,
+        "unit": cgroup.unit(group),
         "container": cgroup.container(group),
+        "listener": None,
         "owner_from": owners[row["owner_from"]],
         "layer": None if layer in (Layer.NONE, Layer.UNKNOWN) else layer.name.lower(),
         "mptcp": None,
@@ -251,6 +255,19 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
     }
 
 
+def expected_of(batch: Closes) -> list[dict[str, Any]]:
+    why = sentences(batch.rows, batch.findings, NAMES)
+    more = hint_text.sentences(batch.rows, batch.findings, NAMES)
+    texts = [first + second for first, second in zip(why, more, strict=True)]
+    return [plain(batch, at, text) for at, text in enumerate(texts)]
+
+
+def read(out: io.BytesIO) -> list[Any]:
+    lines = out.getvalue().decode().split("\n")
+    assert lines.pop() == ""
+    return [json.loads(line) for line in lines]
+
+
 def test_templates_give_what_plain_rendering_gives() -> None:
     out = io.BytesIO()
     sink = JsonSink(out, CONTEXT)
@@ -258,13 +275,33 @@ def test_templates_give_what_plain_rendering_gives() -> None:
     # Several batches: templates and columns of the first ones meet the shapes of the later ones.
     for seed in range(4):
         batch = varied(200, seed)
-        why = sentences(batch.rows, batch.findings, NAMES)
-        more = hint_text.sentences(batch.rows, batch.findings, NAMES)
-        why = [first + second for first, second in zip(why, more, strict=True)]
-        expected += [plain(batch, at, why[at]) for at in range(len(batch.rows))]
+        expected += expected_of(batch)
         sink.closes(batch)
-    lines = out.getvalue().decode().split("\n")
-    assert lines.pop() == ""
-    assert len(lines) == len(expected)
-    for line, row in zip(lines, expected, strict=True):
-        assert json.loads(line) == row
+    assert read(out) == expected
+
+
+def many_alike(seed: int) -> Closes:
+    """Few connections, each many times, so that most columns of a shape have one value; not in all shapes."""
+    random = np.random.default_rng(seed)
+    which = random.permutation(np.repeat(np.arange(12), 100))
+    which[random.integers(0, len(which), 9)] = np.arange(12, 21)
+    batch = varied(21, seed).take(which)
+    rows = batch.rows
+    for name in ("rport", "pid", "bytes_acked", "rtt_min"):
+        some = random.integers(0, 3, len(rows)) == 0
+        rows[name][some] = random.integers(0, 1 << 16, some.sum())
+    # One row of a shape that differs from all others in one column.
+    for at, name in enumerate(("lport", "netns", "uid", "total_retrans", "mss")):
+        rows[name][at] = 7
+    for last, some in ((3, rows["family"] == 2), (15, rows["family"] != 2)):
+        rows["raddr"][some, last] = random.integers(0, 256, some.sum())
+    rows["at"][100:110, 1:] += np.uint64(3600 * 10**9)
+    return batch
+
+
+def test_what_is_constant_in_a_shape_is_the_same_in_every_line() -> None:
+    for seed in range(3):
+        out = io.BytesIO()
+        batch = many_alike(seed)
+        JsonSink(out, CONTEXT).closes(batch)
+        assert read(out) == expected_of(batch)

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import errno
+import inspect
 import json
 
 import numpy as np
@@ -12,14 +14,17 @@ from tests.unit.test_verdict_judge import CASES, NAMES, Values, row
 from tests.unit.test_verdict_timeouts import TIMEOUTS
 from tracetw.cli.explain import command
 from tracetw.errors import BadInput
+from tracetw.event import record
 from tracetw.verdict import outcome
 from tracetw.verdict.evidence import EVIDENCE, MISSING, evidence_mask, evidence_names
 from tracetw.verdict.explain import _VARIANTS, _places, plan, sentences, template
+from tracetw.verdict.facts import FACTS
 from tracetw.verdict.handbook import EVENTS as EVENT_PAGES
 from tracetw.verdict.handbook import HANDBOOK, HEADINGS
 from tracetw.verdict.judge import judge
 from tracetw.verdict.rules import RULES, Rule
 from tracetw.verdict.sentences import SENTENCES
+from tracetw.verdict.signature import Facts, signatures
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICT_INDEX, VERDICTS
 
 CODES = [verdict.code for verdict in VERDICTS]
@@ -50,6 +55,31 @@ def test_every_fact_is_used() -> None:
     used = {name for rule in RULES for name in (*rule.needs, *rule.also)}
     assert EVIDENCE.keys() - used - set(outcome._OWN_DOING) == set()
     assert MISSING.keys() == {rule.missing for rule in RULES if rule.missing}
+
+
+def test_every_fact_is_known_and_asked_for() -> None:
+    words = np.arange(5, dtype=np.uint64)
+    known = Facts(words)
+    asked = {name for rule in RULES for name in (*rule.needs, *rule.unless, *rule.also)}
+    for fact in FACTS:
+        assert known[fact.name].shape == words.shape
+        if isinstance(fact.how, str):
+            asked |= set(fact.how.replace("!", "").replace("|", "").split())
+    judged = inspect.getsource(outcome)
+    assert [f.name for f in FACTS if f.name not in asked and f'"{f.name}"' not in judged] == []
+
+
+@pytest.mark.parametrize(
+    ("field", "ordinary"),
+    [("end", 1), ("old_state", 1), ("err", errno.EIO), ("reset_reason", 99)],
+)
+def test_a_number_that_no_kernel_has_is_as_one_that_no_rule_asks_for(
+    field: str, ordinary: int
+) -> None:
+    """As a forged recording may hold it."""
+    rows = row({"flags": record.F_RST_REASON}).repeat(3)
+    rows[field] = ordinary, 200, 255
+    assert len(np.unique(signatures(rows, NAMES, None))) == 1
 
 
 def test_evidence_fits_its_mask() -> None:

@@ -23,7 +23,11 @@ say ignored "$(sed -n 's/^SigIgn:[[:space:]]*//p' /proc/self/status)"
 say avx "$(grep -c -w avx /proc/cpuinfo)"
 say mark "$1"
 cp /proc/mounts /run/results/mounts
-.venv/bin/python -I -m tracetw doctor -o json >/run/results/doctor.json || exit 1
-.venv/bin/python -I -m tracetw trace --duration 1 -o json | tail -n 1 >/run/results/summary.json
+if [ "$CI" != true ]; then
+	.venv/bin/python -I -m tracetw doctor -o json >/run/results/doctor.json || exit 1
+	.venv/bin/python -I -m tracetw trace --duration 1 -o json | tail -n 1 >/run/results/summary.json
+fi
+# Who goes on does not keep the guest.
+sleep 100000 &
 echo "to the standard error" >&2
 exit 7

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ pytestmark = pytest.mark.timeout(1800)
 
 # The first whose kernel is fetched for continuous integration anyway.
 ROW = next(row.name for row in rows() if row.virtual and row.ci)
+_DEADLINE_S = 60
 
 
 def emulators(results: Path) -> set[int]:
@@ -35,11 +37,10 @@ def emulators(results: Path) -> set[int]:
 
 
 def test_a_hang_is_ended(tmp_path: Path) -> None:
-    sleep = "echo begun; sleep 100000"
-    options = ["--timeout", "40", "--results", str(tmp_path)]
-    done = vm("run", *options, ROW, "--", "sh", "-c", sleep)
-    assert done.returncode == 124, done.stderr
-    assert "begun\n".startswith(done.stdout)  # on a busy machine it has not come so far
+    # It hangs as well where it boots still.
+    options = ["--timeout", "3", "--results", str(tmp_path)]
+    done = vm("run", *options, ROW, "--", "sleep", "100000")
+    assert (done.returncode, done.stdout) == (124, ""), done.stderr
     assert f"vm: {ROW}: the time was over" in done.stderr
     assert emulators(tmp_path) == set()
 
@@ -53,32 +54,32 @@ def test_a_panic_is_reported_with_the_console() -> None:
     assert "sysrq" in done.stderr
 
 
-def test_a_daemon_does_not_keep_the_guest() -> None:
-    done = vm("run", "--timeout", "300", ROW, "--", "sh", "-c", "sleep 100000 & echo done; exit 3")
-    assert (done.returncode, done.stdout) == (3, "done\n"), done.stderr
+def test_a_row_of_a_matrix_that_fails_is_seen() -> None:
+    """A daemon does not keep its guest, and what it says of itself is no result."""
+    daemon = "sleep 100000 & echo === 5 passed; exit 1"
+    done = vm("matrix", "--timeout", "300", ROW, "--", "sh", "-c", daemon)
+    assert done.returncode == 1, done.stderr
+    assert f"{ROW}: === 5 passed" in done.stdout.splitlines()
+    assert done.stdout.splitlines()[-1].strip("= ").startswith("1 failed in ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_outlives_the_command(number: signal.Signals, tmp_path: Path) -> None:
-    sleep = "echo begun; sleep 100000"
-    command = [VM, "run", "--results", str(tmp_path), ROW, "--", "sh", "-c", sleep]
+    command = [VM, "run", "--results", str(tmp_path), ROW, "--", "sleep", "100000"]
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == b"begun\n"
+        # How far its guest has come is nothing to the emulator.
+        until(lambda: emulators(tmp_path))
         assert len(emulators(tmp_path)) == 1
         os.kill(process.pid, number)
         status = process.wait(timeout=60)
     assert status == {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGKILL: -9}[number]
-    end = time.monotonic() + 30
-    while emulators(tmp_path) and time.monotonic() < end:
-        os.sched_yield()
-    assert emulators(tmp_path) == set()
+    until(lambda: not emulators(tmp_path))
 
 
-def test_a_row_of_a_matrix_that_fails_is_seen() -> None:
-    done = vm("matrix", ROW, "--", "sh", "-c", "echo === 5 passed; exit 1")
-    assert done.returncode == 1
-    assert f"{ROW}: === 5 passed" in done.stdout.splitlines()
-    assert done.stdout.splitlines()[-1].strip("= ").startswith("1 failed in ")
+def until(condition: Callable[[], object]) -> None:
+    end = time.monotonic() + _DEADLINE_S
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)

@@ -252,7 +252,7 @@ def numeric_option(function: Command) -> Command:
         "--numeric",
         is_flag=True,
         expose_value=False,
-        help="Accepted as ss has it: addresses and ports are always numbers.",
+        help="Accepted as ss has it: addresses and ports are numbers, names stand beside them.",
     )(function)
 
 

@@ -18,6 +18,7 @@ from tracetw.cli.options import (
     window_options,
 )
 from tracetw.cli.progress import progress
+from tracetw.cli.resolve import resolve_option, resolver_for, say_what_has_no_name
 from tracetw.messages import say, show
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ __all__ = ["command"]
 @click.option(
     "--speed", default="max", show_default=True, metavar="1|10|max", help="How fast to go."
 )
+@resolve_option
 @event_options(recorded=True)
 def command(
     paths: tuple[str, ...],
@@ -44,6 +46,7 @@ def command(
     color: bool | None,
     utc: bool,
     speed: str,
+    resolve: bool,
     kinds: frozenset[str],
 ) -> None:
     """Print recordings as tracetw trace would have printed them, judged by the rules of today.
@@ -70,6 +73,7 @@ def command(
     from tracetw.sink.summary import summary_text  # noqa: PLC0415
 
     out = sys.stdout.buffer
+    resolver = resolver_for(resolve, waits=True)
     with progress(shown=not out.isatty()) as bar:
         recordings = open_recordings(paths)
         wanted = recorded_filter(conditions, recordings)
@@ -84,13 +88,16 @@ def command(
             for damage in known:
                 say(str(damage))
             try:
-                summary = replay(recording, wanted, kinds, make_sink, Pace(pace), window=window)
+                summary = replay(
+                    recording, wanted, kinds, make_sink, Pace(pace), window=window, ask=resolver
+                )
             except OutputClosed:
                 return
             bar.pause()
             for damage in recording.damage[len(known) :]:  # found where it was read
                 say(str(damage))
             show(summary_text(summary))
+    say_what_has_no_name(resolver)
 
 
 def _say_what_is_missing(recording: Recording, kinds: frozenset[str]) -> None:

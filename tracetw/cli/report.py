@@ -12,6 +12,7 @@ from tracetw.cli.needs import need
 from tracetw.cli.options import numeric_option, recorded_filter_options, window_options
 from tracetw.cli.pager import pager_option, show
 from tracetw.cli.progress import progress
+from tracetw.cli.resolve import resolve_option, resolver_for, say_what_has_no_name
 from tracetw.errors import Failed
 from tracetw.messages import say
 from tracetw.text import json_line
@@ -35,6 +36,7 @@ _INCIDENTS = 4
     is_flag=True,
     help="For scripts: exit with 4 if there are incidents, 0 if there are none.",
 )
+@resolve_option
 @numeric_option
 @pager_option
 def command(
@@ -46,6 +48,7 @@ def command(
     html: str | None,
     utc: bool,
     check: bool,
+    resolve: bool,
     pager: bool,
 ) -> int:
     """Say what happened: each incident with its beginning, its cause and whom it reached.
@@ -75,7 +78,9 @@ def command(
         if any(recording.compacted for recording in recordings):
             bar.pause()
             need("recording", "report")
-        report = build(recordings, wanted, window, utc=utc or as_json)
+        resolver = resolver_for(resolve, waits=True)
+        report = build(recordings, wanted, window, utc=utc or as_json, ask=resolver)
+    say_what_has_no_name(resolver)
     if html is not None:
         from tracetw.report.render.html import page  # noqa: PLC0415 (only when asked for)
 

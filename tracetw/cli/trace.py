@@ -18,6 +18,7 @@ from tracetw.cli.options import (
     table_options,
     use_color,
 )
+from tracetw.cli.resolve import resolve_option, resolver_for, say_what_has_no_name
 from tracetw.cli.size import buffer_option, parse_buffer
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ __all__ = ["command"]
 )
 @filter_options
 @table_options
+@resolve_option
 @event_options()
 @buffer_option
 @run_options
@@ -41,6 +43,7 @@ def command(
     output: str,
     color: bool | None,
     utc: bool,
+    resolve: bool,
     kinds: frozenset[str],
     buffer: str | None,
     max_connections: int | None,
@@ -74,6 +77,7 @@ def command(
     from tracetw.sink.factory import lines_to  # noqa: PLC0415
 
     out = sys.stdout.buffer
+    resolver = resolver_for(resolve, waits=False)
     request = Request(
         filter=filter_,
         events=kinds,
@@ -82,7 +86,10 @@ def command(
         command=runnable(cmd),
         buffer_bytes=default_bytes() if buffer is None else parse_buffer(buffer),
         max_connections=max_connections,
+        ask=resolver,
     )
     from tracetw.live.run import run  # noqa: PLC0415 (only when every argument is good)
 
-    return run(request, lines_to(out, output, color=use_color(color, out.isatty()), utc=utc))
+    status = run(request, lines_to(out, output, color=use_color(color, out.isatty()), utc=utc))
+    say_what_has_no_name(resolver)
+    return status

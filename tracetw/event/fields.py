@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import signal
+from collections.abc import Callable
 from enum import IntEnum
 from functools import lru_cache
 from ipaddress import IPv6Address
@@ -44,6 +45,7 @@ __all__ = [
     "Rows",
     "State",
     "address_texts",
+    "by_path",
     "bytes_sent",
     "bytes_unacked",
     "bytes_unread",
@@ -53,6 +55,7 @@ __all__ = [
     "error_name",
     "exit_status",
     "families",
+    "ipv4_packed",
     "ipv4_texts",
     "jiffies_to_ms",
     "outstanding",
@@ -166,22 +169,31 @@ def teardown_ns(rows: Rows) -> NDArray[np.int64]:
 
     A RST ends a connection at once, so a life without FIN that a RST ended has 0.
     """
-    paths, which = np.unique(rows["path"], return_inverse=True)
-    place = np.full(len(paths), _UNSEEN, np.intp)
-    for number, path in enumerate(paths.tolist()):
-        states = path_states(path)
-        fins = [at for at, state in enumerate(states) if state in _FIN_STATES]
-        if not fins:
-            place[number] = _NO_FIN
-        elif states[fins[0]] in _FIRST_FIN:
-            place[number] = fins[0]
-    place = place[which]
+    place = by_path(rows["path"], _first_fin)
     first = rows["at"][np.arange(len(rows)), np.maximum(place, 0)].astype(np.int64)
     end = end_ns(rows)
     reset = (rows["flags"] & (F_RST_IN | F_RST_OUT | F_RST_REPLY)) != 0
     none = np.where(reset, 0, -1)
     timed = np.where((first > 0) & (end >= first), end - first, -1)
     return np.where(place == _NO_FIN, none, np.where(place >= 0, timed, -1))
+
+
+@lru_cache(maxsize=1024)
+def _first_fin(path: int) -> int:
+    states = path_states(path)
+    fins = [at for at, state in enumerate(states) if state in _FIN_STATES]
+    if not fins:
+        return _NO_FIN
+    return fins[0] if states[fins[0]] in _FIRST_FIN else _UNSEEN
+
+
+def by_path(path: NDArray[np.uint32], value: Callable[[int], int]) -> NDArray[np.intp]:
+    """``value`` of each path, asked once for each different one."""
+    paths = np.unique(path)
+    values = np.array([value(one) for one in paths.tolist()], np.intp)
+    # An order of the batch costs ten times as much as looking each one up.
+    found: NDArray[np.intp] = values[np.searchsorted(paths, path)]
+    return found
 
 
 def outstanding(rows: Rows) -> NDArray[np.int32]:
@@ -300,8 +312,7 @@ def _v6(packed: bytes) -> str:
 def address_texts(rows: Rows, column: str) -> list[str]:
     """Addresses of ``laddr`` or ``raddr`` as shown, v4-mapped ones as IPv4. Python per row."""
     raw = np.ascontiguousarray(rows[column])
-    family = rows["family"]
-    first = np.where(family == _AF_INET, raw.view(">u4")[:, 0], raw.view(">u4")[:, 3])
+    first = ipv4_packed(rows, column)
     shown = families(rows)
     if (shown == 4).all():  # noqa: PLR2004
         return [_v4(packed) for packed in first.tolist()]
@@ -314,6 +325,13 @@ def address_texts(rows: Rows, column: str) -> list[str]:
             strict=True,
         )
     ]
+
+
+def ipv4_packed(rows: Rows, column: str) -> NDArray[np.uint32]:
+    """Addresses of ``laddr`` or ``raddr`` of rows whose ``families`` are 4; of others it means nothing."""
+    words = np.ascontiguousarray(rows[column]).view(">u4")
+    packed: NDArray[np.uint32] = np.where(rows["family"] == _AF_INET, words[:, 0], words[:, 3])
+    return packed
 
 
 def ipv4_texts(packed: NDArray[Any]) -> list[str]:

@@ -51,7 +51,7 @@ _OPENING[[State.SYN_SENT, State.SYN_RECV]] = True
 _FIRST_FIN = (State.FIN_WAIT1, State.CLOSE_WAIT)
 # After FIN_WAIT1 the peer's FIN leads to one of these; after CLOSE_WAIT ours does.
 _SECOND_FIN = (State.CLOSING, State.TIME_WAIT, State.CLOSE, State.LAST_ACK)
-_NONE = (-1, -1)
+_PLACES = 16
 _EIGHTH = 3  # srtt_us is kept in eighths
 
 
@@ -145,23 +145,21 @@ def _read(rows: Rows) -> NDArray[np.bool_]:
 
 def half_closed_ns(rows: Rows) -> Measure:
     """From the first FIN to the second one or, without one, to the end; -1 unless a FIN came first."""
-    path = np.ascontiguousarray(rows["path"])
-    if (path == path[:1]).all() and _half_closed(int(path[:1].sum())) == _NONE:
+    places = fields.by_path(rows["path"], _half_closed)
+    if (places < 0).all():
         return np.full(len(rows), -1, np.int64)
-    paths, which = np.unique(path, return_inverse=True)
-    places = np.array([_half_closed(path) for path in paths.tolist()], np.intp).reshape(-1, 2)
-    begin, end = places[which].T
+    begin, end = np.divmod(np.maximum(places, 0), _PLACES)
     here = np.arange(len(rows))
-    began, ended = (rows["at"][here, np.maximum(at, 0)].astype(np.int64) for at in (begin, end))
-    known = (begin >= 0) & (began > 0) & (ended >= began)
+    began, ended = (rows["at"][here, at].astype(np.int64) for at in (begin, end))
+    known = (places >= 0) & (began > 0) & (ended >= began)
     return np.where(known, ended - began, -1)
 
 
 @lru_cache(maxsize=1024)
-def _half_closed(path: int) -> tuple[int, int]:
-    """Places of the two FINs in a path; -1 for none."""
+def _half_closed(path: int) -> int:
+    """Places of the two FINs in a path as one number, ``_PLACES`` to the first; -1 for none."""
     states: tuple[Any, ...] = fields.path_states(path)
     first = next((at for at, state in enumerate(states) if state in _FIRST_FIN), -1)
     rest = range(first + 1, len(states))
     second = next((at for at in rest if states[at] in _SECOND_FIN), -1)
-    return (first, second) if first >= 0 and second >= 0 else _NONE
+    return _PLACES * first + second if first >= 0 and second >= 0 else -1

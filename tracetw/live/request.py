@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tracetw.live.backlog import default_bytes
 from tracetw.stream.filter import Filter
+from tracetw.stream.known import Ask
 
 __all__ = ["Request"]
 
@@ -24,6 +25,7 @@ class Request:
         command: program and arguments to run under the trace; empty for none.
         max_connections: live connections to have room for; None takes what suits the memory.
         buffer_bytes: records that may wait in memory for the output.
+        ask: names of addresses that /etc/hosts does not have; does not wait for them.
     """
 
     filter: Filter = Filter()  # noqa: RUF009 (frozen)
@@ -33,3 +35,4 @@ class Request:
     command: tuple[str, ...] = ()
     max_connections: int | None = None
     buffer_bytes: int = field(default_factory=default_bytes)
+    ask: Ask | None = None

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 
-from tracetw.host import counters, netns, privileges
+from tracetw.host import counters, hosts, netns, privileges
 from tracetw.host.cgroup import Cgroups
 from tracetw.host.clock import Clock
 from tracetw.host.pidns import numbered_as_the_kernel
@@ -22,6 +22,7 @@ from tracetw.live.attach import attach
 from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector
 from tracetw.live.command import Command
+from tracetw.live.listeners import Finder
 from tracetw.live.memory import keep_little_memory
 from tracetw.live.request import Request
 from tracetw.live.waiting import Waiting
@@ -31,6 +32,7 @@ from tracetw.reconcile.compare import Reconciled
 from tracetw.reconcile.reading import Reading
 from tracetw.sink.output import OutputClosed
 from tracetw.stream.batch import Context, MakeSink, NoRoom, Summary, Unwritten
+from tracetw.stream.known import Known
 from tracetw.stream.reconciliation import reconciled
 from tracetw.stream.stages import Stages
 from tracetw.stream.stop import Stop
@@ -101,6 +103,7 @@ def _context(
         stats=session.stats,
         max_connections=session.plan.sizes.connections,
         stop=stop,
+        known=Known(hosts.read(), Finder() if numbered_as_the_kernel() else None, request.ask),
     )
 
 

@@ -20,6 +20,7 @@ from tracetw.query.columns import closes_table, events_table
 from tracetw.query.names import listeners_tables
 from tracetw.query.samples import counters_tables, losses_tables, sysctls_tables
 from tracetw.recording.reader import Recording
+from tracetw.replay.names import known_throughout
 from tracetw.replay.source import context_of, judged
 from tracetw.stream.batch import Ends
 from tracetw.stream.filter import Filter
@@ -103,16 +104,18 @@ def _keep(whole: Path, kept: Path) -> None:
 
 def _closes(recording: Recording) -> Iterator[pa.Table]:
     stages = Stages(context_of(recording), Filter())
-    yield closes_table(recording, stages.judge(Ends(np.zeros(0, CLOSE), recording.clock)))
+    known = stages.context.known
+    yield closes_table(recording, stages.judge(Ends(np.zeros(0, CLOSE), recording.clock)), known)
     for part in judged(recording, stages):
         for piece in part.parts(_ROWS):
-            yield closes_table(recording, piece)
+            yield closes_table(recording, piece, known)
 
 
 def _events(recording: Recording) -> Iterator[pa.Table]:
-    yield events_table(recording, np.zeros(0, EVENT))
+    known = known_throughout(recording)
+    yield events_table(recording, np.zeros(0, EVENT), known)
     for rows in recording.events():
-        yield events_table(recording, rows)
+        yield events_table(recording, rows, known)
 
 
 TABLES: Mapping[str, Callable[[Recording], Iterator[pa.Table]]] = {

@@ -17,12 +17,14 @@ from tracetw.host.cgroup import container, unit
 from tracetw.query.arrow import addresses, constant, listed, milliseconds, numbers, texts
 from tracetw.query.mptcp import mptcp_columns
 from tracetw.query.names import service_names
+from tracetw.query.packets import packet_columns, reset_columns
 from tracetw.query.times import died_ns, time_columns
 from tracetw.recording.reader import Recording
 from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.close_document import OWNERS
 from tracetw.sink.event_document import event_name
 from tracetw.stream.batch import Closes
+from tracetw.stream.known import Known
 from tracetw.text import decoded
 from tracetw.verdict.evidence import evidence_names, missing_names
 from tracetw.verdict.hints import hint_names
@@ -48,18 +50,18 @@ _SIGNAL_BITS = 127
 _SERVER = fields.ROLES.index("server")
 
 
-def closes_table(recording: Recording, part: Closes) -> pa.Table:
-    """One row for each connection."""
+def closes_table(recording: Recording, part: Closes, known: Known) -> pa.Table:
+    """One row for each connection; who listens is what is ``known`` when they are judged."""
     import pyarrow as pa  # noqa: PLC0415 (optional)
 
     rows, findings = part.rows, part.findings
     names = recording.header.names
-    known = (rows["flags"] & F_ADDR) != 0
+    addressed = (rows["flags"] & F_ADDR) != 0
     abnormal = np.array([verdict.abnormal for verdict in VERDICTS])[findings.verdict]
     exiting = (rows["flags"] & F_EXITING) != 0
     past_tcp, unread = fields.past_tcp(rows), fields.bytes_unread(rows)
     columns: dict[str, Any] = {
-        **_common(recording, rows, part.at, known),
+        **_common(recording, rows, part.at, addressed, known),
         "uid": rows["uid"],
         "user": texts(rows["uid"], recording.user),
         "layer": texts(rows["layer"], LAYERS.get),
@@ -84,6 +86,7 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
         "bytes_unread": numbers(unread, unread >= 0),
         "bytes_unacked": fields.bytes_unacked(rows),
         **_measures(rows, names),
+        **packet_columns(rows, names),
         "retransmits": rows["total_retrans"],
         "fin_retransmits": rows["fin_retrans"],
         "last_rto_ms": fields.rto_ms(rows, names),
@@ -97,6 +100,7 @@ def closes_table(recording: Recording, part: Closes) -> pa.Table:
             np.where((rows["flags"] & F_RST_REASON) != 0, rows["reset_reason"].astype("i2"), -1),
             names.reset_reasons.get,
         ),
+        **reset_columns(rows, findings),
         "error": texts(findings.error, fields.error_name),
         "hints": texts(findings.hints, lambda mask: " ".join(hint_names(mask)) or None),
         "confidence": listed(CONFIDENCE, findings.confidence),
@@ -135,7 +139,7 @@ def _measures(rows: NDArray[Any], names: KernelNames) -> dict[str, Any]:
     }
 
 
-def events_table(recording: Recording, rows: NDArray[Any]) -> pa.Table:
+def events_table(recording: Recording, rows: NDArray[Any], known: Known) -> pa.Table:
     """One row for each single event."""
     import pyarrow as pa  # noqa: PLC0415 (optional)
 
@@ -143,8 +147,9 @@ def events_table(recording: Recording, rows: NDArray[Any]) -> pa.Table:
     age = at - rows["born"].astype(np.int64)
     codes = rows["kind"].astype(np.uint16) << 8 | rows["code"]
     names = recording.header.names
+    addressed = (rows["flags"] & F_ADDR) != 0
     columns = {
-        **_common(recording, rows, recording.clock.to_wall_ns(at), (rows["flags"] & F_ADDR) != 0),
+        **_common(recording, rows, recording.clock.to_wall_ns(at), addressed, known),
         "kind": texts(rows["kind"], _KINDS.get),
         "event": texts(codes, lambda code: event_name(code >> 8, code & 255)),
         "age_ms": milliseconds(np.where((rows["born"] > 0) & (age >= 0), age, -1)),
@@ -160,7 +165,11 @@ def events_table(recording: Recording, rows: NDArray[Any]) -> pa.Table:
 
 
 def _common(
-    recording: Recording, rows: NDArray[Any], at: NDArray[np.int64], known: NDArray[np.bool_]
+    recording: Recording,
+    rows: NDArray[Any],
+    at: NDArray[np.int64],
+    addressed: NDArray[np.bool_],
+    known: Known,
 ) -> dict[str, Any]:
     import pyarrow as pa  # noqa: PLC0415
 
@@ -170,18 +179,18 @@ def _common(
         "time_ns": at,
         "host": constant(recording.header.host, len(rows)),
         "netns": rows["netns"],
-        "family": numbers(fields.families(rows), known),
+        "family": numbers(fields.families(rows), addressed),
         "local_addr": addresses(rows, "laddr"),
-        "local_port": numbers(rows["lport"], known),
+        "local_port": numbers(rows["lport"], addressed),
         "remote_addr": addresses(rows, "raddr"),
-        "remote_port": numbers(rows["rport"], known),
+        "remote_port": numbers(rows["rport"], addressed),
         "role": listed(fields.ROLES, role),
         "service_port": numbers(
-            np.where(role == _SERVER, rows["lport"], rows["rport"]), known & (role > 0)
+            np.where(role == _SERVER, rows["lport"], rows["rport"]), addressed & (role > 0)
         ),
-        "service": service_names(recording, rows),
-        "local_name": addresses(rows, "laddr", recording.header.host_names.get),
-        "remote_name": addresses(rows, "raddr", recording.header.host_names.get),
+        "service": service_names(known, rows),
+        "local_name": addresses(rows, "laddr", known.names.get),
+        "remote_name": addresses(rows, "raddr", known.names.get),
         "pid": numbers(rows["pid"], rows["pid"] != 0),
         "comm": texts(rows["comm"], lambda comm: decoded(comm) or None),
         "cgroup": texts(rows["cgroup"], recording.cgroup_path),

@@ -9,11 +9,11 @@ import secrets
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from tracetw import __version__
 from tracetw.event.names import KernelNames
-from tracetw.host import hosts
 from tracetw.host.clock import Clock
 from tracetw.host.identity import boot_id, machine_id
 from tracetw.reconcile.scope import Scope
@@ -43,6 +43,7 @@ class Describe:
     run: str = field(default_factory=lambda: secrets.token_hex(8))
     started_ns: int = field(default_factory=time.time_ns)
     max_connections: int | None = None
+    host_names: Mapping[str, str] = field(default_factory=dict)
 
     def header(self, segment: int, sample: Sample, clock: Clock) -> Header:
         """Of a segment that begins now, with the numbers of the latest ``sample``.
@@ -79,7 +80,7 @@ class Describe:
             hidden=dict(self.scope.hidden),
             max_connections=self.max_connections,
             listeners=sample.listeners,
-            host_names=hosts.read(),
+            host_names=self.host_names,
             tracetw=__version__,
             signals={int(one): one.name for one in signal.Signals},
             errors=dict(errno.errorcode),

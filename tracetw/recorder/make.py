@@ -12,10 +12,10 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
+from tracetw.host.bound import Holders
 from tracetw.messages import say, show
 from tracetw.recorder import sampler
 from tracetw.recorder.describe import Describe
-from tracetw.recorder.listeners import Holders
 from tracetw.recorder.recorder import Recorder, TapeLimits, Totals
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.store import Store
@@ -70,6 +70,7 @@ def records_to(
             clock=context.clock,
             started_ns=context.started_ns,
             max_connections=context.max_connections,
+            host_names=context.known.names,
         )
         holders = Holders()
         recorder = Recorder(

@@ -1,18 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""NewNames that only the recorded host knows, resolved while they are true: control groups, users."""
+"""Names that only the recorded host knows, while they are true: control groups, users, who listens."""
 
 from __future__ import annotations
 
 import pwd
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from tracetw.host.cgroup import Cgroups
 from tracetw.recording.frame import Chunk, FrameKind
 from tracetw.recording.segment import KINDS
+from tracetw.stream.known import MOST_HEARD, Heard, port_key
 from tracetw.text import well_formed
 
 __all__ = ["Found", "NewNames"]
@@ -24,18 +26,22 @@ _DTYPES = dict(KINDS.values())
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Ids that were looked up, and the names of those that have one, as written."""
+    """Ids that were looked up, and the names of those that have one, as written; who listens."""
 
     cgroups: frozenset[int]
     users: frozenset[int]
     found: dict[str, dict[int, str]]
+    heard: tuple[Heard, ...] = ()
 
-    def parts(self) -> Iterator[dict[str, dict[int, str]]]:
-        """What was found, in documents that a reader takes however long the names are."""
+    def parts(self, closes: int) -> Iterator[dict[str, Any]]:
+        """What was found after so many closes, in documents that a reader takes however long the names are."""
         for name, known in self.found.items():
             items = [*known.items()]
             for begin in range(0, len(items), _PART):
                 yield {name: dict(items[begin : begin + _PART])}
+        for begin in range(0, len(self.heard), _PART):
+            some = [one._asdict() for one in self.heard[begin : begin + _PART]]
+            yield {"heard": some, "closes": closes}
 
 
 class NewNames:
@@ -44,10 +50,21 @@ class NewNames:
     def __init__(self) -> None:
         self._cgroups = Cgroups()
         self._told: tuple[set[int], set[int]] = (set(), set())
+        self._heard: dict[int, Heard] = {}
+        self._unheard: dict[int, Heard] = {}
+
+    def hear(self, heard: Iterable[Heard]) -> None:
+        """To be told with the next rows, and in each segment again."""
+        new = {port_key(one.netns, one.port): one for one in heard}
+        if len(self._heard.keys() | new) > MOST_HEARD:
+            self._heard.clear()
+        self._heard |= new
+        self._unheard |= new
 
     def forget(self) -> None:
         """A new segment has been told nothing."""
         self._told = (set(), set())
+        self._unheard = dict(self._heard)
 
     def new(self, kind: FrameKind, parts: Sequence[Chunk]) -> Found:
         """NewNames in rows of ``kind``; of other kinds there are none."""
@@ -68,13 +85,16 @@ class NewNames:
             known = {key: value for key, value in values.items() if value is not None}
             if known:
                 found[name] = known
-        return Found(frozenset(groups), frozenset(users), found)
+        heard = tuple(self._unheard.values()) if kind is FrameKind.CLOSES else ()
+        return Found(frozenset(groups), frozenset(users), found, heard)
 
     def written(self, names: Found) -> None:
         """They are in the segment now."""
         groups, users = self._told
         groups |= names.cgroups
         users |= names.users
+        if names.heard:
+            self._unheard.clear()
 
 
 def _different(column: np.ndarray) -> set[int]:

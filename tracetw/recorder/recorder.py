@@ -12,7 +12,7 @@ import errno
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from tracetw.recorder.store import Store
 from tracetw.recorder.tape import Item, Tape, TapeLimits, Totals
 from tracetw.recording.facts import Lost, Sample
 from tracetw.recording.frame import FrameKind
+from tracetw.stream.known import Heard
 
 __all__ = ["Recorder", "TapeLimits", "Totals"]
 
@@ -98,6 +99,10 @@ class Recorder:
     def events(self, rows: Rows) -> None:
         """Record single events, which must not change any more."""
         self._add_rows(FrameKind.EVENTS, rows)
+
+    def heard(self, heard: Sequence[Heard]) -> None:
+        """Record who listens, before the connections that it was shown with."""
+        self._add(Item(FrameKind.NAMES, [], 0, 0, heard=heard))
 
     def lost(self, lost: Lost) -> None:
         """Record that records were lost."""

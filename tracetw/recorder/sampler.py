@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tracetw.event.record import Stat
 from tracetw.host import counters, netns, sysctl
+from tracetw.host.bound import Bound, Holders, bound
 from tracetw.host.clock import Clock
 from tracetw.host.counters import Snapshot
-from tracetw.recorder.listeners import Bound, Holders, bound
 from tracetw.recording.facts import Sample
 
 __all__ = ["take"]

@@ -6,14 +6,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from tracetw.host.bound import Holders
 from tracetw.reconcile.reading import Reading
 from tracetw.recorder import sampler
-from tracetw.recorder.listeners import Holders
 from tracetw.recorder.recorder import Recorder, Totals
 from tracetw.recorder.trigger import Triggers
 from tracetw.recording.facts import Lost, Sample
 from tracetw.sink.human import amount
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary, Unwritten
+from tracetw.stream.known import Heard
 
 __all__ = ["RecorderSink"]
 
@@ -48,6 +49,8 @@ class RecorderSink:
         self._said = said
         self._holders = holders
         self._where = where
+        self._told: dict[int, Heard] = {}
+        self._version = 0
 
     def head(self) -> None:
         """Begin to record."""
@@ -62,9 +65,19 @@ class RecorderSink:
         """Record finished connections."""
         self._clock = batch.clock
         self._recorder.clock(batch.clock)
+        self._hear()
         self._recorder.closes(batch.rows)
         for reason in self._triggers.closes(batch.findings.verdict, time.monotonic()):
             self._recorder.keep(reason)
+
+    def _hear(self) -> None:
+        """Who listens, as far as that was not recorded."""
+        known = self._context.known
+        if known.version == self._version:
+            return
+        told, self._told, self._version = self._told, dict(known.listeners), known.version
+        new = [one for key, one in self._told.items() if told.get(key) != one]
+        self._recorder.heard(new)
 
     def events(self, batch: Events) -> None:
         """Record single events."""

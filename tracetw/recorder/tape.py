@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -22,6 +22,7 @@ from tracetw.recorder.store import Place, Store
 from tracetw.recorder.writer import SegmentWriter, to_json
 from tracetw.recording.facts import Lost, Sample
 from tracetw.recording.frame import Chunk, FrameKind
+from tracetw.stream.known import Heard
 
 __all__ = ["Item", "Tape", "TapeLimits", "Totals"]
 
@@ -72,7 +73,7 @@ class Totals:
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A frame to be: rows in ``parts``, a sample, which is written as changes, or a loss.
+    """A frame to be: rows in ``parts``, a sample, which is written as changes, a loss, or who listens.
 
     With a ``clock`` it is the header of a new segment: the clock of the host was set.
     """
@@ -84,6 +85,7 @@ class Item:
     sample: Sample | None = None
     lost: Lost | None = None
     clock: Clock | None = None
+    heard: Sequence[Heard] | None = None
 
 
 def _halves(item: Item) -> Iterator[Item]:
@@ -153,6 +155,9 @@ class Tape:
         if item.clock is not None:
             self._close()
             self._clock = item.clock
+            return
+        if item.heard is not None:
+            self._names.hear(item.heard)
             return
         try:
             try:
@@ -246,7 +251,7 @@ class Tape:
     def _write(self, item: Item) -> None:
         file = self._segment(item.bytes)
         names = self._names.new(item.kind, item.parts)
-        for part in names.parts():
+        for part in names.parts(file.rows[FrameKind.CLOSES]):
             file.add(FrameKind.NAMES, [to_json(part)])
         self._names.written(names)
         file.add(item.kind, item.parts, item.rows)

@@ -7,35 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import NamedTuple
 
 from tracetw.host.clock import Clock
+from tracetw.host.listening import Listening
 from tracetw.text import visible
 
-__all__ = ["ByNetns", "Damage", "Harm", "Listening", "Lost", "Sample"]
+__all__ = ["ByNetns", "Damage", "Harm", "Lost", "Sample"]
 
 ByNetns = Mapping[int, Mapping[str, int]]
 """Namespace inode to name to value."""
-
-
-class Listening(NamedTuple):
-    """A socket that listens, and the process that holds it; None each where that is not known for certain.
-
-    Attributes:
-        netns: inode of its network namespace.
-        address: that it is bound to, as ``inet_ntop``; ``::ffff:`` in front of an IPv4 one of an IPv6 socket.
-        port: host order.
-        pid, comm, uid: of what all its holders have in common.
-        cgroup: path of the holder's control group.
-    """
-
-    netns: int
-    address: str
-    port: int
-    pid: int | None = None
-    comm: str | None = None
-    uid: int | None = None
-    cgroup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

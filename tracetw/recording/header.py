@@ -9,7 +9,8 @@ from typing import Any
 
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
-from tracetw.recording.facts import ByNetns, Listening
+from tracetw.host.listening import Listening
+from tracetw.recording.facts import ByNetns
 from tracetw.recording.schema import HeaderDocument, ListenerDocument
 
 __all__ = ["Header", "listening"]

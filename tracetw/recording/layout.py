@@ -12,7 +12,14 @@ import numpy as np
 from tracetw.event.record import CLOSE, EVENT
 from tracetw.recording.convert import FORMAT_VERSION, header_to_current
 from tracetw.recording.header import Header
-from tracetw.recording.schema import HeaderDocument, Invalid, decode, decode_older
+from tracetw.recording.schema import (
+    MOST_VALUES,
+    HeaderDocument,
+    Invalid,
+    count_values,
+    decode,
+    decode_older,
+)
 
 __all__ = ["ROWS", "dtypes_to_json", "header_of"]
 
@@ -40,6 +47,8 @@ def header_of(version: int, data: bytes) -> tuple[Header, Dtypes]:
         document = decode(data, HeaderDocument)
     else:
         document = _converted(version, data)
+    if count_values(document.counters) + count_values(document.sysctls) > MOST_VALUES:
+        raise Invalid("it holds too many counters and settings")
     layouts = {"closes": document.dtypes.closes, "events": document.dtypes.events}
     dtypes = {name: _dtype(layout) for name, layout in layouts.items()}
     if version == FORMAT_VERSION and dtypes != ROWS:

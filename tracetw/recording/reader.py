@@ -18,7 +18,7 @@ from tracetw.recording.facts import Damage, Harm, Lost, Sample
 from tracetw.recording.files import TooMany, below
 from tracetw.recording.hosts import host_names
 from tracetw.recording.progress import observer
-from tracetw.recording.schema import LostDocument, NamesDocument, SampleDocument
+from tracetw.recording.schema import HeardDocument, LostDocument, NamesDocument, SampleDocument
 from tracetw.recording.segment import KINDS, Segment, Unreadable
 from tracetw.recording.state import SegmentState
 from tracetw.text import visible
@@ -35,6 +35,7 @@ _HEADERS_BYTES = 16 << 20
 # Of all names of a recording, with what Python needs for each besides its text.
 _NAMES_BYTES = 128 << 20
 _NAME_BYTES = 200
+_MOST_HEARD = 1 << 18
 _MOST_NAMED = 100
 
 
@@ -135,6 +136,19 @@ class Recording:
                     )
                 before += segment.rows["closes"]
         return self._lost
+
+    def heard(self) -> Iterator[tuple[int, HeardDocument]]:
+        """Who listened on a port from a place among the connection ends on, in the order of these."""
+        before, left = 0, _MOST_HEARD
+        for segment in self.segments:
+            for document in segment.documents(NamesDocument):
+                left -= len(document.heard)
+                if left < 0:
+                    self._damaged(segment, "too many listeners: those that follow are not used")
+                    return
+                for one in document.heard:
+                    yield before + document.closes, one
+            before += segment.rows["closes"]
 
     def cgroup_path(self, identity: int) -> str | None:
         """Path of a control group as it was on the recorded host; None unknown."""

@@ -12,16 +12,17 @@ default here. A field that changes its meaning is a new version of the format (`
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 from msgspec import Meta, Struct
 
+from tracetw.host.listening import MOST_LISTENERS
+
 __all__ = [
     "JSON_BYTES",
-    "MOST_LISTENERS",
     "MOST_VALUES",
     "HeaderDocument",
     "Invalid",
@@ -30,6 +31,7 @@ __all__ = [
     "NamesDocument",
     "SampleDocument",
     "SealDocument",
+    "count_values",
     "decode",
     "decode_older",
 ]
@@ -67,7 +69,8 @@ FileName: TypeAlias = Annotated[
 """In the folder of its segment: no separator, no glob, no hidden file."""
 Words: TypeAlias = Annotated[list[Word], Meta(max_length=1024)]
 Arguments: TypeAlias = Annotated[list[Argument], Meta(max_length=65_536)]
-ByNetns: TypeAlias = dict[Inode, dict[Word, Value]]
+ByNetns: TypeAlias = dict[Inode, Annotated[dict[Word, Value], Meta(max_length=4096)]]
+"""Counters or settings of each network namespace: the kernel has some 400 counters in one."""
 NetnsNames: TypeAlias = dict[Inode, Text]
 Numbered: TypeAlias = Annotated[dict[Number, Symbol], Meta(max_length=65_536)]
 
@@ -110,8 +113,6 @@ class LayoutDocument(Struct, frozen=True):
     events: Layout
 
 
-MOST_LISTENERS = 4096
-"""Of a host at one time: those with the lowest ports of the first namespaces."""
 Listeners: TypeAlias = Annotated[list[ListenerDocument], Meta(max_length=MOST_LISTENERS)]
 HostNames: TypeAlias = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Text], Meta(max_length=MOST_LISTENERS)
@@ -164,7 +165,7 @@ class SampleDocument(Struct, frozen=True):
     counters: ByNetns
     sysctls: ByNetns
     netns_names: NetnsNames
-    gone: list[Inode]
+    gone: Annotated[list[Inode], Meta(max_length=65_536)]
     stats: Annotated[dict[Word, Count], Meta(max_length=1024)]
     unfinished: Count
     listeners: Listeners | None = None
@@ -180,11 +181,24 @@ class LostDocument(Struct, frozen=True):
     closes: Count | None = None
 
 
+class HeardDocument(Struct, frozen=True):
+    """``stream.known.Heard``"""
+
+    netns: Inode
+    port: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    comm: Text | None = None
+    cgroup: Path | None = None
+
+
 class NamesDocument(Struct, frozen=True):
-    """Names of control groups and users, by id."""
+    """Names of control groups and users, by id; who listens, after so many closes of the segment."""
 
     cgroups: dict[Inode, Path] = msgspec.field(default_factory=dict)
     users: dict[Number, Text] = msgspec.field(default_factory=dict)
+    heard: Annotated[list[HeardDocument], Meta(max_length=MOST_LISTENERS)] = msgspec.field(
+        default_factory=list
+    )
+    closes: Count = 0
 
 
 class PartDocument(Struct, frozen=True):
@@ -216,6 +230,11 @@ _ESCAPE = re.compile(
 )
 _BYTES = range(0xDC80, 0xDD00)
 _BYTE_AT = 0xDC00
+
+
+def count_values(by_netns: Mapping[int, Mapping[str, int]]) -> int:
+    """What ``MOST_VALUES`` bounds: a namespace counts as well."""
+    return len(by_netns) + sum(map(len, by_netns.values()))
 
 
 def decode(data: bytes, type_: type[_Document]) -> _Document:

@@ -9,7 +9,7 @@ from typing import Any
 from tracetw.host.clock import Clock
 from tracetw.recording.facts import Sample
 from tracetw.recording.header import Header, listening
-from tracetw.recording.schema import MOST_VALUES, SampleDocument
+from tracetw.recording.schema import MOST_VALUES, SampleDocument, count_values
 
 __all__ = ["SegmentState"]
 
@@ -21,7 +21,7 @@ class SegmentState:
         self._counters = {**header.counters}
         self._sysctls = {**header.sysctls}
         self._names = {**header.netns_names}
-        self._values = _values(self._counters) + _values(self._sysctls)
+        self._values = count_values(self._counters) + count_values(self._sysctls)
         self._listeners = header.listeners
         self._first = True
 
@@ -66,8 +66,3 @@ class SegmentState:
             self._values -= len(now.pop(inode, ()))
         self._values += len(now) - len(known)
         return now
-
-
-def _values(by_netns: Mapping[int, Mapping[str, int]]) -> int:
-    """A namespace counts as well."""
-    return len(by_netns) + sum(map(len, by_netns.values()))

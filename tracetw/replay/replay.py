@@ -14,8 +14,19 @@ from tracetw.replay.pace import Pace
 from tracetw.replay.reconciled import ONLY_A_PART, reading, reconciled
 from tracetw.replay.source import context_of, end_of_trace, ends
 from tracetw.replay.window import ALWAYS, Window
-from tracetw.stream.batch import Batch, Ends, Events, Loss, MakeSink, NoRoom, Summary, ended_ns
+from tracetw.stream.batch import (
+    Batch,
+    Ends,
+    Events,
+    Loss,
+    MakeSink,
+    News,
+    NoRoom,
+    Summary,
+    ended_ns,
+)
 from tracetw.stream.filter import Filter
+from tracetw.stream.known import Ask
 from tracetw.stream.stages import Stages
 
 __all__ = ["replay"]
@@ -33,6 +44,7 @@ def replay(
     pace: Pace,
     *,
     window: Window = ALWAYS,
+    ask: Ask | None = None,
 ) -> Summary:
     """Report everything that is wanted to a sink, in the order of recording, then the summary.
 
@@ -43,10 +55,11 @@ def replay(
         make_sink: where to.
         pace: how fast.
         window: the time in which they ended or happened.
+        ask: for names of addresses that the recording does not have.
 
     Returns the summary that the sink was given. Sinks raise as they do live.
     """
-    context = context_of(recording)
+    context = context_of(recording, ask)
     sink = make_sink(context)
     stages = Stages(context, wanted, sink, kinds)
     end_of_trace(recording, stages)
@@ -110,7 +123,9 @@ def _traced_ns(recording: Recording, last_ns: int, window: Window) -> int:
     return traced
 
 
-def _merged(recording: Recording, window: Window, *, sliced: bool) -> Iterator[tuple[int, Batch]]:
+def _merged(
+    recording: Recording, window: Window, *, sliced: bool
+) -> Iterator[tuple[int, Batch | News]]:
     """Ends and losses, and the events between them by time, each with its time."""
     events = _events(recording, window, sliced=sliced)
     event = next(events, None)
@@ -126,17 +141,22 @@ def _merged(recording: Recording, window: Window, *, sliced: bool) -> Iterator[t
 
 def _ends(
     recording: Recording, window: Window, *, sliced: bool
-) -> Iterator[tuple[int, Ends | Loss]]:
+) -> Iterator[tuple[int, Ends | Loss | News]]:
+    last = 0
     for one in ends(recording, _BATCH):
         if isinstance(one, Loss):
             yield one.until_ns, one
+            continue
+        if isinstance(one, News):
+            yield last, one
             continue
         mono = ended_ns(one.rows)
         at = np.where(mono > 0, one.clock.to_wall_ns(mono), recording.header.run_started_ns)
         inside = window.mask(at)
         rows, at = (one.rows, at) if inside.all() else (one.rows[inside], at[inside])
         for which in _slices(at, sliced=sliced):
-            yield int(at[which][-1]), Ends(rows[which], one.clock)
+            last = int(at[which][-1])
+            yield last, Ends(rows[which], one.clock)
 
 
 def _events(recording: Recording, window: Window, *, sliced: bool) -> Iterator[tuple[int, Events]]:

@@ -14,9 +14,11 @@ from tracetw.reconcile.reading import Reading
 from tracetw.reconcile.scope import Scope
 from tracetw.recording.facts import Lost
 from tracetw.recording.reader import Recording
+from tracetw.replay.names import heard, known_of
 from tracetw.replay.reconciled import reading
 from tracetw.replay.window import ALWAYS, Window
-from tracetw.stream.batch import Closes, Context, Ends, Loss, ended_ns
+from tracetw.stream.batch import Closes, Context, Ends, Loss, News, ended_ns
+from tracetw.stream.known import Ask
 from tracetw.stream.stages import Stages
 
 __all__ = ["BATCH", "context_of", "end_of_trace", "ends", "judged"]
@@ -25,8 +27,8 @@ BATCH = 1 << 17
 """Rows at a time: large enough for arrays, small enough for the cache and for memory."""
 
 
-def context_of(recording: Recording) -> Context:
-    """What stays the same in it."""
+def context_of(recording: Recording, ask: Ask | None = None) -> Context:
+    """What stays the same in it; ``ask`` for names that it does not have."""
     header = recording.header
     netns = None if header.netns_traced is None else frozenset(header.netns_traced)
     return Context(
@@ -41,6 +43,7 @@ def context_of(recording: Recording) -> Context:
         scope=Scope(header.comparable, netns, header.tw_at_birth, header.hidden),
         hooks=header.hooks,
         absent=header.absent,
+        known=known_of(recording, ask),
     )
 
 
@@ -67,20 +70,33 @@ def _netns_names(recording: Recording) -> dict[int, str]:
     return {inode: name for inode, (name, *others) in names.items() if not others}
 
 
-def ends(recording: Recording, batch: int = BATCH) -> Iterator[Ends | Loss]:
-    """Its connection ends in the order of recording, and each loss where it stood among them."""
+def ends(recording: Recording, batch: int = BATCH) -> Iterator[Ends | Loss | News]:
+    """Its connection ends in the order of recording; each loss, and who listened, where it stood among them."""
     losses = deque(sorted(recording.losses(), key=lambda one: one.since_ns))
+    news = deque(heard(recording))
     passed = 0
     for rows in recording.closes(batch):
         at = recording.clock.to_wall_ns(ended_ns(rows))
         done = 0
-        while losses and (place := _place(losses[0], at, passed)) is not None:
+        while (found := _next(losses, news, at, passed)) is not None:
+            place, one = found
             yield from _ends(recording, rows[done:place])
-            yield _loss(losses.popleft())
+            yield one
             done = max(done, place)
         yield from _ends(recording, rows[done:])
         passed += len(rows)
     yield from map(_loss, losses)
+
+
+def _next(
+    losses: deque[Lost], news: deque[tuple[int, News]], at: NDArray[np.int64], passed: int
+) -> tuple[int, Loss | News] | None:
+    """What comes next of both, taken, if it stands before any of these ends, and before which."""
+    lost = _place(losses[0], at, passed) if losses else None
+    told = news[0][0] - passed if news else len(at)
+    if told < len(at) and (lost is None or told <= lost):
+        return max(told, 0), news.popleft()[1]
+    return None if lost is None else (lost, _loss(losses.popleft()))
 
 
 def _place(lost: Lost, at: NDArray[np.int64], passed: int) -> int | None:
@@ -126,6 +142,9 @@ def judged(
     for one in ends(recording, batch):
         if isinstance(one, Loss):
             stages.loss(one)
+            continue
+        if isinstance(one, News):
+            stages.feed(one)
             continue
         closes = stages.judge(one)
         inside = window.mask(closes.at)

@@ -21,12 +21,14 @@ from tracetw.report.incidents.find import counted, find
 from tracetw.report.incidents.scene import scene_of
 from tracetw.report.incidents.tell import reader, tell
 from tracetw.report.model import Incident, Report, Story
+from tracetw.report.names import address_names
 from tracetw.report.pressure import pressures
 from tracetw.report.quality import hosts
 from tracetw.report.render.phrases import Words
 from tracetw.report.settings import settings
 from tracetw.report.tables import abnormal
 from tracetw.stream.filter import Filter
+from tracetw.stream.known import Ask
 
 __all__ = ["build"]
 
@@ -39,6 +41,7 @@ def build(
     window: Window = ALWAYS,
     *,
     utc: bool,
+    ask: Ask | None = None,
 ) -> Report:
     """Read everything and find out what happened.
 
@@ -47,6 +50,7 @@ def build(
         wanted: which connections count.
         window: the time in which they ended.
         utc: times in sentences in UTC, else in the time zone of this process.
+        ask: for names of addresses that no recording has.
     """
     counts = scan(recordings, wanted, window)
     joined = join(counts, wanted, window)
@@ -63,7 +67,7 @@ def build(
     incidents = [tell(scene, draft, number, words) for number, draft in enumerate(drafts, 1)]
     stories = tell_stories(scene, drafts, told)
     both, disagreeing = both_ends(counts, joined, stories) if joined else ((), stories)
-    return Report(
+    report = Report(
         hosts=hosts(counts, words, part=window != ALWAYS),
         begin_ns=begin,
         end_ns=end,
@@ -93,6 +97,7 @@ def build(
         stories=disagreeing,
         notes=tuple(_notes(counts, len(found), complete=joined is None or joined.complete)),
     )
+    return replace(report, names=address_names(report, recordings, ask))
 
 
 def _with_stories(incident: Incident, stories: Sequence[Story]) -> Incident:

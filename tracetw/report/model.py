@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from tracetw.reconcile.compare import Reconciled
@@ -87,11 +87,14 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A port that was connected to; ``ours``: the listener's end was recorded."""
+    """A port that was connected to, and whose process listened; ``ours``: the listener's end was recorded."""
 
     address: str
     port: int
     ours: bool
+    comm: str | None = None
+    unit: str | None = None
+    container: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +367,7 @@ class Report:
         pairs: connections of which both ends were recorded.
         clocks: how far those of the hosts are apart. Times of incidents are by the clock of the first host.
         notes: limits of this report, in sentences.
+        names: of those addresses in it that have one.
     """
 
     hosts: tuple[Host, ...]
@@ -392,3 +396,4 @@ class Report:
     both: tuple[Both, ...]
     stories: tuple[Story, ...]
     notes: tuple[str, ...]
+    names: Mapping[str, str] = field(default_factory=dict)

@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event import fields
+from tracetw.event.fields import Rows
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, EventKind
 from tracetw.host.clock import local_times
 from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.event_document import event_name
 from tracetw.sink.human import amount, endpoint, size, span
+from tracetw.sink.known import words
 from tracetw.sink.layout import Layout
 from tracetw.sink.remembered import Remembered
 from tracetw.stream.batch import Closes, Context, Events, Loss
@@ -72,6 +74,7 @@ def close_cells(batch: Closes, context: Context, layout: Layout, *, utc: bool) -
     received = bytes_received(rows).tolist()
     why = sentences(rows, findings, context.names) if wide else [""] * len(rows)
     more = hint_text.sentences(rows, findings, context.names) if wide else why
+    known = _known(rows, context, layout)
     for at, frame in enumerate(frames):
         verdict = VERDICTS[findings.verdict[at]]
         form = "" if findings.form[at] == UNKNOWN else FORMS[findings.form[at]]
@@ -85,10 +88,11 @@ def close_cells(batch: Closes, context: Context, layout: Layout, *, utc: bool) -
                 size(sent[at]),
                 size(received[at]),
                 str(rows["total_retrans"][at]),
+                known[at],
                 why[at] + more[at],
             )
         else:
-            rest = ()
+            rest = (known[at],) if known else ()
             ns = waited[at] * _MS if waited[at] >= 0 else lived[at]
             death = _death(closed_by, int(rows["exit_code"][at]))
             how = death or (form if verdict.code == "orderly" else "")
@@ -104,6 +108,7 @@ def event_cells(batch: Events, context: Context, layout: Layout, *, utc: bool) -
     at_ns = rows["at"].astype(np.int64)
     frames = _frames(batch, at_ns, marks, context, layout, utc=utc)
     rto = fields.jiffies_to_ms(rows["rto"], context.names).tolist()
+    known = _known(rows, context, layout)
     for at, frame in enumerate(frames):
         row = rows[at]
         kind = int(row["kind"])
@@ -119,7 +124,7 @@ def event_cells(batch: Events, context: Context, layout: Layout, *, utc: bool) -
         if row["reason"]:
             reason = context.names.drop_reasons.get(int(row["reason"]), str(row["reason"]))
             facts.append(visible(reason))
-        rest = (*[""] * 6, ", ".join(facts)) if wide else ()
+        rest = (*[""] * 6, known[at], ", ".join(facts)) if wide else (*known[at : at + 1],)
         tone = "bad" if kind in (EventKind.DROP, EventKind.RETRANSMIT) else "odd"
         yield Cells(frame, text, rest, tone)
 
@@ -167,6 +172,24 @@ def _frames(
     cells["process"] = [padded(_process(comm, pid, width, cut), width) for comm, pid in owners]
     shown = (column.name for column in layout.columns if column.name in cells)
     return zip(*map(cells.__getitem__, shown), strict=True)
+
+
+def _known(rows: Rows, context: Context, layout: Layout) -> list[str]:
+    """Of each row what is known of its ends, in a column of it; empty: the layout has none."""
+    width = layout.width("known")
+    if not width:
+        return []
+    addressed = ((rows["flags"] & F_ADDR) != 0).tolist()
+    local, remote = (
+        [text if known else "" for text, known in zip(texts, addressed, strict=True)]
+        for texts in (fields.address_texts(rows, "laddr"), fields.address_texts(rows, "raddr"))
+    )
+    groups = rows["cgroup"].tolist()
+    paths = {group: context.cgroup_path(group) if group else None for group in {*groups}}
+    texts = words(rows, local, remote, [paths[group] for group in groups], context.known)
+    if not layout.whole:
+        texts = [clip(text, width) for text in texts]
+    return [padded(text, width) for text in texts]
 
 
 def _netns(inode: int, context: Context, width: int, layout: Layout) -> str:

@@ -24,16 +24,13 @@ from tracetw.event.record import (
     F_RST_ACK_KNOWN,
     F_RST_OUT,
     F_RST_REASON,
-    PATH_MAX,
     T_ICMP,
 )
-from tracetw.host.clock import rfc3339_all
-from tracetw.sink.template import split_millis
+from tracetw.sink.addresses import address_columns
 from tracetw.stream.batch import Closes
 
 __all__ = [
     "KNOWN",
-    "MAYBE_ZERO",
     "SHAPE",
     "WINDOW",
     "bytes_received",
@@ -43,43 +40,13 @@ __all__ = [
     "why_column",
 ]
 
-MAYBE_ZERO = (
-    "bytes_sent",
-    "bytes_received",
-    "bytes_unread",
-    "bytes_unacked",
-    "total_retrans",
-    "fin_retrans",
-    "backoff",
-    "probes_out",
-)
-"""Columns that are 0 in most rows: a 0 belongs to the shape and is not filled in."""
-
 KNOWN = {
     name: 1 << bit
     for bit, name in enumerate(
-        (
-            *(f"at{place}" for place in range(PATH_MAX)),
-            "time",
-            "address",
-            "pid",
-            "comm",
-            "duration",
-            "teardown",
-            "half_closed",
-            "queues",
-            "unread",
-            "payload",
-            "rto",
-            "limit_value",
-            "limit_elapsed",
-            "mptcp",
-            "refused",
-            "icmp_from",
-        )
+        ("time", "address", "mptcp", "refused", "icmp_from", "lname", "rname", "listener")
     )
 }
-"""Bits of ``known`` in a shape: what is not null."""
+"""Bits of ``known`` in a shape: what is not null. Of other columns the value says it."""
 
 WINDOW = 2
 """``probe`` of a shape: 0 none, 1 keepalive, 2 zero window."""
@@ -99,13 +66,11 @@ SHAPE = np.dtype(
     [
         ("evidence", "<u8"),
         ("path", "<u4"),
-        ("known", "<u4"),
         ("flags", "<u4"),
         ("exit_code", "<u4"),
         ("missing", "<u4"),
         ("why", "<u4"),
         ("hints", "<u4"),
-        ("zero", "<u2"),
         *((name, "u1") for name in _FROM_FINDINGS),
         ("reset_reason", "u1"),
         ("family", "u1"),
@@ -115,12 +80,12 @@ SHAPE = np.dtype(
         ("ttl", "u1"),
         ("rst_ttl", "u1"),
         ("probe", "u1"),
-    ]
+        ("known", "u1"),
+    ],
+    align=True,
 )
 
 _FLAGS = F_EXITING | F_RST_OUT | F_RST_REASON | F_RST_ACK_KNOWN | F_RST_ACK
-_SPANS = (*(f"at{place}" for place in range(1, PATH_MAX)), "duration", "teardown", "half_closed")
-_AT_BITS = np.array([KNOWN[f"at{place}"] for place in range(PATH_MAX)], dtype=np.uint32)
 
 
 def bytes_received(rows: NDArray[Any]) -> NDArray[np.int64]:
@@ -135,41 +100,53 @@ def bytes_received(rows: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def columns(batch: Closes, names: KernelNames) -> dict[str, Any]:
-    """Arrays or lists of the batch's length: times, addresses and numbers of every row.
+    """Arrays of the batch's length: times, addresses and numbers of every row; -1 where unknown.
 
-    Values that are unknown are there, but meaningless: the shape says what is known.
+    Those that the shape speaks of (``KNOWN``) are meaningless where it says that they are unknown.
     """
-    rows, findings = batch.rows, batch.findings
-    at = rows["at"].astype(np.int64)
-    end = fields.end_ns(rows)
-    start = np.where(at > 0, at, np.iinfo(np.int64).max).min(axis=1)
+    rows, findings, flags = batch.rows, batch.findings, batch.rows["flags"]
+    end, families, pid = fields.end_ns(rows), fields.families(rows), rows["pid"]
+    payload = ~fields.past_tcp(rows)
+    queues = (flags & (F_CLOSED | F_MISSED)) != 0
     result: dict[str, Any] = {
-        "time": rfc3339_all(batch.clock.to_wall_ns(end)),
-        "laddr": fields.address_texts(rows, "laddr"),
-        "raddr": fields.address_texts(rows, "raddr"),
+        "time": batch.clock.to_wall_ns(end),
         "lport": rows["lport"],
         "rport": rows["rport"],
         "netns": rows["netns"],
-        "pid": rows["pid"],
+        "pid": np.where(pid > 0, pid.astype(np.int64), -1),
         "uid": rows["uid"],
-        "bytes_sent": fields.bytes_sent(rows),
-        "bytes_received": bytes_received(rows),
-        "bytes_unread": fields.bytes_unread(rows),
-        "bytes_unacked": fields.bytes_unacked(rows),
+        "bytes_sent": np.where(payload, fields.bytes_sent(rows), -1),
+        "bytes_received": np.where(payload, bytes_received(rows), -1),
+        "bytes_unread": np.where(queues, fields.bytes_unread(rows), -1),
+        "bytes_unacked": np.where(queues, fields.bytes_unacked(rows), -1),
         "total_retrans": rows["total_retrans"],
         "fin_retrans": rows["fin_retrans"],
         "backoff": rows["backoff"],
         "probes_out": rows["probes_out"],
-        "rto": fields.rto_ms(rows, names),
+        "rto": np.where(rows["rto"] > 0, fields.rto_ms(rows, names), -1),
         "limit_value": findings.limit_value,
         "limit_elapsed": findings.limit_elapsed_ms,
+        "duration": fields.duration_ns(rows),
+        "teardown": fields.teardown_ns(rows),
+        "half_closed": measures.half_closed_ns(rows),
         "end": end,  # not printed
+        "families": families,  # nor this
     }
-    # The first state known is at 0 by definition, so place 0 needs no column.
-    since = np.maximum(at[:, 1:] - start[:, None], 0).T
-    whole = [fields.duration_ns(rows), fields.teardown_ns(rows), measures.half_closed_ns(rows)]
-    spans = np.concatenate((since, whole))
-    return result | split_millis(_SPANS, spans)
+    return result | _since(rows) | address_columns(rows, families)
+
+
+def _since(rows: NDArray[Any]) -> dict[str, NDArray[np.int64]]:
+    """Nanoseconds from the first state known to each place of the path: ``at0`` and so on."""
+    at = np.ascontiguousarray(rows["at"].astype(np.int64).T)
+    start = at[0]
+    for one in at[1:]:
+        if (start > 0).all():
+            break
+        start = np.where(start > 0, start, one)
+    return {
+        f"at{place}": np.where(one > 0, np.maximum(one - start, 0), -1)
+        for place, one in enumerate(at)
+    }
 
 
 def why_column(name: str) -> str:
@@ -182,7 +159,7 @@ def hint_column(name: str) -> str:
     return f"hint_{name}"
 
 
-def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> list[bytes]:
+def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> NDArray[np.void]:
     """The shape of every row: the bytes of one ``SHAPE`` each.
 
     Args:
@@ -200,35 +177,24 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> li
     shape["why"] = why
     shape["flags"] = flags & _FLAGS
     shape["exit_code"] = np.where(flags & F_EXITING, rows["exit_code"], 0)
-    shape["family"] = fields.families(rows)
+    shape["family"] = values["families"]
     shape["role"] = fields.role(rows)
     # Window probes are what is sent while something waits in the queue; keepalives when nothing is.
     waiting = (rows["probing"] > 0) | (rows["write_seq"] != rows["snd_una"])
     shape["probe"] = np.where(rows["probes_out"] > 0, 1 + waiting, 0)
-    zero = np.zeros(len(rows), dtype=np.uint16)
-    for bit, name in enumerate(MAYBE_ZERO):
-        zero |= (values[name] == 0).astype(np.uint16) << np.uint16(bit)
-    shape["zero"] = zero
-    known = (rows["at"] > 0) @ _AT_BITS
+    known, no = np.zeros(len(rows), np.uint8), np.uint32(0)
     for name, mask in (
         ("time", values["end"] > 0),
         ("address", flags & F_ADDR),
-        ("pid", rows["pid"]),
-        ("comm", rows["comm"] != b""),
-        ("duration", values["duration_ms"] >= 0),
-        ("teardown", values["teardown_ms"] >= 0),
-        ("half_closed", values["half_closed_ms"] >= 0),
-        ("queues", flags & (F_CLOSED | F_MISSED)),
-        ("unread", values["bytes_unread"] >= 0),
-        ("payload", ~fields.past_tcp(rows)),
-        ("rto", rows["rto"]),
-        ("limit_value", findings.limit_value >= 0),
-        ("limit_elapsed", findings.limit_elapsed_ms >= 0),
         ("mptcp", rows["mptcp_flags"]),
         ("refused", rows["refused"]),
         ("icmp_from", rows["traits"] & T_ICMP),
+        # Nulls are in these columns, too: shapes are made for what a whole batch has.
+        ("lname", flags & F_ADDR if "lname" in values else no),
+        ("rname", flags & F_ADDR if "rname" in values else no),
+        ("listener", "listener" in values),
     ):
-        known |= np.where(mask, np.uint32(KNOWN[name]), np.uint32(0))
+        known |= np.where(mask, np.uint8(KNOWN[name]), np.uint8(0))
     shape["known"] = known
-    keys: list[bytes] = shape.view(f"V{SHAPE.itemsize}").tolist()
+    keys: NDArray[np.void] = shape.view(f"V{SHAPE.itemsize}")
     return keys

@@ -16,10 +16,11 @@ from tracetw.event.record import (
     F_RST_REASON,
     Owner,
 )
-from tracetw.sink.close_columns import KNOWN, MAYBE_ZERO, WINDOW
-from tracetw.sink.measures import SLOTS
+from tracetw.sink.addresses import address_slot
+from tracetw.sink.close_columns import KNOWN, WINDOW
+from tracetw.sink.measures import MEMBERS
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, millis, number, text
+from tracetw.sink.template import Members, Slot, millis, number, number_or_null, text
 from tracetw.verdict.evidence import evidence_names
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.hints import hint_names
@@ -34,18 +35,19 @@ from tracetw.verdict.taxonomy import (
     VERDICTS,
 )
 
-__all__ = ["OWNERS", "close_document"]
+__all__ = ["GROUP", "OWNERS", "close_document"]
 
 OWNERS = {owner.value: None if owner is Owner.NONE else owner.name.lower() for owner in Owner}
 """``owner_from`` by number."""
 
-_START = Slot("0.000", ())
+GROUP = {Members(("cgroup", "unit", "container")): text("group")}
+"""The members that tell of the owner's control group."""
 # A reset reason that says no more than "a reset".
 _NO_REASON = frozenset({"NOT_SPECIFIED", "ERROR"})
 
 
 class _Shape:
-    """A shape whose fields are plain Python values, with its two bit sets opened."""
+    """A shape whose fields are plain Python values, with its bit sets opened."""
 
     def __init__(self, shape: Any) -> None:  # noqa: ANN401 (a scalar of SHAPE)
         names = shape.dtype.names
@@ -61,10 +63,6 @@ class _Shape:
     def known(self, name: str, slot: Slot) -> Slot | None:
         """The slot, or null."""
         return slot if self.has(name) else None
-
-    def count(self, name: str) -> Slot | int:
-        """A slot, or the 0 that is part of the shape."""
-        return 0 if self.values["zero"] >> MAYBE_ZERO.index(name) & 1 else number(name)
 
 
 def close_document(
@@ -82,22 +80,21 @@ def close_document(
         why: the sentence, as JSON text with its quotes.
     """
     shape = _Shape(raw)
-    queues, payload = shape.has("queues"), shape.has("payload")
     return {
         "v": SCHEMA,
         "kind": "close",
-        "time": shape.known("time", Slot('"%s"', ("time",))),
+        "time": shape.known("time", Slot('"%t"', ("time",))),
         "host": host,
         "netns": number("netns"),
         "family": shape.known("address", Slot(str(shape.family), ())),
         "local": _endpoint(shape, "l"),
         "remote": _endpoint(shape, "r"),
         "role": fields.ROLES[shape.role],
-        "pid": shape.known("pid", number("pid")),
-        "comm": shape.known("comm", text("comm")),
+        "pid": number_or_null("pid"),
+        "comm": text("comm"),
         "uid": number("uid"),
-        "cgroup": text("cgroup"),
-        "container": text("container"),
+        **GROUP,
+        "listener": shape.known("listener", text("listener")),
         "owner_from": OWNERS.get(shape.owner_from),
         "layer": LAYERS.get(shape.layer),
         "mptcp": shape.known("mptcp", text("mptcp")),
@@ -108,22 +105,22 @@ def close_document(
         "exit": _exit(shape),
         "time_wait": TIME_WAIT[shape.time_wait],
         "states": _states(shape, names),
-        "duration_ms": shape.known("duration", millis("duration")),
-        "teardown_ms": shape.known("teardown", millis("teardown")),
-        "half_closed_ms": shape.known("half_closed", millis("half_closed")),
-        "bytes_sent": shape.count("bytes_sent") if payload else None,
-        "bytes_received": shape.count("bytes_received") if payload else None,
-        "bytes_unread": shape.count("bytes_unread") if queues and shape.has("unread") else None,
-        "bytes_unacked": shape.count("bytes_unacked") if queues else None,
-        **SLOTS,
+        "duration_ms": millis("duration"),
+        "teardown_ms": millis("teardown"),
+        "half_closed_ms": millis("half_closed"),
+        "bytes_sent": number_or_null("bytes_sent"),
+        "bytes_received": number_or_null("bytes_received"),
+        "bytes_unread": number_or_null("bytes_unread"),
+        "bytes_unacked": number_or_null("bytes_unacked"),
+        **MEMBERS,
         "ttl": shape.ttl or None,
         "retransmits": {
-            "total": shape.count("total_retrans"),
-            "fin": shape.count("fin_retrans"),
-            "last_rto_ms": shape.known("rto", number("rto")),
-            "backoff": shape.count("backoff"),
+            "total": number("total_retrans"),
+            "fin": number("fin_retrans"),
+            "last_rto_ms": number_or_null("rto"),
+            "backoff": number("backoff"),
         },
-        "probes": {"total": shape.count("probes_out"), "what": _probe(shape)},
+        "probes": {"total": number("probes_out"), "what": _probe(shape)},
         "refused": shape.known("refused", text("refused")),
         "limit": _limit(shape),
         "reset": _reset(shape, names),
@@ -138,8 +135,9 @@ def close_document(
 
 def _endpoint(shape: _Shape, end: str) -> dict[str, Slot | None]:
     return {
-        "addr": shape.known("address", Slot('"%s"', (f"{end}addr",))),
+        "addr": shape.known("address", address_slot(f"{end}addr", shape.family)),
         "port": shape.known("address", number(f"{end}port")),
+        "name": shape.known(f"{end}name", text(f"{end}name")),
     }
 
 
@@ -153,10 +151,7 @@ def _exit(shape: _Shape) -> dict[str, Any] | None:
 def _states(shape: _Shape, names: KernelNames) -> list[dict[str, Any]]:
     """Times count from the first one known."""
     path = fields.state_names(shape.path, names)
-    known = [place for place in range(len(path)) if shape.has(f"at{place}")]
-    times: dict[int, Slot] = {place: millis(f"at{place}") for place in known}
-    times.update(dict.fromkeys(known[:1], _START))
-    return [{"state": state, "at_ms": times.get(place)} for place, state in enumerate(path)]
+    return [{"state": state, "at_ms": millis(f"at{place}")} for place, state in enumerate(path)]
 
 
 def _probe(shape: _Shape) -> str | None:
@@ -170,8 +165,8 @@ def _limit(shape: _Shape) -> dict[str, Any] | None:
         return None
     return {
         "name": LIMITS[shape.limit],
-        "value": shape.known("limit_value", number("limit_value")),
-        "elapsed_ms": shape.known("limit_elapsed", number("limit_elapsed")),
+        "value": number_or_null("limit_value"),
+        "elapsed_ms": number_or_null("limit_elapsed"),
     }
 
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -12,19 +13,19 @@ from tracetw.event import fields
 from tracetw.event.fields import State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, Drop, EventKind, Timewait, What
-from tracetw.host.clock import rfc3339_all
-from tracetw.sink.close_document import OWNERS
+from tracetw.sink.addresses import address_columns, address_slot
+from tracetw.sink.close_document import GROUP, OWNERS
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, millis, number, split_millis, text
+from tracetw.sink.template import Slot, millis, number, text
 from tracetw.stream.batch import Events
 
 __all__ = ["EVENT_SHAPE", "event_columns", "event_document", "event_name", "event_shapes"]
 
-_ADDRESS, _PID, _COMM, _AGE, _RTO = (1 << bit for bit in range(5))
+_ADDRESS, _PID, _AGE, _RTO, _LNAME, _RNAME = (1 << bit for bit in range(6))
 
 EVENT_SHAPE = np.dtype(
     [
-        ("reason", "<u4"),
+        ("reason", "<u8"),
         ("kind", "u1"),
         ("known", "u1"),
         ("family", "u1"),
@@ -33,7 +34,8 @@ EVENT_SHAPE = np.dtype(
         ("to", "u1"),
         ("code", "u1"),
         ("owner_from", "u1"),
-    ]
+    ],
+    align=True,
 )
 
 
@@ -42,10 +44,11 @@ def event_columns(batch: Events, names: KernelNames) -> dict[str, Any]:
     rows = batch.rows
     at = rows["at"].astype(np.int64)
     age = at - rows["born"].astype(np.int64)
+    families = fields.families(rows)
     return {
-        "time": rfc3339_all(batch.clock.to_wall_ns(at)),
-        "laddr": fields.address_texts(rows, "laddr"),
-        "raddr": fields.address_texts(rows, "raddr"),
+        "time": batch.clock.to_wall_ns(at),
+        "families": families,  # not printed
+        **address_columns(rows, families),
         "lport": rows["lport"],
         "rport": rows["rport"],
         "netns": rows["netns"],
@@ -54,29 +57,30 @@ def event_columns(batch: Events, names: KernelNames) -> dict[str, Any]:
         "queued": rows["queued"],
         "backlog": rows["backlog"],
         "rto": fields.jiffies_to_ms(rows["rto"], names),
-        **split_millis(("age",), age[None, :]),
+        "age": age,
     }
 
 
-def event_shapes(batch: Events) -> list[bytes]:
-    """The shape of every row: the bytes of one ``EVENT_SHAPE`` each."""
+def event_shapes(batch: Events, values: Mapping[str, Any]) -> NDArray[np.void]:
+    """The shape of every row, whose columns are ``values``: the bytes of one ``EVENT_SHAPE`` each."""
     rows = batch.rows
     shape = np.zeros(len(rows), dtype=EVENT_SHAPE)
     for name in ("kind", "reason", "from", "to", "code", "owner_from"):
         shape[name] = rows[name]
-    shape["family"] = fields.families(rows)
+    shape["family"] = values["families"]
     shape["role"] = fields.role(rows)
     known: NDArray[np.uint8] = np.zeros(len(rows), dtype=np.uint8)
     for bit, mask in (
         (_ADDRESS, rows["flags"] & F_ADDR),
         (_PID, rows["pid"]),
-        (_COMM, rows["comm"] != b""),
         (_AGE, (rows["born"] > 0) & (rows["born"] <= rows["at"])),
         (_RTO, rows["rto"]),
+        (_LNAME, (rows["flags"] & F_ADDR) if "lname" in values else False),
+        (_RNAME, (rows["flags"] & F_ADDR) if "rname" in values else False),
     ):
         known |= np.where(mask, np.uint8(bit), np.uint8(0))
     shape["known"] = known
-    keys: list[bytes] = shape.view(f"V{EVENT_SHAPE.itemsize}").tolist()
+    keys: NDArray[np.void] = shape.view(f"V{EVENT_SHAPE.itemsize}")
     return keys
 
 
@@ -84,33 +88,33 @@ def event_document(
     raw: Any,  # noqa: ANN401 (a scalar of EVENT_SHAPE)
     host: str,
     names: KernelNames,
-) -> dict[str, Any]:
+) -> dict[Any, Any]:
     """Document for a ``Template``: what every event has, then what its kind has."""
     known = int(raw["known"])
 
     def if_known(bit: int, slot: Slot) -> Slot | None:
         return slot if known & bit else None
 
-    def endpoint(end: str) -> dict[str, Slot | None]:
+    def endpoint(end: str, name: int) -> dict[str, Slot | None]:
         return {
-            "addr": if_known(_ADDRESS, Slot('"%s"', (f"{end}addr",))),
+            "addr": if_known(_ADDRESS, address_slot(f"{end}addr", int(raw["family"]))),
             "port": if_known(_ADDRESS, number(f"{end}port")),
+            "name": if_known(name, text(f"{end}name")),
         }
 
-    document = {
+    document: dict[Any, Any] = {
         "v": SCHEMA,
         "kind": EventKind(raw["kind"]).name.lower(),
-        "time": Slot('"%s"', ("time",)),
+        "time": Slot('"%t"', ("time",)),
         "host": host,
         "netns": number("netns"),
         "family": if_known(_ADDRESS, Slot(str(raw["family"]), ())),
-        "local": endpoint("l"),
-        "remote": endpoint("r"),
+        "local": endpoint("l", _LNAME),
+        "remote": endpoint("r", _RNAME),
         "role": fields.ROLES[raw["role"]],
         "pid": if_known(_PID, number("pid")),
-        "comm": if_known(_COMM, text("comm")),
-        "cgroup": text("cgroup"),
-        "container": text("container"),
+        "comm": text("comm"),
+        **GROUP,
         "owner_from": OWNERS.get(int(raw["owner_from"])),
     }
     age = if_known(_AGE, millis("age"))

@@ -7,6 +7,7 @@ a shape is rendered once and kept (``template``).
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any, BinaryIO
@@ -14,17 +15,19 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.host.cgroup import container
+from tracetw.host.cgroup import container, unit
 from tracetw.host.clock import rfc3339
 from tracetw.sink import measures, rare
 from tracetw.sink.close_columns import SHAPE, columns, hint_column, shapes, why_column
 from tracetw.sink.close_document import close_document
+from tracetw.sink.coded import coded, distinct
 from tracetw.sink.event_document import EVENT_SHAPE, event_columns, event_document, event_shapes
+from tracetw.sink.known import listener_texts, name_columns
 from tracetw.sink.mptcp import mptcp_texts
 from tracetw.sink.output import Output, missing
 from tracetw.sink.remembered import Remembered
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, Template, filled, render
+from tracetw.sink.template import Slot, Template, render
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.text import decoded, json_line
 from tracetw.verdict import explain, hint_text
@@ -46,26 +49,26 @@ class _Templates:
             lambda key: Template(document(key)), _TEMPLATES
         )
 
-    def of(self, keys: list[bytes]) -> tuple[list[Template], NDArray[np.intp]]:
+    def of(self, keys: NDArray[np.void]) -> tuple[list[Template], NDArray[np.intp]]:
         """The templates of a batch, and for each row the index of its own."""
-        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
-        which = np.fromiter(map(numbers.__getitem__, keys), np.intp, len(keys))
-        return [self._made[key] for key in numbers], which
+        some, which = distinct(keys)
+        return [self._made[key] for key in keys[some].tolist()], which
 
 
 class _Values:
-    """The columns and shapes of rows, with what is the same in many rows looked up once."""
+    """The columns and shapes of rows."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._comms: Remembered[bytes, bytes] = Remembered(
-            lambda comm: json_line(decoded(comm)).encode()
-        )
 
-    def closes(self, part: Closes) -> tuple[dict[str, Any], list[bytes]]:
+    def closes(self, part: Closes) -> tuple[dict[str, Any], NDArray[np.void]]:
         """Of finished connections."""
         why = explain.plan(part.rows, part.findings, self._context.names)
         values = columns(part, self._context.names)
+        values |= name_columns(part.rows, values["families"], self._context.known)
+        listening = listener_texts(part.rows, self._context.known)
+        if listening is not None:
+            values["listener"] = listening
         keys = shapes(part, values, why.template)
         values |= {why_column(name): column for name, column in why.columns.items()}
         hints = hint_text.columns(part.rows, part.findings, self._context.names)
@@ -76,9 +79,11 @@ class _Values:
             values["mptcp"] = mptcp_texts(part, self._context.names)
         return self._named(part.rows, values), keys
 
-    def events(self, part: Events) -> tuple[dict[str, Any], list[bytes]]:
+    def events(self, part: Events) -> tuple[dict[str, Any], NDArray[np.void]]:
         """Of single events."""
-        return self._named(part.rows, event_columns(part, self._context.names)), event_shapes(part)
+        values = event_columns(part, self._context.names)
+        values |= name_columns(part.rows, values["families"], self._context.known)
+        return self._named(part.rows, values), event_shapes(part, values)
 
     def close_document(self, key: bytes) -> Mapping[str, Any]:
         """Of the shape of a finished connection."""
@@ -97,17 +102,19 @@ class _Values:
         return event_document(shape, self._context.host, self._context.names)
 
     def _named(self, rows: NDArray[Any], values: dict[str, Any]) -> dict[str, Any]:
-        groups = rows["cgroup"].tolist()
-        texts = {group: self._cgroup(group) for group in set(groups)}
-        values["comm"] = [self._comms[comm] for comm in rows["comm"].tolist()]
-        values["cgroup"] = [texts[group][0] for group in groups]
-        values["container"] = [texts[group][1] for group in groups]
+        values["comm"] = coded(rows["comm"], _comm)
+        values["group"] = coded(rows["cgroup"], self._cgroup)
         return values
 
-    def _cgroup(self, group: int) -> tuple[bytes, bytes]:
-        """Path and container of a cgroup id, as JSON. Not kept: a path may become known later."""
+    def _cgroup(self, group: int) -> bytes:
+        """The members of ``GROUP`` of a cgroup id, as JSON. Not kept: a path may become known later."""
         path = self._context.cgroup_path(group) if group else None
-        return json_line(path).encode(), json_line(container(path)).encode()
+        members = {"cgroup": path, "unit": unit(path), "container": container(path)}
+        return json_line(members)[1:-1].encode()
+
+
+def _comm(comm: bytes) -> bytes:
+    return json_line(decoded(comm) if comm else None).encode()
 
 
 class JsonSink:
@@ -130,7 +137,8 @@ class JsonSink:
 
     def closes(self, batch: Closes) -> None:
         """One line per finished connection."""
-        left = len(batch.rows)
+        if not (left := len(batch.rows)):
+            return
         for part in batch.parts(_CHUNK):
             left -= len(part.rows)
             with missing(left):
@@ -138,7 +146,8 @@ class JsonSink:
 
     def events(self, batch: Events) -> None:
         """One line per single event."""
-        left = len(batch.rows)
+        if not (left := len(batch.rows)):
+            return
         for part in batch.parts(_CHUNK):
             left -= len(part.rows)
             with missing(left):
@@ -172,10 +181,9 @@ class JsonSink:
             },
         )
 
-    def _write(self, values: dict[str, Any], keys: list[bytes], made: _Templates) -> None:
+    def _write(self, values: dict[str, Any], keys: NDArray[np.void], made: _Templates) -> None:
         """Render the lines of some rows and write them at once."""
-        if keys:
-            self._out.write(render(*made.of(keys), values))
+        self._out.write(render(*made.of(keys), values))
 
     def _write_object(self, kind: str, time_ns: int, own: Mapping[str, Any]) -> None:
         common = {
@@ -190,8 +198,9 @@ class JsonSink:
 
 def close_objects(batch: Closes, context: Context) -> list[Mapping[str, Any]]:
     """The objects of finished connections, for those who do not write lines."""
+    if not len(batch.rows):
+        return []
     described = _Values(context)
     values, keys = described.closes(batch)
-    listed = {name: list(column) for name, column in values.items()}
-    rows = ({name: column[at] for name, column in listed.items()} for at in range(len(keys)))
-    return [filled(described.close_document(key), row) for key, row in zip(keys, rows, strict=True)]
+    lines = render(*_Templates(described.close_document).of(keys), values)
+    return [json.loads(line) for line in lines.splitlines()]

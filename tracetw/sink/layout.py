@@ -42,7 +42,7 @@ class Layout:
     def form(self, *, color: bool) -> str:
         """One line for ``%``: a text for each column.
 
-        Texts of the columns ``netns`` and ``process`` must be padded already: they may take more or
+        Texts of the columns ``netns``, ``process`` and ``known`` must be padded already: they may take more or
         fewer columns than they have characters. With ``color`` the verdict comes as two texts:
         the colour, then the verdict.
         """
@@ -58,7 +58,7 @@ class Layout:
         return f"{_BOLD}{line}{_RESET}" if color else line
 
 
-_PADDED = {"netns", "process"}
+_PADDED = {"netns", "process", "known"}
 
 # 80 columns: 8 + 17 + 1 + 17 + 12 + 20 and five spaces. 20 is the longest verdict.
 _TIME, _NETNS, _LOCAL, _MARK, _REMOTE, _PROCESS, _VERDICT = (
@@ -71,12 +71,16 @@ _TIME, _NETNS, _LOCAL, _MARK, _REMOTE, _PROCESS, _VERDICT = (
     _Column("verdict", "VERDICT", 20),
 )
 _NARROW = 80
+_KNOWN = _Column("known", "KNOWN", 18)
+# With so many columns there is room for it beside all that IPv4 needs; with a column of namespaces.
+_KNOWN_FROM = {False: 129, True: 142}
 # What the column of namespaces takes from the addresses, with the space beside it. 10.0.0.1:51234
 # still fits on the right.
 _TAKEN = {"local": 4, "remote": 3}
 # Where more room goes, in this order, each column up to this width: addresses of IPv4 with their
 # port, a name of 15 characters with a pid, an orderly close with its form and time, addresses of
-# IPv6, the longest verdict with how a process died and a time; the rest to long names of namespaces.
+# IPv6, the longest verdict with how a process died and a time; what is known of the ends; the rest to long
+# names of namespaces.
 _GROWTH = (
     ("remote", 21),
     ("local", 21),
@@ -86,6 +90,7 @@ _GROWTH = (
     ("remote", 47),
     ("local", 47),
     ("verdict", 38),
+    ("known", 60),
     ("netns", 255),
 )
 _WIDE = (
@@ -103,6 +108,7 @@ _WIDE = (
     _Column("sent", "SENT", 5, right=True),
     _Column("received", "RECVD", 5, right=True),
     _Column("retransmits", "RETR", 4, right=True),
+    _Column("known", "KNOWN", 40),
     _Column("why", "WHY", 3),
 )
 
@@ -118,10 +124,12 @@ def narrow(width: int, *, namespaces: bool) -> Layout:
     columns = [_TIME, _LOCAL, _MARK, _REMOTE, _PROCESS, _VERDICT]
     if namespaces:
         columns.insert(1, _NETNS)
+    if width >= _KNOWN_FROM[namespaces]:
+        columns.append(_KNOWN)
     widths = {column.name: column.width for column in columns}
     if namespaces:
         widths |= {name: widths[name] - columns for name, columns in _TAKEN.items()}
-    left = width - _NARROW
+    left = width - _NARROW - (_KNOWN.width + 1 if _KNOWN.name in widths else 0)
     for name, most in _GROWTH:
         if name in widths:
             more = min(left, max(most - widths[name], 0))

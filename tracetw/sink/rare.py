@@ -14,10 +14,10 @@ from tracetw.event.record import T_ICMP
 from tracetw.text import json_line
 from tracetw.verdict.explain import refusal_reasons
 
-__all__ = ["columns"]
+__all__ = ["MOST_REFUSED", "columns"]
 
 _NULL = b"null"
-_MOST = 255
+MOST_REFUSED = 255
 """Counted no further: this, or more."""
 
 
@@ -31,7 +31,7 @@ def columns(rows: NDArray[Any], names: KernelNames) -> dict[str, list[bytes]]:
         for at in refused.tolist():
             number, reason = int(rows["refused"][at]), int(rows["refused_reason"][at])
             value = {
-                "segments": number if number < _MOST else None,
+                "segments": number if number < MOST_REFUSED else None,
                 "reason": reasons[reason] if reason else None,
             }
             found["refused"][at] = json_line(value).encode()

@@ -3,42 +3,29 @@
 
 A document is what ``json.dumps`` would take, except that a leaf may be a ``Slot``: text with
 placeholders for values of the row. A shape becomes constant pieces of text with a column between each
-two. The pieces of all lines of a batch are laid out as one matrix, column by column, and joined once.
+two. A column that has one value in all rows of its shape becomes constant text, too. The pieces of all
+lines of a batch are laid out as one matrix, column by column, and joined once.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.sink.pieces import FORMS, Column, Pieces, Place
 from tracetw.sink.remembered import Remembered
 from tracetw.text import json_line
 
-__all__ = [
-    "Members",
-    "Slot",
-    "Template",
-    "filled",
-    "millis",
-    "number",
-    "render",
-    "split_millis",
-    "text",
-]
+__all__ = ["Members", "Slot", "Template", "millis", "number", "number_or_null", "render", "text"]
 
-Column = Any
-"""An array or a list of the batch's length: integers, floats, or text as bytes or str."""
-
-_PLACE = re.compile(r"(%%|%d|%s|%\.1f)")
-_SMALL = np.array([b"%d" % value for value in range(1 << 16)], dtype=object)
-_FRACTIONS = np.array([b".%03d" % part for part in range(1000)], dtype=object)
-_LARGE: Remembered[int, bytes] = Remembered(lambda value: b"%d" % value)
+_PLACE = re.compile("(%%|" + "|".join(map(re.escape, FORMS)) + ")")
+# Below so many rows of a shape, to look for what is constant costs more than it saves.
+_MANY = 48
 _TEXTS: Remembered[str, str] = Remembered(lambda value: json_line(value).replace("%", "%%"))
 
 
@@ -47,7 +34,7 @@ class Slot:
     """A place in a document that differs from row to row.
 
     Attributes:
-        form: JSON text with placeholders: ``%d``, ``%s``, ``%.1f``, and ``%%`` for a percent sign.
+        form: JSON text with placeholders: those of ``pieces.FORMS``, and ``%%`` for a percent sign.
         columns: names of the columns that fill them, in order.
     """
 
@@ -66,29 +53,19 @@ def number(column: str) -> Slot:
     return Slot("%d", (column,))
 
 
+def number_or_null(column: str) -> Slot:
+    """An integer, null for what is negative."""
+    return Slot("%i", (column,))
+
+
 def text(column: str) -> Slot:
-    """A column of strings that are JSON already."""
+    """A column of JSON text."""
     return Slot("%s", (column,))
 
 
 def millis(column: str) -> Slot:
-    """Milliseconds to the microsecond: see ``split_millis``."""
-    return Slot("%d%s", (f"{column}_ms", f"{column}_us"))
-
-
-def split_millis(names: Sequence[str], ns: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-    """The columns of ``millis`` for several spans of time.
-
-    Args:
-        names: the columns.
-        ns: nanoseconds, shape (len(names), n); what is unknown may hold anything.
-    """
-    whole, rest = np.divmod(ns // 1000, 1000)
-    texts = _FRACTIONS[rest]
-    split: dict[str, NDArray[Any]] = {}
-    for place, name in enumerate(names):
-        split[f"{name}_ms"], split[f"{name}_us"] = whole[place], texts[place]
-    return split
+    """A column of nanoseconds, as milliseconds to the microsecond; null for what is negative."""
+    return Slot("%m", (column,))
 
 
 class Template:
@@ -128,73 +105,62 @@ def render(
         which: index in ``templates`` of each row.
         values: name to column; those that no template names are not looked at.
     """
-    width = max(2 * len(template.places) + 1 for template in templates)
+    columns = Pieces(values)
+    groups = [np.flatnonzero(which == index) for index in range(len(templates))]
+    common, few = [], []
+    for template, rows in zip(templates, groups, strict=True):
+        if len(rows) < _MANY:
+            few.append((rows, _lines(template, columns, rows)))
+        else:
+            common.append(_folded(template, columns, rows))
+    width = max((2 * len(places) + 1 for _, _, places in common), default=1)
     pieces: NDArray[Any] = np.empty((len(which), width), dtype=object)
-    made: dict[tuple[str, str], NDArray[Any]] = {}
-    for index, template in enumerate(templates):
-        rows: Any = slice(None) if len(templates) == 1 else np.flatnonzero(which == index)
-        used = 2 * len(template.places) + 1
-        pieces[rows, :used:2] = np.array(template.constants, object)
-        if used < width:
-            pieces[rows, used:] = b""
-        for place, key in enumerate(template.places):
-            if key not in made:
-                made[key] = _FORMAT[key[0]](values[key[1]])
-            pieces[rows, 2 * place + 1] = made[key][rows]
+    for rows, constants, places in common:
+        _fill(pieces, rows, constants, [columns.of(place, rows) for place in places])
+    for rows, lines in few:
+        pieces[rows, 0] = lines
+        pieces[rows, 1:] = b""
     return b"".join(pieces.ravel().tolist())
 
 
-def _integers(column: Column) -> NDArray[Any]:
-    """Decimal text of an integer column."""
-    numbers: NDArray[Any] = np.asarray(column)
-    if not numbers.min() < 0 and numbers.max() < len(_SMALL):
-        small: NDArray[Any] = _SMALL[numbers]
-        return small
-    return _objects([_LARGE[value] for value in numbers.tolist()])
+def _fill(
+    pieces: NDArray[Any],
+    rows: NDArray[np.intp],
+    constants: Sequence[bytes],
+    columns: Sequence[NDArray[Any]],
+) -> None:
+    """Lay out some rows: a constant before each column and one behind."""
+    used = len(constants) + len(columns)
+    pieces[rows, :used:2] = np.array(constants, object)
+    for at, column in enumerate(columns):
+        pieces[rows, 2 * at + 1] = column
+    if used < pieces.shape[1]:
+        pieces[rows, used:] = b""
 
 
-def _texts(column: Column) -> NDArray[Any]:
-    """The column as bytes; a column is bytes or str throughout."""
-    if isinstance(column[0], bytes):
-        return column if isinstance(column, np.ndarray) else _objects(column)
-    # One call for all is three times as fast. Text inside of JSON has no newline.
-    return _objects("\n".join(column).encode().split(b"\n"))
+def _lines(template: Template, columns: Pieces, rows: NDArray[np.intp]) -> NDArray[Any]:
+    """Whole lines of few rows."""
+    pieces: NDArray[Any] = np.empty((len(rows), 2 * len(template.places) + 1), dtype=object)
+    each = [columns.of(place, rows) for place in template.places]
+    _fill(pieces, np.arange(len(rows)), template.constants, each)
+    lines = np.empty(len(rows), object)
+    lines[:] = [b"".join(row) for row in pieces.tolist()]
+    return lines
 
 
-def _tenths(column: Column) -> NDArray[Any]:
-    return _objects([b"%.1f" % value for value in column])
-
-
-def _objects(values: list[bytes]) -> NDArray[Any]:
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column
-
-
-_FORMAT: dict[str, Callable[[Column], NDArray[Any]]] = {
-    "%d": _integers,
-    "%s": _texts,
-    "%.1f": _tenths,
-}
-
-
-def filled(document: Any, row: Mapping[str, Any]) -> Any:  # noqa: ANN401 (what JSON can say)
-    """The document of one row as Python has it; ``row`` has every column that it needs."""
-    if isinstance(document, Slot):
-        values = (row[column] for column in document.columns)
-        texts = (value.decode() if isinstance(value, bytes) else value for value in values)
-        return json.loads(document.form % tuple(texts))
-    if isinstance(document, Mapping):
-        whole: dict[str, Any] = {}
-        for name, item in document.items():
-            if isinstance(name, Members):
-                whole |= filled(Slot(f"{{{item.form}}}", item.columns), row)
-            else:
-                whole[name] = filled(item, row)
-        return whole
-    if isinstance(document, (list, tuple)):
-        return [filled(item, row) for item in document]
-    return document
+def _folded(
+    template: Template, columns: Pieces, rows: NDArray[np.intp]
+) -> tuple[NDArray[np.intp], Sequence[bytes], Sequence[Place]]:
+    """Rows, constants and places of a template: what is the same in all of the rows is constant."""
+    constants, places = [template.constants[0]], []
+    for place, behind in zip(template.places, template.constants[1:], strict=True):
+        text = columns.constant(place, rows)
+        if text is None:
+            places.append(place)
+            constants.append(behind)
+        else:
+            constants[-1] += text + behind
+    return rows, constants, places
 
 
 def _render(value: object, columns: list[str]) -> str:

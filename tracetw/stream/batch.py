@@ -18,6 +18,7 @@ from tracetw.host.clock import Clock
 from tracetw.reconcile.compare import Reconciled
 from tracetw.reconcile.reading import Reading
 from tracetw.reconcile.scope import EVERYTHING, Scope
+from tracetw.stream.known import Heard, Known
 from tracetw.stream.stop import Stop
 from tracetw.verdict.findings import Findings
 
@@ -30,6 +31,7 @@ __all__ = [
     "Listed",
     "Loss",
     "MakeSink",
+    "News",
     "NoRoom",
     "Sink",
     "Summary",
@@ -78,6 +80,7 @@ class Context:
         so_far: the kernel's counters against what was explained until now, of a trace that goes on: rows
             and, if it is so, why there are not more. What ended in the last moments may be counted and
             not explained yet. Any thread may ask. None: only the end of the stream tells.
+        known: names of addresses, and who listens; grows with the stream.
     """
 
     host: str
@@ -96,6 +99,7 @@ class Context:
     max_connections: int | None = None
     stop: Stop = field(default_factory=Stop)
     so_far: Callable[[], tuple[Sequence[Reconciled], str | None]] | None = None
+    known: Known = field(default_factory=Known)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +173,12 @@ class Closes:
             yield self
             return
         for first in range(0, len(self.rows), size):
-            rows = self.rows[first : first + size]
-            which = np.arange(first, first + len(rows))
-            at = self.at[first : first + size]
-            listed = self.subflows and self.subflows.take(which, len(self.rows))
-            yield Closes(rows, self.findings.take(which), self.clock, at, listed)
+            part = slice(first, first + size)
+            listed = self.subflows and self.subflows.take(
+                np.arange(len(self.rows))[part], len(self.rows)
+            )
+            findings = self.findings.take(part)
+            yield Closes(self.rows[part], findings, self.clock, self.at[part], listed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,8 +211,15 @@ class Loss:
     until_ns: int
 
 
+@dataclass(frozen=True, slots=True)
+class News:
+    """Who listens from now on. A recording gives it before the ends that it is shown with."""
+
+    heard: Sequence[Heard]
+
+
 Batch: TypeAlias = Ends | Events | Loss
-"""What sources give."""
+"""What the kernel side gives; a recording gives ``News`` besides."""
 
 
 @dataclass(frozen=True, slots=True)

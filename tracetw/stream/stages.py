@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import EventKind
 from tracetw.reconcile.tally import Tally
-from tracetw.stream.batch import Batch, Closes, Context, Ends, Events, Loss, Sink, ended_ns
+from tracetw.stream.batch import Batch, Closes, Context, Ends, Events, Loss, News, Sink, ended_ns
 from tracetw.stream.filter import Filter
 from tracetw.stream.lossy import Lossy
 from tracetw.stream.subflows import Subflows
@@ -64,12 +64,14 @@ class Stages:
         self.lost = 0
         self.unwritten = 0
 
-    def feed(self, batch: Batch) -> None:
+    def feed(self, batch: Batch | News) -> None:
         """All stages."""
         if isinstance(batch, Ends):
             self._report(self.wanted(self.judge(batch)))
         elif isinstance(batch, Events):
             self._report_events(self.events(batch))
+        elif isinstance(batch, News):
+            self.context.known.tell(batch.heard)
         else:
             self.loss(batch)
             if self.sink is not None:
@@ -133,6 +135,7 @@ class Stages:
         if self.sink is None:
             self.unwritten += len(closes.rows)
         else:
+            self.context.known.look(closes.rows)
             self.sink.closes(closes)
 
     def _report_events(self, events: Events) -> None:

@@ -55,8 +55,8 @@ class Findings:
     def __len__(self) -> int:
         return len(self.verdict)
 
-    def take(self, which: NDArray[np.intp] | NDArray[np.bool_]) -> Findings:
-        """The findings of some rows, by index or mask."""
+    def take(self, which: NDArray[np.intp] | NDArray[np.bool_] | slice) -> Findings:
+        """The findings of some rows, by index or mask; by slice without a copy."""
         return Findings(**{field.name: getattr(self, field.name)[which] for field in fields(self)})
 
     def joined(self, other: Findings) -> Findings:

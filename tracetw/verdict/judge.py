@@ -15,7 +15,8 @@ from tracetw.verdict.findings import UNKNOWN, Findings
 from tracetw.verdict.hinted import hinted
 from tracetw.verdict.limits import limits
 from tracetw.verdict.outcome import OUTCOME, outcomes
-from tracetw.verdict.signature import application_error, signatures
+from tracetw.verdict.records import application_error
+from tracetw.verdict.signature import signatures
 from tracetw.verdict.taxonomy import CONFIDENCE, VERDICT_INDEX
 
 __all__ = ["judge"]

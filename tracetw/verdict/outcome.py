@@ -9,12 +9,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.fields import State
 from tracetw.verdict.evidence import EVIDENCE_BIT, MISSING_BIT
-from tracetw.verdict.facts import Facts, facts
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.rules import RULES, Rule
-from tracetw.verdict.signature import Signatures
+from tracetw.verdict.signature import Facts
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, VERDICT_INDEX
 
 __all__ = ["OUTCOME", "outcomes"]
@@ -85,8 +83,7 @@ def _holds(rule: Rule, known: Facts, open_: NDArray[np.bool_]) -> NDArray[np.boo
 
 def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
     """Outcome of each signature, dtype ``OUTCOME``."""
-    decoded = Signatures(words)
-    known = facts(decoded)
+    known = Facts(words)
     out = np.zeros(len(words), OUTCOME)
     open_ = np.ones(len(words), np.bool_)
     for rule in RULES:
@@ -101,7 +98,7 @@ def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
             if name in EVIDENCE_BIT:
                 out["evidence"][holds & known[name]] |= np.uint64(EVIDENCE_BIT[name])
     out["missed"] = known["missed"]
-    out["first_close"] = _first_close(decoded, known, out["verdict"])
+    out["first_close"] = _first_close(known, out["verdict"])
     out["closed_by"] = _closed_by(known, out)
     out["time_wait"] = _time_wait(known, out["verdict"])
     out["reset_direction"] = _reset_direction(known)
@@ -109,7 +106,7 @@ def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
     return out
 
 
-def _first_close(words: Signatures, known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
+def _first_close(known: Facts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Who sent the first FIN, or the RST if there was none; TCP's states remember the first FIN."""
     none, local, remote, both = (FIRST_CLOSE.index(n) for n in ("none", "local", "remote", "both"))
     aborted = np.isin(verdict, _codes(*_LOCAL, "mptcp-reset"))
@@ -117,7 +114,7 @@ def _first_close(words: Signatures, known: Facts, verdict: NDArray[np.uint8]) ->
     first = np.where(reset, remote, np.where(aborted, local, none))
     first[np.isin(verdict, _codes(*_NONE_FIRST))] = none
     first[known["from-fin-wait1"] | known["from-fin-wait2"]] = local
-    first[(words.state == State.CLOSE_WAIT) | known["from-last-ack"]] = remote
+    first[known["from-close-wait"] | known["from-last-ack"]] = remote
     first[known["from-closing"]] = both
     return first.astype(np.uint8)
 

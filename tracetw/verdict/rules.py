@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracetw.verdict.evidence import EVIDENCE
-from tracetw.verdict.facts import GUARDS
+from tracetw.verdict.facts import FACTS
 from tracetw.verdict.taxonomy import MISSING, VERDICT_INDEX
 
 __all__ = ["RULES", "Rule"]
@@ -38,6 +37,9 @@ class Rule:
     missing: str = ""
 
 
+_NAMES = {fact.name for fact in FACTS}
+
+
 def _rule(
     verdict: str,
     needs: str,
@@ -50,7 +52,7 @@ def _rule(
     """A row of the table; facts separated by blanks, each checked to exist."""
     columns = [tuple(column.split()) for column in (needs, unless, also)]
     for name in (name for column in columns for name in column):
-        if name not in EVIDENCE and name not in GUARDS:
+        if name not in _NAMES:
             raise ValueError(f"rule for {verdict}: no such fact: {name}")
     if verdict not in VERDICT_INDEX or (missing and missing not in MISSING):
         raise ValueError(f"no such verdict or missing fact: {verdict}, {missing}")

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.replay.names import known_throughout
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import SECOND, fill, is_loopback
 from tracetw.report.count.scan import Scan
@@ -16,6 +17,7 @@ from tracetw.report.count.served import BEGAN, ENDED
 from tracetw.report.count.wrong import SIGNS
 from tracetw.report.ends.join import Joined
 from tracetw.report.incidents.counters import OVERFLOWS, Overflows, overflows
+from tracetw.stream.known import Heard, Known, port_key
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
 __all__ = ["CLIENT", "SERVER", "Draft", "Scene", "Service", "codes", "episodes", "scene_of"]
@@ -80,6 +82,7 @@ class Scene:
         here: local addresses of each recording.
         overflows: of accept queues, by namespace.
         begin_ns, end_ns: what was looked at.
+        known: who listened, by number of the recording, as far as that was asked.
     """
 
     scan: Scan
@@ -94,6 +97,7 @@ class Scene:
     overflows: list[Overflows]
     begin_ns: int
     end_ns: int
+    known: dict[int, Known] = field(default_factory=dict)
 
     def verdict(self, *names: str) -> NDArray[np.bool_]:
         """Which cells have one of these verdicts."""
@@ -119,6 +123,22 @@ class Scene:
         """Does a recording have the kernel's counter of full accept queues?"""
         header = self.scan.sources[source].recording.header
         return any(OVERFLOWS in values for values in header.counters.values())
+
+    def listener(self, service: int) -> Heard | None:
+        """Who listened on its port all along; None: its host was not recorded, or nobody knows."""
+        host = self.host_of(service)
+        if host is None:
+            return None
+        if host not in self.known:
+            self.known[host] = known_throughout(self.scan.sources[host].recording)
+        mine = (self.served_service == service) & (self.served["role"] == SERVER)
+        cells = (self.service == service) & (self.cells["role"] == SERVER)
+        spaces = {*self.served["netns"][mine].tolist(), *self.cells["netns"][cells].tolist()}
+        found = {
+            self.known[host].listeners.get(port_key(netns, self.services[service][2]))
+            for netns in spaces
+        }
+        return found.pop() if len(found) == 1 else None
 
     def resets_sent(self, service: int) -> int | None:
         """RSTs that the kernel of a listener counted in all of the recording; None unknown."""

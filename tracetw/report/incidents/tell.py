@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.fields import exit_status
-from tracetw.host.cgroup import container
+from tracetw.host.cgroup import container, unit
 from tracetw.report.causes.sentences import by_name, port_name, process_name
 from tracetw.report.count.keys import SECOND, address
 from tracetw.report.count.wrong import CRASHES
@@ -119,7 +119,7 @@ def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
         host=hosts[source],
         comm=decoded(bytes(one["comm"])) or None,
         pid=pid,
-        unit=_unit(path),
+        unit=unit(path),
         container=container(path),
         signal=signal if dead else None,
         code=code if dead else None,
@@ -143,15 +143,9 @@ def _server(scene: Scene, draft: Draft) -> Actor | None:
         host=scene.scan.hosts[source],
         comm=comm or None,
         pid=draft.before_pid,
-        unit=_unit(path),
+        unit=unit(path),
         container=container(path),
     )
-
-
-def _unit(path: str | None) -> str | None:
-    """The unit of systemd that a control group belongs to."""
-    parts = [part for part in (path or "").split("/") if part.endswith((".service", ".scope"))]
-    return parts[-1] if parts else None
 
 
 def _service(scene: Scene, draft: Draft) -> Service | None:
@@ -159,7 +153,16 @@ def _service(scene: Scene, draft: Draft) -> Service | None:
         return None
     high, low, port, _ = draft.service
     number = scene.services.index(draft.service)
-    return Service(address(high, low), port, scene.host_of(number) is not None)
+    heard = scene.listener(number)
+    path = None if heard is None else heard.cgroup
+    return Service(
+        address(high, low),
+        port,
+        ours=scene.host_of(number) is not None,
+        comm=None if heard is None else heard.comm,
+        unit=unit(path),
+        container=container(path),
+    )
 
 
 def _who(scene: Scene, draft: Draft, cells: NDArray[Any], actor: Actor | None) -> str:
@@ -220,6 +223,6 @@ def reader(stories: Sequence[Story]) -> Actor | None:
         host=host,
         comm=comm,
         pid=pids.pop() if len(pids) == 1 else None,
-        unit=_unit(others[0]["cgroup"]),
+        unit=unit(others[0]["cgroup"]),
         container=group,
     )

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from tabulate import tabulate
 
 from tracetw.report.model import Host, Ranked, Report
+from tracetw.report.names import known_of_incident, named
 from tracetw.report.render.examples import examples
 from tracetw.report.render.phrases import Words, joined
 from tracetw.report.settings import place
@@ -88,6 +89,8 @@ def _incidents(report: Report, words: Words) -> Iterator[str]:
         if one.containers:
             groups = [clip(visible(name), _NAME) for name in one.containers]
             yield from _wrapped(f"containers and groups: {joined(groups)}", "     ")
+        if known := [*known_of_incident(one, report.names)]:
+            yield from _wrapped(f"known: {'; '.join(known)}", "     ")
         for each in one.missing:
             yield from _wrapped(f"not recorded: {each}", "     ")
         yield from _wrapped(one.advice, "     -> ", "        ")
@@ -172,15 +175,17 @@ def _ranks(report: Report, words: Words) -> Iterator[str]:
         bad = [row for row in ranks if row.abnormal][:_ROWS]
         if bad:
             several = len({host.name for host in report.hosts}) > 1
-            rows = [_rank(row, words, several=several) for row in bad]
+            names = report.names if title == "peer" else {}
+            rows = [_rank(row, words, names, several=several) for row in bad]
             yield ""
             yield _table((title, "closes", "abnormal", "first", "mostly"), rows, "lrrll")
 
 
-def _rank(row: Ranked, words: Words, *, several: bool) -> Sequence[str]:
+def _rank(row: Ranked, words: Words, names: Mapping[str, str], *, several: bool) -> Sequence[str]:
     first = "-" if row.first_abnormal_ns is None else words.time(row.first_abnormal_ns)
     mostly = next((code for code in row.verdicts if code != "orderly"), "orderly")
-    name = f"{row.name} on {row.host}" if row.host and several else row.name
+    name = named(row.name, names)
+    name = f"{name} on {row.host}" if row.host and several else name
     total, abnormal = f"{row.total:,}", f"{row.abnormal:,}"
     room = _WIDTH - _REST - len(first)
     return (clip(visible(name), room), total, abnormal, first, mostly)

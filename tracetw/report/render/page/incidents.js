@@ -63,7 +63,14 @@ function actor(one) {
 function served(one) {
   if (!one) return null;
   const name = one.address ? place({ addr: one.address, port: one.port }) : `port ${one.port}`;
-  return one.ours === null || one.ours === undefined ? name : `${name} (its listener is ${one.ours ? "" : "not "}recorded)`;
+  const known = [name, data.names[one.address], one.comm, one.container || one.unit].filter(Boolean).join(", ");
+  return one.ours === null || one.ours === undefined ? known : `${known} (its listener is ${one.ours ? "" : "not "}recorded)`;
+}
+
+/** Peers with their names. */
+function called(peers) {
+  return Object.fromEntries(Object.entries(peers).map(([address, many]) =>
+    [data.names[address] ? `${address} (${data.names[address]})` : address, many]));
 }
 
 /** One incident: sentence, phases in time, reach, evidence, what to do, and its connections. */
@@ -73,7 +80,7 @@ function section(one) {
     ["Recovered", one.recovered ? clock(one.recovered, 3) : null],
     ["Reach", `${reach(one)}: ${ranking(one.verdicts)}`], ["By", actor(one.actor)], ["Service", served(one.service)],
     ["Recorded as", one.side],
-    ["Peers", ranking(one.peers, one.peers_count)], ["Processes", ranking(one.processes)],
+    ["Peers", ranking(called(one.peers), one.peers_count)], ["Processes", ranking(one.processes)],
     ["Ports", ranking(one.ports)], ["Containers and groups", ranking(one.containers)],
     ["Hosts", Object.keys(one.hosts).length > 1 ? ranking(one.hosts) : null],
     ["Deaths", one.deaths > 1 ? count(one.deaths) : null]].filter(([, text]) => text);

@@ -123,6 +123,8 @@ function named(text) {
   if (short(text) !== text) return make("abbr", { title: text }, short(text));
   const address = /^(\d+\.\d+\.\d+\.\d+|\[?[0-9a-f]*:[0-9a-f:.]*\]?)(:\d+)?$/.exec(text);
   if (!address) return make("span", { class: "any" }, text);
+  const name = data.names[address[1].replace(/[[\]]/g, "")];
   return make("span", {}, make("span", { class: "addr" }, address[1]),
-    ...(address[2] ? [make("wbr"), make("span", { class: "addr" }, address[2])] : []));
+    ...(address[2] ? [make("wbr"), make("span", { class: "addr" }, address[2])] : []),
+    ...(name ? [" ", make("span", { class: "any name" }, `(${name})`)] : []));
 }

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Who listens where, for the samples of a recording: every listener, and the process that holds it.
+"""Who listens where: every listener of a namespace, and the process that holds it.
 
-To find a holder takes a look at every descriptor of the host. Only sockets that no sample has had yet are looked
-up, and where that takes long, not in every sample: until then their process is not known.
+To find a holder takes a look at every descriptor of the host. Only sockets that were not there before are looked
+up, and where that takes long, not each time: until then their process is not known.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from typing import NamedTuple
 from tracetw.event.fields import State
 from tracetw.host import socktable
 from tracetw.host.listeners import common
+from tracetw.host.listening import MOST_LISTENERS, Listening
 from tracetw.host.process import Process, holders, process
-from tracetw.recording.facts import Listening
-from tracetw.recording.schema import MOST_LISTENERS
 from tracetw.text import decoded
 
 __all__ = ["Bound", "Holders", "bound"]

@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the facts of ``facts`` are read from: columns of a few thousand records.
+
+Every column is worked out once, when the first fact asks for it, and its values lie side by side.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event.fields import Rows, State, depth
+from tracetw.event.record import (
+    F_DONE,
+    F_MISSED,
+    F_RST_REASON,
+    F_SEGMENT_TIME,
+    F_TW,
+    F_TW_FIN_WAIT2,
+    MP_CONNECTION,
+    MP_NO_SUBFLOW,
+    Layer,
+)
+
+__all__ = ["Kind", "Records", "application_error"]
+
+# As plain numbers: to compare an array with a member of an enum takes five times as long.
+_FW2_TW = State.FIN_WAIT2 << 4 | State.TIME_WAIT
+_SYN_SENT, _FIN_WAIT1, _CLOSING, _LAST_ACK = (
+    int(state) for state in (State.SYN_SENT, State.FIN_WAIT1, State.CLOSING, State.LAST_ACK)
+)
+_MPTCP = int(Layer.MPTCP)
+
+
+class Kind(IntEnum):
+    """What a record is about."""
+
+    TCP = 0
+    CONNECTION = 1  # of MPTCP
+    NO_SUBFLOW = 2  # a connection of MPTCP that no subflow was left of
+    SUBFLOW = 3
+
+
+def _signed(difference: NDArray[np.uint32]) -> NDArray[np.int32]:
+    """Of sequence numbers, which wrap."""
+    return difference.view(np.int32)
+
+
+def application_error(rows: Rows | Records) -> NDArray[np.uint8]:
+    """``sk_err``; while connecting, where that has none, the ICMP error that the application was told of."""
+    error: NDArray[np.uint8] = rows["err"].copy()
+    told = np.flatnonzero((error == 0) & (rows["old_state"] == _SYN_SENT))
+    error[told] = rows["err_soft"][told]
+    return error
+
+
+class Records:
+    """Columns of some records.
+
+    Args:
+        rows: dtype ``record.CLOSE``; a few thousand, so that the columns stay in the processor's cache.
+        gone: whether the network namespace of each is known to be gone; None unknown.
+    """
+
+    def __init__(self, rows: Rows, gone: NDArray[np.bool_] | None) -> None:
+        self.rows = rows
+        self.gone = np.zeros(len(rows), np.bool_) if gone is None else gone
+        self._columns: dict[str, NDArray[Any]] = {}
+
+    def __getitem__(self, name: str) -> NDArray[Any]:
+        """A field as a copy whose values lie side by side: to compare strided values takes several times as long."""
+        column = self._columns.get(name)
+        if column is None:
+            column = self._columns[name] = np.ascontiguousarray(self.rows[name])
+        return column
+
+    def flag(self, flag: int) -> NDArray[np.bool_]:
+        """Whether a flag of the record is set."""
+        holds: NDArray[np.bool_] = (self["flags"] & np.uint32(flag)) != 0
+        return holds
+
+    @cached_property
+    def error(self) -> NDArray[np.uint8]:
+        """What the application got, an errno."""
+        return application_error(self.rows)
+
+    @property
+    def end(self) -> NDArray[np.uint8]:
+        """``enum end``."""
+        return self["end"]
+
+    @cached_property
+    def reason(self) -> NDArray[np.uint8]:
+        """``enum sk_rst_reason`` of this kernel; 0, SK_RST_REASON_NOT_SPECIFIED, also where it gave none."""
+        return self["reset_reason"] * self.flag(F_RST_REASON).view(np.uint8)
+
+    @cached_property
+    def state(self) -> NDArray[np.uint8]:
+        """States that CLOSE was entered from; where the program missed that event, from the path."""
+        states = self["old_state"]
+        missed = np.flatnonzero(self.flag(F_MISSED))
+        if len(missed):
+            path = self["path"][missed]
+            newest = path & 15
+            final = (newest == State.CLOSE) | (newest == State.TIME_WAIT)
+            known = states[missed]
+            guess = np.where(final, path >> 4 & 15, newest)
+            states = states.copy()
+            states[missed] = np.where((known == 0) | (known == State.CLOSE), guess, known)
+        return states
+
+    @cached_property
+    def kind(self) -> NDArray[np.uint8]:
+        """Values of :class:`Kind`."""
+        kinds = np.zeros(len(self.rows), np.uint8)
+        mptcp = np.flatnonzero(self.rows["layer"] == _MPTCP)
+        if len(mptcp):
+            flags = self.rows["mptcp_flags"][mptcp]
+            whole = np.where(flags & MP_NO_SUBFLOW, Kind.NO_SUBFLOW, Kind.CONNECTION)
+            kinds[mptcp] = np.where(flags & MP_CONNECTION, whole, Kind.SUBFLOW)
+        return kinds
+
+    @cached_property
+    def ahead(self) -> NDArray[np.int32]:
+        """Sequence numbers sent and not acknowledged."""
+        return _signed(self["snd_nxt"] - self["snd_una"])
+
+    @cached_property
+    def queued(self) -> NDArray[np.int32]:
+        """Sequence numbers not sent yet."""
+        return _signed(self["write_seq"] - self["snd_nxt"])
+
+    @cached_property
+    def unread(self) -> NDArray[np.bool_]:
+        """Whether more came than was read, the FIN apart."""
+        unread = _signed(self["rcv_nxt"] - self["copied_seq"])
+        return np.asarray((unread > 1) | ((unread == 1) & ~self.flag(F_DONE)))
+
+    @cached_property
+    def unacked_data(self) -> NDArray[np.bool_]:
+        """Whether data was sent and not acknowledged, the FIN apart."""
+        # With a FIN on its way and nothing unsent one of the sequence numbers is no data.
+        state = self.state
+        fin = (state == _FIN_WAIT1) | (state == _CLOSING) | (state == _LAST_ACK)
+        fin &= self.queued == 0
+        return np.asarray((self.ahead > 1) | ((self.ahead == 1) & ~fin))
+
+    @cached_property
+    def close_seen(self) -> NDArray[np.bool_]:
+        """Whether FIN_WAIT1 or LAST_ACK is in the path: only close() and shutdown() lead there."""
+        seen = np.zeros(len(self.rows), np.uint32)
+        for state in (_FIN_WAIT1, _LAST_ACK):
+            # A nibble is zero where the state was; the classic test for a zero in a word.
+            zero = self["path"] ^ np.uint32(state * 0x11111111)
+            seen |= (zero - np.uint32(0x11111111)) & ~zero
+        return np.asarray((seen & np.uint32(0x88888888)) != 0)
+
+    @cached_property
+    def segments(self) -> NDArray[np.uint8]:
+        """How many segments made FIN_WAIT2 and the TIME_WAIT directly after it: 1 or 2; 0 unknown, or no such path.
+
+        The times are those of the segments (``packet_time`` in bpf/sock.h): equal to the ns for one segment
+        with ACK and FIN.
+        """
+        flags, path = self["flags"], self["path"]
+        segments = np.zeros(len(flags), np.uint8)
+        direct = (flags & np.uint32(F_TW | F_TW_FIN_WAIT2)) == F_TW
+        which = np.flatnonzero(direct & ((path & np.uint32(255)) == _FW2_TW))
+        if len(which):
+            last = depth(path[which]) - 1
+            at = self.rows["at"]
+            closed, acked = at[which, last], at[which, last - 1]
+            known = ((flags[which] & np.uint32(F_SEGMENT_TIME)) != 0) & (closed >= acked)
+            known &= acked != 0
+            segments[which] = known * (np.uint8(1) + (closed != acked))
+        return segments
