@@ -89,11 +89,12 @@ class Machines(Net):
         self.await_boot(letter)
 
     def reset(self, letter: str) -> None:
-        """The reset button: it boots at once."""
+        """The reset button: it boots at once, with nothing of what it knew."""
         self._power(letter, "reset", "is reset, and boots")
 
     def panic(self, letter: str) -> None:
-        """Its kernel panics, and reboots after ``kernel.panic`` seconds, if that is not 0."""
+        """Its kernel panics and stands still until :meth:`reset`."""
+        self.machines[letter].way.ask("set", {"/proc/sys/kernel/panic": "0"})
         self.step(f"the kernel of {letter.upper()} panics")
         self.dead.add(letter)
         # The answer never comes, but the order has to get there: ssh gives up when nobody answers.

@@ -30,26 +30,28 @@ from tracetw.messages import show
 
 __all__ = ["Plan", "Site"]
 
-# {id}: of the machine, as the provider has it; {mac}: of the interface.
-_FAULTS: Mapping[str, Mapping[str, Sequence[str]]] = {
+# {id}: of the machine, as the provider has it; {mac}: of the interface. One command after the other.
+# The reset button of libvirt is its power switch: what QEMU 7.2 without KVM has translated stays when a machine is reset,
+# and a boot loader that writes over it may be slowed down to some bytes a second.
+_FAULTS: Mapping[str, Mapping[str, Sequence[Sequence[str]]]] = {
     "libvirt": {
-        "off": ("virsh", "-q", "destroy", "{id}"),
-        "on": ("virsh", "-q", "start", "{id}"),
-        "reset": ("virsh", "-q", "reset", "{id}"),
-        "suspend": ("virsh", "-q", "suspend", "{id}"),
-        "resume": ("virsh", "-q", "resume", "{id}"),
-        "unplug": ("virsh", "-q", "domif-setlink", "{id}", "{mac}", "down"),
-        "plug": ("virsh", "-q", "domif-setlink", "{id}", "{mac}", "up"),
+        "off": (("virsh", "-q", "destroy", "{id}"),),
+        "on": (("virsh", "-q", "start", "{id}"),),
+        "reset": (("virsh", "-q", "destroy", "{id}"), ("virsh", "-q", "start", "{id}")),
+        "suspend": (("virsh", "-q", "suspend", "{id}"),),
+        "resume": (("virsh", "-q", "resume", "{id}"),),
+        "unplug": (("virsh", "-q", "domif-setlink", "{id}", "{mac}", "down"),),
+        "plug": (("virsh", "-q", "domif-setlink", "{id}", "{mac}", "up"),),
     },
     # The interface of the lab is the second one there.
     "virtualbox": {
-        "off": ("VBoxManage", "controlvm", "{id}", "poweroff"),
-        "on": ("VBoxManage", "startvm", "{id}", "--type", "headless"),
-        "reset": ("VBoxManage", "controlvm", "{id}", "reset"),
-        "suspend": ("VBoxManage", "controlvm", "{id}", "pause"),
-        "resume": ("VBoxManage", "controlvm", "{id}", "resume"),
-        "unplug": ("VBoxManage", "controlvm", "{id}", "setlinkstate2", "off"),
-        "plug": ("VBoxManage", "controlvm", "{id}", "setlinkstate2", "on"),
+        "off": (("VBoxManage", "controlvm", "{id}", "poweroff"),),
+        "on": (("VBoxManage", "startvm", "{id}", "--type", "headless"),),
+        "reset": (("VBoxManage", "controlvm", "{id}", "reset"),),
+        "suspend": (("VBoxManage", "controlvm", "{id}", "pause"),),
+        "resume": (("VBoxManage", "controlvm", "{id}", "resume"),),
+        "unplug": (("VBoxManage", "controlvm", "{id}", "setlinkstate2", "off"),),
+        "plug": (("VBoxManage", "controlvm", "{id}", "setlinkstate2", "on"),),
     },
 }
 _FOLDERS = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
@@ -257,14 +259,15 @@ class Site:
     def fault(self, name: str, what: str, mac: str = "") -> None:
         """Something befalls a machine: see the names above."""
         provider, identity = self._provider(name)
-        words = [word.format(id=identity, mac=mac) for word in _FAULTS[provider][what]]
         variables = {}
         if provider == "libvirt":
             variables["LIBVIRT_DEFAULT_URI"] = f"qemu:///{'session' if self.emulated else 'system'}"
             if self.emulated:
                 variables.update(dict.fromkeys(_FOLDERS, str(self.data / "s")))
-        done = self._quick(*words, **variables)
-        require(done.returncode == 0, f"{' '.join(words)}: {' '.join(done.stderr.split())}")
+        for command in _FAULTS[provider][what]:
+            words = [word.format(id=identity, mac=mac) for word in command]
+            done = self._quick(*words, **variables)
+            require(done.returncode == 0, f"{' '.join(words)}: {' '.join(done.stderr.split())}")
 
     def _provider(self, name: str) -> tuple[str, str]:
         for provider in _FAULTS:
