@@ -121,6 +121,8 @@ BPF_F_TABLE("array", u32, u64, stopped, 1, BPF_F_MMAPABLE);
  */
 BPF_F_TABLE("array", u32, u64, asleep, 1, BPF_F_MMAPABLE);
 BPF_RINGBUF_OUTPUT(bell, 1);
+/* Nobody waits for these: user space looks now and then. */
+BPF_RINGBUF_OUTPUT(listener_ends, LISTENER_ENDS_PAGES);
 /*
  * CPUs that write into one ring wait for each other's cache lines: `closes_of` has RINGS (a power of two) like `closes`,
  * which is the first of them. The loader makes the others.

@@ -276,6 +276,22 @@ struct event_record {
 	__u8 pad;
 };
 
+/* A listener that closed while its process died. 72 bytes: 80 with the ring buffer's header. */
+struct listener_end {
+	__u64 at[1];		/* CLOCK_MONOTONIC ns */
+	__u64 cgroup;
+	__u8 comm[16];
+	__u8 laddr[16];		/* network order; IPv4 in the first four bytes */
+	__u32 netns;
+	__u32 pid;
+	__u32 flags;		/* F_EXITING, F_OOM */
+	__u32 exit_code;	/* as wait(2) has it */
+	__u16 lport;
+	__u8 family;
+	__u8 owner_from;
+	__u8 pad[4];
+};
+
 /* Counters of the tracer's own, one row per CPU in a mapped array. */
 enum stat {
 	STAT_FILTERED,		/* connections that did not pass the filters of the kernel side */
@@ -289,6 +305,7 @@ enum stat {
 	STAT_UNSEEN_ENDS,	/* a socket's next life began, and no end of the one before was announced */
 	STAT_SECOND,		/* runs that the kernel skipped, done by the second program */
 	STAT_END_FULL,		/* facts of the end of a connection without a slot that found no room either */
+	STAT_LOST_LISTENERS,	/* ends of listeners that found their ring full */
 	STAT_MAX
 };
 

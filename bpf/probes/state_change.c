@@ -106,6 +106,9 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 	int mptcp = of_mptcp(sk);
 	struct conn *c;
 
+	if (from == TCP_LISTEN && to == TCP_CLOSE && !mptcp)
+		listener_ended(sk);
+
 #ifdef WANT_TRANSITIONS
 	transition_event(sk, from, to);
 #endif

@@ -17,6 +17,7 @@ from tests.unit.recording_files import written
 from tests.unit.report_rows import WALL, connections
 from tracetw.cli import main
 from tracetw.recording.reader import open_recordings
+from tracetw.report.filtered import recorded_only
 
 SECOND = 10**9
 
@@ -107,12 +108,32 @@ def test_names_of_another_host_need_not_exist_here(folder: Path) -> None:
         assert result.stderr.count("\n") == 1
 
 
-def test_filters_of_a_recording_are_shown_as_they_were_given(folder: Path, tmp_path: Path) -> None:
-    """Not as Python shows a set."""
+def test_filters_of_a_recording_are_told_in_words(folder: Path, tmp_path: Path) -> None:
     (recording,) = open_recordings([folder])
     filters = ("--netns web", "--netns 77", "--netns 78", "--port '!22'", "--abnormal")
     header = replace(recording.header, filters=filters, netns_names={77: "db"})
     written(tmp_path / "00000.tws", header)
     text = " ".join(run("report", tmp_path).stdout.split())
-    wanted = "--netns web --netns 77 (db) --netns 78 --port '!22' --abnormal"
-    assert f"recorded with {wanted} only" in text
+    wanted = (
+        "only connections in network namespace web or 77 (db) or 78, with port other than 22,"
+        " that ended abnormally were recorded"
+    )
+    assert wanted in text
+
+
+@pytest.mark.parametrize(
+    ("filters", "words"),
+    [
+        ((), None),
+        (("--netns web",), "only connections in network namespace web were recorded"),
+        (
+            ("--port 22,80", "--port '!443'", "-4"),
+            "only connections with port 22, 80, with port other than 443, over IPv4 were recorded",
+        ),
+        (("--new x",), "only connections as --new x chooses them were recorded"),
+        (("--comm 'unclosed", "--netns " + "9" * 99), None),
+    ],
+)
+def test_words_of_filters(filters: tuple[str, ...], words: str | None) -> None:
+    found = recorded_only(filters, {77: "db"})
+    assert found == words if words or not filters else found is not None

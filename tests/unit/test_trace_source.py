@@ -18,7 +18,7 @@ from tests.unit.sink_rows import NAMES
 from tracetw.event.record import AT_CLOSED, CLOSE, F_CLOSED, F_DEAD, End, Owner, Stat
 from tracetw.kernel.load import session
 from tracetw.kernel.load.session import Session
-from tracetw.kernel.plan import CPUS, Plan, Sizes
+from tracetw.kernel.plan import CPUS, LISTENER_ENDS_PAGES, Plan, Sizes
 from tracetw.live.source import Lost, Source
 
 PAGE = mmap.PAGESIZE
@@ -47,6 +47,7 @@ class Kernel:
         self.minis_reported = np.frombuffer(self._map("mini_reported", SLOTS * 8), "<u8", SLOTS)
         self.held = np.frombuffer(self._map("held", CPUS * CLOSE.itemsize), CLOSE, CPUS)
         self._map("bell", 4 * PAGE)
+        self._map("listener_ends", (2 + 2 * LISTENER_ENDS_PAGES) * PAGE)
         self._map("asleep", 8)
         stats = self._map("stats", CPUS * Stat.MAX * 8)
         self.stats = np.frombuffer(stats, "<u8", CPUS * Stat.MAX).reshape(CPUS, Stat.MAX)

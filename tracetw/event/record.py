@@ -173,7 +173,8 @@ class Stat(IntEnum):
     UNSEEN_ENDS = 8
     SECOND = 9
     END_FULL = 10
-    MAX = 11
+    LOST_LISTENERS = 11
+    MAX = 12
 
 
 CLOSE = np.dtype(
@@ -285,5 +286,24 @@ EVENT = np.dtype(
 )
 """``struct event_record``"""
 
+LISTENER_END = np.dtype(
+    [
+        ("at", "<u8"),
+        ("cgroup", "<u8"),
+        ("comm", "S16"),
+        ("laddr", "u1", (16,)),
+        ("netns", "<u4"),
+        ("pid", "<u4"),
+        ("flags", "<u4"),
+        ("exit_code", "<u4"),
+        ("lport", "<u2"),
+        ("family", "u1"),
+        ("owner_from", "u1"),
+        ("pad", "u1", (4,)),
+    ]
+)
+"""``struct listener_end``"""
+
 CLOSE_SIZE = 312
 EVENT_SIZE = 128
+LISTENER_END_SIZE = 72

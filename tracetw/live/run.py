@@ -103,6 +103,7 @@ def _context(
         stats=session.stats,
         max_connections=session.plan.sizes.connections,
         stop=stop,
+        listener_ends=session.listener_ends,
         known=Known(hosts.read(), Finder() if numbered_as_the_kernel() else None, request.ask),
     )
 

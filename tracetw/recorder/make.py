@@ -16,6 +16,7 @@ from tracetw.host.bound import Holders
 from tracetw.messages import say, show
 from tracetw.recorder import sampler
 from tracetw.recorder.describe import Describe
+from tracetw.recorder.ended import ended
 from tracetw.recorder.recorder import Recorder, TapeLimits, Totals
 from tracetw.recorder.sink import RecorderSink
 from tracetw.recorder.store import Store
@@ -77,7 +78,9 @@ def records_to(
             store,
             limits,
             describe,
-            lambda moment: sampler.take(moment, context.stats(), listeners=holders),
+            lambda moment: sampler.take(
+                moment, context.stats(), listeners=holders, ended=ended(context)
+            ),
             say,
         )
         if watched.signalled():

@@ -12,7 +12,7 @@ from tracetw.host import counters, netns, sysctl
 from tracetw.host.bound import Bound, Holders, bound
 from tracetw.host.clock import Clock
 from tracetw.host.counters import Snapshot
-from tracetw.recording.facts import Sample
+from tracetw.recording.facts import ListenerEnd, Sample
 
 __all__ = ["take"]
 
@@ -29,6 +29,7 @@ def take(
     listeners: Holders | None = None,
     unfinished: int = 0,
     time_ns: int | None = None,
+    ended: tuple[ListenerEnd, ...] = (),
 ) -> Sample:
     """Read everything now; ``snapshot`` and ``time_ns`` are of the moment that counts, if another.
 
@@ -50,6 +51,7 @@ def take(
         netns_names={inode: each.name for inode, each in namespaces.items() if each.name},
         stats={stat.name: int(value) for stat, value in (stats or {}).items()},
         unfinished=unfinished,
+        ended=ended,
         listeners=()
         if listeners is None
         else listeners.of({inode: each[2] for inode, each in seen.items()}),

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from tracetw.host.bound import Holders
 from tracetw.reconcile.reading import Reading
 from tracetw.recorder import sampler
+from tracetw.recorder.ended import ended
 from tracetw.recorder.recorder import Recorder, Totals
 from tracetw.recorder.trigger import Triggers
 from tracetw.recording.facts import Lost, Sample
@@ -114,5 +115,6 @@ class RecorderSink:
             snapshot=reading.counters,
             listeners=self._holders,
             unfinished=unfinished,
+            ended=ended(self._context),
             time_ns=self._clock.to_wall_ns(reading.at_ns),
         )

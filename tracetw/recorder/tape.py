@@ -277,6 +277,8 @@ class Tape:
         }
         if sample.listeners != known.listeners:
             document["listeners"] = [one._asdict() for one in sample.listeners]
+        if sample.ended:
+            document["ended"] = [one._asdict() for one in sample.ended]
         file.add(FrameKind.SAMPLE, [to_json(document)])
         self._known = sample
 

@@ -7,15 +7,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from tracetw.host.clock import Clock
 from tracetw.host.listening import Listening
 from tracetw.text import visible
 
-__all__ = ["ByNetns", "Damage", "Harm", "Lost", "Sample"]
+__all__ = ["ByNetns", "Damage", "Harm", "ListenerEnd", "Lost", "Sample"]
 
 ByNetns = Mapping[int, Mapping[str, int]]
 """Namespace inode to name to value."""
+
+
+class ListenerEnd(NamedTuple):
+    """A listener that closed because the last process that held it died.
+
+    Attributes:
+        time_ns: wall clock, nanoseconds since 1970.
+        netns: inode of its network namespace.
+        address: that it was bound to, as ``inet_ntop``.
+        port: host order.
+        pid, comm, cgroup: of the process; the path of its control group, None unknown.
+        exit_code: as wait(2) has it.
+        oom: the kernel killed it for lack of memory.
+    """
+
+    time_ns: int
+    netns: int
+    address: str
+    port: int
+    pid: int
+    comm: str
+    exit_code: int
+    oom: bool = False
+    cgroup: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +59,7 @@ class Sample:
         stats: the tracer's own counters by name of ``Stat``, since attaching.
         unfinished: connections in FIN_WAIT2 that no record tells of (at ``stopped``; else 0).
         listeners: who listened where.
+        ended: listeners whose process died since the sample before.
         changed: namespaces whose counters or settings are others than in the sample before; None:
             any may be.
     """
@@ -48,6 +74,7 @@ class Sample:
     unfinished: int
     changed: frozenset[int] | None = None
     listeners: tuple[Listening, ...] = ()
+    ended: tuple[ListenerEnd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

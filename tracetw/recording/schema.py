@@ -106,6 +106,20 @@ class ListenerDocument(Struct, frozen=True):
     cgroup: Path | None = None
 
 
+class ListenerEndDocument(Struct, frozen=True):
+    """``ListenerEnd``"""
+
+    time_ns: Time
+    netns: Inode
+    address: Annotated[str, Meta(max_length=64)]
+    port: Annotated[int, Meta(ge=0, le=0xFFFF)]
+    pid: Number
+    comm: Text
+    exit_code: Number
+    oom: bool = False
+    cgroup: Path | None = None
+
+
 class LayoutDocument(Struct, frozen=True):
     """Layout of rows, by kind."""
 
@@ -169,6 +183,9 @@ class SampleDocument(Struct, frozen=True):
     stats: Annotated[dict[Word, Count], Meta(max_length=1024)]
     unfinished: Count
     listeners: Listeners | None = None
+    ended: Annotated[list[ListenerEndDocument], Meta(max_length=MOST_LISTENERS)] = msgspec.field(
+        default_factory=list
+    )
 
 
 class LostDocument(Struct, frozen=True):

@@ -6,8 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from tracetw.host.clock import Clock
-from tracetw.recording.facts import Sample
+from tracetw.recording.facts import ListenerEnd, Sample
 from tracetw.recording.header import Header, listening
 from tracetw.recording.schema import MOST_VALUES, SampleDocument, count_values
 
@@ -50,6 +52,7 @@ class SegmentState:
             unfinished=document.unfinished,
             changed=None if first else changed,
             listeners=self._listeners,
+            ended=tuple(ListenerEnd(*msgspec.structs.astuple(one)) for one in document.ended),
         )
 
     def _changed(

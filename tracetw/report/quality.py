@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 from tracetw.event.record import Stat
 from tracetw.recording.facts import Sample
-from tracetw.recording.header import Header
 from tracetw.replay.reconciled import ONLY_A_PART, reconciled
 from tracetw.report.count.scan import Scan, Source
+from tracetw.report.filtered import recorded_only
 from tracetw.report.model import Host
 from tracetw.report.render.phrases import Words
 from tracetw.sink.human import amount
@@ -17,7 +17,6 @@ from tracetw.sink.human import amount
 __all__ = ["hosts"]
 
 _SHOWN = 20
-_INODE_DIGITS = 19
 
 
 def hosts(scan: Scan, words: Words, *, part: bool) -> tuple[Host, ...]:
@@ -61,8 +60,8 @@ def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
     header = source.recording.header
     if header.absent:
         yield f"the kernel had no hook for {', '.join(header.absent)}"
-    if header.filters:
-        yield f"recorded with {' '.join(_named(each, header) for each in header.filters)} only"
+    if (only := recorded_only(header.filters, header.netns_names)) is not None:
+        yield only
     if header.ended_ns is None:
         yield "the recording was not finished: it may still be written, or its host crashed"
     stats = samples["stopped"].stats if "stopped" in samples else {}
@@ -70,15 +69,7 @@ def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
         (Stat.CONN_FULL, "connection", "began without room to be followed"),
         (Stat.END_FULL, "fact", "about the end of such a connection found no room"),
         (Stat.CLOSING_FULL, "end", "left before all was known about it: no room"),
+        (Stat.LOST_LISTENERS, "death", "of a process that listened found no room"),
     ):
         if stats.get(stat.name, 0):
             yield f"{amount(stats[stat.name], noun)} {text}"
-
-
-def _named(option: str, header: Header) -> str:
-    """An option as it was given; a namespace that was given by number also by its name."""
-    name, _, value = option.partition(" ")
-    if name == "--netns" and value.isdecimal() and len(value) <= _INODE_DIGITS:
-        known = header.netns_names.get(int(value))
-        return f"{option} ({known})" if known else option
-    return option

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from tracetw.errors import Failed
 from tracetw.event import fields
+from tracetw.event.fields import Rows
 from tracetw.event.names import KernelNames
-from tracetw.event.record import Stat
+from tracetw.event.record import LISTENER_END, Stat
 from tracetw.host.clock import Clock
 from tracetw.reconcile.compare import Reconciled
 from tracetw.reconcile.reading import Reading
@@ -81,6 +82,8 @@ class Context:
             and, if it is so, why there are not more. What ended in the last moments may be counted and
             not explained yet. Any thread may ask. None: only the end of the stream tells.
         known: names of addresses, and who listens; grows with the stream.
+        listener_ends: listeners that closed as their process died, since it was last asked; rows of dtype
+            ``LISTENER_END``.
     """
 
     host: str
@@ -100,6 +103,7 @@ class Context:
     stop: Stop = field(default_factory=Stop)
     so_far: Callable[[], tuple[Sequence[Reconciled], str | None]] | None = None
     known: Known = field(default_factory=Known)
+    listener_ends: Callable[[], Rows] = lambda: np.zeros(0, LISTENER_END)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import mmap
 import os
 import re
+import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.fields import end_ns
+from tracetw.event.fields import Rows, end_ns
 from tracetw.event.record import (
     AT_CLOSED,
     CLOSE,
@@ -27,11 +28,12 @@ from tracetw.event.record import (
     F_DEAD,
     F_OWNED,
     F_SOCKET,
+    LISTENER_END,
     End,
     Stat,
 )
 from tracetw.kernel.load.bpf import program_info
-from tracetw.kernel.plan import CPUS, SECOND, Plan
+from tracetw.kernel.plan import CPUS, LISTENER_ENDS_PAGES, SECOND, Plan
 from tracetw.kernel.ring import Ring
 from tracetw.kernel.rings import Rings
 
@@ -70,6 +72,10 @@ class Session:
         self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
         self._reported = self._table("closing_reported", np.dtype("<u8"), slots, writable=True)
         self._bell = Ring(self._fds["map:bell"], np.dtype([("nothing", "<u8")]), 1)
+        self._listening = threading.Lock()
+        self._listener_ends = Ring(
+            self._fds["map:listener_ends"], LISTENER_END, LISTENER_ENDS_PAGES
+        )
         self._asleep = self._table("asleep", np.dtype("<u8"), 1, writable=True)
         cpus = _possible_cpus()
         self._held = self._table("held", CLOSE, CPUS)[:cpus]
@@ -120,6 +126,15 @@ class Session:
         rung = bool(len(self._bell.peek()))
         self._bell.release()
         return rung
+
+    def listener_ends(self) -> Rows:
+        """Listeners that closed as their process died, since the last call; of dtype ``LISTENER_END``. Any thread may ask."""
+        parts = []
+        with self._listening:
+            while len(rows := self._listener_ends.peek()):
+                parts.append(rows.copy())
+                self._listener_ends.release()
+        return np.concatenate(parts) if parts else np.zeros(0, LISTENER_END)
 
     def any_waiting(self) -> bool:
         """May :meth:`waiting` give something? Costs a few microseconds."""

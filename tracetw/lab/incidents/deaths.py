@@ -53,6 +53,49 @@ def killed(stage: Stage) -> None:
     )
 
 
+def idle_killed(stage: Stage) -> None:
+    """SIGKILL for a server that holds no connection; who connects then is refused until there is a new one."""
+    api, web = stage.server("api"), stage.client("web")
+    stage.wait(1.0)
+    at_ns = now_ns()
+    api.kill()
+    web.do("call", stage.address, PORT, EVERY_S)
+    stage.wait(3.0)
+    stage.server("api")
+    until_ns = now_ns()
+    stage.wait(1.0)
+    stage.happened(
+        cause="kill",
+        at_ns=at_ns,
+        until_ns=until_ns,
+        host="api-1",
+        port=PORT,
+        process="api",
+        pid=api.pid,
+        reach=stage.reach(web),
+    )
+
+
+def idle_closed(stage: Stage) -> None:
+    """Near miss: a server that holds no connection closes its listener and ends well."""
+    api, web = stage.server("api"), stage.client("web")
+    api.do("drain_on_term")
+    stage.wait(1.0)
+    os.kill(api.pid, signal.SIGTERM)
+    require(api.wait() == 0, "it did not end well")
+    at_ns = now_ns()
+    web.do("call", stage.address, PORT, EVERY_S)
+    stage.wait(3.0)
+    stage.happened(
+        cause="service-down",
+        at_ns=at_ns,
+        until_ns=None,
+        host="api-1",
+        port=PORT,
+        reach=stage.reach(web),
+    )
+
+
 def no_limit() -> str | None:
     """Why this machine cannot limit the memory of a group; None if it can."""
     if cgroup.version_2() or cgroup.version_1():
@@ -226,6 +269,19 @@ INCIDENTS = (
         act=killed,
         hosts=TWO,
         ahead_ms={"api-1": 1700},
+    ),
+    Incident(
+        name="idle-killed",
+        claim="A server that holds no connection is killed by SIGKILL; connects are refused.",
+        act=idle_killed,
+        hosts=TWO,
+        ahead_ms={"web-1": 900},
+    ),
+    Incident(
+        name="idle-closed",
+        claim="A server that holds no connection closes its listener and exits: nobody killed it.",
+        act=idle_closed,
+        hosts=TWO,
     ),
     Incident(
         name="out-of-memory",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import PULSE, SECOND, fill
 from tracetw.report.count.wrong import CRASHES
+from tracetw.report.incidents.idle import at_service, ended_before, told_by, violent
 from tracetw.report.incidents.scene import SERVER, Draft, Scene, codes, episodes
 from tracetw.sink.human import amount
 from tracetw.verdict.taxonomy import CLOSED_BY
@@ -170,6 +171,7 @@ def restarts(scene: Scene) -> Iterator[Draft]:
                 before_pid=pid or None,
             )
             yield scene.claim(draft)
+    yield from _idle(scene)
     refused = scene.free & np.isin(scene.cells["verdict"], codes("connect-refused"))
     for service in np.unique(scene.service[refused]).tolist()[:_MOST]:
         which = np.flatnonzero(refused & scene.free & (scene.service == service))
@@ -177,6 +179,30 @@ def restarts(scene: Scene) -> Iterator[Draft]:
             for mine in scene.worked_between(service, which[part]):
                 if scene.count(mine) >= _FEWEST:
                     yield scene.claim(_refused(scene, service, mine))
+
+
+def _idle(scene: Scene) -> Iterator[Draft]:
+    """Deaths of servers that held no connection: the refusals soon after."""
+    refused = scene.free & scene.verdict("connect-refused")
+    for one in sorted(filter(violent, scene.ended), key=lambda one: one.at_ns)[:_MOST]:
+        for service in np.unique(scene.service[refused & scene.free]).tolist()[:_MOST]:
+            if scene.services[service][2] != one.end.port:
+                continue
+            back, back_pid = scene.serving(service, one.at_ns, one.end.pid)
+            mine = after(scene, service, one.at_ns, back, soon_ns=0)
+            cells = scene.cells[mine]
+            places = {*zip(cells["source"].tolist(), cells["netns"].tolist(), strict=True)}
+            if not len(mine) or not at_service(scene, one, service, places):
+                continue
+            draft = Draft(
+                kind="kill",
+                cells=mine,
+                service=scene.services[service],
+                back_ns=back,
+                back_pid=back_pid,
+            )
+            told_by(draft, one)
+            yield scene.claim(draft)
 
 
 def _refused(scene: Scene, service: int, mine: NDArray[np.intp]) -> Draft:
@@ -196,8 +222,15 @@ def _refused(scene: Scene, service: int, mine: NDArray[np.intp]) -> Draft:
         back_pid=back_pid,
         before_pid=before,
     )
+    dead = ended_before(scene, service, mine)
+    if dead is not None:
+        told_by(draft, dead)
+        if violent(dead):
+            return draft
+        before = dead.end.pid
     if not before or not back_pid:
-        draft.missing.append("the end of the listener, or how its process ended")
+        if dead is None:
+            draft.missing.append("the end of the listener, or how its process ended")
     elif before == back_pid:
         _answered(scene, service, mine, draft)
     else:
@@ -212,7 +245,7 @@ def _refused(scene: Scene, service: int, mine: NDArray[np.intp]) -> Draft:
             draft.evidence.append(
                 f"{amount(drained, 'connection')} of pid {before} ended in order meanwhile"
             )
-        else:
+        elif dead is None:
             draft.missing.append(f"how pid {before} ended: no connection of it was open")
     return draft
 

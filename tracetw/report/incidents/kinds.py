@@ -30,14 +30,14 @@ KINDS: dict[str, IncidentKind] = {
     for kind in (
         IncidentKind(
             "kill",
-            "A process died of a signal that does not ask it to end, with connections open.",
+            "A process died of a signal that does not ask it to end, with connections or a listener open.",
             "{who} was killed by {how}",
             "Find who sent the signal, or the core dump (coredumpctl): journalctl of that second. A listener that another "
             "process keeps open (socket activation, SO_REUSEPORT) refuses nobody meanwhile.",
         ),
         IncidentKind(
             "oom",
-            "The kernel killed a process for lack of memory, with connections open.",
+            "The kernel killed a process for lack of memory, with connections or a listener open.",
             "{who} was killed for lack of memory",
             "Look at dmesg for the group that ran out (memory.max of its cgroup, or the host), and at what grew.",
         ),

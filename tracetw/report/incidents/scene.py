@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.recording.facts import ListenerEnd
 from tracetw.replay.names import known_throughout
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import SECOND, fill, is_loopback
@@ -20,18 +21,37 @@ from tracetw.report.incidents.counters import OVERFLOWS, Overflows, overflows
 from tracetw.stream.known import Heard, Known, port_key
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
-__all__ = ["CLIENT", "SERVER", "Draft", "Scene", "Service", "codes", "episodes", "scene_of"]
+__all__ = [
+    "CLIENT",
+    "SERVER",
+    "Draft",
+    "Ended",
+    "Scene",
+    "Service",
+    "codes",
+    "episodes",
+    "scene_of",
+]
 
 CLIENT, SERVER = 1, 2
 _APART_NS = 30 * SECOND
 _TIMES_APART = 4
 _WORKED_NS, _WORKED = 5 * SECOND, 2
 _MOST_APART_NS = 60 * SECOND
+_MOST_ENDED = 100_000
 
 _SERVICE = np.dtype([("hi", "<u8"), ("lo", "<u8"), ("port", "<u4"), ("where", "<u4")])
 
 Service = tuple[int, int, int, int]
 """Both words of the listening address, its port, and for a loopback address whose it is, else 0."""
+
+
+class Ended(NamedTuple):
+    """A listener whose process died: in which recording, and when by the clock of the first one."""
+
+    source: int
+    at_ns: int
+    end: ListenerEnd
 
 
 @dataclass(slots=True)
@@ -50,6 +70,7 @@ class Draft:
         evidence, missing: sentences.
         silent_since_ns: when the peer was last heard of.
         running: it went on when the recording began.
+        ended: the listener that says whose doing it was, if no connection does.
     """
 
     kind: str
@@ -65,6 +86,7 @@ class Draft:
     missing: list[str] = field(default_factory=list)
     silent_since_ns: int | None = None
     running: bool = False
+    ended: Ended | None = None
 
 
 @dataclass(slots=True)
@@ -82,6 +104,7 @@ class Scene:
         here: local addresses of each recording.
         overflows: of accept queues, by namespace.
         begin_ns, end_ns: what was looked at.
+        ended: listeners whose process died.
         known: who listened, by number of the recording, as far as that was asked.
     """
 
@@ -97,6 +120,7 @@ class Scene:
     overflows: list[Overflows]
     begin_ns: int
     end_ns: int
+    ended: list[Ended] = field(default_factory=list)
     known: dict[int, Known] = field(default_factory=dict)
 
     def verdict(self, *names: str) -> NDArray[np.bool_]:
@@ -256,9 +280,19 @@ def scene_of(scan: Scan, joined: Joined | None, begin_ns: int, end_ns: int) -> S
             for number in range(len(scan.sources))
         ],
         overflows=overflows(scan, ahead),
+        ended=_ended(scan, ahead),
         begin_ns=begin_ns,
         end_ns=end_ns,
     )
+
+
+def _ended(scan: Scan, ahead: NDArray[np.int64]) -> list[Ended]:
+    return [
+        Ended(number, one.time_ns - int(ahead[number]), one)
+        for number, source in enumerate(scan.sources)
+        for sample in source.recording.samples()
+        for one in sample.ended
+    ][:_MOST_ENDED]
 
 
 def _services(cells: NDArray[Any], hosts: NDArray[np.uint32]) -> NDArray[Any]:

@@ -17,7 +17,7 @@ from tracetw.report.count.wrong import CRASHES
 from tracetw.report.incidents.find import began_ns
 from tracetw.report.incidents.kinds import KINDS
 from tracetw.report.incidents.phases import phases
-from tracetw.report.incidents.scene import CLIENT, SERVER, Draft, Scene, codes
+from tracetw.report.incidents.scene import CLIENT, SERVER, Draft, Ended, Scene, codes
 from tracetw.report.model import Actor, Incident, Phase, Service, Story
 from tracetw.report.render.phrases import Words, common_network, joined
 from tracetw.sink.human import endpoint
@@ -95,6 +95,8 @@ def _top(counts: dict[str, int], most: int) -> dict[str, int]:
 
 def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
     hosts = scene.scan.hosts
+    if draft.ended is not None:
+        return _dead(scene, draft.ended)
     if draft.kind in ("deploy", "accept-queue") and draft.service is not None:
         return _server(scene, draft)
     if draft.kind in ("path", "forgotten"):
@@ -124,6 +126,22 @@ def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Actor | None:
         signal=signal if dead else None,
         code=code if dead else None,
         oom=bool(one["closed_by"] == _OOM),
+    )
+
+
+def _dead(scene: Scene, one: Ended) -> Actor:
+    """The process of a listener that closed as it died."""
+    code, name, _ = exit_status(one.end.exit_code)
+    return Actor(
+        what="process",
+        host=scene.scan.hosts[one.source],
+        comm=one.end.comm or None,
+        pid=one.end.pid,
+        unit=unit(one.end.cgroup),
+        container=container(one.end.cgroup),
+        signal=name,
+        code=code,
+        oom=one.end.oom,
     )
 
 

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Deaths of servers that held no connection: the end of the listener says how the process ended."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracetw.event.fields import exit_status
+from tracetw.report.count.keys import address
+from tracetw.report.incidents.scene import Draft, Ended, Scene
+
+__all__ = ["at_service", "ended_before", "told_by", "violent"]
+
+_ASKED = {"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"}
+_SOON_NS = 500_000_000
+
+
+def ended_before(scene: Scene, service: int, refused: NDArray[np.intp]) -> Ended | None:
+    """The last listener of a service whose process died before it refused; None: not recorded, or several.
+
+    Args:
+        scene: what was recorded.
+        service: its number.
+        refused: cells of the attempts.
+    """
+    cells = scene.cells[refused]
+    began_ns = int(cells["first"].min())
+    places = {*zip(cells["source"].tolist(), cells["netns"].tolist(), strict=True)}
+    found = [
+        one
+        for one in scene.ended
+        if one.end.port == scene.services[service][2]
+        and one.at_ns <= began_ns + _SOON_NS
+        and at_service(scene, one, service, places)
+    ]
+    if not found:
+        return None
+    last = max(found, key=lambda one: one.at_ns)
+    served, _ = scene.serving(service, last.at_ns + _SOON_NS)
+    if served is not None and served < began_ns:  # others served it since
+        return None
+    at_once = {(one.source, one.end.pid) for one in found if last.at_ns - one.at_ns < _SOON_NS}
+    return last if len(at_once) == 1 else None
+
+
+def at_service(scene: Scene, one: Ended, service: int, places: set[tuple[int, int]]) -> bool:
+    """Did this listener take connections to the address of the service, from these namespaces?"""
+    high, low, _, loopback = scene.services[service]
+    if loopback and (one.source, one.end.netns) not in places:
+        return False
+    try:
+        bound = ipaddress.ip_address(one.end.address)
+    except ValueError:  # whoever wrote the recording chose it
+        return False
+    if not bound.is_unspecified:
+        return str(bound) == address(high, low)
+    return bool(loopback) or (high, low) in scene.here[one.source]
+
+
+def told_by(draft: Draft, one: Ended) -> None:
+    """Who served it, and what the incident is, if the process did not end as it was asked to."""
+    code, name, _ = exit_status(one.end.exit_code)
+    draft.ended = one
+    draft.before_pid = one.end.pid
+    if violent(one):
+        draft.kind = "oom" if one.end.oom else "kill"
+        draft.began_ns = one.at_ns
+        draft.deaths = 1
+    how = f"died of {name}" if name else f"exited with code {code}"
+    draft.evidence.append(f"its listener closed when pid {one.end.pid} {how}")
+
+
+def violent(one: Ended) -> bool:
+    """Did the process die of what nobody sends to end it in order?"""
+    name = exit_status(one.end.exit_code)[1]
+    return one.end.oom or (name is not None and name not in _ASKED)
