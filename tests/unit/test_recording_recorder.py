@@ -18,6 +18,7 @@ from tests.unit.recording_files import everything, golden, written
 from tracetw.errors import BadInput
 from tracetw.event.fields import Rows
 from tracetw.event.record import CLOSE
+from tracetw.host.listening import Listening
 from tracetw.recorder import recorder as module
 from tracetw.recorder.describe import Describe
 from tracetw.recorder.recorder import Recorder, TapeLimits, Totals
@@ -257,3 +258,32 @@ def test_a_reader_sees_that_it_is_being_written(tmp_path: Path) -> None:
     (damage,) = recorded.read().damage
     assert damage.reason == "it is being written"
     recorded.finish()
+
+
+def test_more_namespaces_and_listeners_than_have_room(tmp_path: Path) -> None:
+    """Anybody may make them. What fits is recorded and can be read, and what does not is said once."""
+    one = sample()
+    (counters,), (settings,) = one.counters.values(), one.sysctls.values()
+    cgroup = "/" + "\udc80" * 4000
+    crowd = replace(
+        one,
+        counters=dict.fromkeys(range(1, 9_001), counters),
+        sysctls=dict.fromkeys(range(1, 9_001), settings),
+        netns_names=dict.fromkeys(range(1, 9_001), "\udc80" * 200),
+        listeners=tuple(Listening(1, "::", port, 1, "x", 0, cgroup) for port in range(1, 4097)),
+    )
+    recorded = Recorded(tmp_path)
+    for _ in range(2):
+        recorded.recorder.sample(crowd)
+    recorded.recorder.closes(rows(3))
+    assert recorded.finish().closes == 3
+    recording = recorded.read()
+    assert recording.damage == []
+    last = [*recording.samples()][-1]
+    assert 1000 < len(last.counters) < 9_000
+    assert [*last.counters] == [*range(1, len(last.counters) + 1)]
+    assert last.counters.keys() == last.sysctls.keys() == last.netns_names.keys()
+    assert 10 < len(last.listeners) < 4096
+    (said,) = recorded.said
+    assert f"{9_000 - len(last.counters):,} of 9,000 network namespaces" in said
+    assert f"{4096 - len(last.listeners):,} of 4,096 listeners" in said

@@ -17,6 +17,7 @@ from typing import Any
 from tracetw.host.clock import Clock
 from tracetw.recorder.compaction import Compaction
 from tracetw.recorder.describe import Describe
+from tracetw.recorder.fit import fitted
 from tracetw.recorder.names import NewNames
 from tracetw.recorder.store import Place, Store
 from tracetw.recorder.writer import SegmentWriter, to_json
@@ -129,6 +130,7 @@ class Tape:
         self._began_s = 0.0
         self._hour = 0
         self._known: Sample | None = None
+        self._told_left_out = False
         self._gap = 0
         # CLOCK_MONOTONIC, nanoseconds.
         self._gap_since = 0
@@ -260,6 +262,10 @@ class Tape:
 
     def _write_sample(self, sample: Sample) -> None:
         """As what changed since the sample before, or since the header."""
+        sample, left_out = fitted(sample)
+        if left_out and not self._told_left_out:
+            self._told_left_out = True
+            self._say(f"too much for a recording, left out from now on: {', '.join(left_out)}")
         known = self._known or sample
         self._known = known
         file = self._segment(0)

@@ -64,6 +64,8 @@ class Recording:
         self._names: dict[str, dict[int, str]] | None = None
         self._lost: list[Lost] | None = None
 
+    _moments: dict[str, Sample] | None = None
+
     @property
     def clock(self) -> Clock:
         """For the times of all rows, whatever segment they come from.
@@ -122,6 +124,12 @@ class Recording:
                     self._damaged(segment, "its samples hold too many values")
                     break
                 yield sample
+
+    def moments(self) -> Mapping[str, Sample]:
+        """The latest sample of each moment. They are decoded once."""
+        if self._moments is None:
+            self._moments = {sample.moment: sample for sample in self.samples()}
+        return self._moments
 
     def losses(self) -> list[Lost]:
         """Records that happened and are not there, as far as the recorder knew."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 from tracetw.event.record import Stat
 from tracetw.reconcile.compare import Reconciled
 from tracetw.reconcile.reading import Reading
-from tracetw.recording.facts import Sample
 from tracetw.recording.reader import Recording
 from tracetw.stream import reconciliation
 from tracetw.stream.stages import Stages
@@ -34,22 +33,21 @@ def reconciled(
     if attached is None or ended is None:
         names = ("start", "first") if attached is None else ("end", "last")
         return None, _NO_COUNTERS.format(*names)
-    unfinished = (one.unfinished for one in recording.samples() if one.moment == "stopped")
+    stopped = recording.moments().get("stopped")
     rows, why = reconciliation.reconciled(
         stages,
         attached,
         ended,
         reading(recording, "stopped") or ended,
         events=recording.header.events,
-        pending=next(unfinished, 0),
+        pending=0 if stopped is None else stopped.unfinished,
     )
     return tuple(rows), why
 
 
 def reading(recording: Recording, moment: str) -> Reading | None:
     """What was counted until that moment, if it is in the recording."""
-    samples: dict[str, Sample] = {sample.moment: sample for sample in recording.samples()}
-    sample = samples.get(moment)
+    sample = recording.moments().get(moment)
     if sample is None:
         return None
     return Reading(

@@ -96,9 +96,9 @@ def _no_room(recording: Recording) -> NoRoom | None:
 
 def _ended_ns(recording: Recording, last_ns: int) -> int:
     """When tracing was over; where the recording does not tell, not before ``last_ns``."""
-    moments = {sample.moment: sample.time_ns for sample in recording.samples()}
-    if "stopped" in moments:
-        return moments["stopped"]
+    stopped = recording.moments().get("stopped")
+    if stopped is not None:
+        return stopped.time_ns
     ended = recording.header.ended_ns or 0
     # Where the clock was set back, times before that are no later than the end.
     return ended if recording.clock_set_ns and ended else max(last_ns, ended)

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from tracetw.event.record import Stat
 from tracetw.recording.facts import Sample
@@ -33,7 +33,6 @@ def hosts(scan: Scan, words: Words, *, part: bool) -> tuple[Host, ...]:
 def _host(source: Source, words: Words, *, part: bool) -> Host:
     recording = source.recording
     header = recording.header
-    samples = {sample.moment: sample for sample in recording.samples()}
     rows, reason = reconciled(recording, source.stages)
     if part:
         rows, reason = None, ONLY_A_PART
@@ -50,13 +49,13 @@ def _host(source: Source, words: Words, *, part: bool) -> Host:
             f" {lost.where}"
             for lost in recording.losses()[:_SHOWN]
         ),
-        gaps=tuple(_gaps(source, samples)),
+        gaps=tuple(_gaps(source, recording.moments())),
         reconciliation=rows,
         not_reconciled=reason,
     )
 
 
-def _gaps(source: Source, samples: dict[str, Sample]) -> Iterator[str]:
+def _gaps(source: Source, samples: Mapping[str, Sample]) -> Iterator[str]:
     header = source.recording.header
     if header.absent:
         yield f"the kernel had no hook for {', '.join(header.absent)}"
