@@ -81,9 +81,8 @@ class User:
         for outcome in outcomes:
             print(f"{outcome['scenario']['name']}: {outcome['seconds']:.0f} s", outcome["problems"])
             print(outcome["report"])
-        print(
-            f"lab run {' '.join(names)}: {time.monotonic() - begin:.0f} s, exit {done.returncode}"
-        )
+        seconds = time.monotonic() - begin
+        print(f"lab run {' '.join(names)}: {seconds:.0f} s, exit {done.returncode}", flush=True)
         return {outcome["scenario"]["name"]: outcome for outcome in outcomes}
 
     def left(self) -> list[str]:
