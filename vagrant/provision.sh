@@ -1,14 +1,21 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# provision.sh VIA ROUTER "MAC ADDRESS"...: what makes a machine of a box; the same on every box. Vagrant
+# provision.sh NAME VIA ROUTER "MAC ADDRESS"...: what makes a machine of a box; the same on every box. Vagrant
 # runs it as root. Without a network it needs nothing that a box of scripts/build-box has not.
 
 set -eu
 
-via=$1 router=$2
-shift 2
+name=$1 via=$2 router=$3
+shift 3
 place=/opt/tracetw
+
+# Vagrant's own way asks services that a small box has not, and starts the interfaces again.
+if [ "$(hostname)" != "$name" ]; then
+	echo "$name" >/etc/hostname
+	hostname "$name"
+	echo "127.0.1.1 $name" >>/etc/hosts
+fi
 
 missing=
 for each in ip:iproute2 nft:nftables conntrack:conntrack; do
@@ -25,13 +32,16 @@ requirements() {
 	sed -n '/^dependencies = /,/^\[project.scripts\]/p' "$1"
 }
 
-# The checkout is replaced; its environment stays, and is set up again when something else is required.
+# The checkout is replaced; its environment stays, and is set up again when something else is required. So does what
+# Python compiled: it is of use for every file that has not changed.
 mkdir -p "$place"
 stamp=$place/.venv/.set-up
 if [ -f "$stamp" ]; then
 	cp "$place/pyproject.toml" "$place/.before"
 fi
-rm -rf "$place/bpf" "$place/tracetw" "$place/scripts"
+for part in bpf tracetw scripts; do
+	[ ! -d "$place/$part" ] || find "$place/$part" ! -type d ! -name '*.pyc' -delete
+done
 tar -C "$place" --no-same-owner -xf /tmp/tracetw.tar
 if [ -f "$stamp" ] && [ "$(requirements "$place/.before")" = "$(requirements "$place/pyproject.toml")" ]; then
 	head -n 3 "$stamp" | cat - "$place/pyproject.toml" >"$stamp.new"
@@ -49,9 +59,13 @@ rm -f /tmp/tracetw.tar "$place/.before"
 		mac=${line% *} address=${line#* }
 		echo "device=\$(grep -il '^$mac\$' /sys/class/net/*/address | head -n 1)"
 		echo "device=\${device%/address} device=\${device##*/}"
-		# No other segments than those of TCP's own making: one is one on the wire.
+		# Without what was added since: the lab calls it before each play.
+		echo "ip address flush dev \"\$device\""
 		echo "ip address replace $address dev \"\$device\" && ip link set \"\$device\" up"
 	done
+	echo "nft flush ruleset"
+	echo "while ip rule del prio 10 2>/dev/null; do :; done"
+	echo "ip mptcp endpoint flush 2>/dev/null || :"
 	[ -z "$via" ] || echo "ip route replace 10.98.0.0/16 via $via"
 	if [ -n "$router" ]; then
 		echo "sysctl -q net.ipv4.ip_forward=1"

@@ -19,9 +19,11 @@ _START = 2048  # sectors: 1 MiB, as partitioners have it
 _LINUX = 0x83
 _ACTIVE = 0x80
 # The mitigations cost much under emulation, and machines of a lab have no secrets. Names eth0, eth1 on every release.
+# The TSC stays under the kernel's watch (no tsc=reliable): on a busy host it is calibrated wrong by half.
+# Probes are attached and detached by the dozen, and each waits for a grace period of RCU.
 _CONFIGURATION = """\
 set root=(hd0,msdos1)
-linux /boot/vmlinuz root=/dev/vda1 ro console=ttyS0 quiet loglevel=4 panic=1 mitigations=off net.ifnames=0
+linux /boot/vmlinuz root=/dev/vda1 rw console=ttyS0 quiet loglevel=4 panic=1 mitigations=off net.ifnames=0 rcupdate.rcu_expedited=1
 initrd /boot/initrd
 boot
 """

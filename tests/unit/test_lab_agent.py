@@ -142,3 +142,21 @@ def test_an_actor_of_the_agent(way: Way, monkeypatch: pytest.MonkeyPatch) -> Non
         actor.thaw()
         actor.order("exit", 7)
         assert actor.wait() == 7
+
+
+def test_settings_come_back_also_those_of_an_agent_that_was_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(agent, "_BEFORE", tmp_path / "before")
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.write_text("1\n", encoding="ascii")
+    two.write_text("2\n", encoding="ascii")
+    first, second = agent.Agent(), agent.Agent()
+    first.set({str(one): "10\n"})
+    first.set({str(one): "11\n", str(two): "20\n"})
+    assert (one.read_text(), two.read_text()) == ("11\n", "20\n")
+    second.restore()
+    assert (one.read_text(), two.read_text()) == ("1\n", "2\n")
+    one.write_text("5\n", encoding="ascii")
+    second.restore()
+    assert one.read_text() == "5\n"

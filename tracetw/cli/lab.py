@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from tracetw.cli import complete
 from tracetw.cli.book import book
@@ -21,6 +22,14 @@ __all__ = ["command"]
 _USAGE = 2
 _OUTPUT = output_option("Text, or JSON lines.", "table", "json")
 
+# What "lab run" has for namespaces only, by its name in click.
+_IN_NAMESPACES = {
+    "six": "-6",
+    "repeat": "--repeat",
+    "jobs": "--jobs",
+    "pcap": "--pcap",
+    "keep": "--keep",
+}
 _ON = click.option(
     "--on",
     "where",
@@ -67,6 +76,10 @@ def list_(incidents: bool, where: str, output: str) -> None:
     With --on vagrant, those that only machines can show.
     """
     if incidents:
+        if where == "vagrant":
+            raise BadInput(
+                "--incidents are played in namespaces", "leave --incidents or --on vagrant out"
+            )
         from tracetw.lab.incidents.catalogue import INCIDENTS  # noqa: PLC0415 (as below)
         from tracetw.lab.incidents.run import listing as incident_listing  # noqa: PLC0415
 
@@ -106,7 +119,9 @@ def list_(incidents: bool, where: str, output: str) -> None:
 @click.option("--keep", is_flag=True, help="Leave the namespaces: ip netns list, ip netns del.")
 @_ON
 @_OUTPUT
+@click.pass_context
 def run(
+    context: click.Context,
     names: tuple[str, ...],
     everything: bool,
     four: bool,
@@ -142,9 +157,9 @@ def run(
             "give names or --all",
         )
     if where == "vagrant":
-        given = {"-6": six and not four, "--repeat": repeat > 1, "--pcap": pcap, "--keep": keep}
-        for option in (name for name, value in given.items() if value):
-            raise BadInput(f"{option} is for namespaces", f"leave {option} or --on vagrant out")
+        for name, option in _IN_NAMESPACES.items():
+            if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
+                raise BadInput(f"{option} is for namespaces", f"leave {option} or --on vagrant out")
         return _between_machines(names, everything=everything, output=output)
     scenarios = laboratory.chosen(names, everything=everything)
     if pcap is not None:

@@ -11,6 +11,7 @@ from tracetw.errors import CannotTrace, shortage
 from tracetw.host.clock import jiffies_per_second
 from tracetw.kernel import preflight
 from tracetw.kernel.btf import Btf, BtfError
+from tracetw.kernel.capability import Answers
 from tracetw.kernel.load.loader import load_best
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
@@ -24,6 +25,7 @@ __all__ = [
     "attach",
     "connections_for",
     "memory",
+    "plan_of",
 ]
 
 LEAST_CONNECTIONS, MOST_BY_DEFAULT = 1 << 16, 1 << 20
@@ -54,19 +56,43 @@ def _attach(request: Request, say: Callable[[str], None]) -> Session:
 
     def planned(refused: frozenset[str]) -> Plan:
         with _readable():
-            return make_plan(
+            return plan_of(
+                request,
                 btf,
-                jiffies_per_second(),
-                wanted=request.filter.kernel(),
-                sizes=Sizes.for_connections(
-                    request.max_connections or connections_for(memory()), os.cpu_count() or 1
-                ),
-                events=request.events,
+                answers,
                 without=refused,
-                answers=answers,
+                cpus=os.cpu_count() or 1,
+                hz=jiffies_per_second(),
             )
 
     return load_best(planned, say=say)
+
+
+def plan_of(
+    request: Request,
+    btf: Btf,
+    answers: Answers,
+    *,
+    cpus: int,
+    hz: int,
+    without: frozenset[str] = frozenset(),
+) -> Plan:
+    """What a request loads into the kernel that has this BTF and gave these answers.
+
+    Args:
+        cpus: of the machine.
+        hz: jiffies per second of the kernel.
+        without: as in :func:`tracetw.kernel.plan.make_plan`, which says what it raises.
+    """
+    return make_plan(
+        btf,
+        hz,
+        wanted=request.filter.kernel(),
+        sizes=Sizes.for_connections(request.max_connections or connections_for(memory()), cpus),
+        events=request.events,
+        without=without,
+        answers=answers,
+    )
 
 
 def memory() -> int:

@@ -24,7 +24,7 @@ from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Plan
 from tracetw.kernel.unit import join
 
-__all__ = ["ProbeRefused", "load", "load_best", "unusable"]
+__all__ = ["ProbeRefused", "compiled", "load", "load_best", "unusable"]
 
 _FLAGS = ["-Wno-macro-redefined", "-Wno-unused-value"]
 
@@ -68,14 +68,8 @@ def load(plan: Plan, cache: Cache | None = None, say: Callable[[str], None] = _s
 
     Raises CannotTrace with what the compiler or the verifier said, ProbeRefused of a function probe.
     """
-    cache = cache or Cache()
-    source = join(plan)
+    image = compiled(plan, cache or Cache(), say)
     optional = {point.program: each.probe.program for each in plan.probes for point in each.points}
-    image = cache.get(source, _FLAGS)
-    if image is None:
-        say("compiling, once for these options")
-        image = _compile(source, plan)
-        cache.put(source, _FLAGS, image)
     try:
         held = instantiate(
             image,
@@ -99,6 +93,20 @@ def load(plan: Plan, cache: Cache | None = None, say: Callable[[str], None] = _s
             ) from error
         raise CannotTrace(f"the kernel refused the BPF programs: {error.strerror}") from error
     return Session(plan, held)
+
+
+def compiled(plan: Plan, cache: Cache, say: Callable[[str], None] = _silent) -> Image:
+    """The programs of a plan, from the cache, else compiled and put there. The plan may be another kernel's.
+
+    Raises CannotTrace with what the compiler said.
+    """
+    source = join(plan)
+    image = cache.get(source, _FLAGS)
+    if image is None:
+        say("compiling, once for these options")
+        image = _compile(source, plan)
+        cache.put(source, _FLAGS, image)
+    return image
 
 
 def _compile(source: str, plan: Plan) -> Image:

@@ -90,7 +90,9 @@ def _setns(fd: int) -> None:
 
 
 class Host:
-    """A named network namespace. ``letter`` is what scenarios call it: A, B or R."""
+    """A named network namespace. ``letter`` is what scenarios call it: A, B or R; ``device`` is its first interface."""
+
+    device = "eth0"
 
     def __init__(self, name: str, letter: str, addresses: Mapping[int, str]) -> None:
         self.name = name

@@ -110,6 +110,11 @@ class Net:
         """A's addresses as B sees them."""
         return addresses(99, 1)
 
+    @property
+    def second(self) -> dict[int, str]:
+        """Other addresses that A may take on its cable."""
+        return addresses(99, 77)
+
     def _host(self, tag: str, port: Port) -> None:
         if port.letter not in self.hosts:
             first = dict(reversed(port.addresses))
@@ -195,7 +200,7 @@ class Net:
         """What ``match`` selects of what one sends to the other arrives twice, until lifted."""
         self.step(f"from now on what {sender.letter.upper()} sends arrives twice: {match}")
         family = {4: "ip", 6: "ip6"}[self.family]
-        twice = f'dup to {receiver.addresses[self.family]} device "eth0"'
+        twice = f'dup to {receiver.addresses[self.family]} device "{sender.device}"'
         return self._enter(PacketLoss(sender, match, family=family, hook=OUTPUT, verdict=twice))
 
     def destroy(self, letter: str, port: int) -> None:

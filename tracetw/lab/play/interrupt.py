@@ -21,8 +21,10 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def stoppable() -> Iterator[Callable[[], None]]:
-    """Gives a function that raises Failed once Ctrl-C, SIGTERM or SIGHUP has come.
+def stoppable(left: str = "nothing is left behind") -> Iterator[Callable[[], None]]:
+    """``left``: what is said of what there was.
+
+    Gives a function that raises Failed once Ctrl-C, SIGTERM or SIGHUP has come.
 
     A signal that is ignored already, as SIGHUP is under nohup(1), stays ignored.
     """
@@ -33,7 +35,7 @@ def stoppable() -> Iterator[Callable[[], None]]:
 
     def check() -> None:
         if came:
-            raise Failed("stopped; nothing is left behind")
+            raise Failed(f"stopped; {left}")
 
     before = {
         number: handler

@@ -37,7 +37,7 @@ CLOSE_TIMEOUT = Path("/proc/sys/net/mptcp/close_timeout")
 
 def _endpoint(net: Net) -> None:
     """A has a second address, from which a second subflow may be opened."""
-    address = SECOND[net.family]
+    address = net.second[net.family]
     width = {4: "24", 6: "64"}[net.family]
     nodad = ["nodad"] if net.family != 4 else []  # noqa: PLR2004 (IPv4)
     net.a.run("ip", "address", "add", f"{address}/{width}", "dev", "eth0", *nodad)

@@ -27,6 +27,8 @@ __all__ = ["decoded", "encoded"]
 
 PR_SET_PDEATHSIG = 1
 _BYTES = "base64"
+# Not on the disk: the settings of a boot end with it.
+_BEFORE = Path("/run/tracetw-lab-before")
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -156,6 +158,29 @@ class Agent:
 
     def store(self, path: str, text: str) -> None:
         Path(path).write_text(text, encoding="utf-8")
+
+    def set(self, values: dict[str, str]) -> None:
+        """Write settings, by path, and keep what they were before the first of these orders since the last restore."""
+        kept = self._kept()
+        for path in values:
+            kept.setdefault(path, Path(path).read_text(encoding="ascii"))
+        _BEFORE.write_text(json.dumps(kept), encoding="ascii")
+        for path, text in values.items():
+            Path(path).write_text(text, encoding="ascii")
+
+    def restore(self) -> None:
+        """What was set comes back, also what an agent set that was ended. A reboot has done it before."""
+        for path, text in self._kept().items():
+            Path(path).write_text(text, encoding="ascii")
+        _BEFORE.unlink(missing_ok=True)
+
+    @staticmethod
+    def _kept() -> dict[str, str]:
+        try:
+            kept: dict[str, str] = json.loads(_BEFORE.read_text(encoding="ascii"))
+        except FileNotFoundError:
+            return {}
+        return kept
 
     def names(self, path: str) -> list[str]:
         return sorted(each.name for each in Path(path).iterdir())

@@ -28,6 +28,9 @@ from tracetw.text import visible_lines
 __all__ = ["chosen", "run"]
 
 
+_LEFT = "machines that were up stay: vagrant destroy -f ends them"
+
+
 @dataclass(slots=True)
 class _Count:
     played: int = 0
@@ -54,7 +57,7 @@ def run(scenarios: Sequence[Scenario], output: str) -> int:
     """Play them, topology by topology; 0 if all passed, 1 if one failed."""
     count = _Count()
     topologies = list(dict.fromkeys(map(_topology, scenarios)))
-    with stoppable() as check, ThreadPoolExecutor(1, "lab") as pool:
+    with stoppable(_LEFT) as check, ThreadPoolExecutor(1, "lab") as pool:
         try:
             for topology in topologies:
                 mine = [each for each in scenarios if _topology(each) == topology]

@@ -42,6 +42,8 @@ class Machines(Net):
         self.learnt: dict[str, dict[int, dict[str, object]]] = {}
         self.born_ns = time.time_ns()
         self.dead: set[str] = set()
+        self._asleep: set[str] = set()
+        self._unplugged: dict[str, str] = {}
         self._lock = threading.Lock()
         self._awake = False
         self._wakers: list[Callable[[], object]] = []
@@ -52,6 +54,11 @@ class Machines(Net):
     def seen_by_b(self) -> dict[int, str]:
         """A's address as B sees it."""
         return {4: self.site.seen_by_b}
+
+    @property
+    def second(self) -> dict[int, str]:
+        """A machine keeps to the address of its cable."""
+        raise Elsewhere("it gives a host a second address")
 
     def actor(self, host: Host, comm: str, program: Sequence[str] = PROGRAM) -> Actor:
         """A process of its own on a machine."""
@@ -82,11 +89,12 @@ class Machines(Net):
         self.await_boot(letter)
 
     def reset(self, letter: str) -> None:
-        """The reset button: it boots at once."""
+        """The reset button: it boots at once, with nothing of what it knew."""
         self._power(letter, "reset", "is reset, and boots")
 
     def panic(self, letter: str) -> None:
-        """Its kernel panics, and reboots after ``kernel.panic`` seconds, if that is not 0."""
+        """Its kernel panics and stands still until :meth:`reset`."""
+        self.machines[letter].way.ask("set", {"/proc/sys/kernel/panic": "0"})
         self.step(f"the kernel of {letter.upper()} panics")
         self.dead.add(letter)
         # The answer never comes, but the order has to get there: ssh gives up when nobody answers.
@@ -95,25 +103,28 @@ class Machines(Net):
 
     def suspend(self, letter: str) -> None:
         """It stands still: no processor runs, its clock is not told."""
+        self._asleep.add(letter)
         self.site.fault(self.machines[letter].name, "suspend")
         self.step(f"{letter.upper()} is suspended")
 
     def wake_up(self, letter: str) -> None:
         """It goes on where it stood."""
         self.site.fault(self.machines[letter].name, "resume")
+        self._asleep.discard(letter)
         self.step(f"{letter.upper()} wakes up")
         eventually(self.machines[letter].is_up, 60.0, f"{letter.upper()} answers again")
 
     def unplug(self, letter: str) -> None:
         """The cable of the lab is pulled out: the interface loses its carrier."""
         machine = self.machines[letter]
-        self.site.fault(machine.name, "unplug", machine.link_address())
+        self._unplugged[letter] = machine.link_address()
+        self.site.fault(machine.name, "unplug", self._unplugged[letter])
         self.step(f"the cable of {letter.upper()} is unplugged")
 
     def plug_in(self, letter: str) -> None:
         """The cable is there again."""
-        machine = self.machines[letter]
-        self.site.fault(machine.name, "plug", machine.link_address())
+        self.site.fault(self.machines[letter].name, "plug", self._unplugged[letter])
+        del self._unplugged[letter]
         self.step(f"the cable of {letter.upper()} is plugged in")
 
     def await_boot(self, letter: str) -> None:
@@ -139,6 +150,20 @@ class Machines(Net):
                 raise NotPlayed("stopped")
         self._back(letter, way)
         self.step(f"{letter.upper()} has booted")
+
+    def undo_faults(self) -> None:
+        """Cables are plugged in, sleepers woken, machines without power booted, wherever the play has ended."""
+        for letter, mac in list(self._unplugged.items()):
+            self.site.fault(self.machines[letter].name, "plug", mac)
+            del self._unplugged[letter]
+        for letter in list(self._asleep):
+            self.site.fault(self.machines[letter].name, "resume")
+            self._asleep.discard(letter)
+        for letter in sorted(self.dead):
+            try:
+                self.power_on(letter)
+            except NotPlayed:
+                self.await_boot(letter)
 
     def _back(self, letter: str, way: Way) -> None:
         machine = self.machines[letter]

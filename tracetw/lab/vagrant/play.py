@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from tracetw.lab.play.gather import expected_lines, repetitions
 from tracetw.lab.play.outcome import Job, Outcome, ProblemKind
 from tracetw.lab.polling import NotPlayed
 from tracetw.lab.vagrant.net import Machines
-from tracetw.lab.vagrant.recorder import Recorder, report, told
+from tracetw.lab.vagrant.recorder import CUT, Recorder, report, told
 from tracetw.lab.vagrant.remote import Elsewhere, Machine
 from tracetw.lab.vagrant.site import Site
 from tracetw.lab.vagrant.ssh import CHECKOUT
@@ -113,21 +114,27 @@ def play(players: Players, scenario: Scenario, folder: Path) -> Played:
 def _play(players: Players, played: Played) -> None:
     outcome = played.outcome
     machines = players.machines
-    shows = {letter: players.shows(letter) for letter in machines if letter != "r"}
-    scenario = _on_each(outcome.job.scenario, shows)
-    job = outcome.job = replace(outcome.job, scenario=scenario)
     net = Machines(players.site, machines)
     outcome.steps = net.steps
     outcome.namespaces = {letter: machine.name for letter, machine in machines.items()}
+    scenario = outcome.job.scenario
+    watcher = scenario.capture if isinstance(scenario, MachineScenario) else "b"
     with ExitStack() as undo:
-        for letter, machine in machines.items():
-            _settle(undo, machine, scenario.sysctls.get(letter, {}), set_all=letter != "r")
-        watcher = scenario.capture if isinstance(scenario, MachineScenario) else "b"
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(Machine.put_right, machines.values()))
         recorders = {
             letter: Recorder(machine, players.site.data / "images", capture=letter == watcher)
             for letter, machine in machines.items()
             if letter != "r"
         }
+        for recorder in recorders.values():
+            undo.callback(recorder.stop)
+        # They take some time to begin.
+        shows = {letter: players.shows(letter) for letter in recorders}
+        scenario = _on_each(scenario, shows)
+        job = outcome.job = replace(outcome.job, scenario=scenario)
+        for letter, machine in machines.items():
+            _settle(undo, machine, scenario.sysctls.get(letter, {}), set_all=letter != "r")
         for recorder in recorders.values():
             recorder.await_ready()
         for machine in machines.values():
@@ -141,43 +148,36 @@ def _play(players: Players, played: Played) -> None:
                     if letter not in net.dead
                 }
         finally:
-            _bring_back(net)
+            net.undo_faults()
             for recorder in recorders.values():
                 recorder.stop()
         fetched = {letter: each.fetch(played.folder) for letter, each in recorders.items()}
     played.recordings = tuple(folder / "recording" for folder in fetched.values())
     _judge(job, net, outcome, fetched, watcher)
     played.report = report(played.recordings)
+    outcome.add(ProblemKind.LINES, _untold_cuts(scenario, played.report))
     (played.folder / "report.txt").write_text(played.report, encoding="utf-8")
 
 
+def _untold_cuts(scenario: Scenario, told: str) -> list[str]:
+    """The hosts without power of which a report does not say that their recording was cut off."""
+    cut = scenario.cut if isinstance(scenario, MachineScenario) else ()
+    said = " ".join(told.split()).count(CUT)
+    return [f"the report says of {said} recordings, not {len(cut)}: {CUT}"] * (said != len(cut))
+
+
 def _settle(undo: ExitStack, machine: Machine, values: Mapping[str, int], *, set_all: bool) -> None:
-    """The settings of a scenario; those before come back at its end."""
-    wanted = {**(SYSCTLS if set_all else {}), **values}
+    """The settings of a scenario; those before come back at its end, or where that is not reached, before the next."""
     absent = [name for name in values if not machine.has_sysctl(name)]
     if absent:
         raise Elsewhere(f"the kernel of {machine.name} has no net.ipv4.{absent[0]}")
-    before = machine.read_sysctl(*wanted)
-    changed = {name: value for name, value in wanted.items() if before[name] != str(value)}
 
     def restore() -> None:
         if machine.is_up():
-            machine.sysctl(**{name: before[name] for name in changed})
+            machine.way.ask("restore")
 
     undo.callback(restore)
-    machine.sysctl(**changed)
-    machine.way.ask("clock", time.time_ns())
-    # No connection of an earlier play, and no TIME_WAIT of it.
-    machine.run("ss", "-K", "src", "10.98.0.0/16")
-
-
-def _bring_back(net: Machines) -> None:
-    """A machine that the play left without power boots: its recording is on its disk."""
-    for letter in sorted(net.dead):
-        try:
-            net.power_on(letter)
-        except NotPlayed:
-            net.await_boot(letter)
+    machine.sysctl(**{**(SYSCTLS if set_all else {}), **values})
 
 
 def _on_each(scenario: Scenario, shows: Mapping[str, frozenset[str]]) -> Scenario:

@@ -15,14 +15,17 @@ from pathlib import Path
 from tracetw.lab.play.child import COMMAND, environment
 from tracetw.lab.play.tracer import Line
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.vagrant.remote import Machine
+from tracetw.lab.vagrant.remote import NETWORK, Machine
 from tracetw.lab.vagrant.ssh import CHECKOUT
 
-__all__ = ["NETWORK", "Recorder", "report", "told"]
+__all__ = ["CUT", "EVENTS", "MOST_CONNECTIONS", "Recorder", "report", "told"]
 
-NETWORK = "10.98.0.0/16"
-"""Where all addresses of the labs between machines are."""
 EVENTS = "timewait,drop"
+"""What is recorded besides closes."""
+MOST_CONNECTIONS = 1 << 16
+"""Live connections to have room for: said, so that the programs are the same on a machine of any size."""
+CUT = "it ends without its last frame"
+"""What a report says of a recording whose recorder did not end it (tracetw/recording/segment.py)."""
 FOLDER = "/var/lib/tracetw-lab"
 # Compiled programs, by what they were compiled from (tracetw/kernel/load/cache.py).
 _CACHE = "/var/cache/tracetw"
@@ -57,6 +60,8 @@ class Recorder:
             NETWORK,
             "--events",
             EVENTS,
+            "--max-connections",
+            str(MOST_CONNECTIONS),
             "--ready-fd",
             "1",
             "-o",
@@ -65,6 +70,7 @@ class Recorder:
         self._way = machine.way
         self._number, _ = self._way.ask("spawn", words)
         self._tcpdump = 0
+        self._stopped = False
 
     def await_ready(self) -> None:
         """It records when this returns."""
@@ -110,9 +116,10 @@ class Recorder:
                 (self._images / name).write_text(text, encoding="utf-8")
 
     def stop(self) -> None:
-        """End both, if the machine has not ended them."""
-        if self.machine.way is not self._way:
+        """End both, if the machine has not ended them. May be called twice."""
+        if self.machine.way is not self._way or self._stopped:
             return
+        self._stopped = True
         for number in filter(None, (self._tcpdump, self._number)):
             self._way.ask("kill", number, int(signal.SIGINT))
             status, said = self._way.ask("wait", number, _STOP_S * 8, wait_s=_STOP_S * 2)

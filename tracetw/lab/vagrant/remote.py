@@ -11,6 +11,7 @@ import json
 import signal
 import socket
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -21,8 +22,10 @@ from tracetw.lab.net.spawn import UnsharedSocket
 from tracetw.lab.polling import NotPlayed, patient, require
 from tracetw.lab.vagrant.ssh import CHECKOUT, Way
 
-__all__ = ["Elsewhere", "Machine", "RemoteActor", "RemoteSocket"]
+__all__ = ["NETWORK", "Elsewhere", "Machine", "RemoteActor", "RemoteSocket"]
 
+NETWORK = "10.98.0.0/16"
+"""Where all addresses of the labs between machines are."""
 _PROC = ("/proc/net/tcp", "/proc/net/tcp6")
 _COUNTERS = ("/proc/net/snmp", "/proc/net/netstat")
 _SETTLE_S = 30.0
@@ -232,14 +235,20 @@ class Machine(Host):
         return str(output)
 
     def sysctl(self, **values: int | str) -> None:
-        """Write ``net.ipv4`` settings."""
-        for name, value in values.items():
-            self.way.ask("store", f"/proc/sys/net/ipv4/{name}", f"{value}\n")
+        """Write ``net.ipv4`` settings; :meth:`put_right` brings back what they were."""
+        self.set({f"net/ipv4/{name}": value for name, value in values.items()})
 
-    def read_sysctl(self, *names: str) -> dict[str, str]:
-        """Settings as they are."""
-        texts = self.way.ask("read", *(f"/proc/sys/net/ipv4/{name}" for name in names))
-        return {name: text.strip() for name, text in zip(names, texts, strict=True)}
+    def set(self, values: Mapping[str, int | str]) -> None:
+        """The same below ``/proc/sys``."""
+        texts = {f"/proc/sys/{path}": f"{value}\n" for path, value in values.items()}
+        self.way.ask("set", texts)
+
+    def put_right(self) -> None:
+        """As it was before any play, whatever became of the last one: settings, addresses, routes, rules, connections."""
+        self.way.ask("restore")
+        self.run("/usr/local/sbin/tracetw-lab-net")
+        self.run("ss", "-K", "src", NETWORK)
+        self.way.ask("clock", time.time_ns())
 
     def has_sysctl(self, name: str) -> bool:
         """Whether its kernel has a setting."""

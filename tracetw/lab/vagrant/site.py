@@ -30,26 +30,28 @@ from tracetw.messages import show
 
 __all__ = ["Plan", "Site"]
 
-# {id}: of the machine, as the provider has it; {mac}: of the interface.
-_FAULTS: Mapping[str, Mapping[str, Sequence[str]]] = {
+# {id}: of the machine, as the provider has it; {mac}: of the interface. One command after the other.
+# The reset button of libvirt is its power switch: what QEMU 7.2 without KVM has translated stays when a machine is reset,
+# and a boot loader that writes over it may be slowed down to some bytes a second.
+_FAULTS: Mapping[str, Mapping[str, Sequence[Sequence[str]]]] = {
     "libvirt": {
-        "off": ("virsh", "-q", "destroy", "{id}"),
-        "on": ("virsh", "-q", "start", "{id}"),
-        "reset": ("virsh", "-q", "reset", "{id}"),
-        "suspend": ("virsh", "-q", "suspend", "{id}"),
-        "resume": ("virsh", "-q", "resume", "{id}"),
-        "unplug": ("virsh", "-q", "domif-setlink", "{id}", "{mac}", "down"),
-        "plug": ("virsh", "-q", "domif-setlink", "{id}", "{mac}", "up"),
+        "off": (("virsh", "-q", "destroy", "{id}"),),
+        "on": (("virsh", "-q", "start", "{id}"),),
+        "reset": (("virsh", "-q", "destroy", "{id}"), ("virsh", "-q", "start", "{id}")),
+        "suspend": (("virsh", "-q", "suspend", "{id}"),),
+        "resume": (("virsh", "-q", "resume", "{id}"),),
+        "unplug": (("virsh", "-q", "domif-setlink", "{id}", "{mac}", "down"),),
+        "plug": (("virsh", "-q", "domif-setlink", "{id}", "{mac}", "up"),),
     },
     # The interface of the lab is the second one there.
     "virtualbox": {
-        "off": ("VBoxManage", "controlvm", "{id}", "poweroff"),
-        "on": ("VBoxManage", "startvm", "{id}", "--type", "headless"),
-        "reset": ("VBoxManage", "controlvm", "{id}", "reset"),
-        "suspend": ("VBoxManage", "controlvm", "{id}", "pause"),
-        "resume": ("VBoxManage", "controlvm", "{id}", "resume"),
-        "unplug": ("VBoxManage", "controlvm", "{id}", "setlinkstate2", "off"),
-        "plug": ("VBoxManage", "controlvm", "{id}", "setlinkstate2", "on"),
+        "off": (("VBoxManage", "controlvm", "{id}", "poweroff"),),
+        "on": (("VBoxManage", "startvm", "{id}", "--type", "headless"),),
+        "reset": (("VBoxManage", "controlvm", "{id}", "reset"),),
+        "suspend": (("VBoxManage", "controlvm", "{id}", "pause"),),
+        "resume": (("VBoxManage", "controlvm", "{id}", "resume"),),
+        "unplug": (("VBoxManage", "controlvm", "{id}", "setlinkstate2", "off"),),
+        "plug": (("VBoxManage", "controlvm", "{id}", "setlinkstate2", "on"),),
     },
 }
 _FOLDERS = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR")
@@ -200,17 +202,12 @@ class Site:
         show(f"tracetw lab: vagrant up {' '.join(names)}")
         try:
             self.vagrant("up", *names)
+            done = self._quick("vagrant", "ssh-config", *names)
+            require(not STOP.is_set(), "stopped")
         except NotPlayed:
             if fresh:
                 self._vagrant("destroy", "--force", *fresh).wait()
             raise
-        done = subprocess.run(
-            ["vagrant", "ssh-config", *names],
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
         if done.returncode:
             raise CannotTrace(f"vagrant ssh-config failed: {' '.join(done.stderr.split())}")
         self.data.mkdir(parents=True, exist_ok=True)
@@ -244,22 +241,33 @@ class Site:
             start_new_session=True,
         )
 
+    def _quick(self, *words: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """A program that is soon done; Ctrl-C does not reach it."""
+        return subprocess.run(
+            words,
+            env={**self.environment, **variables},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            check=False,
+        )
+
     def _made(self, name: str) -> bool:
         return any((self.data / "machines" / name / each / "id").is_file() for each in _FAULTS)
 
     def fault(self, name: str, what: str, mac: str = "") -> None:
         """Something befalls a machine: see the names above."""
         provider, identity = self._provider(name)
-        words = [word.format(id=identity, mac=mac) for word in _FAULTS[provider][what]]
-        environment = dict(self.environment)
+        variables = {}
         if provider == "libvirt":
-            environment["LIBVIRT_DEFAULT_URI"] = (
-                "qemu:///session" if self.emulated else "qemu:///system"
-            )
+            variables["LIBVIRT_DEFAULT_URI"] = f"qemu:///{'session' if self.emulated else 'system'}"
             if self.emulated:
-                environment.update(dict.fromkeys(_FOLDERS, str(self.data / "s")))
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False)
-        require(done.returncode == 0, f"{' '.join(words)}: {' '.join(done.stderr.split())}")
+                variables.update(dict.fromkeys(_FOLDERS, str(self.data / "s")))
+        for command in _FAULTS[provider][what]:
+            words = [word.format(id=identity, mac=mac) for word in command]
+            done = self._quick(*words, **variables)
+            require(done.returncode == 0, f"{' '.join(words)}: {' '.join(done.stderr.split())}")
 
     def _provider(self, name: str) -> tuple[str, str]:
         for provider in _FAULTS:

@@ -52,28 +52,22 @@ def _close_by_b(net: Net, other: Host, link: Link) -> None:
 
 def outlive_the_router(net: Net) -> None:
     """The router forgets an idle connection: what B sends is for the router itself then."""
-    forget = "net.netfilter.nf_conntrack_tcp_timeout_established"
-    before = net.r.run("sysctl", "-n", forget).strip()
-    net.r.run("sysctl", "-q", f"{forget}={FORGOTTEN_S}")
-    try:
-        link = net.connect()
-        talk(link)
-        eventually(
-            lambda: (
-                str(PORT) not in net.r.run("conntrack", "-L", "-p", "tcp", "--dport", str(PORT))
-            ),
-            what="the router has forgotten",
-        )
-        net.step("the router has forgotten the connection; both ends have not")
-        require(net.a.states() == net.b.states() == ["ESTABLISHED"], "an end learnt of it")
-        link.b.sendall(b"anyone?")
-        see_reset(link.b)
-        net.step("the router had nobody to translate B's data for, and answered with a RST")
-        link.a.sendall(b"still there?")
-        see_reset(link.a)
-        net.step("the router takes A's data for a new connection; B knows it no more")
-    finally:
-        net.r.run("sysctl", "-q", f"{forget}={before}")
+    router = cast("Machines", net).machines["r"]
+    router.set({"net/netfilter/nf_conntrack_tcp_timeout_established": FORGOTTEN_S})
+    link = net.connect()
+    talk(link)
+    eventually(
+        lambda: str(PORT) not in net.r.run("conntrack", "-L", "-p", "tcp", "--dport", str(PORT)),
+        what="the router has forgotten",
+    )
+    net.step("the router has forgotten the connection; both ends have not")
+    require(net.a.states() == net.b.states() == ["ESTABLISHED"], "an end learnt of it")
+    link.b.sendall(b"anyone?")
+    see_reset(link.b)
+    net.step("the router had nobody to translate B's data for, and answered with a RST")
+    link.a.sendall(b"still there?")
+    see_reset(link.a)
+    net.step("the router takes A's data for a new connection; B knows it no more")
 
 
 CLOSED_SECOND = client(
