@@ -200,9 +200,12 @@ def test_ctrl_c_while_the_machines_come_up_leaves_nothing(
     argv, environment = user.command(*words)
     before = user.files_elsewhere()
     with subprocess.Popen(argv, env=environment, cwd=user.folder, stdout=sys.stderr) as process:
-        time.sleep(after_s)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(600) != 0
+        try:
+            time.sleep(after_s)
+        finally:
+            process.send_signal(signal.SIGINT)
+            status = process.wait(600)
+        assert status != 0
     if words[0] == "vagrant":
         assert user.run("vagrant", "destroy", "--force").returncode == 0
     end = time.monotonic() + 20
