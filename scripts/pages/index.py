@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping
 
 from scripts.pages.mark import link, marked
 from scripts.pages.page import GENERATED, folklore, page
-from tracetw.verdict.evidence import EVIDENCE, MISSING
+from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.handbook import EVENTS, GUIDES, SETTINGS, SYMPTOMS, Choice
+from tracetw.verdict.missing import MISSING
 from tracetw.verdict.taxonomy import VERDICTS, Verdict
 
 __all__ = ["files"]

@@ -17,13 +17,13 @@ from tracetw.stream.batch import Closes, Context, Events, ended_ns
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.findings import UNKNOWN, Findings
 from tracetw.verdict.hints import HINTS
+from tracetw.verdict.missing import MISSING
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     CONFIDENCE,
     FIRST_CLOSE,
     FORMS,
     LIMITS,
-    MISSING,
     RESET_DIRECTIONS,
     TIME_WAIT,
     VERDICTS,

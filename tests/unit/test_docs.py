@@ -39,17 +39,11 @@ from tracetw.stream.known import Heard, Known
 from tracetw.stream.subflows import Subflows
 from tracetw.timewait.document import KIND
 from tracetw.timewait.note import CODES as CODES_OF_NOTES
+from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.handbook import EVENTS
 from tracetw.verdict.hints import HINT_BIT
-from tracetw.verdict.taxonomy import (
-    CLOSED_BY,
-    EVIDENCE,
-    FORMS,
-    LIMITS,
-    MISSING,
-    RESET_DIRECTIONS,
-    VERDICTS,
-)
+from tracetw.verdict.missing import MISSING
+from tracetw.verdict.taxonomy import CLOSED_BY, FORMS, LIMITS, RESET_DIRECTIONS, VERDICTS
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

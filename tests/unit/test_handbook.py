@@ -17,7 +17,6 @@ from tracetw.cli.explain import command as explain
 from tracetw.event.record import Drop, EventKind, Timewait
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.sink.event_document import event_name
-from tracetw.verdict.evidence import MISSING
 from tracetw.verdict.handbook import (
     DROP_EVENTS,
     EVENTS,
@@ -33,6 +32,7 @@ from tracetw.verdict.handbook import (
     Symptom,
 )
 from tracetw.verdict.handbook.missing import REMEDIES
+from tracetw.verdict.missing import MISSING
 from tracetw.verdict.taxonomy import VERDICTS
 
 CODES = [verdict.code for verdict in VERDICTS]

@@ -49,6 +49,7 @@ class Kernel:
         self._map("bell", 4 * PAGE)
         self._map("listener_ends", (2 + 2 * LISTENER_ENDS_PAGES) * PAGE)
         self._map("asleep", 8)
+        self._map("polling", 8)
         stats = self._map("stats", CPUS * Stat.MAX * 8)
         self.stats = np.frombuffer(stats, "<u8", CPUS * Stat.MAX).reshape(CPUS, Stat.MAX)
         self._sent = 0

@@ -28,8 +28,9 @@ from tests.unit.test_verdict_judge import (
 from tests.unit.test_verdict_timeouts import TIMEOUTS
 from tracetw.event import record as r
 from tracetw.event.record import End
-from tracetw.verdict.evidence import evidence_names, missing_names
+from tracetw.verdict.evidence import evidence_names
 from tracetw.verdict.judge import judge
+from tracetw.verdict.missing import missing_names
 
 ALL = {**CASES, **TIMEOUTS}
 

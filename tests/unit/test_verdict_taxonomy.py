@@ -16,12 +16,13 @@ from tracetw.cli.explain import command
 from tracetw.errors import BadInput
 from tracetw.event import record
 from tracetw.verdict import outcome
-from tracetw.verdict.evidence import EVIDENCE, MISSING, evidence_mask, evidence_names
+from tracetw.verdict.evidence import EVIDENCE, evidence_mask, evidence_names
 from tracetw.verdict.explain import _VARIANTS, _places, plan, sentences, template
 from tracetw.verdict.facts import FACTS
 from tracetw.verdict.handbook import EVENTS as EVENT_PAGES
 from tracetw.verdict.handbook import HANDBOOK, HEADINGS
 from tracetw.verdict.judge import judge
+from tracetw.verdict.missing import MISSING
 from tracetw.verdict.rules import RULES, Rule
 from tracetw.verdict.sentences import SENTENCES
 from tracetw.verdict.signature import KnownFacts, signatures

@@ -26,8 +26,9 @@ from tracetw.sink.event_document import event_name
 from tracetw.stream.batch import Closes
 from tracetw.stream.known import Known
 from tracetw.text import decoded
-from tracetw.verdict.evidence import evidence_names, missing_names
+from tracetw.verdict.evidence import evidence_names
 from tracetw.verdict.hints import hint_names
+from tracetw.verdict.missing import missing_names
 from tracetw.verdict.taxonomy import (
     CLOSED_BY,
     CONFIDENCE,

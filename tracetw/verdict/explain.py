@@ -23,8 +23,9 @@ from tracetw.event import fields
 from tracetw.event.fields import Rows, State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import MP_CONNECTION, MP_FALLBACK, MP_WENT_ON, T_ICMP, Layer
-from tracetw.verdict.evidence import EVIDENCE_BIT, MISSING_BIT
+from tracetw.verdict.evidence import EVIDENCE_BIT
 from tracetw.verdict.findings import Findings
+from tracetw.verdict.missing import MISSING_BIT
 from tracetw.verdict.sentences import SENTENCES
 from tracetw.verdict.taxonomy import FIRST_CLOSE, FORMS, LIMITS, RESET_DIRECTIONS, VERDICT_INDEX
 

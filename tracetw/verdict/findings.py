@@ -25,8 +25,8 @@ class Findings:
         closed_by: index in ``taxonomy.CLOSED_BY``; ``UNKNOWN`` for null.
         time_wait: index in ``taxonomy.TIME_WAIT``.
         confidence: index in ``taxonomy.CONFIDENCE``.
-        evidence: bits over ``taxonomy.EVIDENCE``.
-        missing: bits over ``taxonomy.MISSING``: what an undetermined verdict lacked.
+        evidence: bits over ``evidence.EVIDENCE``.
+        missing: bits over ``missing.MISSING``: what an undetermined verdict lacked.
         reset_direction: 0 none, 1 sent, 2 received.
         limit: index in ``taxonomy.LIMITS``, 0 none.
         limit_value: in the unit of the limit's own sysctl or socket option; -1 unknown.

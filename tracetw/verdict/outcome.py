@@ -9,8 +9,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.verdict.evidence import EVIDENCE_BIT, MISSING_BIT
+from tracetw.verdict.evidence import EVIDENCE_BIT
 from tracetw.verdict.findings import UNKNOWN
+from tracetw.verdict.missing import MISSING_BIT
 from tracetw.verdict.rules import RULES, Rule
 from tracetw.verdict.signature import KnownFacts
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, VERDICT_INDEX

@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tracetw.verdict.facts import FACTS
-from tracetw.verdict.taxonomy import MISSING, VERDICT_INDEX
+from tracetw.verdict.missing import MISSING
+from tracetw.verdict.taxonomy import VERDICT_INDEX
 
 __all__ = ["RULES", "Rule"]
 

@@ -20,8 +20,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from tracetw.verdict.missing import MISSING
 from tracetw.verdict.sentences_mptcp import OF_MPTCP
-from tracetw.verdict.taxonomy import MISSING
 
 __all__ = ["SENTENCES", "Sentence"]
 

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tracetw.verdict.evidence import EVIDENCE, MISSING
-
 __all__ = [
     "CLOSED_BY",
     "CLOSED_BY_MEANINGS",
     "CONFIDENCE",
-    "EVIDENCE",
     "FIRST_CLOSE",
     "FORMS",
     "FORM_MEANINGS",
     "LIMITS",
     "LIMIT_UNITS",
-    "MISSING",
     "RESET_DIRECTIONS",
     "TIME_WAIT",
     "VERDICTS",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from tracetw.verdict.evidence import MISSING
 from tracetw.verdict.handbook.aborts import ABORTS
 from tracetw.verdict.handbook.attempts import ATTEMPTS
 from tracetw.verdict.handbook.closes import CLOSES
@@ -19,6 +18,7 @@ from tracetw.verdict.handbook.missing import REMEDIES
 from tracetw.verdict.handbook.mptcp import MPTCP
 from tracetw.verdict.handbook.timeouts import TIMEOUTS
 from tracetw.verdict.handbook.timewait import TIMEWAIT_EVENTS
+from tracetw.verdict.missing import MISSING
 from tracetw.verdict.taxonomy import VERDICTS, Verdict
 
 __all__ = ["EVENTS", "GUIDES", "HANDBOOK", "HEADINGS", "Guide", "Lacked"]

@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator, Sequence
 from textwrap import fill
 
-from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.handbook.entry import Folklore, Question
 from tracetw.verdict.handbook.guide import HEADINGS, Guide, Lacked
 from tracetw.verdict.hints import Hint
@@ -78,6 +77,8 @@ def _proof(guide: Guide) -> Iterator[str]:
     yield _entry("see it", f"sudo scripts/tracetw lab run {guide.shown_by}", 12)
     used = dict.fromkeys(name for group in guide.ways for name in group)
     if used:
+        from tracetw.verdict.evidence import EVIDENCE  # noqa: PLC0415 (facts load NumPy, --help does not)
+
         yield from _titled("Evidence", [_entry(name, EVIDENCE[name], 22) for name in used])
 
 
