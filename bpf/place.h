@@ -85,7 +85,10 @@ static __always_inline int was_seen(u64 event)
 {
 	struct seen *seen = seen_here();
 
-	if (!seen || seen->event != event)
+	/* There is always one. */
+	if (!seen)
+		return 1;
+	if (seen->event != event)
 		return 0;
 	seen->event = 0;
 	return 1;

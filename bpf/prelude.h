@@ -120,11 +120,9 @@ BPF_F_TABLE("array", u32, u64, stopped, 1, BPF_F_MMAPABLE);
  * rings `bell` then.
  */
 BPF_F_TABLE("array", u32, u64, asleep, 1, BPF_F_MMAPABLE);
-/* It writes 1 here while it polls: then a record in a ring is told by `bell`. */
+/* It writes 1 here while it polls: then a record that comes into a ring wakes it. */
 BPF_F_TABLE("array", u32, u64, polling, 1, BPF_F_MMAPABLE);
 BPF_RINGBUF_OUTPUT(bell, 1);
-#define BELL_WAITS 0
-#define BELL_RING 1
 /* Nobody waits for these: user space looks now and then. */
 BPF_RINGBUF_OUTPUT(listener_ends, LISTENER_ENDS_PAGES);
 /*

@@ -174,8 +174,8 @@ struct close_record {
 	__u32 copied_seq;
 	__u32 retrans_stamp;	/* TCP clock, ms: when the oldest segment now repeated was first sent; 0 none */
 	__u32 user_timeout;	/* TCP_USER_TIMEOUT, ms; 0 unset, or no limit can have run out: nothing of ours was
-				   outstanding, and no error but ECONNRESET came. So are retrans_stamp, probing,
-				   rto_max, keepalive_probes and err_soft 0 then */
+				   outstanding, and no error but ECONNRESET came. So are retrans_stamp, rto_max and
+				   keepalive_probes 0 then */
 	__u32 rto;		/* icsk_rto, jiffies */
 	__u32 total_retrans;
 	__u32 idle;		/* jiffies since the last segment from the peer */

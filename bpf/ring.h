@@ -16,28 +16,22 @@ static __always_inline u32 ring_of(const struct close_record *r)
 	return ring & (RINGS - 1);
 }
 
-/* Whoever finds 1 here changes it to 0 and wakes user space, with a word of what there is. */
-static __always_inline void ring_bell(u64 *flag, u64 what)
-{
-	if (flag && *flag && cmpxchg(flag, 1, 0))
-		bell.ringbuf_output(&what, sizeof(what), BPF_RB_FORCE_WAKEUP);
-}
-
 /*
  * Left to itself the kernel interrupts this CPU for the first record after all were read (bpf_ringbuf_commit: irq_work),
- * although the reader only rests for some milliseconds. So it is not to, and a reader that polls is told by the bell.
+ * although the reader only rests for some milliseconds. So a record wakes it only while it polls. A program that read
+ * `polling` just before the reader set it wakes nobody: the reader looks again soon after (Session.listen).
  */
 static __always_inline int output(struct close_record *r, u8 end)
 {
 	int ring = ring_of(r);
 	void *to = closes_of.lookup(&ring);
 	u32 zero = 0;
+	u64 *polled = polling.lookup(&zero);
 
 	r->end = end;
-	if (!to || bpf_ringbuf_output(to, r, sizeof(*r), BPF_RB_NO_WAKEUP))
-		return 0;
-	ring_bell(polling.lookup(&zero), BELL_RING);
-	return 1;
+	/* The flag that follows BPF_RB_NO_WAKEUP is BPF_RB_FORCE_WAKEUP. A sum and no branch: the verifier walks each. */
+	return to && polled &&
+	       !bpf_ringbuf_output(to, r, sizeof(*r), BPF_RB_NO_WAKEUP + (*polled & 1));
 }
 
 static __always_inline void send(struct close_record *r, u8 end)
@@ -57,6 +51,9 @@ static __always_inline void send_unless(const u64 *reported, struct close_record
 static __always_inline void waits(void)
 {
 	u32 zero = 0;
+	u64 *flag = asleep.lookup(&zero), nothing = 0;
 
-	ring_bell(asleep.lookup(&zero), BELL_WAITS);
+	/* Whoever finds 1 here changes it to 0 and wakes user space. */
+	if (flag && *flag && cmpxchg(flag, 1, 0))
+		bell.ringbuf_output(&nothing, sizeof(nothing), BPF_RB_FORCE_WAKEUP);
 }

@@ -76,9 +76,7 @@ static __always_inline u32 spared(enum occasion occasion)
  */
 static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
 {
-	u32 first = first_set(sk, CONN_SETS), second = second_set(sk, CONN_SETS);
-	struct keys *keys = conn_keys.lookup(&first), *others = conn_keys.lookup(&second);
-	struct slot slot = slot_find_in(keys, first, others, second, sk);
+	struct slot slot = conn_slot(sk);
 	struct place place;
 	struct conn *c;
 
@@ -86,7 +84,7 @@ static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
 		return conn_at(slot.index);
 	if (!may_pass((const void *)sk))
 		return 0;
-	place = emptier(keys, first, others, second);
+	place = conn_place(sk);
 	if (place.room > spared(occasion))
 		slot = slot_take(place.keys, place.set, sk, sk);
 	if (!slot.key) {

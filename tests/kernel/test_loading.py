@@ -38,7 +38,7 @@ from tracetw.live.source import Source
 from tracetw.stream.filter import Filter
 
 # The verifier stops at a million (BPF_COMPLEXITY_LIMIT_INSNS).
-MOST_VERIFIED = 600_000
+MOST_VERIFIED = 720_000
 # Of 512 (MAX_BPF_STACK). The layout of 5.10, where fields are copied by helpers too, needs a bit more than that
 # of a newer kernel without its direct loads.
 MOST_STACK = 496

@@ -13,7 +13,7 @@ from tracetw.event.fields import Rows
 from tracetw.host import netns
 from tracetw.host.clock import Clock
 from tracetw.host.listeners import Listeners
-from tracetw.kernel.load.session import Session
+from tracetw.kernel.load.session import SOON_MS, Session
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.owners import resolve
 from tracetw.live.source import Source
@@ -77,8 +77,10 @@ class Collector:
             time.sleep(self._pause)
         until_s = min(until_s, self._next_audit, self._next_sweep if self._sweeps else math.inf)
         # Not a millisecond too early, or it would be done twice.
+        left_ms = max(math.ceil(1000 * (until_s - time.monotonic())), 0)
         self._session.listen()
-        self._poll.poll(max(math.ceil(1000 * (until_s - time.monotonic())), 0))
+        if not self._poll.poll(min(left_ms, SOON_MS)) and left_ms > SOON_MS:
+            self._poll.poll(left_ms - SOON_MS)
         self._session.rest()
         if self._session.heard():
             self._sweeps = True

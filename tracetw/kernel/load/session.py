@@ -37,7 +37,10 @@ from tracetw.kernel.plan import CPUS, LISTENER_ENDS_PAGES, SECOND, Plan
 from tracetw.kernel.ring import Ring
 from tracetw.kernel.rings import Rings
 
-__all__ = ["Session"]
+__all__ = ["SOON_MS", "Session"]
+
+SOON_MS = 2
+"""Milliseconds after which every program that began before :meth:`Session.listen` has ended, or was interrupted for longer."""
 
 # Slots of the table of FIN_WAIT2 that are mapped at a time: what is mapped counts as memory of ours.
 _WINDOW = 1 << 14
@@ -47,7 +50,6 @@ _NEAR = 64
 # softirq or a part of close(), but the task that closes may have to wait for a CPU.
 _LOOK_S, _SETTLED_NS = 0.002, 1_000_000_000
 _KEY_BUSY = 1  # of bpf/prelude.h: a record is being written
-_BELL_WAITS = 0  # of bpf/prelude.h: a record has begun to wait in a table
 _STATS = [stat for stat in Stat if stat is not Stat.MAX]
 
 
@@ -72,7 +74,7 @@ class Session:
         slots = plan.sizes.closing_slots
         self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
         self._reported = self._table("closing_reported", np.dtype("<u8"), slots, writable=True)
-        self._bell = Ring(self._fds["map:bell"], np.dtype([("what", "<u8")]), 1)
+        self._bell = Ring(self._fds["map:bell"], np.dtype([("nothing", "<u8")]), 1)
         self._listening = threading.Lock()
         self._listener_ends = Ring(
             self._fds["map:listener_ends"], LISTENER_END, LISTENER_ENDS_PAGES
@@ -116,7 +118,10 @@ class Session:
         return [self._fds[name] for name in names if name in self._fds]
 
     def listen(self) -> None:
-        """From now on the next record that comes into a ring wakes who polls. Else none does: that costs an interrupt."""
+        """From now on records that come into a ring wake who polls. Else none does: each time costs an interrupt.
+
+        A program that is on its way does not know of it yet: poll for ``SOON_MS`` first, then for as long as wanted.
+        """
         self._polling[0] = 1
 
     def rest(self) -> None:
@@ -133,7 +138,7 @@ class Session:
 
     def heard(self) -> bool:
         """Has one begun to wait since :meth:`sleep`? Asked once."""
-        rung = bool((self._bell.peek()["what"] == _BELL_WAITS).any())
+        rung = bool(len(self._bell.peek()))
         self._bell.release()
         return rung
 
