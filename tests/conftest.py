@@ -15,9 +15,14 @@ from tracetw.lab.net.reaper import guarded
 
 SETUP = Path(__file__).parents[1] / "scripts" / "setup"
 
-# A shell that runs us in the background may have it ignored, and so would all that we start.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# A shell that runs us in the background, or nohup, may have them ignored, and so would all that we start.
+for number, handler in (
+    (signal.SIGINT, signal.default_int_handler),
+    (signal.SIGHUP, signal.SIG_DFL),
+    (signal.SIGQUIT, signal.SIG_DFL),
+):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

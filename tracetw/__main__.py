@@ -28,7 +28,8 @@ def main() -> None:
     from tracetw.cli.ending import interruptible, named_output  # noqa: PLC0415
 
     named_output()
-    with interruptible(ours=ours):
+    with interruptible(ours=ours) as begin:
+        begin()
         code = command(standalone_mode=False)
     sys.exit(code)
 

@@ -38,16 +38,20 @@ _interrupts = 0
 
 
 @contextmanager
-def interruptible(*, ours: bool) -> Iterator[None]:
+def interruptible(*, ours: bool) -> Iterator[Callable[[], None]]:
     """In this block Ctrl-C raises KeyboardInterrupt until a command has ended; then nothing more.
 
+    It does so from the call of what the block is given: whatever is raised before the block began, it would not catch.
     ``ours`` is False when SIGINT is ignored, which it is to stay.
     """
-    if ours:
-        signal.signal(signal.SIGINT, _interrupt)
-        sys.unraisablehook = _unraisable
+
+    def begin() -> None:
+        if ours:
+            sys.unraisablehook = _unraisable
+            signal.signal(signal.SIGINT, _interrupt)
+
     try:
-        yield
+        yield begin
     except KeyboardInterrupt:  # in the few instructions where nobody else would catch it
         os._exit(_INTERRUPTED)
 
