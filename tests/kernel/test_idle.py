@@ -13,6 +13,8 @@ import struct
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.kernel.kit.pair import only
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import Tracer
@@ -49,12 +51,16 @@ def test_it_rests_when_nothing_ends(pair: Net) -> None:
         assert count / (time.monotonic() - begin) < WAKEUPS
 
 
-def lines(pair: Net, reader: int) -> list[float]:
+def lines(pair: Net, reader: int, *, orderly: bool) -> list[float]:
     """Milliseconds from the end of a connection to its line, of some connections one after the other."""
     late = []
     for _ in range(LINES):
         link = pair.connect()
-        link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        if orderly:
+            link.b.close()
+        else:
+            link.a.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_0)
+        # It polls by now, for longer than SOON_MS of kernel/load/session.py.
         time.sleep(0.1)
         begin = time.monotonic()
         link.a.close()
@@ -67,11 +73,15 @@ def lines(pair: Net, reader: int) -> list[float]:
     return late
 
 
-def test_a_line_comes_at_once(pair: Net) -> None:
-    """On a machine whose CPUs others take, the thread that writes waits its turn: then once more."""
+@pytest.mark.parametrize("orderly", [False, True], ids=["reset", "orderly"])
+def test_a_line_comes_at_once(pair: Net, *, orderly: bool) -> None:
+    """What a record in a ring wakes, or the bell: a reset leaves one in a table too, an orderly end does not.
+
+    On a machine whose CPUs others take, the thread that writes waits its turn: then once more.
+    """
     reader, writer = os.pipe()
     with os.fdopen(writer, "wb") as sink, Tracer(*only(pair), sink=sink) as tracer:
-        found = (statistics.median(lines(pair, reader)) for _ in range(TRIES))
+        found = (statistics.median(lines(pair, reader, orderly=orderly)) for _ in range(TRIES))
         late = list(itertools.takewhile(lambda one: one >= patient(LINE_MS), found))
         tracer.process.kill()
         tracer.process.wait()
