@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+import time
 
 from tracetw.lab.expect.lines import client, server
 from tracetw.lab.expect.match import Claim, at_least, between
@@ -54,10 +55,12 @@ def race(net: Net) -> None:
 
 def close_idle(net: Net) -> None:
     links = several(net, 4)
+    talked = []
     for link in links:
         talk(link)
-    pause(IDLE_S)
-    for link in links[:3]:
+        talked.append(time.monotonic())
+    for link, when in zip(links[:3], talked, strict=False):
+        pause(when + IDLE_S - time.monotonic())
         link.b.close()
     eventually(lambda: net.a.states().count("CLOSE_WAIT") == len(links) - 1)
     net.step("B has closed three connections that were idle for the same time")
