@@ -89,7 +89,8 @@ def rejected_by_own_rule(net: Net) -> None:
 
 def no_route_for_the_port(net: Net) -> None:
     """The rule matches only once the local port is chosen (ip_route_newports)."""
-    ports = ("ipproto", "tcp", "sport", "1024-65534", "dport", str(PORT))
+    # By its number: names are those of /etc/protocols, which not every system has.
+    ports = ("ipproto", str(socket.IPPROTO_TCP), "sport", "1024-65534", "dport", str(PORT))
     net.a.run("ip", "rule", "add", *ports, "prohibit", "prio", "10")
     require(connect_without_waiting(net) == errno.EACCES, "another error than EACCES")
 
