@@ -313,8 +313,9 @@ SCENARIOS = (
         ),
         b=server(verdict="orderly", time_wait="local"),
         events={"b": {"killed-by-reset": 0}},
-        wire={"A>B SYN": at_least(3), "A>B RST": at_least(2), "B>A PURE": at_least(2)},
-        counters={"a": {"AttemptFails": 1, "OutRsts": at_least(2)}},
+        # Of two SYNs that follow each other at once, TIME_WAIT answers one (tcp_timewait_check_oow_rate_limit).
+        wire={"A>B SYN": at_least(3), "A>B RST": at_least(1), "B>A PURE": at_least(2)},
+        counters={"a": {"AttemptFails": 1, "OutRsts": at_least(1)}},
         seconds=4,
     ),
     Scenario(
