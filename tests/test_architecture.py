@@ -79,6 +79,7 @@ MAY_IMPORT = {
 ROOT_MODULES: dict[str, set[str]] = {
     "__init__": set(),
     "errors": set(),
+    "closing": set(),
     "extras": {"errors"},
     "isolated": {"errors"},
     "text": set(),

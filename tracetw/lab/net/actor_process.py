@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from tracetw.closing import Closing
 from tracetw.lab.net.host import PORT
 from tracetw.lab.net.spawn import popen
 from tracetw.lab.polling import NotPlayed, eventually, patient, require
@@ -26,7 +26,7 @@ COMM_LEN = 16
 STOPPED = "T"
 
 
-class Actor:
+class Actor(Closing):
     """A running ``actor.py`` with ``folder`` as its own, in the namespace of the calling thread.
 
     ``pid`` and ``comm`` follow the process that answers, also after ``hand_over``. Another ``program``
@@ -127,15 +127,8 @@ class Actor:
         self._process.kill()
         self.wait()
 
-    def __enter__(self) -> Actor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill it, and let go of its pipes."""
         self.kill()
         for stream in (self._orders, self._answers):
             if stream is not None:

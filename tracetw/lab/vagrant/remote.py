@@ -162,7 +162,8 @@ class RemoteActor(Actor):
         with suppress(NotPlayed):
             self._way.ask("kill", self._number, int(signal.SIGKILL))
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Kill it."""
         self.kill()
 
 
