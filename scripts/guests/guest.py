@@ -76,7 +76,6 @@ class Guest(Closing):
         self._sinks = sinks
         self._lines = {name: _Lines() for name in ("console", "control", "emulator")}
         self._status: int | None = None
-        self._failure = ""
         self._started = False
         self._begin = time.monotonic()
         self._selector = selectors.DefaultSelector()

@@ -54,7 +54,7 @@ class Actor(Closing):
 
     def answer(self) -> Any:  # noqa: ANN401 (JSON)
         """Wait for the end of the last order and return its value."""
-        line = self._answers.readline() if self._answers else b""
+        line = self._line()
         if not line:
             raise NotPlayed(f"{self.comm} died: {self.wait()}")
         answer = json.loads(line)
@@ -62,6 +62,9 @@ class Actor(Closing):
         if "error" in answer:
             raise OSError(answer["error"])
         return answer["value"]
+
+    def _line(self) -> bytes:
+        return self._answers.readline() if self._answers else b""
 
     def do(self, verb: str, *arguments: object) -> Any:  # noqa: ANN401 (JSON)
         """Give an order and wait for its value."""
