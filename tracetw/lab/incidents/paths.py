@@ -21,13 +21,13 @@ FORGETS_S = 2
 GOOD_S = 8.0
 
 
-def ruled(stage: Stage, seconds: float, after_s: float, **rule: str) -> None:
+def ruled(stage: Stage, seconds: float, after_s: float, hook: str, verdict: str = "drop") -> None:
     """The server's host has a rule for what comes to the port, and removes it after so long."""
     stage.server("api")
     web = stage.calling(EVERY_S)
     stage.wait(1.0)
     at_ns = now_ns()
-    with PacketLoss(stage.net.b, f"tcp dport {PORT}", **rule):
+    with PacketLoss(stage.net.b, f"tcp dport {PORT}", hook=hook, verdict=verdict):
         stage.wait(seconds)
     until_ns = now_ns()
     stage.wait(after_s)
@@ -36,17 +36,17 @@ def ruled(stage: Stage, seconds: float, after_s: float, **rule: str) -> None:
 
 def firewall(stage: Stage) -> None:
     """A rule drops what comes to the port for six seconds."""
-    ruled(stage, 6.0, 2.0, hook=PREROUTING)
+    ruled(stage, 6.0, 2.0, PREROUTING)
 
 
 def firewall_reset(stage: Stage) -> None:
     """A rule answers every connect to the port with a RST for four seconds."""
-    ruled(stage, 4.0, 1.0, hook=INPUT, verdict="reject with tcp reset")
+    ruled(stage, 4.0, 1.0, INPUT, "reject with tcp reset")
 
 
 def firewall_icmp(stage: Stage) -> None:
     """A rule answers every connect to the port with an ICMP error for four seconds."""
-    ruled(stage, 4.0, 1.0, hook=INPUT, verdict="reject with icmpx type port-unreachable")
+    ruled(stage, 4.0, 1.0, INPUT, "reject with icmpx type port-unreachable")
 
 
 def power_off(stage: Stage) -> None:
