@@ -141,7 +141,8 @@ def test_every_end_once_though_programs_are_interrupted() -> None:
         assert stats[Stat.LOST_CLOSES] == stats[Stat.CONN_FULL] == stats[Stat.CLOSING_FULL] == 0
         assert stats[Stat.SECOND] == left_out["state_change"]
         assert bool(stats[Stat.SECOND]) == guarded
-        assert session.misses() <= FEW
+        first = sum(number for name, number in left_out.items() if not name.startswith(SECOND))
+        assert first - stats[Stat.SECOND] <= session.misses() <= FEW
         assert len(ends) == ends.total()
         # Without the second program: weak are one in a hundred. Where the kernel tells no program of a
         # reset, the end is missing, or it is weak because close() came first.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.unit.sink_rows import CLOCK, closes
+from tracetw.event.fields import end_ns
 from tracetw.event.record import CLOSE
 from tracetw.host.clock import Clock
 from tracetw.live.backlog import Backlog, Taken, default_bytes
@@ -63,6 +64,17 @@ def test_what_has_another_clock_or_is_known_to_be_gone_stands_alone() -> None:
         backlog.put(batch)
         backlog.put(Ends(batch.rows, CLOCK, np.array([True])))
     assert [times(backlog) for _ in range(6)] == [[1]] * 6
+
+
+def test_what_is_known_of_a_row_goes_with_it() -> None:
+    backlog = Backlog(1 << 20)
+    backlog.put(Ends(ends(30, 10, 20).rows, CLOCK, np.array([True, False, False])))
+    batch = backlog.pop()
+    assert isinstance(batch, Ends)
+    assert batch.gone is not None
+    assert batch.end is not None
+    assert batch.gone.tolist() == [False, False, True]
+    assert batch.end.tolist() == end_ns(batch.rows).tolist() == [10, 20, 30]
 
 
 def test_what_came_out_of_the_ring_stays_apart_from_what_was_looked_up() -> None:

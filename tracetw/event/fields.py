@@ -69,6 +69,7 @@ __all__ = [
     "teardown_ns",
     "time_in",
     "unsent",
+    "zero_nibbles",
 ]
 
 Rows: TypeAlias = NDArray[np.void]
@@ -80,6 +81,8 @@ _AF_INET = 2
 _SHOWN_AS_IPV4 = 4
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 _NO_FIN, _UNSEEN = -2, -1
+_EVERY_NIBBLE = 0x11111111
+_IN_USE = (1 << 4 * PATH_MAX) - 1
 
 
 class State(IntEnum):
@@ -133,30 +136,34 @@ def depth(path: NDArray[np.uint32]) -> NDArray[np.intp]:
     """Number of states in each path: ``at[:depth]`` are in use."""
     # frexp's exponent of an integer is its length in bits; every state has 4.
     bits = np.frexp(path.astype(np.float64))[1]
-    count: NDArray[np.intp] = np.minimum((bits + 3) // 4, PATH_MAX).astype(np.intp)
+    count: NDArray[np.intp] = np.minimum(bits + 3 >> 2, PATH_MAX).astype(np.intp)
     return count
 
 
 def end_ns(rows: Rows) -> NDArray[np.int64]:
     """Time of the last state entered; -1 unknown."""
-    last = depth(rows["path"]) - 1
-    at = rows["at"][np.arange(len(rows)), np.maximum(last, 0)].astype(np.int64)
-    return np.where((last >= 0) & (at > 0), at, -1)
+    return _time_at(rows, depth(rows["path"]))
 
 
 def time_in(rows: Rows, state: int) -> NDArray[np.int64]:
     """Time when each connection entered ``state`` last; -1 if never or unknown."""
-    path: NDArray[np.uint32] = rows["path"]
-    last = depth(path) - 1
-    found = np.full(len(rows), -1, np.int64)
-    for back in range(PATH_MAX - 1, -1, -1):
-        here = np.flatnonzero((path >> np.uint32(4 * back) & np.uint32(15)) == state)
-        if len(here):
-            place = last[here] - back
-            here, place = here[place >= 0], place[place >= 0]
-            at = rows["at"][here, place].astype(np.int64)
-            found[here] = np.where(at > 0, at, -1)
-    return found
+    path = np.ascontiguousarray(rows["path"])
+    zero = zero_nibbles(path ^ np.uint32(state * _EVERY_NIBBLE)) & np.uint32(_IN_USE)
+    # The lowest one is that of the last time; as many states were entered after it as nibbles are below.
+    after = (np.frexp((zero & ~zero + np.uint32(1)).astype(np.float64))[1] >> 2) - 1
+    return _time_at(rows, np.where(zero != 0, depth(path) - after, 0))
+
+
+def zero_nibbles(words: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    """The highest bit of each nibble that is zero: up to the lowest of them no other bit is set, above it some may be."""
+    found: NDArray[np.uint32] = (words - np.uint32(_EVERY_NIBBLE)) & ~words
+    return found & np.uint32(_EVERY_NIBBLE << 3)
+
+
+def _time_at(rows: Rows, place: NDArray[np.intp]) -> NDArray[np.int64]:
+    """Time of a state of each path, counted from 1; -1 where there is none, or it is unknown."""
+    at = rows["at"][np.arange(len(rows)), np.maximum(place, 1) - 1].view(np.int64)
+    return np.where((place > 0) & (at > 0), at, -1)
 
 
 def duration_ns(rows: Rows) -> NDArray[np.int64]:

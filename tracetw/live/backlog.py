@@ -6,12 +6,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.fields import Rows
+from tracetw.event.fields import Rows, end_ns
 from tracetw.event.layer import is_connection
 from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
 
@@ -102,7 +102,7 @@ class Backlog:
             kind = type(batch)
             parts = [batch.rows, *self._more(batch)]
         rows = parts[0] if len(parts) == 1 else np.concatenate([_opaque(part) for part in parts])
-        return kind(_in_order(rows.view(batch.rows.dtype)), batch.clock, batch.gone)
+        return _in_order(kind(rows.view(batch.rows.dtype), batch.clock, batch.gone))
 
     def _more(self, first: Ends) -> list[Rows]:
         """The rows of ends that can be in one batch with the first."""
@@ -141,20 +141,26 @@ def _opaque(rows: Rows) -> Rows:
     return rows.view(f"V{rows.dtype.itemsize}")
 
 
-def _after_subflows(rows: Rows, at: NDArray[np.int64]) -> None:
+def _after_subflows(rows: Rows, at: NDArray[np.int64]) -> NDArray[np.int64]:
     """A connection of MPTCP comes behind its subflows, also where it was over before they were."""
+    at = at.copy()
     sockets, which = np.unique(rows["mptcp_conn"], return_inverse=True)
     last = np.zeros(len(sockets), np.int64)
     np.maximum.at(last, which, at)
     connections = is_connection(rows)
     at[connections] = last[which[connections]] + 1
+    return at
 
 
-def _in_order(rows: Rows) -> Rows:
+def _in_order(ends: Ends) -> Ends:
     """By the time of the end, which is not quite the order in which records leave the kernel."""
-    at = ended_ns(rows)
+    rows = ends.rows
+    end = end_ns(rows)
+    at = ended_ns(rows, end)
     if rows["mptcp_conn"].any():
-        _after_subflows(rows, at)
+        at = _after_subflows(rows, at)
     if (at[1:] >= at[:-1]).all():
-        return rows
-    return _opaque(rows)[np.argsort(at, kind="stable")].view(rows.dtype)
+        return replace(ends, end=end)
+    order = np.argsort(at, kind="stable")
+    gone = None if ends.gone is None else ends.gone[order]
+    return replace(ends, rows=_opaque(rows)[order].view(rows.dtype), gone=gone, end=end[order])

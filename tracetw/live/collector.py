@@ -27,6 +27,8 @@ __all__ = ["Collector"]
 _PAUSE = 0.025
 _STORM_PAUSE = 0.005
 _STORM = 16
+# Records that came while others were read: they are in the next round.
+_FEW = 64
 # While records wait in tables: how often to look. The first one wakes us (Session.sleep).
 _SWEEP = 0.1
 _FIRST_SWEEP = 0.05
@@ -75,6 +77,10 @@ class Collector:
         """Until something came or it is time to look, but not after ``until_s`` (``time.monotonic``)."""
         if self._pause:
             time.sleep(self._pause)
+            if self._source.pending():
+                # A system call and a wakeup less in a storm.
+                self._heard()
+                return
         until_s = min(until_s, self._next_audit, self._next_sweep if self._sweeps else math.inf)
         # Not a millisecond too early, or it would be done twice.
         left_ms = max(math.ceil(1000 * (until_s - time.monotonic())), 0)
@@ -82,6 +88,10 @@ class Collector:
         if not self._poll.poll(min(left_ms, SOON_MS)) and left_ms > SOON_MS:
             self._poll.poll(left_ms - SOON_MS)
         self._session.rest()
+        self._heard()
+
+    def _heard(self) -> None:
+        """Has a record begun to wait? Then it is looked at, soon."""
         if self._session.heard():
             self._sweeps = True
             self._next_sweep = max(self._next_sweep, time.monotonic() + _FIRST_SWEEP)
@@ -138,15 +148,16 @@ class Collector:
             self._backlog.put(batch)
 
     def _rings(self) -> list[Ends | Events]:
-        """What is in the rings now, once through each at most."""
+        """What is in the rings now, once through each at most, but for the few that came meanwhile."""
         session, source = self._session, self._source
         batches: list[Ends | Events] = []
         for _ in range(session.closes.turns):
             rows = _copied(source.take())
             source.release()
-            if not len(rows):
+            if len(rows):
+                batches.append(Taken(rows, self.clock))
+            if not len(rows) or session.closes.pending() <= _FEW:
                 break
-            batches.append(Taken(rows, self.clock))
         if session.events is not None:
             rows = _copied(session.events.peek())
             session.events.release()

@@ -25,6 +25,9 @@ __all__ = ["resolve", "resolve_events"]
 
 
 _COMM = 15  # TASK_COMM_LEN without its final zero
+# As plain numbers: to compare an array with a member of an enum takes five times as long.
+_PENDING, _FULL = int(End.PENDING), int(End.FULL)
+_NONE, _CLOSE, _KERNEL = int(Owner.NONE), int(Owner.CLOSE), int(Owner.KERNEL)
 
 
 def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
@@ -39,10 +42,10 @@ def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
         return rows
     ends, known = rows["end"], rows["owner_from"]
     # What found no room to wait may still be held, too.
-    waits = (ends == End.PENDING) | ((ends == End.FULL) & (known != Owner.CLOSE))
+    waits = (ends == _PENDING) | ((ends == _FULL) & (known != _CLOSE))
     # An MPTCP subflow is closed by a kernel thread while its application has the socket open.
-    waits |= (known == Owner.NONE) & (rows["flags"] & F_KTHREAD != 0) & (rows["inode"] != 0)
-    waits &= (rows["flags"] & F_DEAD == 0) & (known != Owner.KERNEL)
+    waits |= (known == _NONE) & (rows["flags"] & F_KTHREAD != 0) & (rows["inode"] != 0)
+    waits &= (rows["flags"] & F_DEAD == 0) & (known != _KERNEL)
     # A connection of MPTCP that its application has closed waits for its subflows only.
     waits &= rows["mptcp_flags"] & MP_LET_GO == 0
     held = np.flatnonzero(waits)

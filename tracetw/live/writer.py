@@ -10,13 +10,14 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from tracetw.host.listeners import Listeners
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.memory import give_memory_back
 from tracetw.live.owners import resolve, resolve_events
 from tracetw.sink.output import OutputClosed, OutputFailed, OutputStalled
-from tracetw.stream.batch import Batch, Ends, Events, Loss, Unwritten
+from tracetw.stream.batch import Batch, Events, Loss, Unwritten
 from tracetw.stream.stages import Stages
 from tracetw.stream.stop import Stop
 
@@ -120,7 +121,7 @@ class Writer:
             self.unjudged += 0 if isinstance(batch, Loss) else len(batch.rows)
             return
         if isinstance(batch, Taken):
-            batch = Ends(resolve(batch.rows, self._listeners), batch.clock)
+            batch = replace(batch, rows=resolve(batch.rows, self._listeners))
         elif isinstance(batch, Events):
             batch = Events(resolve_events(batch.rows, self._listeners), batch.clock)
         try:

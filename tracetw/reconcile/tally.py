@@ -107,7 +107,7 @@ _TIMEWAIT_LEN_S = 60  # TCP_TIMEWAIT_LEN
 _ETIMEDOUT = 110
 _SHUT_BOTH = record.SHUT_RECEIVE | record.SHUT_SEND
 _CONNECTING = (State.SYN_SENT, State.SYN_RECV)
-_SKIPPED = TIME_WAIT.index("skipped")
+_MPTCP = int(Layer.MPTCP)  # with a member of an enum a comparison takes five times as long
 
 # Longer than any timewait socket lives in FIN_WAIT2.
 _LONGEST_NS = 200_000_000_000
@@ -142,31 +142,41 @@ class Tally:
         self._look[[VERDICT_INDEX[code] for code in _SOMETIMES]] = True
         self._by_state = np.zeros(256, dtype=np.uint16)
         self._by_state[[State.ESTABLISHED, State.CLOSE_WAIT]] = _BIT["EstabResets"]
+        self._by_time_wait = np.zeros(256, dtype=np.uint16)
+        self._by_time_wait[TIME_WAIT.index("skipped")] = _BIT["TCPTimeWaitOverflow"]
         self._closes: dict[int, NDArray[np.int64]] = {}
         self._edge_closes: dict[int, NDArray[np.int64]] = {}
         self._events: Explained = {}
         self._edge_events: Explained = {}
 
-    def add(self, rows: NDArray[np.void], findings: Findings) -> None:
-        """Counts a batch of close records and what was found of them."""
+    def add(
+        self, rows: NDArray[np.void], findings: Findings, end: NDArray[np.int64] | None = None
+    ) -> None:
+        """Counts a batch of close records and what was found of them.
+
+        ``end``: of ``fields.end_ns``, where it is known already.
+        """
         if len(rows) == 0:
             return
         masks = self._masks(rows, findings)
         netns = np.ascontiguousarray(rows["netns"])
         _count(self._closes, netns, masks)
-        edge = self._edge(rows)
-        if edge.any():
+        edge = self._edge(rows, fields.end_ns(rows) if end is None else end)
+        if len(edge):
             _count(self._edge_closes, netns[edge], masks[edge])
 
-    def _edge(self, rows: NDArray[np.void]) -> _Bool:
-        """Which of them the kernel may have counted before or after the snapshots."""
-        counted = fields.end_ns(rows)
-        if counted.min() < self.since_ns + _LONGEST_NS or counted.max() > self.until_ns:
+    def _edge(self, rows: NDArray[np.void], counted: NDArray[np.int64]) -> NDArray[np.intp]:
+        """Those that the kernel may have counted before or after the snapshots; ``counted``: when each ended."""
+        first, last = counted.min(), counted.max()
+        if first < self.since_ns + _LONGEST_NS or last > self.until_ns:
             # TW is counted when the timewait socket is made, with FIN_WAIT2.
-            waited = np.flatnonzero(rows["flags"] & record.F_TW_FIN_WAIT2)
-            counted[waited] = fields.time_in(rows[waited], State.FIN_WAIT2)
-        edge: _Bool = (counted < self.since_ns) | (counted > self.until_ns)
-        return edge
+            waited = rows["flags"] & record.F_TW_FIN_WAIT2 != 0
+            if waited.any():
+                counted = np.where(waited, fields.time_in(rows, State.FIN_WAIT2), counted)
+                first, last = counted.min(), counted.max()
+        if first >= self.since_ns and last <= self.until_ns:
+            return np.zeros(0, np.intp)
+        return np.flatnonzero((counted < self.since_ns) | (counted > self.until_ns))
 
     def add_events(self, events: NDArray[np.void]) -> None:
         """Counts a batch of single events (time-wait and drop events; others are passed over)."""
@@ -227,20 +237,17 @@ class Tally:
         flags = np.ascontiguousarray(rows["flags"])
         masks: _U16 = self._by_verdict[verdict]
         masks |= self._by_state[rows["old_state"]]
-        masks |= np.where(flags & record.F_TW, _BIT["TW"], 0).astype(np.uint16)
-        skipped = findings.time_wait == _SKIPPED
-        if skipped.any():
-            masks[skipped] |= _BIT["TCPTimeWaitOverflow"]
-        missed = np.flatnonzero(flags & record.F_MISSED)
-        masks[missed] |= _BIT[UNCLEAR]
-        waiting = np.flatnonzero(flags & record.F_TW_FIN_WAIT2)
-        if len(waiting):
+        masks |= self._by_time_wait[findings.time_wait]
+        masks |= (flags & record.F_TW != 0) * np.uint16(_BIT["TW"])
+        if np.bitwise_or.reduce(flags) & (record.F_MISSED | record.F_TW_FIN_WAIT2):
+            masks[flags & record.F_MISSED != 0] |= _BIT[UNCLEAR]
+            waiting = np.flatnonzero(flags & record.F_TW_FIN_WAIT2)
             short = waiting[self._short_lived(rows, waiting)]
             masks[short] ^= _BIT["TW"] | _BIT["TWKilled"]
         open_cases = np.flatnonzero(self._look[verdict])
         if len(open_cases):
             masks[open_cases] |= self._sometimes(rows, open_cases, verdict[open_cases])
-        mptcp = np.flatnonzero(rows["layer"] == Layer.MPTCP)
+        mptcp = np.flatnonzero(rows["layer"] == _MPTCP)
         if len(mptcp):
             masks[mptcp] = _of_mptcp(rows["mptcp_flags"][mptcp], flags[mptcp], masks[mptcp])
         return masks

@@ -114,11 +114,13 @@ class Ends:
         rows: dtype ``CLOSE``, shape (n,), owners resolved.
         clock: for their times.
         gone: whose network namespace is known to be gone, shape (n,); None unknown.
+        end: of ``fields.end_ns``, shape (n,); None: not worked out yet.
     """
 
     rows: NDArray[Any]
     clock: Clock
     gone: NDArray[np.bool_] | None = None
+    end: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,10 +316,14 @@ MakeSink: TypeAlias = Callable[[Context], Sink]
 """The command line says where a stream goes; what it is about is known when it begins."""
 
 
-def ended_ns(rows: NDArray[Any]) -> NDArray[np.int64]:
-    """Monotonic time of the end of each row of ``CLOSE``, else of the last thing known; 0: nothing."""
-    end = fields.end_ns(rows)
-    unknown = np.flatnonzero(end < 0)
+def ended_ns(rows: NDArray[Any], end: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+    """Monotonic time of the end of each row of ``CLOSE``, else of the last thing known; 0: nothing.
+
+    ``end``: of ``fields.end_ns``, where it is known already; it stays as it is.
+    """
+    ended = fields.end_ns(rows) if end is None else end
+    unknown = np.flatnonzero(ended < 0)
     if len(unknown):
-        end[unknown] = rows["at"][unknown].max(axis=1)
-    return end
+        ended = ended.copy()
+        ended[unknown] = rows["at"][unknown].max(axis=1)
+    return ended

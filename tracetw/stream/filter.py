@@ -13,6 +13,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple
 
@@ -35,6 +36,7 @@ __all__ = ["HERE", "Filter", "Places", "closest", "seconds"]
 
 _FAMILIES = frozenset({4, 6})
 _NOTHING = Criteria()
+_ABNORMAL = frozenset(number for number, verdict in enumerate(VERDICTS) if verdict.abnormal)
 _IN_KERNEL = 4 * MOST_VALUES
 """Values that the kernel compares, at most: the verifier walks the programs once for each
 (tests/kernel/test_loading.py). Of kinds for which there is no room it lets all through."""
@@ -136,12 +138,11 @@ class Filter(Criteria):
         if findings is None:
             return keep
         if self.verdicts:
-            keep &= np.isin(findings.verdict, [*self.verdicts])
+            keep &= _among(self.verdicts)[findings.verdict]
         if self.unless.verdicts:
-            keep &= ~np.isin(findings.verdict, [*self.unless.verdicts])
+            keep &= ~_among(self.unless.verdicts)[findings.verdict]
         if self.abnormal:
-            abnormal = np.array([verdict.abnormal for verdict in VERDICTS])
-            keep &= abnormal[findings.verdict]
+            keep &= _among(_ABNORMAL)[findings.verdict]
         return keep
 
     def mask_events(self, rows: Rows, cgroup_path: CgroupPath = lambda _: None) -> Mask:
@@ -176,6 +177,14 @@ class Filter(Criteria):
         for unwanted in self.unless.having(rows, cgroup_path):
             keep &= ~unwanted
         return keep
+
+
+@lru_cache(maxsize=8)
+def _among(verdicts: frozenset[int]) -> Mask:
+    """For each number of a verdict: is it one of these?"""
+    table = np.zeros(256, np.bool_)
+    table[[*verdicts]] = True
+    return table
 
 
 def _values(texts: Mapping[str, list[str]], places: Places) -> dict[str, Any]:

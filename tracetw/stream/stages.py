@@ -8,6 +8,7 @@ from collections.abc import Collection
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.event.fields import end_ns
 from tracetw.event.record import EventKind
 from tracetw.reconcile.tally import Tally
 from tracetw.stream.batch import Batch, Closes, Context, Ends, Events, Loss, News, Sink, ended_ns
@@ -79,23 +80,23 @@ class Stages:
 
     def judge(self, ends: Ends) -> Closes:
         """Judge, weaken and tally: each end once."""
-        closes = self._judge(ends)
-        ended = ended_ns(closes.rows)
+        end = end_ns(ends.rows) if ends.end is None else ends.end
+        ended = ended_ns(ends.rows, end)
+        closes = self._judge(ends, ended)
         closes.findings.hints[:] |= self._habits.add(closes.rows, closes.findings, ended)
-        self.tally.add(closes.rows, closes.findings)
+        self.tally.add(closes.rows, closes.findings, end)
         self.judged += len(closes.rows)
         return self._subflows.together(closes)
 
     def closes(self, ends: Ends) -> Closes:
         """Judge and weaken; without the hints that several connections show."""
-        return self._subflows.together(self._judge(ends))
+        return self._subflows.together(self._judge(ends, ended_ns(ends.rows, ends.end)))
 
-    def _judge(self, ends: Ends) -> Closes:
+    def _judge(self, ends: Ends, ended: NDArray[np.int64]) -> Closes:
         rows = ends.rows
-        mono = ended_ns(rows)
-        at: NDArray[np.int64] = ends.clock.to_wall_ns(mono)
-        if not mono.all():
-            at = np.where(mono > 0, at, self.context.started_ns)
+        at: NDArray[np.int64] = ends.clock.to_wall_ns(ended)
+        if not ended.all():
+            at = np.where(ended > 0, at, self.context.started_ns)
         findings = judge(rows, self.context.names, lossy=self._lossy.weakens(at), gone=ends.gone)
         return Closes(rows, findings, ends.clock, at)
 

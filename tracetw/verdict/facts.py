@@ -309,7 +309,7 @@ FACTS: tuple[FactRow, ...] = (
     FactRow("netns-gone", Read(lambda rows: rows.gone), "the network namespace was gone"),
     FactRow("exiting", Flag(record.F_EXITING)),
     FactRow("oom", Flag(record.F_OOM)),
-    FactRow("signalled", Read(lambda rows: (rows["exit_code"] & np.uint32(127)) != 0)),
+    FactRow("signalled", Read(lambda rows: (rows["exit_code"] & np.uint16(127)) != 0)),
     # The record names the task that released the socket. That task brought the end about, unless the
     # socket was still attached at CLOSE: then its death came later than the end.
     FactRow(

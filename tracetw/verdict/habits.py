@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from tracetw.event import measures
 from tracetw.event.fields import Rows
 from tracetw.event.names import KernelNames
-from tracetw.event.record import F_CLIENT, F_DONE, F_SERVER, SINCE_UNKNOWN
+from tracetw.event.record import F_CLIENT, F_DONE, F_SERVER
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.hint_text import before_ms
-from tracetw.verdict.hinted import LOCAL, REMOTE, RST_RECEIVED, Some, quiet
+from tracetw.verdict.hinted import LOCAL, REMOTE, RST_RECEIVED, Some, quiet, quiet_for, silent_for
 from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.latest import Latest
 from tracetw.verdict.other_end import OtherEnds
@@ -67,11 +67,11 @@ class Habits:
         return hints
 
     def _idle_timeouts(self, rows: Rows, findings: Findings, hints: NDArray[np.uint32]) -> None:
-        idle = quiet(rows, self._names)
-        if idle.max(initial=-1) < _IDLE_MS:
+        some = Some(rows, findings, self._names, quiet_for(rows, _IDLE_MS, self._names))
+        if not len(some.which):
             return
-        some = Some(rows, findings, self._names, np.flatnonzero(idle >= _IDLE_MS))
         here, by = some.here, findings.closed_by[some.which]
+        idle = quiet(here, self._names)
         # A RST after our FIN answers our own timeout.
         reset = some.reset & ((some.flags & F_DONE) == 0) & (some.first == REMOTE)
         local = ~reset & (some.first == LOCAL) & (by == _APP)
@@ -84,7 +84,7 @@ class Habits:
         peers = np.where(client[:, None], here["raddr"], 0).astype(np.uint8)
         for at in np.flatnonzero(known).tolist():
             key = (int(here["netns"][at]), int(kinds[at]), int(services[at]), peers[at].tobytes())
-            if self._again(key, int(idle[some.which[at]])):
+            if self._again(key, int(idle[at])):
                 hints[some.which[at]] |= np.uint32(HINT_BIT["idle-timeout"])
 
     def _again(self, key: tuple[int, int, int, bytes], idle_ms: int) -> bool:
@@ -102,9 +102,8 @@ class Habits:
         hints: NDArray[np.uint32],
     ) -> None:
         fine = self._sampled(np.flatnonzero(findings.verdict == _ORDERLY), ended)
-        jiffies = rows["since_received"]
-        long = (jiffies >= _FORGOTTEN_MS * self._names.hz // 1000) & (jiffies != SINCE_UNKNOWN)
-        lost = np.flatnonzero(long & (_SILENCE[findings.verdict] | (findings.form == RST_RECEIVED)))
+        lost = silent_for(rows, _FORGOTTEN_MS, self._names)
+        lost = lost[_SILENCE[findings.verdict[lost]] | (findings.form[lost] == RST_RECEIVED)]
         some = Some(rows, findings, self._names, lost)
         if len(lost):
             before = before_ms(rows[lost], findings.take(lost), self._names)

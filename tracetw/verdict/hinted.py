@@ -38,7 +38,17 @@ from tracetw.verdict.findings import Findings
 from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.taxonomy import FIRST_CLOSE, FORMS, VERDICT_INDEX, VERDICTS
 
-__all__ = ["LOCAL", "QUIET_MS", "REMOTE", "RST_RECEIVED", "Some", "hinted", "quiet"]
+__all__ = [
+    "LOCAL",
+    "QUIET_MS",
+    "REMOTE",
+    "RST_RECEIVED",
+    "Some",
+    "hinted",
+    "quiet",
+    "quiet_for",
+    "silent_for",
+]
 
 QUIET_MS = 500
 """A pause in which an application waits, and no longer one between two segments."""
@@ -112,38 +122,63 @@ class Some:
 def hinted(rows: Rows, findings: Findings, names: KernelNames) -> NDArray[np.uint32]:
     """Bits over ``HINTS`` for each row, of what the row itself shows."""
     hints = np.zeros(len(rows), np.uint32)
-    batch = Some(rows, findings, names, np.arange(len(rows)))
+    count = np.bincount(findings.verdict, minlength=len(VERDICTS))
+
+    def some(which: NDArray[np.intp]) -> Some:
+        return Some(rows, findings, names, which)
 
     def mark(code: str, some: Some, holds: Callable[[Some], Holds]) -> None:
         if len(some.which):
             hints[some.which[holds(some)]] |= np.uint32(HINT_BIT[code])
 
-    def with_verdict(verdict: int) -> Some:
-        return batch.of(findings.verdict == verdict)
-
-    unread = with_verdict(_UNREAD)
-    mark("after-peer-fin", unread, _after_peer_fin)
-    mark("answer-unread-at-the-peer", unread, _answer_unread)
-    mark("urgent-byte", unread, _urgent_byte)
-    reset = batch.of(findings.form == RST_RECEIVED)
-    mark("reset-before-accept", reset, _reset_before_accept)
-    mark("keepalive-race", with_verdict(_LATE), _met_our_close)
-    pause = batch.of(quiet(rows, names) >= QUIET_MS)
+    if count[_UNREAD]:
+        unread = some(np.flatnonzero(findings.verdict == _UNREAD))
+        mark("after-peer-fin", unread, _after_peer_fin)
+        mark("answer-unread-at-the-peer", unread, _answer_unread)
+        mark("urgent-byte", unread, _urgent_byte)
+    if count[_LATE]:
+        late = some(np.flatnonzero(findings.verdict == _LATE))
+        mark("keepalive-race", late, _met_our_close)
+    mark("reset-before-accept", some(_unaccepted(rows)), _reset_before_accept)
+    pause = some(quiet_for(rows, QUIET_MS, names))
     mark("keepalive-race", pause, _met_their_close)
     mark("waited-for-answer", pause, _waited)
     mark("stray-segment-reset", pause, _stray)
-    lossy = batch.of(_ABNORMAL[findings.verdict])
-    lossy = lossy.of(rows["total_retrans"][lossy.which] > 0)
-    mark("only-full-segments-lost", lossy, _only_full)
-    mark("nothing-ever-acknowledged", lossy, _nothing_acknowledged)
-    mark("connected-to-itself", batch.of(rows["lport"] == rows["rport"]), _itself)
+    lossy = np.flatnonzero(rows["total_retrans"])
+    abnormal = some(lossy[_ABNORMAL[findings.verdict[lossy]]])
+    mark("only-full-segments-lost", abnormal, _only_full)
+    mark("nothing-ever-acknowledged", abnormal, _nothing_acknowledged)
+    mark("connected-to-itself", some(np.flatnonzero(rows["lport"] == rows["rport"])), _itself)
     return hints
+
+
+def _quiet(rows: Rows) -> NDArray[np.uint32]:
+    """Jiffies without data either way before the first FIN, RST or time-out, or ``SINCE_UNKNOWN``."""
+    jiffies: NDArray[np.uint32] = np.minimum(rows["since_sent"], rows["since_received"])
+    return jiffies
+
+
+def _longer(jiffies: NDArray[np.uint32], ms: int, names: KernelNames) -> Holds:
+    """Which times are known and ``ms`` or longer."""
+    # SINCE_UNKNOWN is the highest number, and the next one is 0.
+    result: Holds = jiffies + np.uint32(1) > np.uint32(-(-ms * names.hz // 1000))
+    return result
 
 
 def quiet(rows: Rows, names: KernelNames) -> NDArray[np.int64]:
     """Milliseconds without data either way before the first FIN, RST or time-out; -1 unknown."""
-    jiffies: NDArray[np.uint32] = np.minimum(rows["since_sent"], rows["since_received"])
+    jiffies = _quiet(rows)
     return np.where(jiffies == SINCE_UNKNOWN, -1, fields.jiffies_to_ms(jiffies, names))
+
+
+def quiet_for(rows: Rows, ms: int, names: KernelNames) -> NDArray[np.intp]:
+    """Rows of which :func:`quiet` is ``ms`` or more."""
+    return np.flatnonzero(_longer(_quiet(rows), ms, names))
+
+
+def silent_for(rows: Rows, ms: int, names: KernelNames) -> NDArray[np.intp]:
+    """Rows whose peer sent no data for ``ms`` or more."""
+    return np.flatnonzero(_longer(rows["since_received"], ms, names))
 
 
 def _after_peer_fin(some: Some) -> Holds:
@@ -165,10 +200,13 @@ def _urgent_byte(some: Some) -> Holds:
     return result
 
 
+def _unaccepted(rows: Rows) -> NDArray[np.intp]:
+    return np.flatnonzero((rows["flags"] & (F_SERVER | F_SOCKET | F_DEAD)) == F_SERVER)
+
+
 def _reset_before_accept(some: Some) -> Holds:
-    flags, state = some.flags, some.rows["old_state"][some.which]
-    waiting = (flags & (F_SERVER | F_SOCKET | F_DEAD)) == F_SERVER
-    result: Holds = waiting & ((state == State.ESTABLISHED) | (state == State.CLOSE_WAIT))
+    state = some.rows["old_state"][some.which]
+    result: Holds = some.reset & ((state == State.ESTABLISHED) | (state == State.CLOSE_WAIT))
     return result
 
 

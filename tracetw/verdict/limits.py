@@ -58,6 +58,8 @@ def limits(rows: Rows, verdict: NDArray[np.uint8], names: KernelNames) -> Limit:
     value = np.full(len(rows), -1, np.int64)
     elapsed = np.full(len(rows), -1, np.int64)
     kinds = _KIND[verdict]
+    if not kinds.any():
+        return limit, value, elapsed
     # The timers of MPTCP are its own.
     kinds[(rows["mptcp_flags"] & MP_CONNECTION) != 0] = 0
     for kind in np.flatnonzero(np.bincount(kinds)).tolist():

@@ -45,9 +45,8 @@ class OtherEnds:
         self, rows: Rows, findings: Findings, ended: NDArray[np.int64], hints: NDArray[np.uint32]
     ) -> None:
         """Mark those whose RST is explained by a record that came before; sets ``peer_verdict`` of theirs."""
-        senders = np.flatnonzero(
-            (findings.reset_direction == _SENT) & ~_BULK[findings.verdict] & (rows["rport"] != 0)
-        )
+        senders = np.flatnonzero((findings.reset_direction == _SENT) & ~_BULK[findings.verdict])
+        senders = senders[rows["rport"][senders] != 0]
         if not len(senders) and not self._senders:
             return
         receivers = self._of_known_ports(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.fields import Rows, State, depth
+from tracetw.event.fields import Rows, State, depth, zero_nibbles
 from tracetw.event.record import (
     F_DONE,
     F_MISSED,
@@ -30,10 +30,12 @@ __all__ = ["Kind", "Records", "application_error"]
 
 # As plain numbers: to compare an array with a member of an enum takes five times as long.
 _FW2_TW = State.FIN_WAIT2 << 4 | State.TIME_WAIT
-_SYN_SENT, _FIN_WAIT1, _CLOSING, _LAST_ACK = (
-    int(state) for state in (State.SYN_SENT, State.FIN_WAIT1, State.CLOSING, State.LAST_ACK)
-)
+_SYN_SENT, _FIN_WAIT1, _LAST_ACK = map(int, (State.SYN_SENT, State.FIN_WAIT1, State.LAST_ACK))
 _MPTCP = int(Layer.MPTCP)
+_FIN_SENT = np.zeros(256, np.bool_)
+_FIN_SENT[[State.FIN_WAIT1, State.CLOSING, State.LAST_ACK]] = True
+# Every nibble of a path; where one of them was, the difference has a zero.
+_ALL_FIN_WAIT1, _ALL_LAST_ACK = (np.uint32(s * 0x11111111) for s in (_FIN_WAIT1, _LAST_ACK))
 
 
 class Kind(IntEnum):
@@ -53,8 +55,10 @@ def _signed(difference: NDArray[np.uint32]) -> NDArray[np.int32]:
 def application_error(rows: Rows | Records) -> NDArray[np.uint8]:
     """``sk_err``; while connecting, where that has none, the ICMP error that the application was told of."""
     error: NDArray[np.uint8] = rows["err"].copy()
-    told = np.flatnonzero((error == 0) & (rows["old_state"] == _SYN_SENT))
-    error[told] = rows["err_soft"][told]
+    opening = np.flatnonzero(rows["old_state"] == _SYN_SENT)
+    if len(opening):
+        told = opening[error[opening] == 0]
+        error[told] = rows["err_soft"][told]
     return error
 
 
@@ -78,15 +82,22 @@ class Records:
             column = self._columns[name] = np.ascontiguousarray(self.rows[name])
         return column
 
+    @cached_property
+    def _flags_of_any(self) -> int:
+        return int(np.bitwise_or.reduce(self["flags"]))
+
     def flag(self, flag: int) -> NDArray[np.bool_]:
         """Whether a flag of the record is set."""
+        # Many are set nowhere: then one look at all of them is enough.
+        if not self._flags_of_any & flag:
+            return np.zeros(len(self.rows), np.bool_)
         holds: NDArray[np.bool_] = (self["flags"] & np.uint32(flag)) != 0
         return holds
 
     @cached_property
     def error(self) -> NDArray[np.uint8]:
         """What the application got, an errno."""
-        return application_error(self.rows)
+        return application_error(self)
 
     @property
     def end(self) -> NDArray[np.uint8]:
@@ -96,14 +107,15 @@ class Records:
     @cached_property
     def reason(self) -> NDArray[np.uint8]:
         """``enum sk_rst_reason`` of this kernel; 0, SK_RST_REASON_NOT_SPECIFIED, also where it gave none."""
-        return self["reset_reason"] * self.flag(F_RST_REASON).view(np.uint8)
+        reason: NDArray[np.uint8] = self["reset_reason"] * self.flag(F_RST_REASON)
+        return reason
 
     @cached_property
     def state(self) -> NDArray[np.uint8]:
         """States that CLOSE was entered from; where the program missed that event, from the path."""
         states = self["old_state"]
-        missed = np.flatnonzero(self.flag(F_MISSED))
-        if len(missed):
+        if self._flags_of_any & F_MISSED:
+            missed = np.flatnonzero(self.flag(F_MISSED))
             path = self["path"][missed]
             newest = path & 15
             final = (newest == State.CLOSE) | (newest == State.TIME_WAIT)
@@ -137,27 +149,20 @@ class Records:
     @cached_property
     def unread(self) -> NDArray[np.bool_]:
         """Whether more came than was read, the FIN apart."""
-        unread = _signed(self["rcv_nxt"] - self["copied_seq"])
-        return np.asarray((unread > 1) | ((unread == 1) & ~self.flag(F_DONE)))
+        return np.asarray(_signed(self["rcv_nxt"] - self["copied_seq"]) > self.flag(F_DONE))
 
     @cached_property
     def unacked_data(self) -> NDArray[np.bool_]:
         """Whether data was sent and not acknowledged, the FIN apart."""
         # With a FIN on its way and nothing unsent one of the sequence numbers is no data.
-        state = self.state
-        fin = (state == _FIN_WAIT1) | (state == _CLOSING) | (state == _LAST_ACK)
-        fin &= self.queued == 0
-        return np.asarray((self.ahead > 1) | ((self.ahead == 1) & ~fin))
+        return np.asarray(self.ahead > (_FIN_SENT[self.state] & (self.queued == 0)))
 
     @cached_property
     def close_seen(self) -> NDArray[np.bool_]:
         """Whether FIN_WAIT1 or LAST_ACK is in the path: only close() and shutdown() lead there."""
-        seen = np.zeros(len(self.rows), np.uint32)
-        for state in (_FIN_WAIT1, _LAST_ACK):
-            # A nibble is zero where the state was; the classic test for a zero in a word.
-            zero = self["path"] ^ np.uint32(state * 0x11111111)
-            seen |= (zero - np.uint32(0x11111111)) & ~zero
-        return np.asarray((seen & np.uint32(0x88888888)) != 0)
+        path = self["path"]
+        seen = zero_nibbles(path ^ _ALL_FIN_WAIT1) | zero_nibbles(path ^ _ALL_LAST_ACK)
+        return np.asarray(seen != 0)
 
     @cached_property
     def segments(self) -> NDArray[np.uint8]:
@@ -168,6 +173,8 @@ class Records:
         """
         flags, path = self["flags"], self["path"]
         segments = np.zeros(len(flags), np.uint8)
+        if not self._flags_of_any & F_TW:
+            return segments
         direct = (flags & np.uint32(F_TW | F_TW_FIN_WAIT2)) == F_TW
         which = np.flatnonzero(direct & ((path & np.uint32(255)) == _FW2_TW))
         if len(which):

@@ -96,15 +96,16 @@ def _words(records: Records, tables: dict[str, NDArray[np.uint16]]) -> NDArray[n
 
 def _packed(bits: list[NDArray[np.uint8]]) -> NDArray[np.uint64]:
     """Columns of 0 and 1 as the bits of numbers, the first one lowest."""
-    words = np.zeros(len(bits[0]), np.uint64)
-    for first in range(0, len(bits), 8):
+    words = np.zeros((len(bits[0]), 8), np.uint8)
+    for place, first in enumerate(range(0, len(bits), 8)):
         # Doubling: shifts take ten times as long.
-        byte = np.zeros(len(words), np.uint8)
-        for bit in bits[first : first + 8][::-1]:
+        *lower, highest = bits[first : first + 8]
+        byte = highest.copy()
+        for bit in reversed(lower):
             np.add(byte, byte, out=byte)
             np.bitwise_or(byte, bit, out=byte)
-        words |= byte.astype(np.uint64) << np.uint64(first)
-    return words
+        words[:, place] = byte
+    return words.view("<u8")[:, 0]
 
 
 class KnownFacts(dict[str, NDArray[np.bool_]]):

@@ -11,6 +11,7 @@ import ctypes
 import os
 import platform
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "create_map",
     "fill_and_freeze",
     "load",
+    "misses",
     "open_raw_tracepoint",
     "program_info",
     "put_map",
@@ -178,3 +180,15 @@ def program_info(fd: int) -> ProgramInfo:
 
     (verified,) = struct.unpack_from("=I", info, _VERIFIED)
     return ProgramInfo(u64(_MISSES), verified)
+
+
+def misses(fds: Iterable[int]) -> int:
+    """``ProgramInfo.misses`` of all these programs together: asked each time that records are read. Raises OSError."""
+    info = ctypes.create_string_buffer(_INFO_SIZE)
+    address, total = ctypes.addressof(info), 0
+    for fd in fds:
+        # What was told before would be taken for the sizes of buffers to fill (bpf_prog_get_info_by_fd).
+        ctypes.memset(address, 0, _INFO_SIZE)
+        _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, _INFO_SIZE, address))
+        total += int(struct.unpack_from("=Q", info, _MISSES)[0])
+    return total

@@ -32,7 +32,7 @@ from tracetw.event.record import (
     End,
     Stat,
 )
-from tracetw.kernel.load.bpf import program_info
+from tracetw.kernel.load.bpf import misses
 from tracetw.kernel.plan import CPUS, LISTENER_ENDS_PAGES, SECOND, Plan
 from tracetw.kernel.ring import Ring
 from tracetw.kernel.rings import Rings
@@ -65,6 +65,8 @@ class Session(Closing):
     def __init__(self, plan: Plan, descriptors: Mapping[str, int]) -> None:
         self.plan = plan
         self._fds = dict(descriptors)
+        # Of each hook the program that runs first.
+        self._first = [fd for name, fd in self.programs().items() if not name.startswith(SECOND)]
         self._rings = [f"map:closes{number or ''}" for number in range(plan.sizes.rings)]
         pages = plan.sizes.closes_pages // plan.sizes.rings
         self.closes = Rings([Ring(self._fds[name], CLOSE, pages) for name in self._rings], end_ns)
@@ -99,18 +101,13 @@ class Session(Closing):
 
     def stats(self) -> dict[Stat, int]:
         """The tracer's own counters, summed over the CPUs."""
-        totals = self._stats.sum(axis=0)
-        return {stat: int(totals[stat]) for stat in _STATS}
+        return dict(zip(_STATS, self._stats.sum(axis=0).tolist(), strict=True))
 
     def misses(self) -> int:
         """Runs that the recursion guard skipped, and that no second program made up for."""
-        missed = sum(
-            program_info(fd).misses
-            for name, fd in self.programs().items()
-            if not name.startswith(SECOND)
-        )
+        missed = misses(self._first)
         # In this order: a run is skipped before the second program makes up for it.
-        return max(missed - self.stats()[Stat.SECOND], 0)
+        return max(missed - int(self._stats[:, Stat.SECOND].sum()), 0)
 
     def rings(self) -> list[int]:
         """Descriptors that can be polled: readable when a record came, between :meth:`listen` and :meth:`rest`."""
@@ -138,6 +135,8 @@ class Session(Closing):
 
     def heard(self) -> bool:
         """Has one begun to wait since :meth:`sleep`? Asked once."""
+        if not self._bell.pending():
+            return False
         rung = bool(len(self._bell.peek()))
         self._bell.release()
         return rung
