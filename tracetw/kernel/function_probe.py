@@ -78,6 +78,13 @@ FUNCTION_PROBES = (
         "the source of ICMP errors is unknown",
     ),
     FunctionProbe(
+        "sockmap_close",
+        "sock_map_close",
+        ("sock",),
+        "that a sockmap carried data past TCP, of the end that closes first",
+        "it is seen where the peer closed first, or a RST came; else the numbers of TCP are taken for the application's",
+    ),
+    FunctionProbe(
         "timewait_packet",
         "tcp_timewait_state_process",
         ("inet_timewait_sock", "sk_buff", "tcphdr"),
