@@ -191,8 +191,8 @@ DROP_EVENTS = (
                 ),
             ),
             settings=(
-                "net.ipv4.tcp_syncookies; the backlog of listen() and net.core.somaxconn, the smaller of which also limits "
-                "requests.",
+                "net.ipv4.tcp_syncookies.",
+                "The backlog of listen() and net.core.somaxconn; the smaller one limits connections in SYN_RECV, too.",
             ),
             sure="It takes function probes: the SYN is consumed without a tracepoint. The kernel counts it.",
             folklore=(
