@@ -10,10 +10,18 @@ struct listener {
 	u64 sk;
 	u64 skb; /* 0 none */
 	u32 queued;
-	u32 code; /* DROP_: the queues say that it will be dropped for this; 0 they do not */
+	u16 code; /* DROP_: the queues say that it will be dropped for this; 0 they do not */
+	u16 at_limit; /* as many requests as the backlog, and the accept queue has room */
 };
 
 BPF_TABLE("percpu_array", u32, struct listener, listeners, 1);
+
+/*
+ * 1: this kernel has dropped a SYN that met as many requests as the backlog, and an accept queue with room. It compares by
+ * >= in inet_csk_reqsk_queue_is_full(), as all did before Linux kernel commit 3479c7549fb1 ("tcp/dccp: allow a connection
+ * when sk_max_ack_backlog is zero"), which stable kernels have, too. No BTF says so.
+ */
+BPF_TABLE("array", u32, u32, full_at_limit, 1);
 
 static __always_inline struct listener *listener_here(void)
 {

@@ -15,11 +15,15 @@ int listener_dropped(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct listener *l = listener_here();
 	struct call call = {};
+	u32 zero = 0, yes = 1;
 
 	if (!CALL_listener_dropped(&call, ctx) || !l || l->skb != call.args[3])
 		return 0;
 	l->skb = 0;
-	if (l->code)
-		listener_event((const void *)l->sk, (const void *)call.args[3], l->code, l->queued);
+	if (!l->code)
+		return 0;
+	if (l->at_limit)
+		full_at_limit.update(&zero, &yes);
+	listener_event((const void *)l->sk, (const void *)call.args[3], l->code, l->queued);
 	return 0;
 }

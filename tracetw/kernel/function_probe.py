@@ -125,7 +125,7 @@ FUNCTION_PROBES = (
         "inet_reqsk_alloc",
         ("request_sock_ops", "sock"),
         "the queues of the listener let the SYN pass",
-        "it is concluded from their lengths",
+        "as many requests as the backlog: whether that is too many is unknown, and no event",
         event="drop",
     ),
     FunctionProbe(

@@ -290,7 +290,7 @@ def make_plan(
 _OF_SYNS = frozenset({"listener_syn", "listener_dropped"})
 # Counters of what only function probes show.
 _OF_LISTENERS = (
-    ("TCPReqQFullDrop", _OF_SYNS, "SYNs that met a full queue of requests"),
+    ("TCPReqQFullDrop", _OF_SYNS | {"request_made"}, "SYNs that met a full queue of requests"),
     (
         "SyncookiesSent",
         {"listener_syn", "syn_cookie", "syn_cookie_v6"},

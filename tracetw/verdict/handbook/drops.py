@@ -224,13 +224,17 @@ DROP_EVENTS = (
                     "Nobody completes the handshakes: a SYN flood, or SYN+ACKs that do not arrive.",
                 ),
             ),
-            settings=("The backlog of listen() and net.core.somaxconn; net.ipv4.tcp_syncookies.",),
+            settings=(
+                "The backlog of listen() and net.core.somaxconn.",
+                "net.ipv4.tcp_syncookies.",
+            ),
             sure="It takes function probes: no socket and no request is left. The kernel counts it.",
             folklore=(
                 Folklore(
                     "SYN cookies cost nothing.",
-                    "Without timestamps the connection has neither window scaling nor SACK, and if the ACK of the "
-                    "handshake is lost nobody repeats the SYN+ACK: the client's data is the next that comes.",
+                    "Without timestamps tcp_conn_request clears the options: the connection has neither window scaling nor "
+                    "SACK. If the ACK of the handshake is lost nobody repeats the SYN+ACK: the client is connected, the "
+                    "listener has nothing, until the client sends data. `tracetw lab run syn-cookie-ack-lost` shows both.",
                 ),
             ),
         ),
