@@ -29,7 +29,7 @@ from scripts.guests.rows import HOST, ROOT, Row
 from scripts.guests.survey import DATA
 from scripts.guests.vmlinux import btf_of
 
-__all__ = ["CHECKOUT", "build"]
+__all__ = ["CHECKOUT", "build", "work_folder"]
 
 CHECKOUT = "opt/tracetw"
 """Where a machine has the checkout (``vagrant/provision.sh``); the virtual environment is there already."""
@@ -75,6 +75,7 @@ _NOT = {
     },
 }
 _FOLDERS = ("bin", "dev", "modules", "new", "proc", "sys")
+_UNFINISHED = ".new-box-"
 _KEY = ROOT / "vagrant" / "well-known.pub"
 _FILES = {
     # The first file system is mounted for good: systemd would wait for udev to say that its disk is there.
@@ -134,7 +135,7 @@ def build(hypervisor: Hypervisor, row: Row, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     with (
         locked(target.parent, f"the box {row.name}"),
-        tempfile.TemporaryDirectory(prefix=".new-", dir=target.parent) as name,
+        work_folder(target.parent) as name,
     ):
         work = Path(name)
         root = work / "root"
@@ -161,6 +162,13 @@ def build(hypervisor: Hypervisor, row: Row, target: Path) -> None:
         run(["tar", "--create", "--file", fresh, "--directory", work, "metadata.json", "box.img"])
         fresh.chmod(0o644)
         fresh.rename(target)
+
+
+def work_folder(shelf: Path) -> tempfile.TemporaryDirectory[str]:
+    """A folder to build in, on the shelf's own disk. Removes what a run left that was killed; the shelf is locked."""
+    for unfinished in shelf.glob(f"{_UNFINISHED}*"):
+        shutil.rmtree(unfinished)
+    return tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=shelf)
 
 
 def _install_kernel(root: Path, kernel: Kernel) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from scripts.guests.box import build
 from scripts.guests.cache import folder, say
+from scripts.guests.ending import end_in_order
 from scripts.guests.errors import BadInput, Missing, UserError
 from scripts.guests.hypervisor import Hypervisor
 from scripts.guests.rows import ROOT, chosen
@@ -49,4 +50,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    end_in_order()
     sys.exit(main())

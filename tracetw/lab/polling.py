@@ -31,8 +31,8 @@ def patient(seconds: float) -> float:
     """A deadline for this machine.
 
     On one that is slow, an emulated one above all, ``TRACETW_PATIENCE`` says how many times as long
-    everything may take. Deadlines and upper bounds of times pass through here, and nothing else
-    knows of it.
+    everything may take. Deadlines and upper bounds of times pass through here, and pauses that its own delays
+    must not distort; nothing else knows of it.
     """
     return seconds * max(1.0, float(os.environ.get(PATIENCE) or 1.0))
 

@@ -59,13 +59,16 @@ NUD_PERMANENT = 0x80
 HELD_S = 60
 """How long the kernel asks for a link address, once a second, before it gives up what waits."""
 
+_SEEN = "seen"
+
 _numbers = itertools.count()
 
 
 class PacketLoss:
     """While in force, ``host`` loses the packets that ``match`` (nft syntax) selects.
 
-    ``verdict`` is what nft does with them: ``drop``, ``reject with ...``, or ``dup to ...``.
+    ``verdict`` is what nft does with them: ``drop``, ``reject with ...``, or ``dup to ...``. With ``once`` only the
+    first one of each port of its sender is lost: what is sent again arrives, however long that takes to lift.
     """
 
     def __init__(
@@ -76,7 +79,10 @@ class PacketLoss:
         family: str = "inet",
         hook: str = PREROUTING,
         verdict: str = "drop",
+        once: bool = False,
     ) -> None:
+        if once:
+            match += f" tcp sport != @{_SEEN} add @{_SEEN} {{ tcp sport }}"
         self._host = host
         self._table = f"{family} fault{next(_numbers)}"
         self._lifted = False
@@ -85,6 +91,7 @@ class PacketLoss:
             "-f",
             "-",
             text=f"table {self._table} {{\n"
+            f"set {_SEEN} {{\n type inet_service; size 64; flags dynamic;\n}}\n"
             f"chain c {{\n type filter hook {hook} priority -300;\n"
             f" {match} counter {verdict}\n}}\n}}\n",
         )

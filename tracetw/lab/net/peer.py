@@ -9,7 +9,7 @@ where its receiver expects the next one, or beside it.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +85,15 @@ class Peer:
     ) -> None:
         """Send one segment of the last connection; return when the ear's TCP has received it.
 
+        The arguments are those of :meth:`ready`.
+        """
+        self.ready(flags, ahead=ahead, age=age, payload=payload)()
+
+    def ready(
+        self, flags: str, *, ahead: int = 0, age: int | None = None, payload: bytes = b""
+    ) -> Callable[[], None]:
+        """Make one segment of the last connection; what is returned sends it, at once.
+
         Args:
             flags: letters, ``R``, ``PA``.
             ahead: distance from the sequence number that the ear expects next.
@@ -108,7 +117,8 @@ class Peer:
             / self._layers["TCP"](**tcp)
             / payload
         )
-        self._send(packet, flags)
+        packet = self._layers["Ether"](bytes(packet))
+        return lambda: self._send(packet, flags)
 
     def repeat(self, flags: str, *, first: bool = False) -> None:
         """Send once more, as it was, what the mouth itself sent: a duplicate that took a detour.

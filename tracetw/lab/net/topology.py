@@ -176,10 +176,11 @@ class Net:
             actor = Actor(comm, Path(folder), program)
             return self._enter(actor, actor.kill)
 
-    def drop(self, host: Host, match: str = EVERYTHING) -> PacketLoss:
-        """``host`` loses what ``match`` selects of what arrives, until lifted."""
-        self.step(f"from now on {host.letter.upper()} does not receive: {match}")
-        return self._enter(PacketLoss(host, match))
+    def drop(self, host: Host, match: str = EVERYTHING, *, once: bool = False) -> PacketLoss:
+        """``host`` loses what ``match`` selects of what arrives, until lifted; ``once``: the first of each connection."""
+        first = " the first of each connection" if once else ""
+        self.step(f"from now on {host.letter.upper()} does not receive{first}: {match}")
+        return self._enter(PacketLoss(host, match, once=once))
 
     def block(self, host: Host, match: str = EVERYTHING) -> PacketLoss:
         """``host`` cannot send what ``match`` selects, until lifted."""

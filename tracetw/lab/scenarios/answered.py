@@ -7,7 +7,6 @@ import errno
 import select
 import socket
 import struct
-from contextlib import suppress
 from typing import Any
 
 from tracetw.lab.expect.lines import (
@@ -23,7 +22,7 @@ from tracetw.lab.net.cable import addresses
 from tracetw.lab.net.fault import FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, PacketLoss
 from tracetw.lab.net.host import PORT, Host
 from tracetw.lab.net.peer import Peer
-from tracetw.lab.net.topology import Net
+from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, fails, require
 from tracetw.lab.scenarios.moves import abort, see_reset
 
@@ -34,8 +33,9 @@ PORT_UNREACHABLE = "reject with icmpx type port-unreachable"
 TCP_MD5SIG = 14
 ROUTER = addresses(98, 254)[4]
 KEY = b"of both ends"
-CHUNK = 1 << 20
-CHUNKS = 48
+TCP_REPAIR, TCP_REPAIR_QUEUE, TCP_QUEUE_SEQ = 19, 20, 21
+SEND_QUEUE, REPAIR_OFF_NO_PROBE = 2, -1
+NUMBER, FAR = 1 << 30, 1 << 20
 
 
 def connect_without_waiting(net: Net) -> int:
@@ -107,15 +107,19 @@ def dropped_by_own_rule(net: Net) -> None:
 
 def connect_into_time_wait(net: Net) -> None:
     """B's TIME_WAIT answers A's SYN with an ACK, since the SYN's number is an old one."""
-    link = net.connect()
+    listener = net.listen()
+    first = net.client()
+    _begin_at(first, NUMBER)
+    first.connect(net.server)
+    link = Link(first, net.keep(listener.accept()[0]), listener)
     port = link.a.getsockname()[1]
-    _stream(link.a, link.b)
     link.b.close()
     eventually(lambda: net.b.states() == ["FIN_WAIT2"])
     link.a.close()
     eventually(lambda: net.b.states() == ["TIME_WAIT"])
     net.step("B is in TIME_WAIT, far ahead of where A's next connection begins")
     end = net.client()
+    _begin_at(end, NUMBER - FAR)
     end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     end.bind((net.a.addresses[net.family], port))
     with fails(TimeoutError):
@@ -124,17 +128,12 @@ def connect_into_time_wait(net: Net) -> None:
     require(net.b.states() == ["TIME_WAIT"], "B's TIME_WAIT has gone")
 
 
-def _stream(sender: socket.socket, receiver: socket.socket) -> None:
-    """Faster than initial sequence numbers grow: 1 MiB in 67 ms (secure_tcp_seq, 64 ns each)."""
-    chunk = bytes(CHUNK)
-    sender.setblocking(False)
-    left, got = CHUNKS * CHUNK, 0
-    while got < CHUNKS * CHUNK:
-        if left:
-            with suppress(BlockingIOError):
-                left -= sender.send(chunk[: min(left, CHUNK)])
-        got += len(receiver.recv(CHUNK))
-    sender.setblocking(True)
+def _begin_at(end: socket.socket, number: int) -> None:
+    """Its SYN has this number: ``tcp_v4_connect`` takes a random one only where ``write_seq`` is 0."""
+    end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, 1)
+    end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR_QUEUE, SEND_QUEUE)
+    end.setsockopt(socket.IPPROTO_TCP, TCP_QUEUE_SEQ, number)
+    end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_NO_PROBE)
 
 
 def _sign(end: socket.socket, host: Host, family: int, key: bytes = KEY) -> None:

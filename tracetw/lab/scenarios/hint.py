@@ -142,8 +142,13 @@ def reset_out_of_nothing(net: Net) -> None:
         link = Link(end, net.keep(listener.accept()[0]), listener)
         talk(link)
         pause(seconds)
-        peer.say("R")
+        send = peer.ready("R")
         net.step("a bare RST in A's name, which answers nothing")
+        if not seconds:
+            # B's side of the exchange alone: the RST has A's sequence number.
+            link.b.sendall(b"more")
+            require(link.a.recv(100) == b"more", "A did not receive")
+        send()
         see_reset(link.b)
         link.a.sendall(b"anyone?")
         see_reset(link.a)
