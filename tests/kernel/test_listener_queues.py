@@ -10,7 +10,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from typing import TypeAlias
+from dataclasses import dataclass
 
 import pytest
 
@@ -19,13 +19,16 @@ from tracetw.lab.net.fault import PURE_ACKS
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually
+from tracetw.lab.scenarios.listener import client_gone
 
 pytestmark = pytest.mark.timeout(240)
 
-Told: TypeAlias = Mapping[str, tuple[Counter[str], dict[str, int]]]
-"""By play: the events at B, and its counters."""
-
-EVENT_OF = {"TCPReqQFullDrop": "request-queue-full", "ListenOverflows": "accept-queue-full"}
+EVENT_OF = {
+    "TCPReqQFullDrop": "request-queue-full",
+    "ListenOverflows": "accept-queue-full",
+    "SyncookiesSent": "syn-cookie",
+    "EmbryonicRsts": "embryonic-reset",
+}
 
 
 def requests(net: Net, count: int) -> None:
@@ -87,6 +90,12 @@ def more_than_the_backlog(net: Net) -> None:
     syn(net)
 
 
+def cookie_and_client_gone(net: Net) -> None:
+    client_gone(net)
+    net.b.sysctl(tcp_syncookies=2)
+    net.client().connect(net.server)
+
+
 def accept_queue(net: Net) -> None:
     listener = net.listen()
     for _ in range(2):
@@ -103,35 +112,55 @@ PLAYS: tuple[Callable[[Net], None], ...] = (
     both_queues,
     more_than_the_backlog,
     accept_queue,
+    cookie_and_client_gone,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """By play the events at B and its counters, and what the summary says of all of them."""
+
+    events: Mapping[str, Counter[str]]
+    counters: Mapping[str, Mapping[str, int]]
+    reconciled: Mapping[str, Mapping[str, object]]
 
 
 @pytest.fixture(scope="module")
 def told() -> Told:
     if "listener_dropped" not in shown():
         pytest.skip("no function probe tells of SYNs here")
-    found: dict[int, tuple[str, Counter[str], dict[str, int]]] = {}
-    # Namespaces stay to the end: a new one could get the number of an old one.
-    with ExitStack() as nets, Tracer("--netns", "all", "--events", "drop") as tracer:
-        for play in PLAYS:
-            net = nets.enter_context(Net())
+    with ExitStack() as stack:
+        nets = {play: stack.enter_context(Net()) for play in PLAYS}
+        words = [word for net in nets.values() for word in ("--netns", net.b.name)]
+        tracer = stack.enter_context(Tracer(*words, "--events", "drop"))
+        for play, net in nets.items():
             net.b.sysctl(tcp_syncookies=0)
             play(net)
-            found[net.b.netns] = play.__name__, Counter(), net.b.counters()
-        tracer.stop()
-        for line in tracer.select(kind="drop"):
-            if line["netns"] in found:
-                found[line["netns"]][1][line["event"]] += 1
-    return {name: (events, counters) for name, events, counters in found.values()}
+        counters = {play.__name__: net.b.counters() for play, net in nets.items()}
+        entries = tracer.stop()["reconciliation"]
+        drops = tracer.select(kind="drop")
+        events = {
+            play.__name__: Counter(line["event"] for line in drops if line["netns"] == net.b.netns)
+            for play, net in nets.items()
+        }
+    return Told(events, counters, {entry["counter"]: entry for entry in entries})
 
 
 @pytest.mark.parametrize("name", [play.__name__ for play in PLAYS])
-def test_each_syn_is_named_as_it_is_counted(told: Told, name: str) -> None:
-    events, counters = told[name]
+def test_each_is_named_as_it_is_counted(told: Told, name: str) -> None:
+    events, counters = told.events[name], told.counters[name]
     for counter, event in EVENT_OF.items():
         assert events[event] == counters[counter], (counter, events)
 
 
 def test_the_kernel_has_dropped_some(told: Told) -> None:
-    dropped = {name for name, (_, counters) in told.items() if counters["ListenDrops"]}
+    dropped = {name for name, counters in told.counters.items() if counters["ListenDrops"]}
     assert dropped >= {"both_queues", "more_than_the_backlog", "accept_queue"}
+
+
+@pytest.mark.parametrize("counter", ["TCPReqQFullDrop", "SyncookiesSent", "EmbryonicRsts"])
+def test_the_summary_reconciles(told: Told, counter: str) -> None:
+    counted = sum(counters[counter] for counters in told.counters.values())
+    assert counted
+    entry = told.reconciled[counter]
+    assert (entry["kernel"], entry["explained"], entry["difference"]) == (counted, counted, 0)
