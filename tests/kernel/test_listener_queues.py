@@ -36,7 +36,7 @@ def requests(net: Net, count: int) -> None:
     drop = net.drop(net.b, PURE_ACKS)
     for _ in range(count):
         net.client().connect(net.server)
-    eventually(lambda: drop.packets() == count)
+    eventually(lambda: drop.packets() >= count)
 
 
 def syn(net: Net) -> None:
@@ -44,7 +44,7 @@ def syn(net: Net) -> None:
     end = net.client()
     end.setblocking(False)
     end.connect_ex(net.server)
-    eventually(lambda: net.b.counters()["ListenDrops"] == 1 or established(end))
+    eventually(lambda: net.b.counters()["ListenDrops"] or established(end))
     end.close()
 
 
