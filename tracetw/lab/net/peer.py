@@ -92,7 +92,9 @@ class Peer:
     def ready(
         self, flags: str, *, ahead: int = 0, age: int | None = None, payload: bytes = b""
     ) -> Callable[[], None]:
-        """Make one segment of the last connection; what is returned sends it, at once.
+        """Make one segment of the last connection; what is returned sends it, at once, however slow the machine.
+
+        It returns when the ear's TCP has received something since the segment was made.
 
         Args:
             flags: letters, ``R``, ``PA``.
@@ -117,8 +119,7 @@ class Peer:
             / self._layers["TCP"](**tcp)
             / payload
         )
-        packet = self._layers["Ether"](bytes(packet))
-        return lambda: self._send(packet, flags)
+        return self._ready(packet, flags)
 
     def repeat(self, flags: str, *, first: bool = False) -> None:
         """Send once more, as it was, what the mouth itself sent: a duplicate that took a detour.
@@ -131,12 +132,18 @@ class Peer:
         packet = self._layers["Ether"](found[0 if first else -1].frame)
         # On its way out it had none yet: the device would have made it.
         del packet["TCP"].chksum
-        self._send(packet, flags)
+        self._ready(packet, flags)()
 
-    def _send(self, packet: Any, flags: str) -> None:  # noqa: ANN401 (scapy has no types)
-        received = self._ear.counters()["InSegs"]
-        self._socket.send(bytes(packet))
-        eventually(lambda: self._ear.counters()["InSegs"] > received, what=f"{flags} has arrived")
+    def _ready(self, packet: Any, flags: str) -> Callable[[], None]:  # noqa: ANN401 (scapy has no types)
+        frame, received = bytes(packet), self._ear.counters()["InSegs"]
+
+        def send() -> None:
+            self._socket.send(frame)
+            eventually(
+                lambda: self._ear.counters()["InSegs"] > received, what=f"{flags} has arrived"
+            )
+
+        return send
 
     def _segment(self, packet: Any, frame: bytes) -> Passed:  # noqa: ANN401 (scapy has no types)
         tcp = packet["TCP"]

@@ -89,7 +89,8 @@ def rejected_by_own_rule(net: Net) -> None:
 
 def no_route_for_the_port(net: Net) -> None:
     """The rule matches only once the local port is chosen (ip_route_newports)."""
-    ports = ("ipproto", "tcp", "sport", "1024-65534", "dport", str(PORT))
+    # By its number: names are those of /etc/protocols, which not every system has.
+    ports = ("ipproto", str(socket.IPPROTO_TCP), "sport", "1024-65534", "dport", str(PORT))
     net.a.run("ip", "rule", "add", *ports, "prohibit", "prio", "10")
     require(connect_without_waiting(net) == errno.EACCES, "another error than EACCES")
 
@@ -312,8 +313,9 @@ SCENARIOS = (
         ),
         b=server(verdict="orderly", time_wait="local"),
         events={"b": {"killed-by-reset": 0}},
-        wire={"A>B SYN": at_least(3), "A>B RST": at_least(2), "B>A PURE": at_least(2)},
-        counters={"a": {"AttemptFails": 1, "OutRsts": at_least(2)}},
+        # Of two SYNs that follow each other at once, TIME_WAIT answers one (tcp_timewait_check_oow_rate_limit).
+        wire={"A>B SYN": at_least(3), "A>B RST": at_least(1), "B>A PURE": at_least(2)},
+        counters={"a": {"AttemptFails": 1, "OutRsts": at_least(1)}},
         seconds=4,
     ),
     Scenario(

@@ -11,6 +11,7 @@ from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually
 from tracetw.lab.scenarios.moves import abort, see_reset
 from tracetw.lab.scenarios.mptcp import (
+    ABORTING,
     COMMON,
     connect,
     leave_unread,
@@ -110,7 +111,7 @@ SCENARIOS = (
         b=server(**got_reset(ack=True), layer=None),
         wire={"A>B RST": 1, "FIN": 0},
         counters={"a": {"OutRsts": 1, "TCPAbortOnData": 1}},
-        **COMMON,
+        **ABORTING,
     ),
     Scenario(
         name="mptcp-plain-client-unread",

@@ -18,6 +18,7 @@ from tracetw.lab.scenarios.disconnect import dissolve
 from tracetw.lab.scenarios.moves import abort, see_reset
 
 __all__ = [
+    "ABORTING",
     "BOTH",
     "COMMON",
     "FASTCLOSED",
@@ -53,7 +54,8 @@ def no_fastclose() -> str | None:
     """Why this kernel cannot abort a connection of MPTCP.
 
     Since Linux kernel commit f284c0c77321 ("mptcp: implement fastclose xmit path") it can, and counts it since
-    1e75629cb964 ("mptcp: add the mibs for MP_FASTCLOSE"); before, close() ends the connection by DATA_FIN.
+    1e75629cb964 ("mptcp: add the mibs for MP_FASTCLOSE"); before, close() ends the connection by DATA_FIN, and one that
+    fell back to TCP by FIN (seen under 5.15).
     """
     if "MPFastcloseTx" not in NETSTAT.read_text(encoding="ascii"):
         return no_mptcp() or f"no MPFastcloseTx in {NETSTAT}: MPTCP does not abort by MP_FASTCLOSE"
