@@ -13,7 +13,7 @@ from typing import Any
 from tracetw.lab.expect.lines import ORDERLY, client, got_reset, server
 from tracetw.lab.expect.match import at_least, known_by, path
 from tracetw.lab.expect.scenario import Scenario
-from tracetw.lab.net.fault import PURE_ACKS, SYN_ACKS
+from tracetw.lab.net.fault import PURE_ACKS, SYN_ACKS, PacketLoss
 from tracetw.lab.net.host import PORT
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
@@ -37,9 +37,10 @@ AT_LISTENER = {"role": "server", "reason": None, "owner_from": "listener", "loca
 """Of an event: whose listener it is."""
 
 
-def _half_open(net: Net) -> socket.socket:
-    """B has two requests and a backlog of 1. Only some kernels take a second one with that from the beginning.
+def _half_open(net: Net) -> tuple[socket.socket, PacketLoss]:
+    """B has two requests and a backlog of 1, and loses ACKs until that is lifted.
 
+    Only some kernels take a second one with that backlog from the beginning:
     inet_csk_reqsk_queue_is_full() compares by > since Linux kernel commit 3479c7549fb1 ("tcp/dccp: allow a connection when
     sk_max_ack_backlog is zero"), before by >=.
     """
@@ -50,9 +51,8 @@ def _half_open(net: Net) -> socket.socket:
         end.connect(net.server)
     eventually(lambda: drop.packets() >= REQUESTS, what="B has lost the ACKs of the handshakes")
     listener.listen(1)
-    drop.lift()
     net.step("B has two connections in SYN_RECV, and from now on a backlog of 1")
-    return listener
+    return listener, drop
 
 
 def _agreed(end: socket.socket) -> int:
@@ -69,7 +69,8 @@ def _abort_all(net: Net, listener: socket.socket, count: int) -> None:
 
 def cookies(net: Net) -> None:
     """The queue of requests is full: B answers the next SYN with a cookie, and keeps nothing of it."""
-    listener = _half_open(net)
+    listener, drop = _half_open(net)
+    drop.lift()
     late = net.client()
     late.connect(net.server)
     require(net.b.counters()["SyncookiesSent"] == 1, "B has sent no cookie")
@@ -100,13 +101,14 @@ def cookie_price(net: Net) -> None:
 
 def too_many_requests(net: Net) -> None:
     """The same without SYN cookies: B drops the SYN."""
-    listener = _half_open(net)
+    listener, drop = _half_open(net)
     late = net.client()
     late.setblocking(False)
     late.connect_ex(net.server)
     eventually(lambda: net.b.counters()["TCPReqQFullDrop"] >= 1, what="B has dropped the SYN")
     net.step("A connects once more: B drops the SYN; A gives up")
     late.close()
+    drop.lift()
     _abort_all(net, listener, REQUESTS)
 
 
