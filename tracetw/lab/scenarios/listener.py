@@ -178,7 +178,7 @@ SCENARIOS = (
         events={
             "b": {
                 "syn-cookie": known_by(
-                    "syn_cookie", {**AT_LISTENER, "queued": 0, "backlog": 16}, otherwise=0
+                    "syn_cookie", {"role": "server", "queued": 0, "backlog": 16}, otherwise=0
                 )
             }
         },
