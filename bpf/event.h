@@ -133,7 +133,7 @@ static __always_inline u8 drop_code(u32 reason, u8 rst)
 
 /* What met a listener has no socket of its own: its addresses are the packet's. */
 static __always_inline void listener_drop(struct event_record *e, const void *sk, const void *skb,
-					  u8 code, u32 reason)
+					  u8 code, u32 reason, u32 queued)
 {
 	struct tuple t;
 	u8 flags;
@@ -149,7 +149,8 @@ static __always_inline void listener_drop(struct event_record *e, const void *sk
 	e->uid = GET(u32, sock, sk, OFF_SK_UID);
 	e->flags = F_SERVER;
 	e->backlog = GET(u32, sock, sk, OFF_SK_MAX_ACK_BACKLOG);
-	e->queued = GET(u32, sock, sk, OFF_SK_ACK_BACKLOG);
+	e->queued = queued;
+	e->from = TCP_LISTEN;
 	event_tuple(e, &t);
 	drop_send(e, skb, code, reason);
 }
@@ -166,7 +167,7 @@ static __always_inline void drop_event(const void *sk, const void *skb, u32 reas
 		return;
 	e->from = GET(u8, sock_common, sk, OFF_SKC_STATE);
 	if (e->from == TCP_LISTEN) {
-		listener_drop(e, sk, skb, code, reason);
+		listener_drop(e, sk, skb, code, reason, GET(u32, sock, sk, OFF_SK_ACK_BACKLOG));
 		return;
 	}
 	event_of_socket(e, sk, EVENT_DROP);

@@ -246,6 +246,9 @@ enum drop {
 	DROP_OUT_OF_WINDOW_RESET,
 	DROP_SIGNATURE_FAILURE,	/* TCP-MD5 or TCP-AO: the reason says which, and what */
 	DROP_ACCEPT_QUEUE_FULL,
+	DROP_REQUEST_QUEUE_FULL,	/* a SYN, without SYN cookies */
+	DROP_SYN_COOKIE,	/* a SYN that was answered with a cookie, and forgotten */
+	DROP_EMBRYONIC_RESET,	/* a request that a RST or a SYN ended, or an ACK that met a full accept queue */
 };
 
 /* One single event. 128 bytes: 136 with the ring buffer's header. */
@@ -265,7 +268,7 @@ struct event_record {
 	__u32 seq;		/* sequence number of the segment concerned */
 	__u32 reason;		/* enum skb_drop_reason; 0 where the kernel has none */
 	__u32 backlog;		/* of a listener: sk_max_ack_backlog; else 0 */
-	__u32 queued;		/* of a listener: sk_ack_backlog; else 0 */
+	__u32 queued;		/* of a listener: sk_ack_backlog, or where its requests were too many, they; else 0 */
 	__u16 lport;
 	__u16 rport;
 	__u8 kind;		/* enum event_kind */

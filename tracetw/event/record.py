@@ -157,6 +157,9 @@ class Drop(IntEnum):
     OUT_OF_WINDOW_RESET = 4
     SIGNATURE_FAILURE = 5
     ACCEPT_QUEUE_FULL = 6
+    REQUEST_QUEUE_FULL = 7
+    SYN_COOKIE = 8
+    EMBRYONIC_RESET = 9
 
 
 class Stat(IntEnum):

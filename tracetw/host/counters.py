@@ -43,10 +43,11 @@ COUNTERS = (
     "TCPMD5Failure",
     "ListenOverflows",
     "ListenDrops",
+    "TCPReqQFullDrop",
+    "SyncookiesSent",
+    "EmbryonicRsts",
     "MPFastcloseTx",
     "MPFastcloseRx",
-    "ListenOverflows",
-    "ListenDrops",
 )
 """What the reconciliation compares, what it needs to give reasons, and how often an accept queue was full."""
 

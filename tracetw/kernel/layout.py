@@ -108,6 +108,7 @@ OFFSETS = {
     "OFF_SIGNAL_OOM_MM": "signal_struct.oom_mm",
     "OFF_SYSCTL_FIN_TIMEOUT": "net.ipv4.sysctl_tcp_fin_timeout",
     "OFF_SYSCTL_SYNCOOKIES": "net.ipv4.sysctl_tcp_syncookies",
+    "OFF_SYSCTL_ABORT_ON_OVERFLOW": "net.ipv4.sysctl_tcp_abort_on_overflow",
     "OFF_ICSK_REQUESTS": "inet_connection_sock.icsk_accept_queue.qlen",
     "OFF_SYSCTL_RETRIES2": "net.ipv4.sysctl_tcp_retries2",
     "OFF_SYSCTL_ORPHAN_RETRIES": "net.ipv4.sysctl_tcp_orphan_retries",

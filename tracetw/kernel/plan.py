@@ -53,7 +53,7 @@ HEADERS = (
     "close.h",
 )
 # After them, where there are function probes.
-CALL_HEADER = "call.h"
+CALL_HEADERS = ("call.h", "handshake.h")
 SECOND = "second_"
 """Before the name of a program's second one: see bpf/hook.c."""
 # What --events asks for -> macro.
@@ -276,7 +276,7 @@ def make_plan(
         macros=macros,
         cast_function=direct.get("CAST_FUNCTION", 0),
         generated=facts,
-        headers=(*HEADERS, CALL_HEADER) if probes else HEADERS,
+        headers=(*HEADERS, *CALL_HEADERS) if probes else HEADERS,
         names=names,
         sizes=sizes,
         events=events,
@@ -285,6 +285,19 @@ def make_plan(
         hidden=_hidden(have, names, probes),
         probes=tuple(probes),
     )
+
+
+_OF_SYNS = frozenset({"listener_syn", "listener_dropped"})
+# Counters of what only function probes show.
+_OF_LISTENERS = (
+    ("TCPReqQFullDrop", _OF_SYNS | {"request_made"}, "SYNs that met a full queue of requests"),
+    (
+        "SyncookiesSent",
+        {"listener_syn", "syn_cookie", "syn_cookie_v6"},
+        "SYNs that were answered with a cookie",
+    ),
+    ("EmbryonicRsts", {"request_reset"}, "connections in SYN_RECV that a segment ended"),
+)
 
 
 def _hidden(
@@ -299,10 +312,14 @@ def _hidden(
     if names.drop_reason("TCP_INVALID_SYN") < 0:
         drops = ("PAWSEstab", "PAWSTimewait", "PAWSActive", "TCPChallengeACK", "TCPSYNChallenge")
         found |= dict.fromkeys(drops, "why it drops a packet")
-    if all(placed.probe.program != "listener_syn" for placed in probes):
+    there = {placed.probe.program for placed in probes}
+    if not there >= _OF_SYNS:
         found["ListenOverflows"] = "SYNs that met a full accept queue"
     elif names.drop_reason("TCP_LISTEN_OVERFLOW") < 0:
         found["ListenOverflows"] = "ACKs that met a full accept queue"
+    for counter, programs, what in _OF_LISTENERS:
+        if not programs <= there:
+            found[counter] = what
     found["ListenDrops"] = "what listeners drop for another reason"
     if "HAVE_RX_SK" not in have:
         signatures = ("TCPMD5NotFound", "TCPMD5Unexpected", "TCPMD5Failure")

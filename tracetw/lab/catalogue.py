@@ -18,6 +18,7 @@ from tracetw.lab.scenarios import (
     final,
     frozen,
     hint,
+    listener,
     mptcp,
     nat,
     orderly,
@@ -53,6 +54,7 @@ FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "Connections of MPTCP": (*mptcp.SCENARIOS, *subflow.SCENARIOS, *fallback.SCENARIOS),
     "What the facts point to beside the verdict": hint.SCENARIOS + silence.SCENARIOS,
     "Was it the peer?": stranger.SCENARIOS,
+    "Before there is a connection": listener.SCENARIOS,
     "Somebody answered": answered.SCENARIOS,
     "Numbers that are final, limits as they are": final.SCENARIOS,
 }

@@ -45,6 +45,9 @@ WITH_EVENTS = {
         "TCPMD5Failure",
         "ListenOverflows",
         "ListenDrops",
+        "TCPReqQFullDrop",
+        "SyncookiesSent",
+        "EmbryonicRsts",
     ),
 }
 """Kind of single events (``--events``) to the counters that they explain."""

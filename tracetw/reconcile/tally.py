@@ -27,6 +27,9 @@ TCPChallengeACK               ``tcp_send_challenge_ack``: after the rate limits
 ListenOverflows, ListenDrops   ``tcp_conn_request``: a SYN met a full accept queue;
                               ``tcp_v4_syn_recv_sock``: the ACK of the handshake did. ListenDrops counts
                               what listeners drop for another reason, too
+TCPReqQFullDrop                ``tcp_syn_flood_action``: too many requests, and no SYN cookies
+SyncookiesSent                 ``cookie_init_sequence``
+EmbryonicRsts                  ``tcp_check_req``: a segment ended a request
 TCPMD5NotFound, ...           ``tcp_inbound_md5_hash``: a signature missing, unexpected, wrong
 ============================  ====================================================================
 
@@ -192,6 +195,7 @@ class Tally:
         connecting = events["from"] == State.SYN_SENT
         challenge = drop & (code == Drop.CHALLENGE_ACK)
         overflow = drop & (code == Drop.ACCEPT_QUEUE_FULL)
+        requests = drop & (code == Drop.REQUEST_QUEUE_FULL)
         recycled = (kind == EventKind.TIMEWAIT) & (code == Timewait.REUSED_BY_CONNECT)
         for counter, which in (
             ("TWRecycled", recycled),
@@ -201,7 +205,10 @@ class Tally:
             ("TCPChallengeACK", challenge),
             ("TCPSYNChallenge", challenge & (events["reason"] == self._syn_drop)),
             ("ListenOverflows", overflow),
-            ("ListenDrops", overflow),
+            ("ListenDrops", overflow | requests),
+            ("TCPReqQFullDrop", requests),
+            ("SyncookiesSent", drop & (code == Drop.SYN_COOKIE)),
+            ("EmbryonicRsts", drop & (code == Drop.EMBRYONIC_RESET)),
             *(
                 (counter, drop & (events["reason"] == reason))
                 for counter, reason in self._signatures.items()

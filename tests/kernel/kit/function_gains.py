@@ -35,6 +35,9 @@ PLAYS = (
     "icmp-while-connecting",
     "icmp-host-unreachable",
     "accept-queue-full-for-a-syn",
+    "request-queue-full",
+    "syn-cookie",
+    "client-gone-before-syn-ack",
 )
 
 
@@ -72,7 +75,12 @@ BETTER = (
         "peer-lost-state",
     ),
     Gain("handshake_ttl", ("linger-0", "b"), "ttl", None, 64),
-    Gain("listener_syn", ("accept-queue-full-for-a-syn", "b"), "event", None, "accept-queue-full"),
+    Gain(
+        "listener_dropped", ("accept-queue-full-for-a-syn", "b"), "event", None, "accept-queue-full"
+    ),
+    Gain("listener_dropped", ("request-queue-full", "b"), "event", None, "request-queue-full"),
+    Gain("syn_cookie", ("syn-cookie", "b"), "event", None, "syn-cookie"),
+    Gain("request_reset", ("client-gone-before-syn-ack", "b"), "event", None, "embryonic-reset"),
     Gain("icmp_error", ("icmp-while-connecting", "a"), "icmp_from", None, B),
     Gain(
         "timewait_packet",

@@ -34,6 +34,7 @@ __all__ = [
     "PURE_ACKS",
     "RESETS",
     "SYNS",
+    "SYN_ACKS",
     "PacketLoss",
     "held",
     "no_doubling",
@@ -44,6 +45,7 @@ FINS = "tcp flags & fin == fin"
 RESETS = "tcp flags & rst == rst"
 SYNS = "tcp flags & (syn | ack) == syn"
 DATA = "tcp flags & (fin | syn | rst | psh | ack) == (psh | ack)"
+SYN_ACKS = "tcp flags & (syn | ack) == (syn | ack)"
 PURE_ACKS = "tcp flags & (fin | syn | rst | psh | ack) == ack"
 
 PREROUTING, INPUT, FORWARD, OUTPUT = "prerouting", "input", "forward", "output"

@@ -15,7 +15,7 @@ from tracetw.host.netns import find
 from tracetw.lab.expect.lines import born, client, got_reset, sent_reset, server, timed_out
 from tracetw.lab.expect.match import SOME, at_least, one_of, path
 from tracetw.lab.expect.scenario import Scenario
-from tracetw.lab.net.fault import SYNS
+from tracetw.lab.net.fault import SYN_ACKS, SYNS
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.moves import abort
@@ -26,7 +26,6 @@ MSG_FASTOPEN = 0x20000000
 # Documentation/networking/ip-sysctl: 1 client, 2 server, 4 and 0x200 without a cookie.
 FAST_OPEN = {"a": {"tcp_fastopen": 0x5}, "b": {"tcp_fastopen": 0x202}}
 TCP_FASTOPEN = 23
-SYN_ACKS = "tcp flags & (syn | ack) == (syn | ack)"
 
 MISSED_S = 100.0
 MAX_ORPHANS = Path("/proc/sys/net/ipv4/tcp_max_orphans")

@@ -283,7 +283,7 @@ SCENARIOS = (
             *(client(**got_reset("peer-reset", ack=True)),) * 2,
         ),
         b=(ABORTED_QUIETLY,) * 2,
-        events={"b": {"accept-queue-full": known_by("listener_syn", OVERFLOWS, otherwise=0)}},
+        events={"b": {"accept-queue-full": known_by("listener_dropped", OVERFLOWS, otherwise=0)}},
         wire={"A>B SYN": 2 + OVERFLOWS, "B>A SYN ACK": 2},
         counters={
             "a": {"EstabResets": 2},

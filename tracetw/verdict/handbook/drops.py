@@ -165,7 +165,7 @@ DROP_EVENTS = (
                 "The backlog of listen() and net.core.somaxconn; the smaller one counts, and one more fits.",
             ),
             sure="Of the ACK only kernels with the drop reason TCP_LISTEN_OVERFLOW (6.15 and newer) tell it. A SYN is dropped "
-            "without a tracepoint (tcp_conn_request consumes it): its event, without a reason, takes a function probe. "
+            "without a tracepoint (tcp_conn_request consumes it): its event, without a reason, takes function probes. "
             "Both are counted as ListenOverflows.",
             folklore=(
                 Folklore(
@@ -174,6 +174,89 @@ DROP_EVENTS = (
                     "forgets: the client's data is then answered with a bare RST.",
                 ),
             ),
+        ),
+    ),
+    EventEntry(
+        "request-queue-full",
+        "A listener had too many connections in SYN_RECV and no SYN cookies: the kernel dropped a SYN.",
+        "tcp_conn_request, tcp_syn_flood_action (TCPReqQFullDrop, ListenDrops)",
+        "Turn SYN cookies on (net.ipv4.tcp_syncookies 1), or give the listener a larger backlog.",
+        OnCall(
+            "request-queue-full",
+            causes=(
+                Question(
+                    "Do the SYNs come from many addresses that never answer the SYN+ACK?",
+                    "A SYN flood, or answers that do not arrive: look at the way back.",
+                    "The backlog is too small for the rate of connections times the round trip time.",
+                ),
+            ),
+            settings=(
+                "net.ipv4.tcp_syncookies.",
+                "The backlog of listen() and net.core.somaxconn; the smaller one limits connections in SYN_RECV, too.",
+            ),
+            sure="It takes function probes: the SYN is consumed without a tracepoint. The kernel counts it.",
+            folklore=(
+                Folklore(
+                    "net.ipv4.tcp_max_syn_backlog is the limit.",
+                    "The kernel compares the requests with the backlog of the listener "
+                    "(inet_csk_reqsk_queue_is_full). tcp_max_syn_backlog only reserves its last quarter for "
+                    "known peers, and only without SYN cookies.",
+                ),
+            ),
+        ),
+    ),
+    EventEntry(
+        "syn-cookie",
+        "A listener had too many connections in SYN_RECV: the kernel answered a SYN with a cookie and kept nothing of it.",
+        "tcp_conn_request, cookie_v4_init_sequence, cookie_v6_init_sequence (SyncookiesSent)",
+        "Nothing, if it is a SYN flood: it is the answer to one. Else give the listener a larger backlog.",
+        OnCall(
+            "syn-cookie",
+            causes=(
+                Question(
+                    "Is `queued` below `backlog`?",
+                    "net.ipv4.tcp_syncookies is 2: every SYN is answered with a cookie.",
+                ),
+                Question(
+                    "Do as many connections begin at the listener as there are such events?",
+                    "The clients are real, and the backlog is too small for them: `queued` requests were waiting for the "
+                    "ACK of their handshake.",
+                    "Nobody completes the handshakes: a SYN flood, or SYN+ACKs that do not arrive.",
+                ),
+            ),
+            settings=(
+                "The backlog of listen() and net.core.somaxconn.",
+                "net.ipv4.tcp_syncookies.",
+            ),
+            sure="It takes function probes: no socket and no request is left. The kernel counts it.",
+            folklore=(
+                Folklore(
+                    "SYN cookies cost nothing.",
+                    "Without timestamps tcp_conn_request clears the options: the connection has neither window scaling nor "
+                    "SACK. If the ACK of the handshake is lost nobody repeats the SYN+ACK: the client is connected, the "
+                    "listener has nothing, until the client sends data. `tracetw lab run syn-cookie-ack-lost` shows both.",
+                ),
+            ),
+        ),
+    ),
+    EventEntry(
+        "embryonic-reset",
+        "A segment ended a connection in SYN_RECV: a RST or a SYN of the client, or the ACK of the handshake that met a full "
+        "accept queue with net.ipv4.tcp_abort_on_overflow.",
+        "tcp_check_req (EmbryonicRsts)",
+        "Nothing, if it is a port scan or a health check that resets at once.",
+        OnCall(
+            "client-gone-before-syn-ack",
+            causes=(
+                Question(
+                    "Is `queued` above `backlog`?",
+                    "The accept queue was full, and tcp_abort_on_overflow answered the client with RST.",
+                    "The client ended it: a scan, a health check, or a client that had given up when the SYN+ACK came.",
+                ),
+            ),
+            settings=("net.ipv4.tcp_abort_on_overflow.",),
+            sure="It takes function probes: a connection in SYN_RECV is a request, no socket, and ends without a "
+            "tracepoint. One that ends by its timer (tcp_synack_retries) is no event, and has no counter.",
         ),
     ),
 )

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * inet_reqsk_alloc(ops, sk, attach), softirq, inside tcp_conn_request(): the queues of the listener have let the SYN pass.
+ * Also for a cookie that came back, where nothing is kept of a SYN. Once for each SYN: only where drop events were asked for.
+ */
+int request_made(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct listener *l = listener_here();
+	struct call call = {};
+
+	if (l && CALL_request_made(&call, ctx) && l->sk == call.args[1])
+		l->code = 0;
+	return 0;
+}

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
+/*
+ * tcp_check_req(sk, skb, req, fastopen, ...), softirq, seen at its return: what a listener makes of a segment for a request,
+ * a connection whose handshake is not complete. There is no socket of it, so that no tracepoint tells how it ends. It
+ * returns no socket and takes the request off its table where the segment ends it (embryonic_reset, counted as
+ * EmbryonicRsts): a RST, a SYN, or the last ACK if the accept queue is full and tcp_abort_on_overflow is set. With none of
+ * these the handshake was complete and the listener has gone (inet_csk_complete_hashdance). Of TCP Fast Open there is a
+ * socket. Once for each segment of a handshake: only where drop events were asked for.
+ */
+#ifdef ENTER_request_reset
+int request_reset_enter(struct bpf_raw_tracepoint_args *ctx)
+{
+	return call_enter(ENTER_request_reset, ctx);
+}
+#endif
+
+int request_reset(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct call call = {};
+	const void *sk, *skb;
+	u64 net;
+
+	if (!CALL_request_reset(&call, ctx) || call.result || (u8)call.args[3] ||
+	    !unhashed((const void *)call.args[2]))
+		return 0;
+	sk = (const void *)call.args[0];
+	skb = (const void *)call.args[1];
+	net = FIELD(u64, sk, OFF_SKC_NET);
+	if (!(FIELD(u8, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS) & (TCP_FLAG_RST | TCP_FLAG_SYN)) &&
+	    !FIELD(u8, net, OFF_SYSCTL_ABORT_ON_OVERFLOW))
+		return 0;
+	listener_event(sk, skb, DROP_EMBRYONIC_RESET, GET(u32, sock, sk, OFF_SK_ACK_BACKLOG));
+	return 0;
+}
