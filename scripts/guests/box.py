@@ -34,7 +34,8 @@ __all__ = ["CHECKOUT", "build", "work_folder"]
 CHECKOUT = "opt/tracetw"
 """Where a machine has the checkout (``vagrant/provision.sh``); the virtual environment is there already."""
 # Besides what scripts/vm wants in a root: what a machine is that boots by itself and that Vagrant can enter.
-_MORE = ("conntrack", "openssh-server", "sudo", "systemd-sysv", "tcpdump", "udev")
+# Vagrant copies by scp, which is the client's; the server no longer depends on it (OpenSSH 10 in Debian).
+_MORE = ("conntrack", "openssh-client", "openssh-server", "sudo", "systemd-sysv", "tcpdump", "udev")
 # What of those only tests use.
 _LESS = ("gcc", "git", "libc6-dev")
 # The release whose programs a row has that takes those of any host.
