@@ -13,9 +13,8 @@ from pathlib import Path
 from scripts.benchmark.errors import BenchError
 from tracetw.lab.net.host import Host
 
-__all__ = ["LIMIT_S", "LONGEST_S", "MODES", "Load", "Storm", "parse_load"]
+__all__ = ["LIMIT_S", "LONGEST_S", "Load", "Storm", "parse_load"]
 
-MODES = ("rst", "timewait")
 SOURCE = Path(__file__).resolve().parents[1] / "storm.c"
 FLAGS = ("-O2", "-Wall", "-Wextra", "-Werror")
 LIMIT_S = 120

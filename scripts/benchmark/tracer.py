@@ -11,7 +11,6 @@ import subprocess
 import time
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 
 from scripts.benchmark.account import Output
 from scripts.benchmark.bpf import attached
@@ -130,13 +129,9 @@ class Tracer(Child):
         if (status := self.process.returncode) not in OK:
             raise NotStarted(f"exit {status}: {reason(self.output, peer=self.row.peer)}")
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        super().__exit__(kind, error, at)
+    def close(self) -> None:
+        """Kill it if it still runs, and remove what it wrote."""
+        super().close()
         if self.stdout is not None:
             self.stdout.close()
         for path in (self.output.stdout, self.output.stderr):

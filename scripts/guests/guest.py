@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from types import TracebackType
 
 from scripts.guests.errors import Missing
 from scripts.guests.machine import PORTS, Machine
+from tracetw.closing import Closing
 
 __all__ = ["Ending", "Guest", "Outcome"]
 
@@ -63,7 +63,7 @@ class _Lines:
         return lines
 
 
-class Guest:
+class Guest(Closing):
     """Runs while in its context; leaving it ends the emulator, whatever the guest does.
 
     Args:
@@ -76,7 +76,6 @@ class Guest:
         self._sinks = sinks
         self._lines = {name: _Lines() for name in ("console", "control", "emulator")}
         self._status: int | None = None
-        self._failure = ""
         self._started = False
         self._begin = time.monotonic()
         self._selector = selectors.DefaultSelector()
@@ -103,15 +102,8 @@ class Guest:
         # Far less than the buffer of a socket holds.
         pairs["control"][0].sendall(job)
 
-    def __enter__(self) -> Guest:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill it if it still runs."""
         self._process.kill()
         self._process.wait()
         for key in list(self._selector.get_map().values()):

@@ -20,7 +20,7 @@ from scripts.guests.guest import Ending
 from scripts.guests.hypervisor import RESULTS, Hypervisor, Limits
 from scripts.guests.junit import Counts, left_out, read, total
 from scripts.guests.output import Prefixed, explain
-from scripts.guests.packages import installed
+from scripts.guests.packages import bcc_version
 from scripts.guests.rows import ROOT, Row
 from scripts.guests.table import Result
 
@@ -37,7 +37,6 @@ _PYTEST = (
     "no:cacheprovider",
     "--at-once",
 )
-_BCC = "python3-bpfcc"
 
 
 def unknown(row: Row, complaint: str) -> Result:
@@ -111,7 +110,7 @@ class Matrix:
 
     def _described(self, row: Row, result: Result) -> Result:
         root = self.hypervisor.root(row)
-        result = replace(result, kernel=os.uname().release, bcc=installed(root.path, _BCC))
+        result = replace(result, kernel=os.uname().release, bcc=bcc_version(root.path))
         if not row.virtual:
             return result
         kernel = self.hypervisor.kernel(row)

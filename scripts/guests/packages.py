@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is installed in a root, as its dpkg has noted it."""
+"""Versions of what a root has."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from scripts.guests.paragraph import fields
+__all__ = ["bcc_version", "upstream"]
 
-__all__ = ["installed", "upstream"]
+# Roots of another architecture have no list of what dpkg installed: the package says it of itself.
+_BCC = Path("usr", "lib", "python3", "dist-packages", "bcc", "version.py")
 
 
-def installed(root: Path, package: str) -> str:
-    """Upstream's part of the version; "" when it is not known, as without dpkg."""
+def bcc_version(root: Path) -> str:
+    """Of the distribution's BCC in that root; "" where there is none."""
     try:
-        status = root.joinpath("var", "lib", "dpkg", "status").read_text(encoding="utf-8")
-    except OSError:
+        said = re.search(r"""__version__ = ['"]([\w.+~-]+)""", (root / _BCC).read_text("utf-8"))
+    except (OSError, ValueError):
         return ""
-    _, found, rest = f"\n{status}".partition(f"\nPackage: {package}\n")
-    return upstream(fields(rest).get("Version", "")) if found else ""
+    return upstream(said[1]) if said else ""
 
 
 def upstream(version: str) -> str:

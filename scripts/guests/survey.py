@@ -13,7 +13,7 @@ from scripts.guests.errors import Failed
 from scripts.guests.guest import Ending
 from scripts.guests.hypervisor import Hypervisor, Limits
 from scripts.guests.output import Through, explain
-from scripts.guests.packages import installed, upstream
+from scripts.guests.packages import bcc_version, upstream
 from scripts.guests.rows import ROOT, Row
 
 __all__ = ["DATA", "complaints", "document", "survey"]
@@ -26,7 +26,7 @@ def survey(hypervisor: Hypervisor, row: Row, limits: Limits) -> dict[str, Any]:
     """Ask under the kernel of a row; the file of the row. Raises Failed."""
     text = _in_guest(hypervisor, row, limits) if row.virtual else _here()
     version = hypervisor.kernel(row).version if row.virtual else os.uname().release
-    bcc = installed(hypervisor.root(row).path, "python3-bpfcc")
+    bcc = bcc_version(hypervisor.root(row).path)
     # Ubuntu's packages have the number of the build in their upstream version.
     kernel = ".".join(upstream(version).split(".")[:3])
     return document(row.name, kernel, bcc, json.loads(text)["capabilities"])

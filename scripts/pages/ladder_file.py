@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
+from scripts.checkout.made import ROOT
 from tracetw.host.clock import rfc3339
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.match import EVERYTHING
@@ -30,7 +30,6 @@ from tracetw.lab.scenarios.reuse import SOURCE
 __all__ = [
     "FAMILY",
     "FOLDER",
-    "ROOT",
     "as_text",
     "kernel_of",
     "load",
@@ -39,7 +38,6 @@ __all__ = [
     "shape",
 ]
 
-ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "docs" / "ladders"
 FAMILY = 4
 

@@ -3,12 +3,10 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 import sys
-from pathlib import Path
 
-from scripts.pages.source import ROOT
+from scripts.checkout.made import ROOT, parser, settle
 from scripts.pages.texts import PASSAGES
 
 __all__ = ["PAGES", "filled", "main"]
@@ -35,32 +33,14 @@ def filled(text: str) -> str:
 
 def main() -> int:
     """Exit status 1 if a passage is out of date, 2 for bad input."""
-    parser = argparse.ArgumentParser(
-        prog="gen-passages",
-        description="Fills the passages between <!-- generated: NAME --> and <!-- end --> in README.md and "
-        "docs: numbers and lists of values that the code has.",
-    )
-    parser.add_argument(
-        "--check", action="store_true", help="compare instead of writing; 1 if one differs"
-    )
-    check = parser.parse_args().check
-    return max(_page(path, check=check) for path in PAGES)
-
-
-def _page(path: Path, *, check: bool) -> int:
-    text = path.read_text(encoding="utf-8")
+    arguments = parser(
+        "gen-passages",
+        "Fills the passages between <!-- generated: NAME --> and <!-- end --> in README.md and docs: numbers and "
+        "lists of values that the code has.",
+    ).parse_args()
     try:
-        wanted = filled(text)
+        texts = {path: filled(path.read_text(encoding="utf-8")) for path in PAGES}
     except KeyError as error:
-        print(f"gen-passages: {path.relative_to(ROOT)}: nothing makes {error}", file=sys.stderr)
+        print(f"gen-passages: nothing makes {error}", file=sys.stderr)
         return 1
-    if wanted == text:
-        return 0
-    if not check:
-        path.write_text(wanted, encoding="utf-8")
-        return 0
-    print(
-        f"gen-passages: {path.relative_to(ROOT)} is out of date: run scripts/gen-passages",
-        file=sys.stderr,
-    )
-    return 1
+    return settle("gen-passages", texts, check=arguments.check)

@@ -6,11 +6,12 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
-__all__ = ["ROOT", "constant", "define", "size_of"]
+from scripts.checkout.made import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
+__all__ = ["constant", "define", "size_of"]
+
+
 _SIZES = {"u64": 8, "u32": 4, "u16": 2, "u8": 1}
 
 

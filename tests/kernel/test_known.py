@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.unit.hostile_names import assert_people_can_read
+from tests.kernel.kit.command import run
 from tracetw.host.cgroup import unit
 from tracetw.lab.net.host import Host, alone
 from tracetw.lab.play.child import COMMAND, environment
@@ -45,21 +45,6 @@ SERVER = textwrap.dedent("""
         end = asked.index(b"\\0", 12) + 5
         udp.sendto(asked[:2] + struct.pack("!HHHHH", 0x8180, 1, 1, 0, 0) + asked[12:end] + answer, whom)
 """)
-
-
-def run(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    """A command to its end; nothing of what it says may be raw."""
-    done = subprocess.run(
-        [*map(str, words)],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=patient(60),
-        env=environment(),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert_people_can_read(done.stderr)
-    return done
 
 
 def closes(text: str) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
@@ -13,12 +12,13 @@ from typing import Any
 
 import pytest
 
+from tests.kernel.kit.command import run
 from tests.kernel.kit.namespace import ip
 from tests.unit.hostile_names import assert_people_can_read, strict
 from tracetw.host import cgroup
 from tracetw.host.netns import resolve
-from tracetw.lab.play.child import COMMAND, environment
-from tracetw.lab.polling import eventually, patient
+from tracetw.lab.play.child import COMMAND
+from tracetw.lab.polling import eventually
 
 COMM = b"\x1b[31m\n\xff\xe2\x80\xaex"
 TEXT = "\x1b[31m\n\\xff\u202ex"
@@ -85,21 +85,6 @@ def names() -> Iterator[list[str]]:
             ip("netns", "del", name)
 
 
-def run(*words: str | Path, prefix: tuple[str, ...] = ()) -> subprocess.CompletedProcess[str]:
-    """A command to its end; none of its output may be raw."""
-    done = subprocess.run(
-        [*prefix, *COMMAND, *map(str, words)],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=patient(60),
-        env=environment(),
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert_people_can_read(done.stderr)
-    return done
-
-
 def closing(group: bytes, names: list[str]) -> list[str]:
     """Words of a traced command."""
     script = [sys.executable, "-c", CLOSES, os.fsdecode(group), os.fsdecode(COMM)]
@@ -118,13 +103,13 @@ def closes(text: str) -> list[dict[str, Any]]:
 def recording(group: bytes, names: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same as the traces, recorded."""
     folder = tmp_path_factory.mktemp("names") / "rec"
-    run("record", "-o", folder, *only(names), *closing(group, names))
+    run(*COMMAND, "record", "-o", folder, *only(names), *closing(group, names))
     return folder
 
 
 def outputs(form: str, group: bytes, names: list[str], recording: Path) -> tuple[str, str]:
-    live = run("trace", "-o", form, *only(names), *closing(group, names))
-    return live.stdout, run("replay", "-o", form, recording).stdout
+    live = run(*COMMAND, "trace", "-o", form, *only(names), *closing(group, names))
+    return live.stdout, run(*COMMAND, "replay", "-o", form, recording).stdout
 
 
 def test_json(group: bytes, names: list[str], recording: Path) -> None:
@@ -157,9 +142,9 @@ def test_table(form: str, group: bytes, names: list[str], recording: Path) -> No
 
 
 def test_report_and_query(recording: Path) -> None:
-    assert_people_can_read(run("report", recording).stdout)
-    assert strict(run("report", "--json", recording).stdout.strip())
-    table = run("query", recording, "SELECT DISTINCT comm, cgroup FROM closes").stdout
+    assert_people_can_read(run(*COMMAND, "report", recording).stdout)
+    assert strict(run(*COMMAND, "report", "--json", recording).stdout.strip())
+    table = run(*COMMAND, "query", recording, "SELECT DISTINCT comm, cgroup FROM closes").stdout
     assert_people_can_read(table)
     assert table.splitlines()[2].split() == [SHOWN, f"/{GROUP_SHOWN}"]
 
@@ -169,24 +154,24 @@ def test_filters_take_what_is_printed(group: bytes, names: list[str]) -> None:
     choices += [["--cgroup", f"/{GROUP_SHOWN}"], ["--netns", NAME_SHOWN, "--netns", names[1]]]
     for filters in choices:
         words = [*only(names), *filters, *closing(group, names)]
-        assert len(closes(run("trace", "-o", "json", *words).stdout)) == 4, filters
+        assert len(closes(run(*COMMAND, "trace", "-o", "json", *words).stdout)) == 4, filters
 
 
 def test_another_pid_namespace_names_no_wrong_process(names: list[str]) -> None:
     """There the kernel's pids are other processes: nothing may be looked up by them."""
     outside = ("unshare", "--pid", "--fork", "--mount-proc")
     words = ["trace", "-o", "json", *only(names[:1]), *closing(b"", names[:1])]
-    done = run(*words, prefix=outside)
+    done = run(*outside, *COMMAND, *words)
     assert done.stderr.count("another PID namespace") == 1
     found = closes(done.stdout)
     assert {line["comm"] for line in found} == {TEXT}  # from the record
     assert all(line["pid"] > 2 for line in found)  # as the first namespace has it
-    here = run(*words)
+    here = run(*COMMAND, *words)
     assert "PID namespace" not in here.stderr
     assert {line["comm"] for line in closes(here.stdout)} == {TEXT}
 
 
 def test_a_proc_of_the_first_namespace_is_good_enough(names: list[str]) -> None:
     words = ["trace", "-o", "json", *only(names[:1]), *closing(b"", names[:1])]
-    done = run(*words, prefix=("unshare", "--pid", "--fork"))
+    done = run("unshare", "--pid", "--fork", *COMMAND, *words)
     assert "PID namespace" not in done.stderr

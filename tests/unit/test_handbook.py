@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from scripts.pages.ladder_file import ROOT, load
+from scripts.checkout.made import ROOT
+from scripts.pages.ladder_file import load
 from scripts.pages.mark import item, marked
 from scripts.pages.picture import line_of
 from tracetw.cli.explain import command as explain

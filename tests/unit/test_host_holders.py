@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -30,6 +32,23 @@ def _inode(sock: socket.socket) -> int:
     return os.fstat(sock.fileno()).st_ino
 
 
+@contextmanager
+def forked() -> Iterator[int]:
+    """A child that holds what this process holds, until the end."""
+    gate, release = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(release)
+        os.read(gate, 1)
+        os._exit(0)
+    try:
+        yield child
+    finally:
+        os.close(release)
+        os.close(gate)
+        os.waitpid(child, 0)
+
+
 def test_the_owner_of_a_socket_is_its_process() -> None:
     with socket.socket() as mine:
         inode = _inode(mine)
@@ -46,41 +65,20 @@ def test_two_descriptors_of_one_process_are_one_holder() -> None:
 
 
 def test_a_shared_socket_has_no_owner() -> None:
-    gate, release = os.pipe()
-    with socket.socket() as mine:
-        child = os.fork()
-        if child == 0:
-            os.close(release)
-            os.read(gate, 1)
-            os._exit(0)
-        try:
-            assert set(holders([_inode(mine)])[_inode(mine)]) == {os.getpid(), child}
-            assert owners_by_inode({_inode(mine): time.monotonic_ns()}) == {}
-        finally:
-            os.close(release)
-            os.close(gate)
-            os.waitpid(child, 0)
+    with socket.socket() as mine, forked() as child:
+        assert set(holders([_inode(mine)])[_inode(mine)]) == {os.getpid(), child}
+        assert owners_by_inode({_inode(mine): time.monotonic_ns()}) == {}
 
 
 def test_who_was_born_later_does_not_share_it() -> None:
-    gate, release = os.pipe()
     with socket.socket() as mine:
         ended = time.monotonic_ns()
         # A process's age is told in hundredths of a second.
         while time.monotonic_ns() < ended + 20_000_000:
             pass
-        child = os.fork()
-        if child == 0:
-            os.close(release)
-            os.read(gate, 1)
-            os._exit(0)
-        try:
+        with forked():
             assert len(holders([_inode(mine)])[_inode(mine)]) == 2
             assert owners_by_inode({_inode(mine): ended})[_inode(mine)].pid == os.getpid()
-        finally:
-            os.close(release)
-            os.close(gate)
-            os.waitpid(child, 0)
 
 
 def test_nothing_wanted_and_nobody_there() -> None:
@@ -108,21 +106,10 @@ def test_the_listener_of_a_port_and_its_cache() -> None:
 
 
 def test_a_listener_shared_by_workers_has_a_name_but_no_pid() -> None:
-    gate, release = os.pipe()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        child = os.fork()
-        if child == 0:
-            os.close(release)
-            os.read(gate, 1)
-            os._exit(0)
-        try:
-            owner = Listeners().owner(current(), server.getsockname()[1], 0.0)
-            assert (owner.pid, owner.comm) == (None, comm(os.getpid()))
-            assert owner.uid == os.geteuid()
-        finally:
-            os.close(release)
-            os.close(gate)
-            os.waitpid(child, 0)
+    with socket.create_server(("127.0.0.1", 0)) as server, forked():
+        owner = Listeners().owner(current(), server.getsockname()[1], 0.0)
+        assert (owner.pid, owner.comm) == (None, comm(os.getpid()))
+        assert owner.uid == os.geteuid()
 
 
 def test_a_namespace_that_does_not_exist_has_no_listeners() -> None:

@@ -11,7 +11,8 @@ from dataclasses import replace
 import pytest
 from click.testing import CliRunner
 
-from scripts.pages.ladder_file import ROOT, load
+from scripts.checkout.made import ROOT
+from scripts.pages.ladder_file import load
 from tracetw.cli import main
 from tracetw.errors import BadInput
 from tracetw.lab.book.contents import BOOK, scenarios

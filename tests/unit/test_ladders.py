@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from scripts.pages.ladder_file import FOLDER, ROOT, as_text, load
+from scripts.checkout.made import ROOT
+from scripts.pages.ladder_file import FOLDER, as_text, load
 from scripts.pages.page import event_of, shown
 from scripts.pages.picture import json_of, line_of, telling
 from tracetw.lab.book.contents import scenarios

@@ -17,6 +17,7 @@ from tests.unit.recording_files import GOLDEN
 from tests.unit.report_rows import connections
 from tests.unit.sink_rows import varied
 from tracetw.cli import main
+from tracetw.event import record
 
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
@@ -50,6 +51,7 @@ def invented(tmp_path_factory: pytest.TempPathFactory) -> Path:
     timers = connections("keepalive-expired", [5.0, 6.0])
     rows = np.concatenate([varied(ROWS - len(timers), seed=3).rows, timers])
     rows["netns"] = np.arange(ROWS) + 1000
+    rows["flags"][::9] &= ~np.uint32(record.F_CLOSED | record.F_MISSED)
     folder = tmp_path_factory.mktemp("recording")
     write(folder, [rows[np.argsort(rows["at"].max(axis=1), kind="stable")]], seconds=600)
     return folder

@@ -19,11 +19,14 @@ from tests.unit.sink_rows import (
 )
 from tracetw.event import record
 from tracetw.sink.json import JsonSink
-from tracetw.sink.measures import MEMBERS
 from tracetw.stream.batch import Closes, Events, Loss, Summary
 from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.findings import UNKNOWN
 
+MEMBERS = (
+    *("idle_ms", "since_sent_ms", "since_received_ms", "bytes_acked", "bytes_unsent"),
+    *("segments_received", "mss", "keepalive", "rtt_ms", "min_rtt_ms"),
+)
 COMMON = ("v", "kind", "time", "host", "netns")
 CLOSE_FIELDS = (
     *COMMON,

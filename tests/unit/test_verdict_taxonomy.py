@@ -16,7 +16,7 @@ from tracetw.cli.explain import command
 from tracetw.errors import BadInput
 from tracetw.event import record
 from tracetw.verdict import outcome
-from tracetw.verdict.evidence import EVIDENCE, evidence_mask, evidence_names
+from tracetw.verdict.evidence import EVIDENCE, EVIDENCE_BIT, evidence_names
 from tracetw.verdict.explain import _VARIANTS, _places, plan, sentences, template
 from tracetw.verdict.facts import FACTS
 from tracetw.verdict.handbook import EVENTS as EVENT_PAGES
@@ -87,7 +87,7 @@ def test_evidence_fits_its_mask() -> None:
     assert len(EVIDENCE) <= 64
     assert len(MISSING) <= 32
     names = tuple(EVIDENCE)
-    assert evidence_names(evidence_mask(names)) == names
+    assert evidence_names(sum(EVIDENCE_BIT.values())) == names
 
 
 @pytest.mark.parametrize("code", CODES)

@@ -31,7 +31,7 @@ from scripts.guests.main import main, parse
 from scripts.guests.matrix import Matrix
 from scripts.guests.newc import archive
 from scripts.guests.output import Prefixed
-from scripts.guests.packages import installed, upstream
+from scripts.guests.packages import bcc_version, upstream
 from scripts.guests.paragraph import dependencies, fields
 from scripts.guests.rows import Row, rows
 from scripts.guests.table import Result, as_text
@@ -56,11 +56,13 @@ def test_upstream_versions(tmp_path: Path) -> None:
     assert upstream("6.1.176-1") == "6.1.176"
     assert upstream("1:0.26.0+ds-1") == "0.26.0"
     assert upstream("6.12.95-1~bpo12+1") == "6.12.95"
-    place = tmp_path / "var" / "lib" / "dpkg" / "status"
+    place = tmp_path / "usr" / "lib" / "python3" / "dist-packages" / "bcc" / "version.py"
     place.parent.mkdir(parents=True)
-    place.write_text("Package: a\nVersion: 1\n\nPackage: b\nStatus: x\nVersion: 2:3-4\n\n")
-    assert (installed(tmp_path, "a"), installed(tmp_path, "b")) == ("1", "3")
-    assert installed(tmp_path, "c") == installed(tmp_path / "none", "a") == ""
+    assert bcc_version(tmp_path) == ""
+    place.write_text("__version__ = '0.31.0+ds'\n")
+    assert bcc_version(tmp_path) == "0.31.0"
+    place.write_bytes(b"\xff")
+    assert bcc_version(tmp_path) == ""
 
 
 @pytest.mark.parametrize("merged", [False, True])

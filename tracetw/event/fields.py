@@ -47,6 +47,7 @@ __all__ = [
     "State",
     "address_texts",
     "by_path",
+    "bytes_received",
     "bytes_sent",
     "bytes_unacked",
     "bytes_unread",
@@ -277,6 +278,17 @@ def bytes_sent(rows: Rows) -> NDArray[np.int64]:
         np.int64
     )
     return np.maximum(once, 0)
+
+
+def bytes_received(rows: Rows) -> NDArray[np.int64]:
+    """Payload received in order.
+
+    ``tcp_sock.bytes_received`` grows with ``rcv_nxt`` (tcp_rcv_nxt_update), so the peer's FIN is
+    one of it.
+    """
+    fin = (rows["flags"] & F_DONE) != 0
+    received: NDArray[np.int64] = np.maximum(rows["bytes_received"].astype(np.int64) - fin, 0)
+    return received
 
 
 def role(rows: Rows) -> NDArray[np.uint8]:

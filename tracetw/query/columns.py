@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event import fields, measures
+from tracetw.event import fields
 from tracetw.event.fields import State
 from tracetw.event.layer import LAYERS
 from tracetw.event.names import KernelNames
@@ -20,34 +21,31 @@ from tracetw.query.names import service_names
 from tracetw.query.packets import packet_columns, reset_columns
 from tracetw.query.times import died_ns, time_columns
 from tracetw.recording.reader import Recording
-from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.close_document import OWNERS
 from tracetw.sink.event_document import event_name
+from tracetw.sink.measures import NUMBERS, Unit
 from tracetw.stream.batch import Closes
 from tracetw.stream.known import Known
 from tracetw.text import decoded
 from tracetw.verdict.evidence import evidence_names
+from tracetw.verdict.findings import TEXTS
 from tracetw.verdict.hints import hint_names
 from tracetw.verdict.missing import missing_names
-from tracetw.verdict.taxonomy import (
-    CLOSED_BY,
-    CONFIDENCE,
-    FIRST_CLOSE,
-    FORMS,
-    LIMITS,
-    RESET_DIRECTIONS,
-    TIME_WAIT,
-    VERDICTS,
-)
+from tracetw.verdict.taxonomy import VERDICTS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 __all__ = ["closes_table", "events_table"]
 
-_CODES = [verdict.code for verdict in VERDICTS]
 _KINDS = {kind.value: kind.name.lower() for kind in EventKind}
 _SIGNAL_BITS = 127
+_ARRAYS: Mapping[Unit, Callable[[NDArray[Any]], Any]] = {
+    Unit.KNOWN: lambda values: values,
+    Unit.COUNT: lambda values: numbers(values, values >= 0),
+    Unit.TIME: milliseconds,
+    Unit.FLAG: lambda values: numbers(values > 0, values >= 0),
+}
 _SERVER = fields.ROLES.index("server")
 
 
@@ -60,47 +58,36 @@ def closes_table(recording: Recording, part: Closes, known: Known) -> pa.Table:
     addressed = (rows["flags"] & F_ADDR) != 0
     abnormal = np.array([verdict.abnormal for verdict in VERDICTS])[findings.verdict]
     exiting = (rows["flags"] & F_EXITING) != 0
-    past_tcp, unread = fields.past_tcp(rows), fields.bytes_unread(rows)
+    text = {name: listed(texts, getattr(findings, name)) for name, texts in TEXTS.items()}
     columns: dict[str, Any] = {
         **_common(recording, rows, part.at, addressed, known),
         "uid": rows["uid"],
         "user": texts(rows["uid"], recording.user),
         "layer": texts(rows["layer"], LAYERS.get),
         **mptcp_columns(rows),
-        "first_close": listed(FIRST_CLOSE, findings.first_close),
-        "form": listed(FORMS, findings.form),
-        "verdict": listed(_CODES, findings.verdict),
+        "first_close": text["first_close"],
+        "form": text["form"],
+        "verdict": text["verdict"],
         "abnormal": abnormal,
-        "closed_by": listed(CLOSED_BY, findings.closed_by),
+        "closed_by": text["closed_by"],
         "exit_code": numbers(rows["exit_code"] >> 8 & 255, exiting & ~_signalled(rows)),
         "exit_signal": texts(
             np.where(exiting, rows["exit_code"], 0), lambda code: fields.exit_status(code)[1]
         ),
-        "time_wait": listed(TIME_WAIT, findings.time_wait),
+        "time_wait": text["time_wait"],
         "states": texts(rows["path"], lambda path: " ".join(fields.state_names(path, names))),
         **time_columns(rows),
-        "duration_ms": milliseconds(fields.duration_ns(rows)),
-        "teardown_ms": milliseconds(fields.teardown_ns(rows)),
-        "half_closed_ms": milliseconds(measures.half_closed_ns(rows)),
-        "bytes_sent": numbers(fields.bytes_sent(rows), ~past_tcp),
-        "bytes_received": numbers(bytes_received(rows), ~past_tcp),
-        "bytes_unread": numbers(unread, unread >= 0),
-        "bytes_unacked": fields.bytes_unacked(rows),
-        **_measures(rows, names),
+        **_measures(part, names),
         **packet_columns(rows, names),
-        "retransmits": rows["total_retrans"],
-        "fin_retransmits": rows["fin_retrans"],
-        "last_rto_ms": numbers(fields.rto_ms(rows, names), rows["rto"] != 0),
-        "backoff": rows["backoff"],
-        "probes": rows["probes_out"],
-        "limit_name": listed(LIMITS, findings.limit),
-        "limit_value": numbers(findings.limit_value, findings.limit_value >= 0),
-        "limit_elapsed_ms": numbers(findings.limit_elapsed_ms, findings.limit_elapsed_ms >= 0),
-        "reset_direction": listed(RESET_DIRECTIONS, findings.reset_direction),
+        **_measures(part, names, "retransmits"),
+        **_measures(part, names, "probes"),
+        "limit_name": text["limit"],
+        **_measures(part, names, "limit"),
+        "reset_direction": text["reset_direction"],
         **reset_columns(rows, findings, names),
         "error": texts(findings.error, fields.error_name),
         "hints": texts(findings.hints, lambda mask: " ".join(hint_names(mask)) or None),
-        "confidence": listed(CONFIDENCE, findings.confidence),
+        "confidence": text["confidence"],
         "evidence": texts(findings.evidence, lambda mask: " ".join(evidence_names(mask))),
         "missing": texts(findings.missing, lambda mask: " ".join(missing_names(mask)) or None),
         "died_ns": _died(rows, part.at, exiting),
@@ -116,23 +103,12 @@ def _died(rows: NDArray[Any], at: NDArray[np.int64], exiting: NDArray[np.bool_])
     return numbers(died, exiting)
 
 
-def _measures(rows: NDArray[Any], names: KernelNames) -> dict[str, Any]:
-    """Of ``event.measures``, null where unknown."""
-    counts = {
-        "idle_ms": measures.idle_ms(rows, names),
-        "since_sent_ms": measures.since_sent_ms(rows, names),
-        "since_received_ms": measures.since_received_ms(rows, names),
-        "bytes_acked": measures.bytes_acked(rows),
-        "bytes_unsent": measures.bytes_unsent(rows),
-        "segments_received": measures.segments_received(rows),
-        "mss": measures.mss(rows),
-    }
-    on = measures.keepalive(rows)
+def _measures(part: Closes, names: KernelNames, within: str = "") -> dict[str, Any]:
+    """The columns of the measures that are within an object of the JSON, or within none."""
     return {
-        **{name: numbers(column, column >= 0) for name, column in counts.items()},
-        "keepalive": numbers(on > 0, on >= 0),
-        "rtt_ms": milliseconds(measures.rtt_us(rows) * 1000),
-        "min_rtt_ms": milliseconds(measures.min_rtt_us(rows) * 1000),
+        each.column: _ARRAYS[each.unit](each.values(part, names))
+        for each in NUMBERS
+        if each.within == within
     }
 
 

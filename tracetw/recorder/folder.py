@@ -19,6 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from tracetw.closing import Closing
+
 __all__ = ["FILE_MODE", "FOLDER_MODE", "Folder", "NotOurs"]
 
 FILE_MODE = 0o640
@@ -43,7 +45,7 @@ class NotOurs(OSError):
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class Folder(Closing):
     """An open folder.
 
     Attributes:
@@ -190,12 +192,6 @@ class Folder:
     def close(self) -> None:
         """Let go of it."""
         os.close(self.fd)
-
-    def __enter__(self) -> Folder:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def _names(self) -> list[str]:
         with os.scandir(self.fd) as entries:

@@ -17,8 +17,8 @@ from tracetw.report.ends.join import Joined, join
 from tracetw.report.ends.report import both_ends, clock_offsets
 from tracetw.report.ends.stories import tell_stories
 from tracetw.report.heat import heat
+from tracetw.report.incidents.context import scene_of
 from tracetw.report.incidents.find import counted, find
-from tracetw.report.incidents.scene import scene_of
 from tracetw.report.incidents.tell import reader, tell
 from tracetw.report.model import Incident, Report, Story
 from tracetw.report.names import address_names
@@ -62,11 +62,11 @@ def build(
         counts.move(ahead)
     begin, end = _span(counts, window, ahead.tolist())
     words = Words.spanning(begin, end, utc=utc)
-    scene = scene_of(counts, joined, begin, end)
-    drafts, found = find(scene)
+    context = scene_of(counts, joined, begin, end)
+    drafts, found = find(context)
     told = found[:_CAUSES]
-    incidents = [tell(scene, draft, number, words) for number, draft in enumerate(drafts, 1)]
-    stories = tell_stories(scene, drafts, told)
+    incidents = [tell(context, draft, number, words) for number, draft in enumerate(drafts, 1)]
+    stories = tell_stories(context, drafts, told)
     both, disagreeing = both_ends(counts, joined, stories) if joined else ((), stories)
     report = Report(
         hosts=hosts(counts, words, part=window != ALWAYS),
@@ -75,8 +75,8 @@ def build(
         closes=counts.total,
         abnormal=abnormal(counts),
         filtered=wanted != Filter() or window != ALWAYS,
-        affected=scene.count(counted(scene.cells) | ~scene.free),
-        in_incidents=scene.count(~scene.free),
+        affected=context.count(counted(context.cells) | ~context.free),
+        in_incidents=context.count(~context.free),
         incidents=tuple(_with_stories(one, disagreeing) for one in incidents),
         causes=tuple(cause(one, number, counts, words) for number, one in enumerate(told, 1)),
         verdicts=tables.verdicts(

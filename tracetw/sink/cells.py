@@ -15,7 +15,6 @@ from tracetw.event.fields import Rows
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, EventKind
 from tracetw.host.clock import local_times
-from tracetw.sink.close_columns import bytes_received
 from tracetw.sink.coded import distinct
 from tracetw.sink.event_document import event_name
 from tracetw.sink.human import amount, endpoints, size, span, spans
@@ -100,7 +99,7 @@ def close_cells(batch: Closes, context: Context, layout: Layout, *, utc: bool) -
         [hows[at].closed_by or _UNKNOWN for at in index],
         spans(lived, _UNKNOWN),
         _each(fields.bytes_sent(rows), size),
-        _each(bytes_received(rows), size),
+        _each(fields.bytes_received(rows), size),
         _each(rows["total_retrans"], str),
         known,
         why,

@@ -12,28 +12,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event import fields, measures
+from tracetw.event import fields
 from tracetw.event.names import KernelNames
 from tracetw.event.record import (
     F_ADDR,
-    F_CLOSED,
-    F_DONE,
     F_EXITING,
-    F_MISSED,
     F_RST_ACK,
     F_RST_ACK_KNOWN,
     F_RST_OUT,
     F_RST_REASON,
     T_ICMP,
 )
+from tracetw.sink import measures
 from tracetw.sink.addresses import address_columns
 from tracetw.stream.batch import Closes
+from tracetw.verdict.findings import TEXTS
 
 __all__ = [
     "KNOWN",
     "SHAPE",
     "WINDOW",
-    "bytes_received",
     "columns",
     "hint_column",
     "shapes",
@@ -51,17 +49,7 @@ KNOWN = {
 WINDOW = 2
 """``probe`` of a shape: 0 none, 1 keepalive, 2 zero window."""
 
-_FROM_FINDINGS = (
-    "verdict",
-    "form",
-    "first_close",
-    "closed_by",
-    "time_wait",
-    "confidence",
-    "reset_direction",
-    "limit",
-    "error",
-)
+_FROM_FINDINGS = (*TEXTS, "error")
 SHAPE = np.dtype(
     [
         ("evidence", "<u8"),
@@ -88,26 +76,13 @@ SHAPE = np.dtype(
 _FLAGS = F_EXITING | F_RST_OUT | F_RST_REASON | F_RST_ACK_KNOWN | F_RST_ACK
 
 
-def bytes_received(rows: NDArray[Any]) -> NDArray[np.int64]:
-    """Payload received in order.
-
-    ``tcp_sock.bytes_received`` grows with ``rcv_nxt`` (tcp_rcv_nxt_update), so the peer's FIN is
-    one of it.
-    """
-    fin = (rows["flags"] & F_DONE) != 0
-    received: NDArray[np.int64] = np.maximum(rows["bytes_received"].astype(np.int64) - fin, 0)
-    return received
-
-
 def columns(batch: Closes, names: KernelNames) -> dict[str, Any]:
     """Arrays of the batch's length: times, addresses and numbers of every row; -1 where unknown.
 
     Those that the shape speaks of (``KNOWN``) are meaningless where it says that they are unknown.
     """
-    rows, findings, flags = batch.rows, batch.findings, batch.rows["flags"]
+    rows = batch.rows
     end, families, pid = fields.end_ns(rows), fields.families(rows), rows["pid"]
-    payload = ~fields.past_tcp(rows)
-    queues = (flags & (F_CLOSED | F_MISSED)) != 0
     result: dict[str, Any] = {
         "time": batch.clock.to_wall_ns(end),
         "lport": rows["lport"],
@@ -115,24 +90,10 @@ def columns(batch: Closes, names: KernelNames) -> dict[str, Any]:
         "netns": rows["netns"],
         "pid": np.where(pid > 0, pid.astype(np.int64), -1),
         "uid": rows["uid"],
-        "bytes_sent": np.where(payload, fields.bytes_sent(rows), -1),
-        "bytes_received": np.where(payload, bytes_received(rows), -1),
-        "bytes_unread": np.where(queues, fields.bytes_unread(rows), -1),
-        "bytes_unacked": np.where(queues, fields.bytes_unacked(rows), -1),
-        "total_retrans": rows["total_retrans"],
-        "fin_retrans": rows["fin_retrans"],
-        "backoff": rows["backoff"],
-        "probes_out": rows["probes_out"],
-        "rto": np.where(rows["rto"] > 0, fields.rto_ms(rows, names), -1),
-        "limit_value": findings.limit_value,
-        "limit_elapsed": findings.limit_elapsed_ms,
-        "duration": fields.duration_ns(rows),
-        "teardown": fields.teardown_ns(rows),
-        "half_closed": measures.half_closed_ns(rows),
         "end": end,  # not printed
         "families": families,  # nor this
     }
-    return result | _since(rows) | address_columns(rows, families)
+    return result | _since(rows) | address_columns(rows, families) | measures.columns(batch, names)
 
 
 def _since(rows: NDArray[Any]) -> dict[str, NDArray[np.int64]]:

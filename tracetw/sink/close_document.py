@@ -18,22 +18,12 @@ from tracetw.event.record import (
 )
 from tracetw.sink.addresses import address_slot
 from tracetw.sink.close_columns import KNOWN, WINDOW
-from tracetw.sink.measures import MEMBERS
+from tracetw.sink.measures import members
 from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Members, Slot, millis, number, number_or_null, text
 from tracetw.verdict.evidence import evidence_names
-from tracetw.verdict.findings import UNKNOWN
+from tracetw.verdict.findings import TEXTS, UNKNOWN
 from tracetw.verdict.hints import hint_names
-from tracetw.verdict.taxonomy import (
-    CLOSED_BY,
-    CONFIDENCE,
-    FIRST_CLOSE,
-    FORMS,
-    LIMITS,
-    RESET_DIRECTIONS,
-    TIME_WAIT,
-    VERDICTS,
-)
 
 __all__ = ["GROUP", "NO_REASON", "OWNERS", "close_document"]
 
@@ -63,6 +53,11 @@ class _Shape:
     def known(self, name: str, slot: Slot) -> Slot | None:
         """The slot, or null."""
         return slot if self.has(name) else None
+
+    def text(self, name: str) -> str | None:
+        """Of a column of ``TEXTS``."""
+        number = self.values[name]
+        return None if number == UNKNOWN else TEXTS[name][number]
 
 
 def close_document(
@@ -98,29 +93,17 @@ def close_document(
         "owner_from": OWNERS.get(shape.owner_from),
         "layer": LAYERS.get(shape.layer),
         "mptcp": shape.known("mptcp", text("mptcp")),
-        "first_close": FIRST_CLOSE[shape.first_close],
-        "form": None if shape.form == UNKNOWN else FORMS[shape.form],
-        "verdict": VERDICTS[shape.verdict].code,
-        "closed_by": None if shape.closed_by == UNKNOWN else CLOSED_BY[shape.closed_by],
+        "first_close": shape.text("first_close"),
+        "form": shape.text("form"),
+        "verdict": shape.text("verdict"),
+        "closed_by": shape.text("closed_by"),
         "exit": _exit(shape),
-        "time_wait": TIME_WAIT[shape.time_wait],
+        "time_wait": shape.text("time_wait"),
         "states": _states(shape, names),
-        "duration_ms": millis("duration"),
-        "teardown_ms": millis("teardown"),
-        "half_closed_ms": millis("half_closed"),
-        "bytes_sent": number_or_null("bytes_sent"),
-        "bytes_received": number_or_null("bytes_received"),
-        "bytes_unread": number_or_null("bytes_unread"),
-        "bytes_unacked": number_or_null("bytes_unacked"),
-        **MEMBERS,
+        **members(),
         "ttl": shape.ttl or None,
-        "retransmits": {
-            "total": number("total_retrans"),
-            "fin": number("fin_retrans"),
-            "last_rto_ms": number_or_null("rto"),
-            "backoff": number("backoff"),
-        },
-        "probes": {"total": number("probes_out"), "what": _probe(shape)},
+        "retransmits": members("retransmits"),
+        "probes": {**members("probes"), "what": _probe(shape)},
         "refused": shape.known("refused", text("refused")),
         "limit": _limit(shape),
         "reset": _reset(shape, names),
@@ -129,7 +112,7 @@ def close_document(
         "why": why,
         "hints": hint_names(shape.hints),
         "evidence": evidence_names(shape.evidence),
-        "confidence": CONFIDENCE[shape.confidence],
+        "confidence": shape.text("confidence"),
     }
 
 
@@ -163,22 +146,18 @@ def _probe(shape: _Shape) -> str | None:
 def _limit(shape: _Shape) -> dict[str, Any] | None:
     if not shape.limit:
         return None
-    return {
-        "name": LIMITS[shape.limit],
-        "value": number_or_null("limit_value"),
-        "elapsed_ms": number_or_null("limit_elapsed"),
-    }
+    return {"name": shape.text("limit"), **members("limit")}
 
 
 def _reset(shape: _Shape, names: KernelNames) -> dict[str, Any] | None:
-    direction = RESET_DIRECTIONS[shape.reset_direction]
+    direction = shape.text("reset_direction")
     if direction is None:
         return None
     reason: str | None = None
     if shape.flags & F_RST_REASON:
         reason = names.reset_reasons.get(shape.reset_reason)
     from_kernel = reason is not None and reason not in NO_REASON
-    verdict = VERDICTS[shape.verdict].code
+    verdict = shape.text("verdict")
     inferred = verdict if verdict != "undetermined" else None
     origin = "inferred" if inferred else None
     return {

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tracetw.host.cgroup import container, unit
 from tracetw.host.clock import rfc3339
-from tracetw.sink import measures, rare
+from tracetw.sink import rare
 from tracetw.sink.close_columns import SHAPE, columns, hint_column, shapes, why_column
 from tracetw.sink.close_document import close_document
 from tracetw.sink.coded import coded, distinct
@@ -73,7 +73,6 @@ class _Values:
         values |= {why_column(name): column for name, column in why.columns.items()}
         hints = hint_text.columns(part.rows, part.findings, self._context.names)
         values |= {hint_column(name): column for name, column in hints.items()}
-        values |= measures.columns(part.rows, self._context.names)
         values |= rare.columns(part.rows, self._context.names)
         if part.rows["mptcp_flags"].any():
             values["mptcp"] = mptcp_texts(part, self._context.names)

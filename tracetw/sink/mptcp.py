@@ -22,7 +22,6 @@ from tracetw.event.record import (
     MP_SUBFLOW,
     MP_WENT_ON,
 )
-from tracetw.sink.close_columns import bytes_received
 from tracetw.stream.batch import Closes, Listed
 from tracetw.text import json_line
 from tracetw.verdict.findings import UNKNOWN, Findings
@@ -132,7 +131,7 @@ def _listed(listed: Listed, names: KernelNames) -> list[dict[str, Any]]:
     rows, findings = listed.rows, listed.findings
     local, remote = (fields.address_texts(rows, name) for name in ("laddr", "raddr"))
     lived = fields.duration_ns(rows).tolist()
-    sent, received = fields.bytes_sent(rows).tolist(), bytes_received(rows).tolist()
+    sent, received = fields.bytes_sent(rows).tolist(), fields.bytes_received(rows).tolist()
     return [
         {
             "local": _endpoint(row, local[at], "lport"),

@@ -36,7 +36,6 @@ class Settings:
             made; since 6.1)? Always so for the first namespace.
         table_entries: buckets of the hash table that its sockets are in.
         rfc1337: ``tcp_rfc1337``.
-        autobind_reuse: ``ip_autobind_reuse``.
         tw_buckets_used: TIME_WAIT buckets in use by the kernel's own count.
     """
 
@@ -51,7 +50,6 @@ class Settings:
     own_table: bool | None
     table_entries: int | None
     rfc1337: int | None
-    autobind_reuse: int | None
     tw_buckets_used: int | None
 
     @classmethod
@@ -74,7 +72,6 @@ class Settings:
             own_table=None if entries is None else entries > 0,
             table_entries=None if entries is None else abs(entries),
             rfc1337=_number("tcp_rfc1337"),
-            autobind_reuse=_number("ip_autobind_reuse"),
             tw_buckets_used=_used(),
         )
 

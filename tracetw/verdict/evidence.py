@@ -14,7 +14,6 @@ from tracetw.verdict.facts import FACTS
 __all__ = [
     "EVIDENCE",
     "EVIDENCE_BIT",
-    "evidence_mask",
     "evidence_names",
 ]
 
@@ -23,14 +22,6 @@ EVIDENCE: dict[str, str] = {fact.name: fact.says for fact in FACTS if fact.says}
 
 EVIDENCE_BIT = {name: 1 << at for at, name in enumerate(EVIDENCE)}
 """Name to its bit in ``Findings.evidence``, 64 bits."""
-
-
-def evidence_mask(names: tuple[str, ...]) -> int:
-    """Bits of the evidence among ``names``; KeyError for a name that is none."""
-    mask = 0
-    for name in names:
-        mask |= EVIDENCE_BIT[name]
-    return mask
 
 
 @lru_cache(maxsize=4096)

@@ -3,15 +3,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["UNKNOWN", "Findings"]
+from tracetw.verdict.taxonomy import (
+    CLOSED_BY,
+    CONFIDENCE,
+    FIRST_CLOSE,
+    FORMS,
+    LIMITS,
+    RESET_DIRECTIONS,
+    TIME_WAIT,
+    VERDICT_INDEX,
+)
+
+__all__ = ["TEXTS", "UNKNOWN", "Findings"]
 
 UNKNOWN = 255
 """Null in the columns ``form`` and ``closed_by``."""
+
+TEXTS: Mapping[str, Sequence[str | None]] = {
+    "verdict": tuple(VERDICT_INDEX),
+    "form": FORMS,
+    "first_close": FIRST_CLOSE,
+    "closed_by": CLOSED_BY,
+    "time_wait": TIME_WAIT,
+    "confidence": CONFIDENCE,
+    "reset_direction": RESET_DIRECTIONS,
+    "limit": LIMITS,
+}
+"""The columns of ``Findings`` that are numbers of texts, and those texts; ``UNKNOWN`` is the number of none."""
 
 
 @dataclass(frozen=True, slots=True)

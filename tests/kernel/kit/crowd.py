@@ -6,8 +6,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from types import TracebackType
 
+from tracetw.closing import Closing
 from tracetw.lab.net.host import Host
 
 __all__ = ["Crowd"]
@@ -17,7 +17,7 @@ PROGRAM = Path(__file__).with_name("crowd_load.py")
 EACH = 9_000
 
 
-class Crowd:
+class Crowd(Closing):
     """Processes that hold both ends of ``most`` connections; see ``crowd_load`` for what they can do.
 
     ``pids`` are the processes, ``netns`` (int) the inode of their namespace.
@@ -52,15 +52,8 @@ class Crowd:
         self.begin(command, count)
         self.end()
 
-    def __enter__(self) -> Crowd:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill them."""
         for process in self._processes:
             process.kill()
             process.communicate()

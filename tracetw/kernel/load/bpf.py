@@ -45,7 +45,7 @@ TRACE_FENTRY, TRACE_FEXIT = 24, 25
 _LOG_SIZE = 1 << 20
 # struct bpf_prog_info: offsets of what is read.
 _INFO_SIZE = 232
-_RUN_TIME_NS, _RUN_COUNT, _MISSES, _VERIFIED = 192, 200, 208, 216
+_MISSES, _VERIFIED = 208, 216
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -55,15 +55,12 @@ class ProgramInfo:
     """What the kernel counts of one BPF program.
 
     Attributes:
-        run_time_ns, run_count: only while ``kernel.bpf_stats_enabled`` is 1.
         misses: runs skipped since the program was already running on that CPU: raw tracepoints do
             so since Linux kernel commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw
             tracepoint probes") (in v6.1). 0 on a kernel that does not count them.
         verified: instructions that the verifier walked (since v5.16); 0 unknown.
     """
 
-    run_time_ns: int
-    run_count: int
     misses: int
     verified: int
 
@@ -182,7 +179,7 @@ def program_info(fd: int) -> ProgramInfo:
         return int(struct.unpack_from("=Q", info, offset)[0])
 
     (verified,) = struct.unpack_from("=I", info, _VERIFIED)
-    return ProgramInfo(u64(_RUN_TIME_NS), u64(_RUN_COUNT), u64(_MISSES), verified)
+    return ProgramInfo(u64(_MISSES), verified)
 
 
 def misses(fds: Iterable[int]) -> int:

@@ -13,12 +13,12 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracetw.closing import Closing
 from tracetw.event.fields import Rows, end_ns
 from tracetw.event.record import (
     AT_CLOSED,
@@ -53,7 +53,7 @@ _KEY_BUSY = 1  # of bpf/prelude.h: a record is being written
 _STATS = [stat for stat in Stat if stat is not Stat.MAX]
 
 
-class Session:
+class Session(Closing):
     """Everything that the long-running process holds of the kernel.
 
     Attributes:
@@ -290,17 +290,6 @@ class Session:
         for fd in self._fds.values():
             os.close(fd)
         self._fds.clear()
-
-    def __enter__(self) -> Session:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _possible_cpus() -> int:

@@ -7,7 +7,7 @@ import os
 import signal
 
 from tracetw.lab.incidents.incident import PlayedIncident
-from tracetw.lab.incidents.stage import PORT, Stage, now_ns
+from tracetw.lab.incidents.stage import PORT, TWO, Stage, now_ns
 from tracetw.lab.net import cgroup
 from tracetw.lab.net.actor_process import Actor
 from tracetw.lab.polling import NotPlayed, eventually, require
@@ -37,20 +37,8 @@ def killed(stage: Stage) -> None:
     break_off(stage, api, pool, web)
     at_ns = now_ns()
     api.kill()
-    stage.wait(4.0)
-    stage.server("api")
-    until_ns = now_ns()
-    stage.wait(1.0)
-    stage.happened(
-        cause="kill",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="api-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(pool, web),
-    )
+    until_ns = stage.served_again(4.0)
+    stage.happened("kill", at_ns, until_ns, stage.reach(pool, web), by=api)
 
 
 def idle_killed(stage: Stage) -> None:
@@ -60,20 +48,8 @@ def idle_killed(stage: Stage) -> None:
     at_ns = now_ns()
     api.kill()
     web.do("call", stage.address, PORT, EVERY_S)
-    stage.wait(3.0)
-    stage.server("api")
-    until_ns = now_ns()
-    stage.wait(1.0)
-    stage.happened(
-        cause="kill",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="api-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(web),
-    )
+    until_ns = stage.served_again(3.0)
+    stage.happened("kill", at_ns, until_ns, stage.reach(web), by=api)
 
 
 def idle_closed(stage: Stage) -> None:
@@ -86,14 +62,7 @@ def idle_closed(stage: Stage) -> None:
     at_ns = now_ns()
     web.do("call", stage.address, PORT, EVERY_S)
     stage.wait(3.0)
-    stage.happened(
-        cause="service-down",
-        at_ns=at_ns,
-        until_ns=None,
-        host="api-1",
-        port=PORT,
-        reach=stage.reach(web),
-    )
+    stage.happened("service-down", at_ns, None, stage.reach(web))
 
 
 def no_limit() -> str | None:
@@ -119,64 +88,35 @@ def out_of_memory(stage: Stage) -> None:
         api.wait()
         died_ns = now_ns()
         require(group.oom_kills(), "the kernel did not kill it for lack of memory")
-    stage.wait(3.0)
-    stage.server("api")
-    until_ns = now_ns()
-    stage.wait(1.0)
+    until_ns = stage.served_again(3.0)
     ended = pool.do("tell")["closed"]["first_ns"]
-    stage.happened(
-        cause="oom",
-        at_ns=min(died_ns, ended),
-        until_ns=until_ns,
-        host="box-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(pool, web),
-    )
+    stage.happened("oom", min(died_ns, ended), until_ns, stage.reach(pool, web), by=api)
+
+
+def terminated(server: Actor) -> int:
+    """SIGTERM ends it where it stands: when it was sent."""
+    at_ns = now_ns()
+    os.kill(server.pid, signal.SIGTERM)
+    require(server.wait() == -signal.SIGTERM, "it did not end of SIGTERM")
+    return at_ns
 
 
 def deploy_hard(stage: Stage) -> None:
     """SIGTERM ends the server where it stands; the new one listens two seconds later."""
     api, pool, web = stage.server("api"), stage.client("pool"), stage.client("web")
     break_off(stage, api, pool, web)
-    at_ns = now_ns()
-    os.kill(api.pid, signal.SIGTERM)
-    require(api.wait() == -signal.SIGTERM, "it did not end of SIGTERM")
-    stage.wait(2.0)
-    stage.server("api")
-    until_ns = now_ns()
-    stage.wait(1.0)
-    stage.happened(
-        cause="restart",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="box-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(pool, web),
-    )
+    at_ns = terminated(api)
+    until_ns = stage.served_again(2.0)
+    stage.happened("restart", at_ns, until_ns, stage.reach(pool, web), by=api)
 
 
 def stopped(stage: Stage) -> None:
     """SIGTERM ends the server, and nobody starts another one."""
     api, pool, web = stage.server("api"), stage.client("pool"), stage.client("web")
     break_off(stage, api, pool, web)
-    at_ns = now_ns()
-    os.kill(api.pid, signal.SIGTERM)
-    require(api.wait() == -signal.SIGTERM, "it did not end of SIGTERM")
+    at_ns = terminated(api)
     stage.wait(3.0)
-    stage.happened(
-        cause="stop",
-        at_ns=at_ns,
-        until_ns=None,
-        host="api-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(pool, web),
-    )
+    stage.happened("stop", at_ns, None, stage.reach(pool, web), by=api)
 
 
 def deploy_graceful(stage: Stage) -> None:
@@ -191,20 +131,8 @@ def deploy_graceful(stage: Stage) -> None:
     stage.wait(1.5)
     pool.do("let_go")
     require(api.wait() == 0, "it did not end well")
-    stage.wait(1.0)
-    stage.server("api")
-    until_ns = now_ns()
-    stage.wait(1.0)
-    stage.happened(
-        cause="deploy",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="api-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(pool, web),
-    )
+    until_ns = stage.served_again(1.0)
+    stage.happened("deploy", at_ns, until_ns, stage.reach(pool, web), by=api)
 
 
 def deploy_seamless(stage: Stage) -> None:
@@ -231,10 +159,10 @@ def crash_loop(stage: Stage) -> None:
     """The server dies of SIGSEGV soon after each start, six times."""
     web = stage.client("web")
     pools = [stage.client("pool") for _ in range(ROUNDS)]
-    at_ns, pids = 0, []
+    at_ns, crashed = 0, []
     for number, pool in enumerate(pools):
         api = stage.server("api")
-        pids.append(api.pid)
+        crashed.append(api)
         if not number:
             web.do("call", stage.address, PORT, EVERY_S)
         pool.do("hold", stage.address, PORT, 4)
@@ -244,22 +172,10 @@ def crash_loop(stage: Stage) -> None:
         api.order("crash", int(signal.SIGSEGV))
         require(api.wait() == -signal.SIGSEGV, "it did not crash")
         stage.wait(0.4)
-    stage.server("api")
-    until_ns = now_ns()
-    stage.wait(1.0)
-    stage.happened(
-        cause="crash-loop",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="box-1",
-        port=PORT,
-        process="api",
-        pid=pids[0],
-        reach=stage.reach(web, *pools),
-    )
+    until_ns = stage.served_again(0.0)
+    stage.happened("crash-loop", at_ns, until_ns, stage.reach(web, *pools), by=crashed[0])
 
 
-TWO = {"web-1": "a", "api-1": "b"}
 ONE = {"box-1": "b"}
 
 INCIDENTS = (

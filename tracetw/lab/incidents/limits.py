@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tracetw.lab.incidents.incident import PlayedIncident
-from tracetw.lab.incidents.stage import PORT, Stage, now_ns
+from tracetw.lab.incidents.stage import PORT, TWO, Stage, now_ns
 from tracetw.lab.net.host import ZERO_WINDOW_PROBE
 from tracetw.lab.polling import eventually, require
 
@@ -22,21 +22,13 @@ GIVEN_UP_MS = 2000
 def port_exhaustion(stage: Stage) -> None:
     """Each connection leaves its local port in TIME_WAIT, until none is left for this service."""
     stage.server("api")
-    web = stage.client("web")
-    web.do("call", stage.address, PORT, EVERY_S)
+    web = stage.calling(EVERY_S)
     stage.wait(FEW_PORTS * EVERY_S + 4.0)
     told = stage.outcomes(web)
     until_ns = now_ns()
     require("no_port" in told, f"there was a port for each: {told}")
     stage.happened(
-        cause="ports-exhausted",
-        at_ns=told["no_port"]["first_ns"],
-        until_ns=until_ns,
-        host="web-1",
-        port=PORT,
-        process="web",
-        pid=web.pid,
-        reach=stage.reach(web),
+        "ports-exhausted", told["no_port"]["first_ns"], until_ns, stage.reach(web), by=web, on="a"
     )
 
 
@@ -52,16 +44,7 @@ def accept_queue(stage: Stage) -> None:
     until_ns = now_ns()
     stage.wait(2.0)
     require(stage.net.b.counters()["ListenOverflows"], "the queue was not full")
-    stage.happened(
-        cause="accept-queue",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="api-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(web),
-    )
+    stage.happened("accept-queue", at_ns, until_ns, stage.reach(web), by=api)
 
 
 def idle_mismatch(stage: Stage) -> None:
@@ -79,16 +62,7 @@ def idle_mismatch(stage: Stage) -> None:
         pool.do("listen_on")
     until_ns = now_ns()
     stage.wait(0.5)
-    stage.happened(
-        cause="idle-timeout",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="api-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(web, *pools),
-    )
+    stage.happened("idle-timeout", at_ns, until_ns, stage.reach(web, *pools), by=api)
 
 
 def slow_consumer(stage: Stage) -> None:
@@ -110,19 +84,8 @@ def slow_consumer(stage: Stage) -> None:
     given_up = feed.do("tell")["timed_out"]["count"]
     bad = stage.reach(web, sink)
     require(not bad, f"others had {bad}")
-    stage.happened(
-        cause="slow-consumer",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="web-1",
-        port=PORT,
-        process="sink",
-        pid=sink.pid,
-        reach={"timed_out": given_up},
-    )
+    stage.happened("slow-consumer", at_ns, until_ns, {"timed_out": given_up}, by=sink, on="a")
 
-
-TWO = {"web-1": "a", "api-1": "b"}
 
 INCIDENTS = (
     PlayedIncident(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tracetw.lab.incidents.deaths import break_off
 from tracetw.lab.incidents.incident import PlayedIncident
-from tracetw.lab.incidents.stage import PORT, Stage, now_ns
+from tracetw.lab.incidents.stage import PORT, TWO, Stage, now_ns
 from tracetw.lab.net.fault import FORWARD, INPUT, PREROUTING, PacketLoss
 
 __all__ = ["INCIDENTS"]
@@ -21,56 +21,32 @@ FORGETS_S = 2
 GOOD_S = 8.0
 
 
-def firewall(stage: Stage) -> None:
-    """The server's host drops what comes to the port; after six seconds the rule is removed."""
+def ruled(stage: Stage, seconds: float, after_s: float, hook: str, verdict: str = "drop") -> None:
+    """The server's host has a rule for what comes to the port, and removes it after so long."""
     stage.server("api")
-    web = stage.client("web")
-    web.do("call", stage.address, PORT, EVERY_S)
+    web = stage.calling(EVERY_S)
     stage.wait(1.0)
     at_ns = now_ns()
-    with PacketLoss(stage.net.b, f"tcp dport {PORT}", hook=PREROUTING):
-        stage.wait(6.0)
-    until_ns = now_ns()
-    stage.wait(2.0)
-    stage.happened(
-        cause="path",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="api-1",
-        port=PORT,
-        reach=stage.reach(web),
-    )
-
-
-def rejected(stage: Stage, verdict: str, seconds: float = 4.0) -> None:
-    """The server's host answers in the server's place, which is not asked."""
-    stage.server("api")
-    web = stage.client("web")
-    web.do("call", stage.address, PORT, EVERY_S)
-    stage.wait(1.0)
-    at_ns = now_ns()
-    with PacketLoss(stage.net.b, f"tcp dport {PORT}", hook=INPUT, verdict=verdict):
+    with PacketLoss(stage.net.b, f"tcp dport {PORT}", hook=hook, verdict=verdict):
         stage.wait(seconds)
     until_ns = now_ns()
-    stage.wait(1.0)
-    stage.happened(
-        cause="path",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host="api-1",
-        port=PORT,
-        reach=stage.reach(web),
-    )
+    stage.wait(after_s)
+    stage.happened("path", at_ns, until_ns, stage.reach(web))
+
+
+def firewall(stage: Stage) -> None:
+    """A rule drops what comes to the port for six seconds."""
+    ruled(stage, 6.0, 2.0, PREROUTING)
 
 
 def firewall_reset(stage: Stage) -> None:
     """A rule answers every connect to the port with a RST for four seconds."""
-    rejected(stage, "reject with tcp reset")
+    ruled(stage, 4.0, 1.0, INPUT, "reject with tcp reset")
 
 
 def firewall_icmp(stage: Stage) -> None:
     """A rule answers every connect to the port with an ICMP error for four seconds."""
-    rejected(stage, "reject with icmpx type port-unreachable")
+    ruled(stage, 4.0, 1.0, INPUT, "reject with icmpx type port-unreachable")
 
 
 def power_off(stage: Stage) -> None:
@@ -85,14 +61,7 @@ def power_off(stage: Stage) -> None:
     pool.do("ask")
     pool.do("listen_on")
     stage.wait(4.0)
-    stage.happened(
-        cause="peer-down",
-        at_ns=at_ns,
-        until_ns=None,
-        host=None,
-        port=PORT,
-        reach=stage.reach(web, pool),
-    )
+    stage.happened("peer-down", at_ns, None, stage.reach(web, pool))
 
 
 def nat_forgets(stage: Stage) -> None:
@@ -102,8 +71,7 @@ def nat_forgets(stage: Stage) -> None:
         (folder / "nf_conntrack_tcp_timeout_established").write_text(f"{FORGETS_S}\n")
         (folder / "nf_conntrack_tcp_loose").write_text("0\n")
     stage.server("api")
-    web = stage.client("web")
-    web.do("call", stage.address, PORT, EVERY_S)
+    web = stage.calling(EVERY_S)
     pools = [stage.client("pool") for _ in range(3)]
     at_ns = 0
     with PacketLoss(stage.net.r, "ct state invalid", hook=FORWARD, verdict="reject with tcp reset"):
@@ -115,22 +83,14 @@ def nat_forgets(stage: Stage) -> None:
             pool.do("listen_on")
         stage.wait(0.5)
     until_ns = now_ns()
-    stage.happened(
-        cause="forgotten",
-        at_ns=at_ns,
-        until_ns=until_ns,
-        host=None,
-        port=PORT,
-        reach=stage.reach(web, *pools),
-    )
+    stage.happened("forgotten", at_ns, until_ns, stage.reach(web, *pools))
 
 
 def two_at_once(stage: Stage) -> None:
     """One server is killed while a firewall cuts another one off."""
     api, pool, web = stage.server("api"), stage.client("pool"), stage.client("web")
     stage.server("db", DB_PORT)
-    report = stage.client("cron")
-    report.do("call", stage.address, DB_PORT, EVERY_S)
+    report = stage.calling(EVERY_S, "cron", DB_PORT)
     break_off(stage, api, pool, web)
     killed_ns = now_ns()
     api.kill()
@@ -143,31 +103,14 @@ def two_at_once(stage: Stage) -> None:
         stage.wait(2.0)
     until_ns = now_ns()
     stage.wait(2.0)
-    stage.happened(
-        cause="kill",
-        at_ns=killed_ns,
-        until_ns=again_ns,
-        host="api-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(pool, web),
-    )
-    stage.happened(
-        cause="path",
-        at_ns=cut_ns,
-        until_ns=until_ns,
-        host="api-1",
-        port=DB_PORT,
-        reach=stage.reach(report),
-    )
+    stage.happened("kill", killed_ns, again_ns, stage.reach(pool, web), by=api)
+    stage.happened("path", cut_ns, until_ns, stage.reach(report), port=DB_PORT)
 
 
 def three_in_a_row(stage: Stage) -> None:
     """Killed; eight good seconds; cut off by a rule; eight good seconds; restarted."""
     api, pool, web = stage.server("api"), stage.client("pool"), stage.client("web")
-    db, cron = stage.server("db", DB_PORT), stage.client("cron")
-    cron.do("call", stage.address, DB_PORT, EVERY_S)
+    db, cron = stage.server("db", DB_PORT), stage.calling(EVERY_S, "cron", DB_PORT)
     break_off(stage, api, pool, web)
     killed_ns = now_ns()
     api.kill()
@@ -186,36 +129,12 @@ def three_in_a_row(stage: Stage) -> None:
     ended_ns = now_ns()
     os.kill(db.pid, signal.SIGTERM)
     db.wait()
-    stage.wait(1.5)
-    stage.server("db", DB_PORT)
-    back_ns = now_ns()
-    stage.wait(1.0)
-    stage.happened(
-        cause="kill",
-        at_ns=killed_ns,
-        until_ns=again_ns,
-        host="api-1",
-        port=PORT,
-        process="api",
-        pid=api.pid,
-        reach=stage.reach(pool, web),
-    )
-    stage.happened(
-        cause="path", at_ns=cut_ns, until_ns=whole_ns, host="api-1", port=DB_PORT, reach=cut
-    )
-    stage.happened(
-        cause="restart",
-        at_ns=ended_ns,
-        until_ns=back_ns,
-        host="api-1",
-        port=DB_PORT,
-        process="db",
-        pid=db.pid,
-        reach=stage.reach(late, night),
-    )
+    back_ns = stage.served_again(1.5, "db", DB_PORT)
+    stage.happened("kill", killed_ns, again_ns, stage.reach(pool, web), by=api)
+    stage.happened("path", cut_ns, whole_ns, cut, port=DB_PORT)
+    stage.happened("restart", ended_ns, back_ns, stage.reach(late, night), by=db, port=DB_PORT)
 
 
-TWO = {"web-1": "a", "api-1": "b"}
 QUICK = {"tcp_syn_retries": 1, "tcp_retries2": 3}
 
 INCIDENTS = (

@@ -17,13 +17,15 @@ from tracetw.lab.net.topology import Net
 from tracetw.lab.play.child import READY, READY_DEADLINE_S, Child
 from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, patient
 
-__all__ = ["PORT", "RecordCommand", "Stage"]
+__all__ = ["PORT", "TWO", "RecordCommand", "Stage"]
 
 WORKER = tuple(isolated.command("tracetw.lab.incidents.worker", packages=False))
 PORT, SHOP_PORT = 9101, 8080
 BEFORE_S, AFTER_S = 2.5, 2.0
 GOOD_EVERY_S = 0.05
 BACKLOG = 128
+TWO = {"web-1": "a", "api-1": "b"}
+"""Recorded hosts: one that calls, one that serves."""
 FINE = ("ok", "idle")
 
 Outcomes = Mapping[str, Mapping[str, int]]
@@ -90,13 +92,27 @@ class Stage:
         """A process on the calling host."""
         return self.worker(self.caller, comm)
 
+    def calling(self, every_s: float, comm: str = "web", port: int = PORT) -> Actor:
+        """A process on the calling host that calls the server now and every so many seconds."""
+        web = self.client(comm)
+        web.do("call", self.address, port, every_s)
+        return web
+
+    def served_again(self, after_s: float, comm: str = "api", port: int = PORT) -> int:
+        """A new server listens after so long, and traffic flows for a second: when it began to listen."""
+        self.wait(after_s)
+        self.server(comm, port)
+        until_ns = now_ns()
+        self.wait(1.0)
+        return until_ns
+
     def wait(self, seconds: float) -> None:
         """Let traffic flow."""
         if STOP.wait(seconds):
             raise NotPlayed("stopped")
 
     def reach(self, *workers: Actor) -> dict[str, int]:
-        """What became of the connections of these processes, those that ended well left out."""
+        """What became of the connections of these processes, without those that ended well."""
         found: dict[str, int] = {}
         for worker in workers:
             for outcome, row in self.outcomes(worker).items():
@@ -110,9 +126,32 @@ class Stage:
         told: Any = worker.do("hang_up")
         return dict(told)
 
-    def happened(self, **facts: Any) -> None:  # noqa: ANN401 (as Happened)
-        """The truth of one incident."""
-        self.truth.append(Happened(address=self.address, **facts))
+    def happened(
+        self,
+        cause: str,
+        at_ns: int,
+        until_ns: int | None,
+        reach: Mapping[str, int],
+        *,
+        by: Actor | None = None,
+        on: str = "b",
+        port: int = PORT,
+    ) -> None:
+        """The truth of one incident, as ``Happened`` has it: brought about ``by`` a process, ``on`` a host's letter."""
+        recorded = {letter: name for name, letter in self.incident.hosts.items()}
+        self.truth.append(
+            Happened(
+                cause=cause,
+                at_ns=at_ns,
+                until_ns=until_ns,
+                host=recorded.get(on),
+                address=self.address,
+                port=port,
+                process=by.comm if by else "",
+                pid=by.pid if by else None,
+                reach=reach,
+            )
+        )
 
     # --- good traffic
 

@@ -11,9 +11,9 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
+from tracetw.closing import Closing
 from tracetw.lab.net.host import PORT
 from tracetw.lab.net.spawn import popen
 from tracetw.lab.polling import NotPlayed, eventually, patient, require
@@ -26,7 +26,7 @@ COMM_LEN = 16
 STOPPED = "T"
 
 
-class Actor:
+class Actor(Closing):
     """A running ``actor.py`` with ``folder`` as its own, in the namespace of the calling thread.
 
     ``pid`` and ``comm`` follow the process that answers, also after ``hand_over``. Another ``program``
@@ -54,7 +54,7 @@ class Actor:
 
     def answer(self) -> Any:  # noqa: ANN401 (JSON)
         """Wait for the end of the last order and return its value."""
-        line = self._answers.readline() if self._answers else b""
+        line = self._line()
         if not line:
             raise NotPlayed(f"{self.comm} died: {self.wait()}")
         answer = json.loads(line)
@@ -62,6 +62,9 @@ class Actor:
         if "error" in answer:
             raise OSError(answer["error"])
         return answer["value"]
+
+    def _line(self) -> bytes:
+        return self._answers.readline() if self._answers else b""
 
     def do(self, verb: str, *arguments: object) -> Any:  # noqa: ANN401 (JSON)
         """Give an order and wait for its value."""
@@ -127,15 +130,8 @@ class Actor:
         self._process.kill()
         self.wait()
 
-    def __enter__(self) -> Actor:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill it, and let go of its pipes."""
         self.kill()
         for stream in (self._orders, self._answers):
             if stream is not None:

@@ -13,8 +13,8 @@ import os
 import socket
 import struct
 from pathlib import Path
-from types import TracebackType
 
+from tracetw.closing import Closing
 from tracetw.lab.net.host import Host
 from tracetw.lab.polling import require
 
@@ -34,7 +34,7 @@ _MAGIC_NS, _ETHERNET = 0xA1B23C4D, 1
 _TIMESPEC = struct.Struct("=qq")
 
 
-class Capture:
+class Capture(Closing):
     """Everything that passes an interface of a host while in the context."""
 
     def __init__(self, host: Host, ifname: str = "eth0") -> None:
@@ -65,13 +65,6 @@ class Capture:
         _, dropped = struct.unpack("II", self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 8))
         require(dropped == 0, f"the capture on {self._host.name} lost {dropped} packets")
 
-    def __enter__(self) -> Capture:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Watch no more."""
         self._socket.close()

@@ -14,10 +14,10 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 from pyroute2 import IPRoute
 
+from tracetw.closing import Closing
 from tracetw.lab.net.host import Host
 from tracetw.lab.net.spawn import run
 from tracetw.lab.polling import NotPlayed
@@ -62,7 +62,7 @@ _SEEN = "seen"
 _numbers = itertools.count()
 
 
-class PacketLoss:
+class PacketLoss(Closing):
     """While in force, ``host`` loses the packets that ``match`` (nft syntax) selects.
 
     ``verdict`` is what nft does with them: ``drop``, ``reject with ...``, or ``dup to ...``. With ``once`` only the
@@ -109,15 +109,8 @@ class PacketLoss:
             self._lifted = True
             self._host.run("nft", "delete", "table", *self._table.split())
 
-    def __enter__(self) -> PacketLoss:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Lift it."""
         self.lift()
 
 

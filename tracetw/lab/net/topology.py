@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import TracebackType
 from typing import TypeVar
 
 from pyroute2 import IPRoute
 
+from tracetw.closing import Closing
 from tracetw.lab.net.actor_process import PROGRAM, Actor
 from tracetw.lab.net.cable import DIRECT, NAT, Port, addresses, join, networks
 from tracetw.lab.net.fault import EVERYTHING, FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, PacketLoss
@@ -55,7 +55,7 @@ class Step:
     text: str
 
 
-class Net:
+class Net(Closing):
     """The hosts and all that lives on them; leaving the context undoes everything.
 
     With ``keep`` the namespaces stay, with sockets and processes gone. ``reported`` tells the number
@@ -253,17 +253,6 @@ class Net:
                 self._namespaces.pop_all()
             end.callback(self._namespaces.close)
             end.callback(self._things.close)
-
-    def __enter__(self) -> Net:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def _shut(made: socket.socket) -> None:

@@ -11,10 +11,10 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 from tracetw import isolated
+from tracetw.closing import Closing
 from tracetw.errors import CannotTrace
 from tracetw.lab.polling import patient, require
 
@@ -27,8 +27,6 @@ READY_DEADLINE_S = 60.0
 """It may have to compile on a machine that others keep busy."""
 STOP_DEADLINE_S = 30.0
 
-_Self = TypeVar("_Self", bound="Child")
-
 
 def environment() -> dict[str, str]:
     """This environment with nothing that changes the output."""
@@ -39,7 +37,7 @@ def environment() -> dict[str, str]:
     }
 
 
-class Child:
+class Child(Closing):
     """Runs while in its context, and is killed at its end.
 
     Args:
@@ -57,7 +55,7 @@ class Child:
     def __init__(self, words: Sequence[str], *, errors: Path | None = None, **more: Any) -> None:  # noqa: ANN401 (as Popen)
         self.ready_s = 0.0
         self._errors: IO[str] = (
-            errors.open("w+") if errors else tempfile.TemporaryFile("w+")  # noqa: SIM115 - __exit__
+            errors.open("w+") if errors else tempfile.TemporaryFile("w+")  # noqa: SIM115 - close
         )
         self._ready, told = os.pipe()
         self.started = time.monotonic()
@@ -116,15 +114,8 @@ class Child:
             self.process.kill()
             self.process.wait()
 
-    def __enter__(self: _Self) -> _Self:  # noqa: PYI019 - typing.Self came with 3.11
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill it if it still runs."""
         self.kill()
         os.close(self._ready)
         self._errors.close()

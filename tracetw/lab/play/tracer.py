@@ -9,7 +9,6 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
 from typing import IO, Any, TypeAlias
 
 from tracetw.lab.play.child import COMMAND, READY, Child
@@ -44,7 +43,7 @@ class Tracer(Child):
         try:
             self.await_ready()
         except BaseException:
-            self.__exit__(None, None, None)
+            self.close()
             raise
 
     def _read(self) -> None:
@@ -113,14 +112,10 @@ class Tracer(Child):
         require(summary["lost"] == 0, f"{summary['lost']} records were lost: {losses}")
         return summary
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Kill it if it still runs; its lines stay."""
         self.kill()
         self._reader.join(patient(STOP_DEADLINE_S))
         if self.process.stdout:
             self.process.stdout.close()
-        super().__exit__(kind, error, at)
+        super().close()

@@ -25,8 +25,10 @@ __all__ = [
     "MPTCP",
     "OF_MPTCP",
     "SCENARIOS",
+    "answerer",
     "carried",
     "close_in_turn",
+    "closer",
     "connect",
     "connection",
     "leave_unread",
@@ -191,6 +193,19 @@ OF_MPTCP: Expectation = {
     "time_wait": "none",
     "bytes_unread": waiting(0),
 }
+
+
+def closer(mptcp: Expectation, **more: object) -> Expectation:
+    """A, which closed first, of a connection of MPTCP that ended well."""
+    return client(**{**ORDERLY, **OF_MPTCP, **more}, first_close="local", mptcp=mptcp)
+
+
+def answerer(mptcp: Expectation, **more: object) -> Expectation:
+    """B, which closed after A."""
+    closed_by = {"closed_by": "peer", **more}
+    return server(**{**ORDERLY, **OF_MPTCP, **closed_by}, first_close="remote", mptcp=mptcp)
+
+
 BY_FASTCLOSE: Expectation = {"layer": "mptcp", "reset": {"direction": "sent"}}
 FASTCLOSED = got_reset(
     layer="mptcp",
@@ -217,23 +232,19 @@ SCENARIOS = (
         claim="A connection of MPTCP ends by DATA_FIN both ways: it is one line, with its owner and its subflow.",
         play=orderly,
         families=(4, 6),
-        a=client(
-            **{**ORDERLY, **OF_MPTCP},
-            first_close="local",
+        a=closer(
+            connection(
+                "orderly", fastclose=None, subflows_total=known_by(MPTCP_COUNT, 1, otherwise=None)
+            ),
             bytes_sent=carried(5),
             bytes_received=carried(7),
             states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
-            mptcp=connection(
-                "orderly", fastclose=None, subflows_total=known_by(MPTCP_COUNT, 1, otherwise=None)
-            ),
         ),
-        b=server(
-            **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
-            first_close="remote",
+        b=answerer(
+            connection("orderly", fastclose=None),
             bytes_sent=carried(7),
             bytes_received=carried(5),
             states=accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE"),
-            mptcp=connection("orderly", fastclose=None),
         ),
         wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
         counters={"a": {"OutRsts": 0, "TW": ANYTHING}, "b": {"OutRsts": 0}},
@@ -316,21 +327,12 @@ SCENARIOS = (
         name="mptcp-client-killed",
         claim="SIGKILL of a client of MPTCP is a close by its kernel, as of TCP.",
         play=killed,
-        a=client(
-            **{
-                **ORDERLY,
-                **OF_MPTCP,
-                "closed_by": "process-crash",
-                "exit": {"signal": "SIGKILL", "core": False},
-            },
-            first_close="local",
-            mptcp=connection("orderly"),
+        a=closer(
+            connection("orderly"),
+            closed_by="process-crash",
+            exit={"signal": "SIGKILL", "core": False},
         ),
-        b=server(
-            **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
-            first_close="remote",
-            mptcp=connection("orderly"),
-        ),
+        b=answerer(connection("orderly")),
         wire={"A>B FIN": 1, "B>A FIN": 1, "RST": 0},
         counters={"a": {"OutRsts": 0}},
         **COMMON,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tracetw.lab.expect.kernel import MPTCP_COUNT
-from tracetw.lab.expect.lines import ORDERLY, client, server
+from tracetw.lab.expect.lines import client, server
 from tracetw.lab.expect.match import ANYTHING, Claim, at_least, known_by
 from tracetw.lab.expect.scenario import Expectation, Scenario
 from tracetw.lab.net.cable import addresses
@@ -18,9 +18,10 @@ from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.mptcp import (
     COMMON,
-    OF_MPTCP,
+    answerer,
     carried,
     close_in_turn,
+    closer,
     connect,
     connection,
     lone,
@@ -136,23 +137,30 @@ FROM_SECOND: Expectation = {
     "port": at_least(1024),
 }
 
+
+def went_on(mptcp: Expectation) -> Expectation:
+    """A's connection, which lost a subflow and carried five bytes more."""
+    return closer(mptcp, retransmits=ANYTHING, bytes_sent=carried(10))
+
+
+SUBFLOWS_LOST = {
+    "verdict": "subflows-lost",
+    "layer": "mptcp",
+    "first_close": "none",
+    "owner_from": "close",
+}
+
 SCENARIOS = (
     Scenario(
         name="mptcp-two-subflows",
         claim="A connection with two subflows is one line that lists both.",
         play=two_subflows,
-        a=client(
-            **{**ORDERLY, **OF_MPTCP},
-            first_close="local",
-            mptcp=connection(
+        a=closer(
+            connection(
                 "orderly", "orderly", subflows_total=known_by(MPTCP_COUNT, 2, otherwise=None)
-            ),
+            )
         ),
-        b=server(
-            **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
-            first_close="remote",
-            mptcp=connection("orderly", "orderly"),
-        ),
+        b=answerer(connection("orderly", "orderly")),
         wire={"A>B FIN": 2, "B>A FIN": 2, "RST": 0},
         counters={"a": {"OutRsts": 0, "MPJoinSynAckRx": 1}},
         **COMMON,
@@ -162,29 +170,15 @@ SCENARIOS = (
         claim="A subflow that is destroyed is a line of its own, which says that the connection went on.",
         play=join_killed,
         a=(
-            client(
-                **{**ORDERLY, **OF_MPTCP, "retransmits": ANYTHING},
-                first_close="local",
-                bytes_sent=carried(10),
-                mptcp=connection("orderly", "abort-admin"),
-            ),
+            went_on(connection("orderly", "abort-admin")),
             client(
                 **lone("abort-admin", local=FROM_SECOND),
                 closed_by="admin",
             ),
         ),
         b=(
-            server(
-                **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
-                first_close="remote",
-                bytes_received=carried(10),
-                mptcp=connection("orderly", "peer-reset"),
-            ),
-            server(
-                **lone("peer-reset", remote=FROM_SECOND),
-                pid=ANYTHING,
-                comm=ANYTHING,
-            ),
+            answerer(connection("orderly", "peer-reset"), bytes_received=carried(10)),
+            server(**lone("peer-reset", remote=FROM_SECOND, pid=ANYTHING, comm=ANYTHING)),
         ),
         wire={"A>B RST": 1, "B>A RST": 0, "A>B FIN": 1, "B>A FIN": 1},
         counters={"a": {"OutRsts": 1}, "b": {"OutRsts": 0}},
@@ -195,24 +189,14 @@ SCENARIOS = (
         claim="A box on the way takes MPTCP out of a second subflow: MPTCP resets it, and the connection goes on.",
         play=join_stripped,
         a=(
-            client(
-                **{**ORDERLY, **OF_MPTCP, "retransmits": ANYTHING},
-                first_close="local",
-                bytes_sent=carried(10),
-                mptcp=connection("orderly", "mptcp-reset"),
-            ),
+            went_on(connection("orderly", "mptcp-reset")),
             client(
                 **lone("mptcp-reset", local=FROM_SECOND),
                 form="rst-sent",
                 closed_by=None,
             ),
         ),
-        b=server(
-            **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
-            first_close="remote",
-            bytes_received=carried(10),
-            mptcp=connection("orderly"),
-        ),
+        b=answerer(connection("orderly"), bytes_received=carried(10)),
         wire={"A>B RST": 1, "B>A RST": 0, "A>B FIN": 1, "B>A FIN": 1},
         counters={"a": {"OutRsts": 1, "MPJoinSynTx": 1, "MPJoinSynAckRx": 0}},
         **{**COMMON, "needs": no_stripping},
@@ -222,30 +206,12 @@ SCENARIOS = (
         claim="A subflow that the path manager removes ends by FIN, and its line says that the connection went on.",
         play=removed_by_path_manager,
         a=(
-            client(
-                **{**ORDERLY, **OF_MPTCP, "retransmits": ANYTHING},
-                first_close="local",
-                bytes_sent=carried(10),
-                mptcp=connection("orderly", "orderly"),
-            ),
-            client(
-                **lone("orderly", local=FROM_SECOND),
-                pid=ANYTHING,
-                comm=ANYTHING,
-            ),
+            went_on(connection("orderly", "orderly")),
+            client(**lone("orderly", local=FROM_SECOND, pid=ANYTHING, comm=ANYTHING)),
         ),
         b=(
-            server(
-                **{**ORDERLY, **OF_MPTCP, "closed_by": "peer"},
-                first_close="remote",
-                bytes_received=carried(10),
-                mptcp=connection("orderly", "orderly"),
-            ),
-            server(
-                **lone("orderly", remote=FROM_SECOND),
-                pid=ANYTHING,
-                comm=ANYTHING,
-            ),
+            answerer(connection("orderly", "orderly"), bytes_received=carried(10)),
+            server(**lone("orderly", remote=FROM_SECOND, pid=ANYTHING, comm=ANYTHING)),
         ),
         wire={"RST": 0, "A>B FIN": 2, "B>A FIN": 2},
         counters={"a": {"OutRsts": 0}},
@@ -256,23 +222,11 @@ SCENARIOS = (
         claim="A connection whose only subflow is destroyed is over when net.mptcp.close_timeout has run out.",
         play=only_subflow_killed,
         a=(
-            client(
-                verdict="subflows-lost",
-                layer="mptcp",
-                first_close="none",
-                owner_from="close",
-                mptcp=connection("abort-admin"),
-            ),
+            client(**SUBFLOWS_LOST, mptcp=connection("abort-admin")),
             client(**lone("abort-admin", join=False)),
         ),
         b=(
-            server(
-                verdict="subflows-lost",
-                layer="mptcp",
-                first_close="none",
-                owner_from="close",
-                mptcp=connection("peer-reset"),
-            ),
+            server(**SUBFLOWS_LOST, mptcp=connection("peer-reset")),
             server(**lone("peer-reset", join=False), pid=ANYTHING, comm=ANYTHING),
         ),
         wire={"A>B RST": 1, "FIN": 0},

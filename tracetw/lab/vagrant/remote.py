@@ -128,16 +128,8 @@ class RemoteActor(Actor):
         """Give an order and do not wait for its end."""
         self._way.ask("write", self._number, json.dumps([verb, *arguments]).encode() + b"\n")
 
-    def answer(self) -> Any:  # noqa: ANN401 (JSON)
-        """Wait for the end of the last order and return its value."""
-        line = self._way.ask("line", self._number, wait_s=120.0)
-        if not line:
-            raise NotPlayed(f"{self.comm} died: {self.wait()}")
-        answer = json.loads(line)
-        self.pid = answer["pid"]
-        if "error" in answer:
-            raise OSError(answer["error"])
-        return answer["value"]
+    def _line(self) -> bytes:
+        return bytes(self._way.ask("line", self._number, wait_s=120.0))
 
     def dumped_core(self) -> bool:
         """Whether its death left a core: asked of this machine's own processes only."""
@@ -162,7 +154,8 @@ class RemoteActor(Actor):
         with suppress(NotPlayed):
             self._way.ask("kill", self._number, int(signal.SIGKILL))
 
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """Kill it."""
         self.kill()
 
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracetw.report.causes.suspects import Suspect
 from tracetw.report.count.scan import ScannedRecording
 from tracetw.report.ends.ladder import steps
-from tracetw.report.incidents.scene import Draft, Scene
+from tracetw.report.incidents.context import Draft, IncidentContext
 from tracetw.report.model import Story
 from tracetw.sink.json import close_objects
 from tracetw.stream.batch import Ends
@@ -61,15 +61,15 @@ def objects(
 
 
 def tell_stories(
-    scene: Scene, drafts: Sequence[Draft], causes: Sequence[Suspect]
+    context: IncidentContext, drafts: Sequence[Draft], causes: Sequence[Suspect]
 ) -> tuple[Story, ...]:
     """Some connections of each incident and of each cause, and some that belong to none."""
-    owners = _owners(scene, drafts, causes)
+    owners = _owners(context, drafts, causes)
     chosen: list[_Told] = []
     room: dict[tuple[int | None, int | None], int] = {}
-    joined = scene.joined
+    joined = context.joined
     if joined is not None:
-        ahead = joined.ahead_ns(len(scene.scan.sources))
+        ahead = joined.ahead_ns(len(context.scan.sources))
         pairs = joined.told
         at = pairs["at"] - ahead[pairs["key"]["source"]]
         for index, whose in enumerate(_whose(pairs["key"], at, owners)):
@@ -77,8 +77,8 @@ def tell_stories(
                 ends = (pairs["here"][index], pairs["there"][index])
                 chosen.append(_Told(*whose, -1, *map(_place, ends)))
     else:
-        ahead = np.zeros(len(scene.scan.sources), np.int64)
-    kept = scene.scan.kept.all()
+        ahead = np.zeros(len(context.scan.sources), np.int64)
+    kept = context.scan.kept.all()
     at = kept["at"] - ahead[kept["key"]["source"]]
     for index, whose in enumerate(_whose(kept["key"], at, owners)):
         if _takes(room, whose):
@@ -86,7 +86,7 @@ def tell_stories(
     chosen.sort(
         key=lambda one: (one.incident is None, one.incident or 0, one.cause is None, one.cause or 0)
     )
-    return tuple(_stories(scene, kept, chosen[:_MOST]))
+    return tuple(_stories(context, kept, chosen[:_MOST]))
 
 
 def _place(end: NDArray[Any]) -> Place:
@@ -97,11 +97,13 @@ _Owner = tuple[int | None, int | None]
 _Owners = dict[tuple[int, ...], list[tuple[int, int, _Owner]]]
 
 
-def _owners(scene: Scene, drafts: Sequence[Draft], causes: Sequence[Suspect]) -> _Owners:
+def _owners(
+    context: IncidentContext, drafts: Sequence[Draft], causes: Sequence[Suspect]
+) -> _Owners:
     """Who has what ended so, from when to when: incidents before causes."""
     owners: _Owners = {}
     parts: list[tuple[_Owner, NDArray[Any]]] = [
-        ((number, None), scene.cells[draft.cells]) for number, draft in enumerate(drafts, 1)
+        ((number, None), context.cells[draft.cells]) for number, draft in enumerate(drafts, 1)
     ]
     parts += [((None, number), cause.cells) for number, cause in enumerate(causes, 1)]
     for owner, cells in parts:
@@ -126,8 +128,8 @@ def _takes(room: dict[_Owner, int], whose: _Owner) -> bool:
     return room[whose] <= (_WITHOUT if whose == (None, None) else _EACH)
 
 
-def _stories(scene: Scene, kept: NDArray[Any], chosen: Sequence[_Told]) -> list[Story]:
-    sources = scene.scan.sources
+def _stories(context: IncidentContext, kept: NDArray[Any], chosen: Sequence[_Told]) -> list[Story]:
+    sources = context.scan.sources
     alone: dict[int, Mapping[str, Any]] = {}
     for number, source in enumerate(sources):
         mine = [
@@ -140,8 +142,8 @@ def _stories(scene: Scene, kept: NDArray[Any], chosen: Sequence[_Told]) -> list[
             alone |= dict(zip(mine, documents(source, rows), strict=True))
     wanted = {place for one in chosen for place in (one.here, one.there) if place != _NOWHERE}
     paired: dict[Place, Mapping[str, Any]] = {}
-    if scene.joined is not None and wanted:
-        told = scene.joined.told
+    if context.joined is not None and wanted:
+        told = context.joined.told
         ends = np.concatenate([told["here"], told["there"]])
         places = list(zip(ends["source"].tolist(), ends["place"].tolist(), strict=True))
         some = np.array([place in wanted for place in places], np.bool_)

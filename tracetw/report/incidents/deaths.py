@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import PULSE, SECOND, fill
 from tracetw.report.count.wrong import CRASHES
+from tracetw.report.incidents.context import SERVER, Draft, IncidentContext, codes, episodes
 from tracetw.report.incidents.idle import at_service, ended_before, told_by, violent
-from tracetw.report.incidents.scene import SERVER, Draft, Scene, codes, episodes
 from tracetw.sink.human import amount
 from tracetw.verdict.taxonomy import CLOSED_BY
 
@@ -42,34 +42,34 @@ _FOLLOWS = (
 )
 
 
-def deaths(scene: Scene) -> Iterator[Draft]:
+def deaths(context: IncidentContext) -> Iterator[Draft]:
     """Each death of a server, and of a client by what nobody asks for; several soon after another are a loop."""
-    dead = CRASHES[scene.cells["closed_by"]]
-    for which in _programs(scene, np.flatnonzero(dead & scene.free)):
-        cells = scene.cells[which]
+    dead = CRASHES[context.cells["closed_by"]]
+    for which in _programs(context, np.flatnonzero(dead & context.free)):
+        cells = context.cells[which]
         killed = (cells["exit"] & _SIGNAL == signal.SIGKILL) & (cells["closed_by"] != _OOM)
         for part in episodes(cells["first"], cells["first"]):
             if killed[part].all():  # a program does not send it to itself: that is no loop
                 for each in _moments(cells["first"][part], _KILLED_NS):
-                    yield from _episode(scene, which[part[each]])
+                    yield from _episode(context, which[part[each]])
             else:
-                yield from _episode(scene, which[part])
+                yield from _episode(context, which[part])
 
 
-def _programs(scene: Scene, which: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
+def _programs(context: IncidentContext, which: NDArray[np.intp]) -> Iterator[NDArray[np.intp]]:
     """Cells of each program of each namespace, at most so many programs."""
     if not len(which):
         return
     whose = np.zeros(len(which), PULSE)
     for name in ("source", "netns", "comm"):
-        whose[name] = scene.cells[name][which]
+        whose[name] = context.cells[name][which]
     groups = group(fill(PULSE, whose))
     for part in np.split(groups.order, groups.starts[1:])[:_MOST]:
         yield which[part]
 
 
-def _episode(scene: Scene, which: NDArray[np.intp]) -> Iterator[Draft]:
-    cells = scene.cells[which]
+def _episode(context: IncidentContext, which: NDArray[np.intp]) -> Iterator[Draft]:
+    cells = context.cells[which]
     codes_ = cells["exit"] & _SIGNAL
     server = cells["role"] == SERVER
     oom = cells["closed_by"] == _OOM
@@ -77,15 +77,15 @@ def _episode(scene: Scene, which: NDArray[np.intp]) -> Iterator[Draft]:
         return
     moments = [which[part] for part in _moments(cells["first"])]
     if len(moments) >= _LOOP:
-        yield _death(scene, which, "crash-loop", len(moments))
+        yield _death(context, which, "crash-loop", len(moments))
         return
     for each in moments:
-        part = scene.cells[each]
+        part = context.cells[each]
         if (part["closed_by"] == _OOM).any():
             kind = "oom"
         else:
             kind = "stop" if np.isin(part["exit"] & _SIGNAL, [*_ASKED]).all() else "kill"
-        draft = _death(scene, each, kind, 1)
+        draft = _death(context, each, kind, 1)
         if draft.kind == "stop" and draft.back_ns is not None:
             draft.kind = "restart"
         yield draft
@@ -97,132 +97,132 @@ def _moments(first: NDArray[np.int64], apart_ns: int = _AT_ONCE_NS) -> list[NDAr
     return np.split(order, np.flatnonzero(np.diff(first[order]) > apart_ns) + 1)
 
 
-def _death(scene: Scene, which: NDArray[np.intp], kind: str, count: int) -> Draft:
-    cells = scene.cells[which]
+def _death(context: IncidentContext, which: NDArray[np.intp], kind: str, count: int) -> Draft:
+    cells = context.cells[which]
     began = int(cells["first"].min())
     actor = int(which[np.argmin(cells["first"])])
     server = cells["role"] == SERVER
-    services = np.unique(scene.service[which[server]])
+    services = np.unique(context.service[which[server]])
     last_death = int(cells["first"].max())
     dead_pid = int(cells["pid"][np.argmax(cells["first"])])
     mine, back, back_pid = [which], None, None
     for service in services.tolist():
-        at, pid = scene.serving(service, last_death, dead_pid)
-        part = after(scene, service, began, at)
+        at, pid = context.serving(service, last_death, dead_pid)
+        part = after(context, service, began, at)
         mine.append(part)
         if at is not None and (back is None or at < back):
             back, back_pid = at, pid
-    same = scene.free & (scene.cells["source"] == cells["source"][0])
-    same &= np.isin(scene.cells["pid"], cells["pid"][cells["pid"] > 0])
-    same &= (scene.cells["first"] >= began - _SOON_NS) & (
-        scene.cells["first"] <= last_death + SECOND
+    same = context.free & (context.cells["source"] == cells["source"][0])
+    same &= np.isin(context.cells["pid"], cells["pid"][cells["pid"] > 0])
+    same &= (context.cells["first"] >= began - _SOON_NS) & (
+        context.cells["first"] <= last_death + SECOND
     )
     mine.append(np.flatnonzero(same))
     draft = Draft(
         kind=kind,
         cells=np.unique(np.concatenate(mine)),
         actor=actor,
-        service=scene.services[services[0]] if len(services) == 1 else None,
+        service=context.services[services[0]] if len(services) == 1 else None,
         back_ns=back,
         back_pid=back_pid,
         before_pid=dead_pid or None,
         deaths=count,
     )
-    return scene.claim(draft)
+    return context.claim(draft)
 
 
 def after(
-    scene: Scene, service: int, began: int, back: int | None, soon_ns: int = _SOON_NS
+    context: IncidentContext, service: int, began: int, back: int | None, soon_ns: int = _SOON_NS
 ) -> NDArray[np.intp]:
     """Cells of what a port that nobody served did to those who used it, from a moment on."""
-    mine = scene.free & (scene.service == service) & scene.verdict(*_FOLLOWS)
-    mine &= scene.cells["first"] >= began - soon_ns
+    mine = context.free & (context.service == service) & context.verdict(*_FOLLOWS)
+    mine &= context.cells["first"] >= began - soon_ns
     if back is not None:
-        mine &= scene.cells["first"] <= back + _SOON_NS
+        mine &= context.cells["first"] <= back + _SOON_NS
         return np.flatnonzero(mine)
     which = np.flatnonzero(mine)
-    cells = scene.cells[which]
+    cells = context.cells[which]
     parts = episodes(cells["first"], cells["last"])
     if not parts or int(cells["first"][parts[0]].min()) > began + _GAP_NS:
         return which[:0]
     return which[parts[0]]
 
 
-def restarts(scene: Scene) -> Iterator[Draft]:
+def restarts(context: IncidentContext) -> Iterator[Draft]:
     """Ports that refused for a while, and processes that cut connections when they exited."""
-    cut = scene.free & (scene.cells["closed_by"] == _EXIT) & (scene.cells["role"] == SERVER)
-    for service in np.unique(scene.service[cut]).tolist()[:_MOST]:
-        which = np.flatnonzero(cut & (scene.service == service))
-        for part in episodes(scene.cells["first"][which], scene.cells["last"][which]):
+    cut = context.free & (context.cells["closed_by"] == _EXIT) & (context.cells["role"] == SERVER)
+    for service in np.unique(context.service[cut]).tolist()[:_MOST]:
+        which = np.flatnonzero(cut & (context.service == service))
+        for part in episodes(context.cells["first"][which], context.cells["last"][which]):
             mine = which[part]
-            began = int(scene.cells["first"][mine].min())
-            pid = int(scene.cells["pid"][mine[np.argmin(scene.cells["first"][mine])]])
-            back, back_pid = scene.serving(service, began, pid)
-            follows = after(scene, service, began, back)
-            if scene.count(mine) + scene.count(follows) < _FEWEST:
+            began = int(context.cells["first"][mine].min())
+            pid = int(context.cells["pid"][mine[np.argmin(context.cells["first"][mine])]])
+            back, back_pid = context.serving(service, began, pid)
+            follows = after(context, service, began, back)
+            if context.count(mine) + context.count(follows) < _FEWEST:
                 continue
             draft = Draft(
                 kind="stop" if back is None else "restart",
                 cells=np.unique(np.concatenate([mine, follows])),
                 actor=int(mine[0]),
-                service=scene.services[service],
+                service=context.services[service],
                 back_ns=back,
                 back_pid=back_pid,
                 before_pid=pid or None,
             )
-            yield scene.claim(draft)
-    yield from _idle(scene)
-    refused = scene.free & np.isin(scene.cells["verdict"], codes("connect-refused"))
-    for service in np.unique(scene.service[refused]).tolist()[:_MOST]:
-        which = np.flatnonzero(refused & scene.free & (scene.service == service))
-        for part in episodes(scene.cells["first"][which], scene.cells["last"][which]):
-            for mine in scene.worked_between(service, which[part]):
-                if scene.count(mine) >= _FEWEST:
-                    yield scene.claim(_refused(scene, service, mine))
+            yield context.claim(draft)
+    yield from _idle(context)
+    refused = context.free & np.isin(context.cells["verdict"], codes("connect-refused"))
+    for service in np.unique(context.service[refused]).tolist()[:_MOST]:
+        which = np.flatnonzero(refused & context.free & (context.service == service))
+        for part in episodes(context.cells["first"][which], context.cells["last"][which]):
+            for mine in context.worked_between(service, which[part]):
+                if context.count(mine) >= _FEWEST:
+                    yield context.claim(_refused(context, service, mine))
 
 
-def _idle(scene: Scene) -> Iterator[Draft]:
+def _idle(context: IncidentContext) -> Iterator[Draft]:
     """Deaths of servers that held no connection: the refusals soon after."""
-    refused = scene.free & scene.verdict("connect-refused")
-    for one in sorted(filter(violent, scene.ended), key=lambda one: one.at_ns)[:_MOST]:
-        for service in np.unique(scene.service[refused & scene.free]).tolist()[:_MOST]:
-            if scene.services[service][2] != one.end.port:
+    refused = context.free & context.verdict("connect-refused")
+    for one in sorted(filter(violent, context.ended), key=lambda one: one.at_ns)[:_MOST]:
+        for service in np.unique(context.service[refused & context.free]).tolist()[:_MOST]:
+            if context.services[service][2] != one.end.port:
                 continue
-            back, back_pid = scene.serving(service, one.at_ns, one.end.pid)
-            mine = after(scene, service, one.at_ns, back, soon_ns=0)
-            cells = scene.cells[mine]
+            back, back_pid = context.serving(service, one.at_ns, one.end.pid)
+            mine = after(context, service, one.at_ns, back, soon_ns=0)
+            cells = context.cells[mine]
             places = {*zip(cells["source"].tolist(), cells["netns"].tolist(), strict=True)}
-            if not len(mine) or not at_service(scene, one, service, places):
+            if not len(mine) or not at_service(context, one, service, places):
                 continue
             draft = Draft(
                 kind="kill",
                 cells=mine,
-                service=scene.services[service],
+                service=context.services[service],
                 back_ns=back,
                 back_pid=back_pid,
             )
             told_by(draft, one)
-            yield scene.claim(draft)
+            yield context.claim(draft)
 
 
-def _refused(scene: Scene, service: int, mine: NDArray[np.intp]) -> Draft:
+def _refused(context: IncidentContext, service: int, mine: NDArray[np.intp]) -> Draft:
     """Nobody listened, or a rule answered: by whom it was served before and after tells some of it."""
-    began, ended = int(scene.cells["first"][mine].min()), int(scene.cells["last"][mine].max())
-    back, back_pid = scene.serving(service, ended)
-    before = scene.server_before(service, began)
-    resets = scene.free & (scene.service == service)
-    resets &= scene.verdict("peer-reset", "peer-lost-state", "stale-syn-reset", "abort-listener")
-    resets &= scene.cells["first"] >= began - 2 * SECOND
-    resets &= scene.cells["first"] <= ended + SECOND
+    began, ended = int(context.cells["first"][mine].min()), int(context.cells["last"][mine].max())
+    back, back_pid = context.serving(service, ended)
+    before = context.server_before(service, began)
+    resets = context.free & (context.service == service)
+    resets &= context.verdict("peer-reset", "peer-lost-state", "stale-syn-reset", "abort-listener")
+    resets &= context.cells["first"] >= began - 2 * SECOND
+    resets &= context.cells["first"] <= ended + SECOND
     draft = Draft(
         kind="service-down",
         cells=np.unique(np.concatenate([mine, np.flatnonzero(resets)])),
-        service=scene.services[service],
+        service=context.services[service],
         back_ns=back,
         back_pid=back_pid,
         before_pid=before,
     )
-    dead = ended_before(scene, service, mine)
+    dead = ended_before(context, service, mine)
     if dead is not None:
         told_by(draft, dead)
         if violent(dead):
@@ -232,12 +232,12 @@ def _refused(scene: Scene, service: int, mine: NDArray[np.intp]) -> Draft:
         if dead is None:
             draft.missing.append("the end of the listener, or how its process ended")
     elif before == back_pid:
-        _answered(scene, service, mine, draft)
+        _answered(context, service, mine, draft)
     else:
         draft.evidence.append(
             f"it was served by pid {before} before and by pid {back_pid} afterwards"
         )
-        drained = scene.ended_by(service, before, began - SECOND // 4, back or ended)
+        drained = context.ended_by(service, before, began - SECOND // 4, back or ended)
         if resets.any():
             draft.kind = "restart"
         elif drained:
@@ -250,11 +250,11 @@ def _refused(scene: Scene, service: int, mine: NDArray[np.intp]) -> Draft:
     return draft
 
 
-def _answered(scene: Scene, service: int, mine: NDArray[np.intp], draft: Draft) -> None:
+def _answered(context: IncidentContext, service: int, mine: NDArray[np.intp], draft: Draft) -> None:
     """One process served it all the time: did its kernel send the RST?"""
     draft.evidence.append(f"pid {draft.before_pid} served it before and afterwards")
-    sent = scene.resets_sent(service)
-    count = scene.count(mine)
+    sent = context.resets_sent(service)
+    count = context.count(mine)
     if sent is not None and sent < count / 2:
         draft.kind = "path"
         draft.evidence.append(

@@ -13,10 +13,10 @@ from tracetw.report.causes.suspects import KEYS, Suspect, suspects
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import PULSE, SECOND, fill
 from tracetw.report.count.wrong import ABNORMAL, CRASHES
+from tracetw.report.incidents.context import Draft, IncidentContext, episodes
 from tracetw.report.incidents.deaths import deaths, restarts
 from tracetw.report.incidents.habits import habits
 from tracetw.report.incidents.kinds import OF_CAUSE
-from tracetw.report.incidents.scene import Draft, Scene, episodes
 from tracetw.report.incidents.silence import silences
 
 __all__ = ["began_ns", "counted", "find"]
@@ -28,32 +28,32 @@ _ROUNDS = 8
 _NEAR_NS = 5_000_000_000
 
 
-def find(scene: Scene) -> tuple[list[Draft], list[Suspect]]:
+def find(context: IncidentContext) -> tuple[list[Draft], list[Suspect]]:
     """Incidents in the order of their beginning, and what belongs to none."""
-    drafts = [*deaths(scene), *habits(scene), *restarts(scene), *silences(scene)]
+    drafts = [*deaths(context), *habits(context), *restarts(context), *silences(context)]
     bursts: list[tuple[tuple[object, ...], Draft]] = []
     for _ in range(_ROUNDS):
-        new = [each for one, which in _suspects(scene) for each in _bursts(scene, one, which)]
+        new = [each for one, which in _suspects(context) for each in _bursts(context, one, which)]
         if not new:
             break
         for whose, draft in new:
             near = next(
-                (old for who, old in bursts if who == whose and _near(scene, old, draft)), None
+                (old for who, old in bursts if who == whose and _near(context, old, draft)), None
             )
             if near is None:
                 bursts.append((whose, draft))
             else:  # what is left of a stretch that stood out is a part of it
                 near.cells = np.union1d(near.cells, draft.cells)
-    drafts += [_grown(scene, whose, draft) for whose, draft in bursts]
+    drafts += [_grown(context, whose, draft) for whose, draft in bursts]
     steady: list[Suspect] = []
-    for one, which in _suspects(scene, steady=True):
-        if _most_of_all(scene, one):
-            draft = scene.claim(Draft(OF_CAUSE[one.kind.name], which, actor=int(which[0])))
-            draft.running = began_ns(scene, draft) <= scene.begin_ns + _NEAR_NS
+    for one, which in _suspects(context, steady=True):
+        if _most_of_all(context, one):
+            draft = context.claim(Draft(OF_CAUSE[one.kind.name], which, actor=int(which[0])))
+            draft.running = began_ns(context, draft) <= context.begin_ns + _NEAR_NS
             drafts.append(draft)
         else:
             steady.append(one)
-    return sorted(drafts, key=lambda one: (began_ns(scene, one), one.service or ())), steady
+    return sorted(drafts, key=lambda one: (began_ns(context, one), one.service or ())), steady
 
 
 def counted(cells: NDArray[Any]) -> NDArray[np.bool_]:
@@ -62,38 +62,40 @@ def counted(cells: NDArray[Any]) -> NDArray[np.bool_]:
     return result
 
 
-def began_ns(scene: Scene, draft: Draft) -> int:
+def began_ns(context: IncidentContext, draft: Draft) -> int:
     """The first sign of an incident."""
-    first = int(scene.cells["first"][draft.cells].min())
+    first = int(context.cells["first"][draft.cells].min())
     return first if draft.began_ns is None else min(first, draft.began_ns)
 
 
-def _suspects(scene: Scene, *, steady: bool = False) -> list[tuple[Suspect, NDArray[np.intp]]]:
+def _suspects(
+    context: IncidentContext, *, steady: bool = False
+) -> list[tuple[Suspect, NDArray[np.intp]]]:
     """Of the cells that are free, with their places."""
-    rest = np.flatnonzero(scene.free & counted(scene.cells))
+    rest = np.flatnonzero(context.free & counted(context.cells))
     found = suspects(
-        scene.cells[rest],
-        scene.scan.pulse_slots.width_ns,
-        scene.begin_ns,
-        scene.end_ns,
+        context.cells[rest],
+        context.scan.pulse_slots.width_ns,
+        context.begin_ns,
+        context.end_ns,
         steady=steady,
     )
     return [(one, rest[one.which]) for one in found]
 
 
-def _near(scene: Scene, one: Draft, other: Draft) -> bool:
+def _near(context: IncidentContext, one: Draft, other: Draft) -> bool:
     """Is there no pause between them?"""
     which = np.concatenate([one.cells, other.cells])
-    return len(episodes(scene.cells["first"][which], scene.cells["last"][which])) == 1
+    return len(episodes(context.cells["first"][which], context.cells["last"][which])) == 1
 
 
-def _grown(scene: Scene, whose: tuple[object, ...], draft: Draft) -> Draft:
+def _grown(context: IncidentContext, whose: tuple[object, ...], draft: Draft) -> Draft:
     """With what the same did right before and after, which slots of a second had cut off."""
     kind = next(kind for kind in CAUSES if OF_CAUSE[kind.name] == draft.kind)
-    mine = scene.free & np.isin(scene.cells["verdict"], kind.numbers)
+    mine = context.free & np.isin(context.cells["verdict"], kind.numbers)
     for name, value in zip(KEYS[kind.by], whose[1:], strict=True):
-        mine &= scene.cells[name] == value
-    first, last = scene.cells["first"], scene.cells["last"]
+        mine &= context.cells[name] == value
+    first, last = context.cells["first"], context.cells["last"]
     while True:
         begin, end = first[draft.cells].min(), last[draft.cells].max()
         more = np.flatnonzero(mine & (last >= begin - SECOND) & (first <= end + SECOND))
@@ -101,37 +103,37 @@ def _grown(scene: Scene, whose: tuple[object, ...], draft: Draft) -> Draft:
             return draft
         mine[more] = False
         draft.cells = np.union1d(draft.cells, more)
-        scene.claim(draft)
+        context.claim(draft)
 
 
 def _bursts(
-    scene: Scene, suspect: Suspect, which: NDArray[np.intp]
+    context: IncidentContext, suspect: Suspect, which: NDArray[np.intp]
 ) -> list[tuple[tuple[object, ...], Draft]]:
     """A stretch that stands out, in parts between which nothing happened; and whose each is."""
     if suspect.began_ns is None:
         return []
-    cells = scene.cells[which]
+    cells = context.cells[which]
     made = []
     for part in episodes(cells["first"], cells["last"]):
         mine = which[part]
-        if scene.count(mine) < _FEWEST:
+        if context.count(mine) < _FEWEST:
             continue
         draft = Draft(OF_CAUSE[suspect.kind.name], mine, actor=int(mine[0]))
         if suspect.kind.silent and suspect.silent_since_ns is not None:
             draft.began_ns = draft.silent_since_ns = suspect.silent_since_ns
-        services = np.unique(scene.service[mine])
+        services = np.unique(context.service[mine])
         if len(services) == 1:
-            draft.service = scene.services[services[0]]
+            draft.service = context.services[services[0]]
         whose = (draft.kind, *(cells[name][0].item() for name in KEYS[suspect.kind.by]))
-        made.append((whose, scene.claim(draft)))
+        made.append((whose, context.claim(draft)))
     return made
 
 
-def _most_of_all(scene: Scene, suspect: Suspect) -> bool:
+def _most_of_all(context: IncidentContext, suspect: Suspect) -> bool:
     """Did most of what these did go wrong? That is no noise, however steady it is."""
     if suspect.total < _MANY:
         return False
-    cells = scene.scan.cells.cells()
+    cells = context.scan.cells.cells()
     names = KEYS[suspect.kind.by]
     whose = np.zeros(len(cells) + len(suspect.cells), PULSE)
     for name in names:

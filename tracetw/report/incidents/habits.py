@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.report.count.keys import SECOND
-from tracetw.report.incidents.scene import Draft, Scene, episodes
+from tracetw.report.incidents.context import Draft, IncidentContext, episodes
 
 __all__ = ["habits"]
 
@@ -37,40 +37,44 @@ _HABITS = (
 )
 
 
-def habits(scene: Scene) -> Iterator[Draft]:
+def habits(context: IncidentContext) -> Iterator[Draft]:
     """Of each service at least three connections."""
     for habit in _HABITS:
-        chosen = scene.free & (
-            scene.sign(*habit.signs) if habit.signs else scene.verdict(*habit.verdicts)
+        chosen = context.free & (
+            context.sign(*habit.signs) if habit.signs else context.verdict(*habit.verdicts)
         )
-        for service in np.unique(scene.service[chosen]).tolist()[:_MOST]:
-            which = np.flatnonzero(chosen & (scene.service == service))
-            for part in _parts(scene, which):
-                if scene.count(part) >= _FEWEST and not _in_silence(scene, habit, service, part):
-                    draft = Draft(habit.kind, part, service=scene.services[service])
-                    draft.actor = _actor(scene, habit, part)
-                    yield scene.claim(draft)
+        for service in np.unique(context.service[chosen]).tolist()[:_MOST]:
+            which = np.flatnonzero(chosen & (context.service == service))
+            for part in _parts(context, which):
+                if context.count(part) >= _FEWEST and not _in_silence(
+                    context, habit, service, part
+                ):
+                    draft = Draft(habit.kind, part, service=context.services[service])
+                    draft.actor = _actor(context, habit, part)
+                    yield context.claim(draft)
 
 
-def _actor(scene: Scene, habit: _Habit, part: NDArray[np.intp]) -> int | None:
+def _actor(context: IncidentContext, habit: _Habit, part: NDArray[np.intp]) -> int | None:
     """The process that ran out of ports, or that closed; of one that did not read this end knows no process."""
     if habit.kind == "ports-exhausted":
         return int(part[0])
-    closed = part[scene.verdict("abort-late-data")[part]]
+    closed = part[context.verdict("abort-late-data")[part]]
     return int(closed[0]) if habit.kind == "idle-timeout" and len(closed) else None
 
 
-def _parts(scene: Scene, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
-    cells = scene.cells[which]
+def _parts(context: IncidentContext, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+    cells = context.cells[which]
     return [which[part] for part in episodes(cells["first"], cells["last"], _LONG_NS)]
 
 
-def _in_silence(scene: Scene, habit: _Habit, service: int, part: NDArray[np.intp]) -> bool:
+def _in_silence(
+    context: IncidentContext, habit: _Habit, service: int, part: NDArray[np.intp]
+) -> bool:
     """Was the service as a whole not to be reached? Then the idle connections are a part of that."""
     if habit.kind != "forgotten":
         return False
-    first, last = scene.cells["first"][part].min(), scene.cells["last"][part].max()
-    tried = scene.free & (scene.service == service)
-    tried &= scene.verdict("connect-timeout", "connect-aborted", "unreachable", "connect-refused")
-    tried &= (scene.cells["first"] >= first - SECOND) & (scene.cells["first"] <= last)
-    return scene.count(np.flatnonzero(tried)) >= _FEWEST
+    first, last = context.cells["first"][part].min(), context.cells["last"][part].max()
+    tried = context.free & (context.service == service)
+    tried &= context.verdict("connect-timeout", "connect-aborted", "unreachable", "connect-refused")
+    tried &= (context.cells["first"] >= first - SECOND) & (context.cells["first"] <= last)
+    return context.count(np.flatnonzero(tried)) >= _FEWEST

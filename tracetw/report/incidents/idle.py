@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from tracetw.event.fields import exit_status
 from tracetw.report.count.keys import address
-from tracetw.report.incidents.scene import Draft, Ended, Scene
+from tracetw.report.incidents.context import Draft, Ended, IncidentContext
 
 __all__ = ["at_service", "ended_before", "told_by", "violent"]
 
@@ -18,37 +18,39 @@ _ASKED = {"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"}
 _SOON_NS = 500_000_000
 
 
-def ended_before(scene: Scene, service: int, refused: NDArray[np.intp]) -> Ended | None:
+def ended_before(context: IncidentContext, service: int, refused: NDArray[np.intp]) -> Ended | None:
     """The last listener of a service whose process died before it refused; None: not recorded, or several.
 
     Args:
-        scene: what was recorded.
+        context: what was recorded.
         service: its number.
         refused: cells of the attempts.
     """
-    cells = scene.cells[refused]
+    cells = context.cells[refused]
     began_ns = int(cells["first"].min())
     places = {*zip(cells["source"].tolist(), cells["netns"].tolist(), strict=True)}
     found = [
         one
-        for one in scene.ended
-        if one.end.port == scene.services[service][2]
+        for one in context.ended
+        if one.end.port == context.services[service][2]
         and one.at_ns <= began_ns + _SOON_NS
-        and at_service(scene, one, service, places)
+        and at_service(context, one, service, places)
     ]
     if not found:
         return None
     last = max(found, key=lambda one: one.at_ns)
-    served, _ = scene.serving(service, last.at_ns + _SOON_NS)
+    served, _ = context.serving(service, last.at_ns + _SOON_NS)
     if served is not None and served < began_ns:  # others served it since
         return None
     at_once = {(one.source, one.end.pid) for one in found if last.at_ns - one.at_ns < _SOON_NS}
     return last if len(at_once) == 1 else None
 
 
-def at_service(scene: Scene, one: Ended, service: int, places: set[tuple[int, int]]) -> bool:
+def at_service(
+    context: IncidentContext, one: Ended, service: int, places: set[tuple[int, int]]
+) -> bool:
     """Did this listener take connections to the address of the service, from these namespaces?"""
-    high, low, _, loopback = scene.services[service]
+    high, low, _, loopback = context.services[service]
     if loopback and (one.source, one.end.netns) not in places:
         return False
     try:
@@ -57,7 +59,7 @@ def at_service(scene: Scene, one: Ended, service: int, places: set[tuple[int, in
         return False
     if not bound.is_unspecified:
         return str(bound) == address(high, low)
-    return bool(loopback) or (high, low) in scene.here[one.source]
+    return bool(loopback) or (high, low) in context.here[one.source]
 
 
 def told_by(draft: Draft, one: Ended) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.report.count.keys import address
-from tracetw.report.incidents.scene import Draft, Scene, codes
+from tracetw.report.incidents.context import Draft, IncidentContext, codes
 from tracetw.report.model import Phase
 from tracetw.report.render.phrases import Words
 from tracetw.sink.human import endpoint
@@ -48,9 +48,9 @@ _TEXTS = {
 }
 
 
-def phases(scene: Scene, draft: Draft, words: Words) -> tuple[Phase, ...]:
+def phases(context: IncidentContext, draft: Draft, words: Words) -> tuple[Phase, ...]:
     """In the order of their beginning."""
-    cells = scene.cells[draft.cells]
+    cells = context.cells[draft.cells]
     what = _WHAT[cells["verdict"]]
     found = [_phase(name, cells[what == name], words) for name in np.unique(what).tolist()]
     found.sort(key=lambda one: one.began_ns)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tracetw.report.count.cube import NEVER, group
 from tracetw.report.count.keys import SECOND
 from tracetw.report.count.served import BEGAN
-from tracetw.report.incidents.scene import CLIENT, SERVER, Draft, Scene, codes, episodes
+from tracetw.report.incidents.context import CLIENT, SERVER, Draft, IncidentContext, codes, episodes
 from tracetw.sink.human import amount
 
 __all__ = ["SILENT", "silences"]
@@ -36,35 +36,37 @@ _SEVERAL = 3
 _KEY = np.dtype([("hi", "<u8"), ("lo", "<u8"), ("port", "<u4"), ("role", "<u4")])
 
 
-def silences(scene: Scene) -> Iterator[Draft]:
+def silences(context: IncidentContext) -> Iterator[Draft]:
     """Each service that did not answer, each client that did not; several from one moment on are one."""
-    silent = scene.free & (scene.verdict(*SILENT) | scene.sign("nothing-ever-acknowledged"))
+    silent = context.free & (context.verdict(*SILENT) | context.sign("nothing-ever-acknowledged"))
     which = np.flatnonzero(silent)
     drafts: list[Draft] = []
-    for part in _groups(scene, which):
-        drafts += [_draft(scene, one) for one in _apart(scene, part) if scene.count(one) >= _FEWEST]
-    for draft in _together(scene, drafts):
-        _told(scene, draft)
-        yield scene.claim(draft)
+    for part in _groups(context, which):
+        drafts += [
+            _draft(context, one) for one in _apart(context, part) if context.count(one) >= _FEWEST
+        ]
+    for draft in _together(context, drafts):
+        _told(context, draft)
+        yield context.claim(draft)
 
 
-def _groups(scene: Scene, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+def _groups(context: IncidentContext, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """By service, or by client where it was ours that listened; the largest so many."""
     if not len(which):
         return []
-    cells = scene.cells[which]
+    cells = context.cells[which]
     keys = np.zeros(len(which), _KEY)
     keys["hi"], keys["lo"], keys["port"] = cells["peer_hi"], cells["peer_lo"], cells["port"]
     keys["role"] = cells["role"] == SERVER
     groups = group(keys)
     parts = [np.sort(which[part]) for part in np.split(groups.order, groups.starts[1:])]
-    return sorted(parts, key=lambda part: -scene.count(part))[:_MOST]
+    return sorted(parts, key=lambda part: -context.count(part))[:_MOST]
 
 
-def _apart(scene: Scene, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
+def _apart(context: IncidentContext, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
     """Parts in time. A timer may run out long after: such cells belong to the silence that they were in."""
-    cells = scene.cells[which]
-    services = np.unique(scene.service[which])
+    cells = context.cells[which]
+    services = np.unique(context.service[which])
     parts = episodes(cells["first"], cells["last"])
     if (
         len(services) == 1
@@ -74,7 +76,7 @@ def _apart(scene: Scene, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
         parts = [
             np.searchsorted(which, one)
             for part in parts
-            for one in scene.worked_between(int(services[0]), which[part])
+            for one in context.worked_between(int(services[0]), which[part])
         ]
     found: list[NDArray[np.intp]] = []
     since = None
@@ -88,16 +90,16 @@ def _apart(scene: Scene, which: NDArray[np.intp]) -> list[NDArray[np.intp]]:
             part = part[~late]  # noqa: PLW2901
         if len(part):
             found.append(which[part])
-            since = since_ns(scene, which[part])
+            since = since_ns(context, which[part])
     return found
 
 
-def since_ns(scene: Scene, which: NDArray[np.intp]) -> int:
+def since_ns(context: IncidentContext, which: NDArray[np.intp]) -> int:
     """When the peer was last heard of; where attempts to connect came much later, when the first of them began.
 
     A peer is heard of by connections that time out later, and by those that begin in order.
     """
-    cells = scene.cells[which]
+    cells = context.cells[which]
     first = int(cells["first"].min())
     heard = cells["heard"][cells["heard"] != NEVER]
     early = heard[heard <= first]
@@ -105,41 +107,41 @@ def since_ns(scene: Scene, which: NDArray[np.intp]) -> int:
     attempts = np.isin(cells["verdict"], codes("connect-timeout", "connect-aborted"))
     if not attempts.any():
         return known
-    begun = scene.served[_served(scene, np.unique(scene.service[which]).tolist())]
+    begun = context.served[_served(context, np.unique(context.service[which]).tolist())]
     before = np.where(begun["last"] <= first, begun["last"], begun["first"])
     known = max([known, *before[before <= first].tolist()])
     tried = int(cells["first"][attempts].min())
     return tried if tried - known > SECOND else known
 
 
-def _served(scene: Scene, services: list[int]) -> NDArray[np.bool_]:
+def _served(context: IncidentContext, services: list[int]) -> NDArray[np.bool_]:
     """Cells of connections with these services that their clients saw established."""
-    mine: NDArray[np.bool_] = np.isin(scene.served_service, services)
-    mine &= (scene.served["kind"] == BEGAN) & (scene.served["role"] != SERVER)
+    mine: NDArray[np.bool_] = np.isin(context.served_service, services)
+    mine &= (context.served["kind"] == BEGAN) & (context.served["role"] != SERVER)
     return mine
 
 
-def _draft(scene: Scene, which: NDArray[np.intp]) -> Draft:
-    cells = scene.cells[which]
-    services = np.unique(scene.service[which])
-    since = since_ns(scene, which)
+def _draft(context: IncidentContext, which: NDArray[np.intp]) -> Draft:
+    cells = context.cells[which]
+    services = np.unique(context.service[which])
+    since = since_ns(context, which)
     draft = Draft("silent", which, began_ns=since, silent_since_ns=since)
     if len(services) == 1:
-        draft.service = scene.services[services[0]]
-        at, _ = scene.serving(int(services[0]), int(cells["first"].max()))
+        draft.service = context.services[services[0]]
+        at, _ = context.serving(int(services[0]), int(cells["first"].max()))
         attempts = np.isin(cells["verdict"], codes("connect-timeout", "connect-aborted"))
         last = int(cells["last"][attempts].max()) if attempts.any() else int(cells["last"].max())
         draft.back_ns = (
-            at if at is not None and at > last else scene.serving(int(services[0]), last)[0]
+            at if at is not None and at > last else context.serving(int(services[0]), last)[0]
         )
     return draft
 
 
-def _together(scene: Scene, drafts: list[Draft]) -> list[Draft]:
+def _together(context: IncidentContext, drafts: list[Draft]) -> list[Draft]:
     """Those of one peer from one moment on, and many peers from one moment on."""
     result: list[Draft] = []
     for draft in sorted(drafts, key=_began):
-        same = next((one for one in result if _same(scene, one, draft)), None)
+        same = next((one for one in result if _same(context, one, draft)), None)
         if same is None:
             result.append(draft)
         else:
@@ -165,19 +167,19 @@ def _began(draft: Draft) -> int:
     return draft.began_ns or 0
 
 
-def _sides(scene: Scene, draft: Draft) -> set[tuple[int, int]]:
+def _sides(context: IncidentContext, draft: Draft) -> set[tuple[int, int]]:
     """Addresses of the silent side."""
-    cells = scene.cells[draft.cells]
+    cells = context.cells[draft.cells]
     return set(zip(cells["peer_hi"].tolist(), cells["peer_lo"].tolist(), strict=True))
 
 
-def _same(scene: Scene, one: Draft, other: Draft) -> bool:
+def _same(context: IncidentContext, one: Draft, other: Draft) -> bool:
     if abs(_began(one) - _began(other)) > _TOGETHER_NS:
         return False
-    if _sides(scene, one) & _sides(scene, other):
+    if _sides(context, one) & _sides(context, other):
         return True
-    services = set(scene.service[one.cells].tolist())
-    return bool(services & set(scene.service[other.cells].tolist()))
+    services = set(context.service[one.cells].tolist())
+    return bool(services & set(context.service[other.cells].tolist()))
 
 
 def _merge(one: Draft, other: Draft) -> None:
@@ -190,14 +192,14 @@ def _merge(one: Draft, other: Draft) -> None:
     one.back_ns = max(known) if len(known) == 2 else None  # noqa: PLR2004 (both came back)
 
 
-def _told(scene: Scene, draft: Draft) -> None:
+def _told(context: IncidentContext, draft: Draft) -> None:
     """What the recording says of why."""
-    cells = scene.cells[draft.cells]
+    cells = context.cells[draft.cells]
     began, ended = _began(draft) or int(cells["first"].min()), int(cells["last"].max())
-    services = np.unique(scene.service[draft.cells]).tolist()
+    services = np.unique(context.service[draft.cells]).tolist()
     open_ = ~np.isin(cells["verdict"], codes("connect-timeout", "connect-aborted"))
-    both = int(cells["count"][scene.sign("both-timed-out")[draft.cells]].sum())
-    full, known = _overflowed(scene, services, began, ended)
+    both = int(cells["count"][context.sign("both-timed-out")[draft.cells]].sum())
+    full, known = _overflowed(context, services, began, ended)
     if both:
         draft.kind = "path"
         draft.evidence.append(
@@ -207,16 +209,16 @@ def _told(scene: Scene, draft: Draft) -> None:
         draft.kind = "accept-queue"
         draft.evidence.append(full)
         if len(services) == 1:
-            draft.before_pid = scene.server_before(services[0], began)
+            draft.before_pid = context.server_before(services[0], began)
     elif (cells["role"] == SERVER).all():
         draft.missing.append("a recording of the clients: whether they were there")
-    elif not (open_.all() and _went_on(scene, draft, services, began, ended)):
+    elif not (open_.all() and _went_on(context, draft, services, began, ended)):
         if known:
             draft.evidence.append(
                 "the kernel of the listener counted no overflow of its accept queue"
             )
         # A full accept queue drops attempts, too, and leaves open connections alone (tcp_conn_request).
-        meanwhile = _meanwhile(scene, _sides(scene, draft), services, began, ended)
+        meanwhile = _meanwhile(context, _sides(context, draft), services, began, ended)
         _unanswered(draft, cells, meanwhile, queue=not known and not open_.any())
 
 
@@ -248,11 +250,13 @@ def _unanswered(draft: Draft, cells: NDArray[Any], meanwhile: int, *, queue: boo
             )
 
 
-def _went_on(scene: Scene, draft: Draft, services: list[int], began: int, ended: int) -> bool:
+def _went_on(
+    context: IncidentContext, draft: Draft, services: list[int], began: int, ended: int
+) -> bool:
     """Did others get through to the same port all the time? Then it was not down."""
-    mine = _served(scene, services)
-    mine &= (scene.served["first"] > began + SECOND) & (scene.served["last"] < ended)
-    count = scene.count_served(mine)
+    mine = _served(context, services)
+    mine &= (context.served["first"] > began + SECOND) & (context.served["last"] < ended)
+    count = context.count_served(mine)
     if count:
         draft.back_ns = None
         draft.evidence.append(
@@ -265,21 +269,21 @@ def _went_on(scene: Scene, draft: Draft, services: list[int], began: int, ended:
 
 
 def _overflowed(
-    scene: Scene, services: list[int], began: int, ended: int
+    context: IncidentContext, services: list[int], began: int, ended: int
 ) -> tuple[str | None, bool]:
     """What the listener's kernel says of its accept queue, and whether it can be known."""
     known = False
     for number in services:
-        port = scene.services[number][2]
-        host = scene.host_of(number)
+        port = context.services[number][2]
+        host = context.host_of(number)
         if host is None:
             continue
-        served = (scene.served_service == number) & (scene.served["role"] == SERVER)
-        spaces = {*scene.served["netns"][served].tolist()}
-        known = known or scene.counted(host)
+        served = (context.served_service == number) & (context.served["role"] == SERVER)
+        spaces = {*context.served["netns"][served].tolist()}
+        known = known or context.counted(host)
         mine = [
             one
-            for one in scene.overflows
+            for one in context.overflows
             if one.source == host
             and one.netns in spaces
             and one.port in (0, port)
@@ -298,11 +302,15 @@ def _overflowed(
 
 
 def _meanwhile(
-    scene: Scene, peers: set[tuple[int, int]], services: list[int], began: int, ended: int
+    context: IncidentContext,
+    peers: set[tuple[int, int]],
+    services: list[int],
+    began: int,
+    ended: int,
 ) -> int:
     """Connections with these peers at other ports that began in that time."""
-    served = scene.served
-    mine = (served["kind"] == BEGAN) & ~np.isin(scene.served_service, services)
+    served = context.served
+    mine = (served["kind"] == BEGAN) & ~np.isin(context.served_service, services)
     mine &= (served["first"] > began) & (served["last"] < ended) & (served["role"] == CLIENT)
     which = np.flatnonzero(mine)
     places = zip(served["addr_hi"][which].tolist(), served["addr_lo"][which].tolist(), strict=True)

@@ -14,10 +14,10 @@ from tracetw.host.cgroup import container, unit
 from tracetw.report.causes.sentences import by_name, port_name, process_name
 from tracetw.report.count.keys import SECOND, address
 from tracetw.report.count.wrong import CRASHES
+from tracetw.report.incidents.context import CLIENT, SERVER, Draft, Ended, IncidentContext, codes
 from tracetw.report.incidents.find import began_ns
 from tracetw.report.incidents.kinds import KINDS
 from tracetw.report.incidents.phases import phases
-from tracetw.report.incidents.scene import CLIENT, SERVER, Draft, Ended, Scene, codes
 from tracetw.report.model import Culprit, Incident, Phase, Service, Story
 from tracetw.report.render.phrases import Words, common_network, joined
 from tracetw.sink.human import endpoint
@@ -37,23 +37,23 @@ _BY_PROCESS = frozenset(
 _BY_HOST = frozenset({"memory", "admin", "blocked", "mptcp", "undetermined"})
 
 
-def tell(scene: Scene, draft: Draft, number: int, words: Words) -> Incident:
+def tell(context: IncidentContext, draft: Draft, number: int, words: Words) -> Incident:
     """One incident."""
-    cells = scene.cells[draft.cells]
-    began, ended = began_ns(scene, draft), int(cells["last"].max())
-    hosts = scene.scan.hosts
+    cells = context.cells[draft.cells]
+    began, ended = began_ns(context, draft), int(cells["last"].max())
+    hosts = context.scan.hosts
     peers = by_name(cells, ("peer_hi", "peer_lo"), address)
     ports = by_name(cells, ("port",), port_name)
     roles = {*cells["role"].tolist()}
     kind = KINDS[draft.kind]
-    actor, service = _actor(scene, draft, cells), _service(scene, draft)
-    who = _who(scene, draft, cells, actor)
+    actor, service = _actor(context, draft, cells), _service(context, draft)
+    who = _who(context, draft, cells, actor)
     what = _reached(draft, cells, service, peers)
     form = _REFUSED if draft.kind == "path" and _refused(cells) else kind.title
     title = form.format(
         who=who, service=what, how=(actor and actor.signal) or "a signal", deaths=draft.deaths
     )
-    parts = phases(scene, draft, words)
+    parts = phases(context, draft, words)
     leading = int(np.argmax(np.bincount(cells["verdict"], weights=cells["count"])))
     total = int(cells["count"].sum())
     return Incident(
@@ -74,7 +74,7 @@ def tell(scene: Scene, draft: Draft, number: int, words: Words) -> Incident:
         hosts=by_name(cells, ("source",), lambda source: hosts[source]),
         processes=_top(by_name(cells, ("comm", "pid"), process_name), _SHOWN),
         ports=_top(ports, _SHOWN),
-        containers=_top(by_name(cells, ("source", "cgroup"), scene.scan.container), _SHOWN),
+        containers=_top(by_name(cells, ("source", "cgroup"), context.scan.container), _SHOWN),
         phases=parts,
         recovered_ns=draft.back_ns,
         deaths=draft.deaths,
@@ -93,20 +93,20 @@ def _top(counts: dict[str, int], most: int) -> dict[str, int]:
     return dict([*counts.items()][:most])
 
 
-def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Culprit | None:
-    hosts = scene.scan.hosts
+def _actor(context: IncidentContext, draft: Draft, cells: NDArray[Any]) -> Culprit | None:
+    hosts = context.scan.hosts
     if draft.ended is not None:
-        return _dead(scene, draft.ended)
+        return _dead(context, draft.ended)
     if draft.kind in ("deploy", "accept-queue") and draft.service is not None:
-        return _server(scene, draft)
+        return _server(context, draft)
     if draft.kind in ("path", "forgotten"):
         return None
     if draft.actor is None:
         return None
-    one = scene.cells[draft.actor]
+    one = context.cells[draft.actor]
     source = int(one["source"])
     path = (
-        scene.scan.sources[source].recording.cgroup_path(int(one["cgroup"]))
+        context.scan.sources[source].recording.cgroup_path(int(one["cgroup"]))
         if one["cgroup"]
         else None
     )
@@ -129,12 +129,12 @@ def _actor(scene: Scene, draft: Draft, cells: NDArray[Any]) -> Culprit | None:
     )
 
 
-def _dead(scene: Scene, one: Ended) -> Culprit:
+def _dead(context: IncidentContext, one: Ended) -> Culprit:
     """The process of a listener that closed as it died."""
     code, name, _ = exit_status(one.end.exit_code)
     return Culprit(
         what="process",
-        host=scene.scan.hosts[one.source],
+        host=context.scan.hosts[one.source],
         comm=one.end.comm or None,
         pid=one.end.pid,
         unit=unit(one.end.cgroup),
@@ -145,20 +145,20 @@ def _dead(scene: Scene, one: Ended) -> Culprit:
     )
 
 
-def _server(scene: Scene, draft: Draft) -> Culprit | None:
+def _server(context: IncidentContext, draft: Draft) -> Culprit | None:
     """The process that served a port before; its name is that of its connections."""
-    service = scene.services.index(draft.service) if draft.service else -1
-    source = scene.host_of(service)
+    service = context.services.index(draft.service) if draft.service else -1
+    source = context.host_of(service)
     if source is None or not draft.before_pid:
         return None
-    known = scene.scan.cells.cells()
+    known = context.scan.cells.cells()
     mine = known[(known["source"] == source) & (known["pid"] == draft.before_pid)]
     comm = decoded(bytes(mine["comm"][0])) if len(mine) else ""
     group = int(mine["cgroup"][0]) if len(mine) else 0
-    path = scene.scan.sources[source].recording.cgroup_path(group) if group else None
+    path = context.scan.sources[source].recording.cgroup_path(group) if group else None
     return Culprit(
         what="process",
-        host=scene.scan.hosts[source],
+        host=context.scan.hosts[source],
         comm=comm or None,
         pid=draft.before_pid,
         unit=unit(path),
@@ -166,29 +166,29 @@ def _server(scene: Scene, draft: Draft) -> Culprit | None:
     )
 
 
-def _service(scene: Scene, draft: Draft) -> Service | None:
+def _service(context: IncidentContext, draft: Draft) -> Service | None:
     if draft.service is None:
         return None
     high, low, port, _ = draft.service
-    number = scene.services.index(draft.service)
-    heard = scene.listener(number)
+    number = context.services.index(draft.service)
+    heard = context.listener(number)
     path = None if heard is None else heard.cgroup
     return Service(
         address(high, low),
         port,
-        ours=scene.host_of(number) is not None,
+        ours=context.host_of(number) is not None,
         comm=None if heard is None else heard.comm,
         unit=unit(path),
         container=container(path),
     )
 
 
-def _who(scene: Scene, draft: Draft, cells: NDArray[Any], actor: Culprit | None) -> str:
+def _who(context: IncidentContext, draft: Draft, cells: NDArray[Any], actor: Culprit | None) -> str:
     """The process, the peers or the host that acted."""
     if draft.kind in _BY_PROCESS and actor is not None:
         return process_name((actor.comm or "").encode(), actor.pid or 0)
     if draft.kind in _BY_HOST:
-        return joined([*by_name(cells, ("source",), lambda source: scene.scan.hosts[source])])
+        return joined([*by_name(cells, ("source",), lambda source: context.scan.hosts[source])])
     return _addresses(by_name(cells, ("peer_hi", "peer_lo"), address))
 
 

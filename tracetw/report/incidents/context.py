@@ -26,7 +26,7 @@ __all__ = [
     "SERVER",
     "Draft",
     "Ended",
-    "Scene",
+    "IncidentContext",
     "Service",
     "codes",
     "episodes",
@@ -90,7 +90,7 @@ class Draft:
 
 
 @dataclass(slots=True)
-class Scene:
+class IncidentContext:
     """Times are nanoseconds since 1970 by the clock of the first recording.
 
     Attributes:
@@ -250,7 +250,7 @@ def codes(*names: str) -> list[int]:
     return [VERDICT_INDEX[name] for name in names]
 
 
-def scene_of(scan: Scan, joined: Joined | None, begin_ns: int, end_ns: int) -> Scene:
+def scene_of(scan: Scan, joined: Joined | None, begin_ns: int, end_ns: int) -> IncidentContext:
     """From what was counted."""
     cells, served = scan.pulses.cells(), scan.served.cube.cells()
     ahead = np.zeros(len(scan.sources), np.int64)
@@ -261,7 +261,7 @@ def scene_of(scan: Scan, joined: Joined | None, begin_ns: int, end_ns: int) -> S
     groups = group(wanted)
     numbers = groups.inverse()
     mine = scan.locals.cells()
-    return Scene(
+    return IncidentContext(
         scan=scan,
         joined=joined,
         cells=cells,
