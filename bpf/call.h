@@ -7,7 +7,7 @@
  */
 
 struct call {
-	u64 args[4];
+	u64 args[5];
 	u64 result;
 };
 
@@ -27,6 +27,7 @@ static __always_inline int call_of_registers(struct call *call, const void *ctx)
 	call->args[1] = FIELD(u64, ctx, OFF_REGS_ARG1);
 	call->args[2] = FIELD(u64, ctx, OFF_REGS_ARG2);
 	call->args[3] = FIELD(u64, ctx, OFF_REGS_ARG3);
+	call->args[4] = FIELD(u64, ctx, OFF_REGS_ARG4);
 	return 1;
 }
 #endif

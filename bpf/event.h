@@ -147,7 +147,7 @@ static __always_inline void listener_drop(struct event_record *e, const void *sk
 	e->sk = (u64)sk;
 	e->kind = EVENT_DROP;
 	e->uid = GET(u32, sock, sk, OFF_SK_UID);
-	e->flags = F_SERVER;
+	e->flags |= F_SERVER;
 	e->backlog = GET(u32, sock, sk, OFF_SK_MAX_ACK_BACKLOG);
 	e->queued = queued;
 	e->from = TCP_LISTEN;

@@ -9,19 +9,19 @@
 struct listener {
 	u64 sk;
 	u64 skb; /* 0 none */
-	u32 queued;
-	u16 code; /* DROP_: the queues say that it will be dropped for this; 0 they do not */
-	u16 at_limit; /* as many requests as the backlog, and the accept queue has room */
+	u32 requests; /* when the SYN came */
+	u32 accepting;
+	u8 code; /* DROP_: if it is dropped before it becomes a request, it may be for this; 0 nobody can say */
+	u8 cookies; /* tcp_syncookies */
 };
 
 BPF_TABLE("percpu_array", u32, struct listener, listeners, 1);
 
 /*
- * 1: this kernel has dropped a SYN that met as many requests as the backlog, and an accept queue with room. It compares by
- * >= in inet_csk_reqsk_queue_is_full(), as all did before Linux kernel commit 3479c7549fb1 ("tcp/dccp: allow a connection
- * when sk_max_ack_backlog is zero"), which stable kernels have, too. No BTF says so.
+ * 1: inet_reqsk_alloc() was seen inside tcp_conn_request(). In kernels that have both in tcp_input.c, and with link time
+ * optimisation, a compiler may inline it there: then its probe never runs for a SYN.
  */
-BPF_TABLE("array", u32, u32, full_at_limit, 1);
+BPF_TABLE("array", u32, u32, request_seen, 1);
 
 static __always_inline struct listener *listener_here(void)
 {
@@ -36,13 +36,16 @@ static __always_inline u32 requests_of(const void *sk)
 	return FIELD(u32, sk, OFF_ICSK_REQUESTS);
 }
 
-/* An event of a listener and the packet that it has met. */
-static __always_inline void listener_event(const void *sk, const void *skb, u8 code, u32 queued)
+/* An event of a listener and the packet that it has met; more of it in flags. */
+static __always_inline void listener_event(const void *sk, const void *skb, u8 code, u32 queued,
+					   u32 flags)
 {
 	struct event_record *e = event_begin();
 
-	if (e)
-		listener_drop(e, sk, skb, code, 0, queued);
+	if (!e)
+		return;
+	e->flags = flags;
+	listener_drop(e, sk, skb, code, 0, queued);
 }
 
 /* cookie_v4_init_sequence(), cookie_v6_init_sequence(): the SYN that this CPU is at is answered with a cookie. */
@@ -53,7 +56,7 @@ static __always_inline void cookie_event(u64 skb)
 	/* Of a SYN from before the probe on its listener. */
 	if (!l || l->skb != skb)
 		return;
-	listener_event((const void *)l->sk, (const void *)skb, DROP_SYN_COOKIE,
-		       requests_of((const void *)l->sk));
+	listener_event((const void *)l->sk, (const void *)skb, DROP_SYN_COOKIE, l->requests,
+		       l->cookies == 2 ? F_SYSCTL : 0);
 }
 #endif

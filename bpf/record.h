@@ -248,7 +248,7 @@ enum drop {
 	DROP_ACCEPT_QUEUE_FULL,
 	DROP_REQUEST_QUEUE_FULL,	/* a SYN, without SYN cookies */
 	DROP_SYN_COOKIE,	/* a SYN that was answered with a cookie, and forgotten */
-	DROP_EMBRYONIC_RESET,	/* a request that a RST or a SYN ended, or an ACK that met a full accept queue */
+	DROP_EMBRYONIC_RESET,	/* a request that a RST or a SYN ended, or an ACK of which no socket could be made */
 };
 
 /* One single event. 128 bytes: 136 with the ring buffer's header. */
@@ -263,12 +263,13 @@ struct event_record {
 	__u32 netns;
 	__u32 pid;
 	__u32 uid;
-	__u32 flags;		/* F_CLIENT, F_SERVER, F_ADDR */
+	__u32 flags;		/* F_CLIENT, F_SERVER, F_ADDR; of an embryonic reset F_RST_IN or F_SYN_HIT: by a RST, by a
+				   SYN, or neither: by an ACK; of a SYN cookie F_SYSCTL: tcp_syncookies was 2 */
 	__u32 rto;		/* jiffies */
 	__u32 seq;		/* sequence number of the segment concerned */
 	__u32 reason;		/* enum skb_drop_reason; 0 where the kernel has none */
 	__u32 backlog;		/* of a listener: sk_max_ack_backlog; else 0 */
-	__u32 queued;		/* of a listener: sk_ack_backlog, or where its requests were too many, they; else 0 */
+	__u32 queued;		/* of a listener: sk_ack_backlog, or of a SYN cookie and a full request queue its requests; else 0 */
 	__u16 lport;
 	__u16 rport;
 	__u8 kind;		/* enum event_kind */

@@ -11,19 +11,37 @@ int listener_dropped_enter(struct bpf_raw_tracepoint_args *ctx)
 }
 #endif
 
+/* What a SYN that never became a request was dropped for; 0 where nobody can say. Another CPU may have filled a queue. */
+static __always_inline u8 dropped_for(const struct listener *l, const void *sk)
+{
+	u32 backlog = GET(u32, sock, sk, OFF_SK_MAX_ACK_BACKLOG), zero = 0;
+	u32 accepting = GET(u32, sock, sk, OFF_SK_ACK_BACKLOG);
+	u32 *seen = request_seen.lookup(&zero);
+	int known = seen && *seen;
+
+	if (l->code == DROP_REQUEST_QUEUE_FULL)
+		return known && accepting <= backlog ? l->code : 0;
+	if (!l->cookies && requests_of(sk) >= backlog)
+		return 0;
+	return known || accepting > backlog ? l->code : 0;
+}
+
 int listener_dropped(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct listener *l = listener_here();
 	struct call call = {};
-	u32 zero = 0, yes = 1;
+	const void *sk;
+	u8 code;
 
 	if (!CALL_listener_dropped(&call, ctx) || !l || l->skb != call.args[3])
 		return 0;
 	l->skb = 0;
 	if (!l->code)
 		return 0;
-	if (l->at_limit)
-		full_at_limit.update(&zero, &yes);
-	listener_event((const void *)l->sk, (const void *)call.args[3], l->code, l->queued);
+	sk = (const void *)l->sk;
+	code = dropped_for(l, sk);
+	if (code)
+		listener_event(sk, (const void *)call.args[3], code,
+			       code == DROP_ACCEPT_QUEUE_FULL ? l->accepting : l->requests, 0);
 	return 0;
 }

@@ -7,8 +7,13 @@ int request_made(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct listener *l = listener_here();
 	struct call call = {};
+	u32 zero = 0;
+	u32 *seen = request_seen.lookup(&zero);
 
-	if (l && CALL_request_made(&call, ctx) && l->sk == call.args[1])
-		l->code = 0;
+	if (!l || !l->skb || !seen || !CALL_request_made(&call, ctx) || l->sk != call.args[1])
+		return 0;
+	l->code = 0;
+	if (!*seen)
+		*seen = 1;
 	return 0;
 }

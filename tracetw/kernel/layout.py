@@ -295,7 +295,7 @@ def casts(btf: Btf) -> dict[str, int]:
     return macros
 
 
-# By architecture, the registers of the first four arguments and of the result: fields of struct
+# By architecture, the registers of the first five arguments and of the result: fields of struct
 # pt_regs, and the places in the array that some have there.
 _REGISTERS = {
     "x86_64": (
@@ -303,6 +303,7 @@ _REGISTERS = {
         ("pt_regs.si", 0),
         ("pt_regs.dx", 0),
         ("pt_regs.cx", 0),
+        ("pt_regs.r8", 0),
         ("pt_regs.ax", 0),
     ),
     "aarch64": (
@@ -310,6 +311,7 @@ _REGISTERS = {
         ("pt_regs.regs", 1),
         ("pt_regs.regs", 2),
         ("pt_regs.regs", 3),
+        ("pt_regs.regs", 4),
         ("pt_regs.regs", 0),
     ),
 }
@@ -320,7 +322,7 @@ def registers(btf: Btf) -> dict[str, int]:
     machine = platform.machine()
     if machine not in _REGISTERS:
         raise FieldMissing(f"pt_regs of {machine}")
-    macros = (*(f"OFF_REGS_ARG{number}" for number in range(4)), "OFF_REGS_RESULT")
+    macros = (*(f"OFF_REGS_ARG{number}" for number in range(5)), "OFF_REGS_RESULT")
     return {
         macro: _field(btf, path).offset + 8 * place
         for macro, (path, place) in zip(macros, _REGISTERS[machine], strict=True)

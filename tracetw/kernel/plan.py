@@ -288,6 +288,7 @@ def make_plan(
 
 
 _OF_SYNS = frozenset({"listener_syn", "listener_dropped"})
+_BOTH_FULL = "SYNs that met two full queues"
 # Counters of what only function probes show.
 _OF_LISTENERS = (
     ("TCPReqQFullDrop", _OF_SYNS | {"request_made"}, "SYNs that met a full queue of requests"),
@@ -316,7 +317,11 @@ def _hidden(
     if not there >= _OF_SYNS:
         found["ListenOverflows"] = "SYNs that met a full accept queue"
     elif names.drop_reason("TCP_LISTEN_OVERFLOW") < 0:
-        found["ListenOverflows"] = "ACKs that met a full accept queue"
+        found["ListenOverflows"] = f"ACKs that met a full accept queue, {_BOTH_FULL}"
+    else:
+        # cookie_v4_check() drops it for another reason (NO_SOCKET).
+        found["ListenOverflows"] = f"ACKs of SYN cookies that met one, {_BOTH_FULL}"
+    found["TCPReqQFullDrop"] = _BOTH_FULL
     for counter, programs, what in _OF_LISTENERS:
         if not programs <= there:
             found[counter] = what

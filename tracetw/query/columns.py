@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event import fields
+from tracetw.event.drop_cause import CAUSES, drop_causes
 from tracetw.event.fields import State
 from tracetw.event.layer import LAYERS
 from tracetw.event.names import KernelNames
@@ -135,6 +136,7 @@ def events_table(recording: Recording, rows: NDArray[Any], known: Known) -> pa.T
         "rto_ms": numbers(fields.jiffies_to_ms(rows["rto"], names), rows["rto"] != 0),
         "queued": numbers(rows["queued"], rows["from"] == State.LISTEN),
         "backlog": numbers(rows["backlog"], rows["from"] == State.LISTEN),
+        "cause": texts(drop_causes(rows), lambda cause: CAUSES[cause]),
     }
     return pa.table(columns)
 

@@ -36,6 +36,7 @@ _EVENT_ONLY = (
     "rto_ms",
     "queued",
     "backlog",
+    "cause",
 )
 
 
@@ -118,7 +119,7 @@ VIEWS = (
         "drops",
         "refused segments, if recorded",
         "events",
-        _events("drop", "event", "age_ms", "reason", "queued", "backlog"),
+        _events("drop", "event", "age_ms", "reason", "queued", "backlog", "cause"),
     ),
     View(
         "retransmits",

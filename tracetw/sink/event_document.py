@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event import fields
+from tracetw.event.drop_cause import CAUSES, drop_causes
 from tracetw.event.fields import State
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_ADDR, Drop, EventKind, Timewait, What
@@ -34,6 +35,7 @@ EVENT_SHAPE = np.dtype(
         ("to", "u1"),
         ("code", "u1"),
         ("owner_from", "u1"),
+        ("cause", "u1"),
     ],
     align=True,
 )
@@ -69,6 +71,7 @@ def event_shapes(batch: Events, values: Mapping[str, Any]) -> NDArray[np.void]:
         shape[name] = rows[name]
     shape["family"] = values["families"]
     shape["role"] = fields.role(rows)
+    shape["cause"] = drop_causes(rows)
     known: NDArray[np.uint8] = np.zeros(len(rows), dtype=np.uint8)
     for bit, mask in (
         (_ADDRESS, rows["flags"] & F_ADDR),
@@ -143,6 +146,7 @@ def _own_fields(
         at_listener = int(raw["from"]) == State.LISTEN
         own["queued"] = number("queued") if at_listener else None
         own["backlog"] = number("backlog") if at_listener else None
+        own["cause"] = CAUSES[int(raw["cause"])]
     return own
 
 

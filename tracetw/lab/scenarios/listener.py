@@ -126,8 +126,8 @@ def client_gone(net: Net) -> None:
     eventually(lambda: net.b.counters()["EmbryonicRsts"] == 1, what="the end of B's request")
 
 
-def aborted(net: Net) -> None:
-    """The accept queue is full when the ACK of a handshake comes: with tcp_abort_on_overflow B answers with RST."""
+def _late(net: Net) -> tuple[socket.socket, socket.socket]:
+    """A's third connection is in SYN_RECV at B, whose accept queue is full; B gets its ACKs from now on."""
     listener = net.listen()
     for _ in range(REQUESTS):
         net.client().connect(net.server)
@@ -138,10 +138,22 @@ def aborted(net: Net) -> None:
     eventually(lambda: drop.packets() >= 1, what="B has lost the ACK of the handshake")
     listener.listen(1)
     drop.lift()
-    net.step(
-        "B has accepted neither of two connections, and from now on a backlog of 1; it repeats its SYN+ACK"
-    )
+    net.step("B has accepted neither of two connections, and from now on a backlog of 1")
+    return listener, late
+
+
+def aborted(net: Net) -> None:
+    """The accept queue is full when the ACK of a handshake comes: with tcp_abort_on_overflow B answers with RST."""
+    listener, late = _late(net)
     see_reset(late)
+    _abort_all(net, listener, REQUESTS)
+
+
+def gave_up_at_full_queue(net: Net) -> None:
+    """Without it B ignores the ACK, and it is the client that resets."""
+    listener, late = _late(net)
+    abort(late)
+    eventually(lambda: net.b.counters()["EmbryonicRsts"] == 1, what="the end of B's request")
     _abort_all(net, listener, REQUESTS)
 
 
@@ -158,7 +170,9 @@ SCENARIOS = (
         events={
             "b": {
                 "syn-cookie": known_by(
-                    "syn_cookie", {**AT_LISTENER, "queued": 2, "backlog": 1}, otherwise=0
+                    "syn_cookie",
+                    {**AT_LISTENER, "queued": 2, "backlog": 1, "cause": "requests"},
+                    otherwise=0,
                 )
             }
         },
@@ -178,7 +192,9 @@ SCENARIOS = (
         events={
             "b": {
                 "syn-cookie": known_by(
-                    "syn_cookie", {"role": "server", "queued": 0, "backlog": 16}, otherwise=0
+                    "syn_cookie",
+                    {"role": "server", "queued": 0, "backlog": 16, "cause": "sysctl"},
+                    otherwise=0,
                 )
             }
         },
@@ -217,7 +233,9 @@ SCENARIOS = (
         events={
             "b": {
                 "embryonic-reset": known_by(
-                    "request_reset", {**AT_LISTENER, "queued": 0, "backlog": 16}, otherwise=0
+                    "request_reset",
+                    {**AT_LISTENER, "queued": 0, "backlog": 16, "cause": "rst"},
+                    otherwise=0,
                 )
             }
         },
@@ -228,7 +246,7 @@ SCENARIOS = (
     Scenario(
         name="handshake-aborted-by-full-queue",
         claim="With tcp_abort_on_overflow the ACK of a handshake that meets a full accept queue is answered with RST: the same"
-        " event as a client that has gone, and the listener's queue tells them apart.",
+        " event as a client that has gone, and its cause tells them apart.",
         play=aborted,
         families=(4, 6),
         sysctls={"b": {"tcp_abort_on_overflow": 1}},
@@ -237,12 +255,36 @@ SCENARIOS = (
         events={
             "b": {
                 "embryonic-reset": known_by(
-                    "request_reset", {**AT_LISTENER, "queued": 2, "backlog": 1}, otherwise=0
+                    "request_reset",
+                    {**AT_LISTENER, "queued": 2, "backlog": 1, "cause": "ack"},
+                    otherwise=0,
                 )
             }
         },
         wire={"A>B SYN": 3, "B>A SYN ACK": at_least(4), "B>A RST": 3},
         counters={"b": {"EmbryonicRsts": 1, "ListenOverflows": 1}},
+        seconds=1.5,
+    ),
+    Scenario(
+        name="client-resets-at-full-queue",
+        claim="The same without tcp_abort_on_overflow: B ignores the ACK of the handshake, and A, which is connected, resets."
+        " The queue is as full, and the cause says that it was A's RST.",
+        play=gave_up_at_full_queue,
+        families=(4, 6),
+        sysctls={"b": {"tcp_abort_on_overflow": 0}},
+        a=(client(verdict="abort-linger", closed_by="app"), *(RESET,) * 2),
+        b=(ABORTED,) * 2,
+        events={
+            "b": {
+                "embryonic-reset": known_by(
+                    "request_reset",
+                    {**AT_LISTENER, "queued": 2, "backlog": 1, "cause": "rst"},
+                    otherwise=0,
+                )
+            }
+        },
+        wire={"A>B SYN": 3, "A>B RST": 1, "B>A RST": 2},
+        counters={"b": {"EmbryonicRsts": 1}},
         seconds=1.5,
     ),
 )

@@ -164,9 +164,10 @@ DROP_EVENTS = (
             settings=(
                 "The backlog of listen() and net.core.somaxconn; the smaller one counts, and one more fits.",
             ),
-            sure="Of the ACK only kernels with the drop reason TCP_LISTEN_OVERFLOW (6.15 and newer) tell it. A SYN is dropped "
-            "without a tracepoint (tcp_conn_request consumes it): its event, without a reason, takes function probes. "
-            "Both are counted as ListenOverflows.",
+            sure="Of the ACK only kernels with the drop reason TCP_LISTEN_OVERFLOW (6.15 and newer) tell it, and none if it is "
+            "the ACK of a SYN cookie. A SYN is dropped without a tracepoint (tcp_conn_request consumes it): its event, without a "
+            "reason, takes function probes, and there is none where SYN cookies are off and there are as many connections in "
+            "SYN_RECV as the backlog: either queue may be the reason. All are counted as ListenOverflows.",
             folklore=(
                 Folklore(
                     "The client sees that the queue is full.",
@@ -193,34 +194,40 @@ DROP_EVENTS = (
             settings=(
                 "net.ipv4.tcp_syncookies.",
                 "The backlog of listen() and net.core.somaxconn; the smaller one limits connections in SYN_RECV, too.",
+                (
+                    "net.ipv4.tcp_max_syn_backlog, if SYN cookies stay off: from three quarters of it on, and however far "
+                    "beyond, only peers that are known already get in."
+                ),
             ),
-            sure="It takes function probes: the SYN is consumed without a tracepoint. The kernel counts it.",
+            sure="It takes function probes: the SYN is consumed without a tracepoint. The kernel counts it. There is no event "
+            "where the accept queue is full, too: either queue may be the reason.",
             folklore=(
                 Folklore(
                     "net.ipv4.tcp_max_syn_backlog is the limit.",
-                    "The kernel compares the requests with the backlog of the listener "
-                    "(inet_csk_reqsk_queue_is_full). tcp_max_syn_backlog only reserves its last quarter for "
-                    "known peers, and only without SYN cookies.",
+                    "Of this event the limit is the backlog of the listener (inet_csk_reqsk_queue_is_full). Without SYN cookies "
+                    "there is a second one: with more than three quarters of tcp_max_syn_backlog in SYN_RECV tcp_conn_request "
+                    "drops the SYN of each peer that is not known (tcp_peer_is_proven). No event tells it, only ListenDrops, "
+                    "and a larger backlog does not help.",
                 ),
             ),
         ),
     ),
     EventEntry(
         "syn-cookie",
-        "A listener had too many connections in SYN_RECV: the kernel answered a SYN with a cookie and kept nothing of it.",
+        "The kernel answered a SYN with a cookie and kept nothing of it.",
         "tcp_conn_request, cookie_v4_init_sequence, cookie_v6_init_sequence (SyncookiesSent)",
-        "Nothing, if it is a SYN flood: it is the answer to one. Else give the listener a larger backlog.",
+        "Look at `cause`. Nothing to do in a SYN flood: it is the answer to one.",
         OnCall(
             "syn-cookie",
             causes=(
                 Question(
-                    "Is `queued` below `backlog`?",
-                    "net.ipv4.tcp_syncookies is 2: every SYN is answered with a cookie.",
+                    "Is `cause` `sysctl`?",
+                    "net.ipv4.tcp_syncookies was 2: every SYN is answered with a cookie. The queue says nothing.",
                 ),
                 Question(
                     "Do as many connections begin at the listener as there are such events?",
                     "The clients are real, and the backlog is too small for them: `queued` requests were waiting for the "
-                    "ACK of their handshake.",
+                    "ACK of their handshake when the SYN came.",
                     "Nobody completes the handshakes: a SYN flood, or SYN+ACKs that do not arrive.",
                 ),
             ),
@@ -241,17 +248,23 @@ DROP_EVENTS = (
     ),
     EventEntry(
         "embryonic-reset",
-        "A segment ended a connection in SYN_RECV: a RST or a SYN of the client, or the ACK of the handshake that met a full "
-        "accept queue with net.ipv4.tcp_abort_on_overflow.",
+        "A segment ended a connection in SYN_RECV: a RST or a SYN, or with net.ipv4.tcp_abort_on_overflow the ACK of the handshake, "
+        "of which the kernel could make no socket.",
         "tcp_check_req (EmbryonicRsts)",
         "Nothing, if it is a port scan or a health check that resets at once.",
         OnCall(
             "client-gone-before-syn-ack",
             causes=(
                 Question(
-                    "Is `queued` above `backlog`?",
-                    "The accept queue was full, and tcp_abort_on_overflow answered the client with RST.",
-                    "The client ended it: a scan, a health check, or a client that had given up when the SYN+ACK came.",
+                    "Is `cause` `ack`?",
+                    "tcp_abort_on_overflow was set, and the kernel answered the ACK with RST. With `queued` above `backlog` the accept "
+                    "queue was full; else it was until just then, or memory or a route was missing (tcp_v4_syn_recv_sock).",
+                ),
+                Question(
+                    "Is it `rst`, and `queued` above `backlog`?",
+                    "The client reset. It may have been a client that was connected and waited in vain: with a full accept "
+                    "queue the ACK of the handshake is ignored, and nothing is answered.",
+                    "The client's host ended it: a scan, a health check, or a client that had given up when the SYN+ACK came.",
                 ),
             ),
             settings=("net.ipv4.tcp_abort_on_overflow.",),
