@@ -106,6 +106,15 @@ def cookie_and_client_gone(net: Net) -> None:
     net.client().connect(net.server)
 
 
+def cookies_whatever_the_queue(net: Net) -> None:
+    """The queue of requests is full, and is not the reason."""
+    listener = net.listen()
+    requests(net, 2)
+    listener.listen(1)
+    net.b.sysctl(tcp_syncookies=2)
+    net.client().connect(net.server)
+
+
 def accept_queue(net: Net) -> None:
     listener = net.listen()
     for _ in range(2):
@@ -127,14 +136,16 @@ PLAYS: tuple[Callable[[Net], None], ...] = (
     more_than_the_backlog,
     accept_queue,
     cookie_and_client_gone,
+    cookies_whatever_the_queue,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """By play the events at B and its counters, and what the summary says of all of them."""
+    """By play the events at B, their causes, and its counters; and what the summary says of all of them."""
 
     events: Mapping[str, Counter[str]]
+    causes: Mapping[str, list[str | None]]
     counters: Mapping[str, Mapping[str, int]]
     reconciled: Mapping[str, Mapping[str, object]]
 
@@ -153,11 +164,16 @@ def told() -> Told:
         counters = {play.__name__: net.b.counters() for play, net in nets.items()}
         entries = tracer.stop()["reconciliation"]
         drops = tracer.select(kind="drop")
-        events = {
-            play.__name__: Counter(line["event"] for line in drops if line["netns"] == net.b.netns)
+        found = {
+            play.__name__: [line for line in drops if line["netns"] == net.b.netns]
             for play, net in nets.items()
         }
-    return Told(events, counters, {entry["counter"]: entry for entry in entries})
+    return Told(
+        {name: Counter(line["event"] for line in lines) for name, lines in found.items()},
+        {name: [line["cause"] for line in lines] for name, lines in found.items()},
+        counters,
+        {entry["counter"]: entry for entry in entries},
+    )
 
 
 @pytest.mark.parametrize("name", [play.__name__ for play in PLAYS])
@@ -166,6 +182,11 @@ def test_each_is_named_as_it_is_counted(told: Told, name: str) -> None:
     for counter, event in EVENT_OF.items():
         told_of = 0 if name in UNDECIDED and counter in BY_SYN else counters[counter]
         assert events[event] == told_of, (counter, events)
+
+
+def test_a_cookie_has_its_cause(told: Told) -> None:
+    assert told.causes["cookie_and_client_gone"] == ["rst", "sysctl"]
+    assert told.causes["cookies_whatever_the_queue"] == ["sysctl"]
 
 
 def test_the_kernel_has_dropped_some(told: Told) -> None:

@@ -146,6 +146,17 @@ def test_what_a_function_probe_replaces_is_attached_for_its_events_only(btf: Btf
     assert "packet_drop_skb" in {where.program for where in drops.attach_points}
 
 
+def test_what_nobody_can_tell_of_a_listener_is_named(btf: Btf) -> None:
+    """Either queue may be the reason, and the ACK of a SYN cookie is dropped for none of its own."""
+    plan = plan_of(btf, TRAMPOLINES)
+    if not seated(plan) >= {"listener_syn", "request_made", "listener_dropped"}:
+        pytest.skip("this kernel has not all of these functions")
+    of_acks = "ACKs" if plan.names.drop_reason("TCP_LISTEN_OVERFLOW") < 0 else "ACKs of SYN cookies"
+    assert plan.hidden["ListenOverflows"].startswith(f"{of_acks} that met")
+    for counter in ("ListenOverflows", "TCPReqQFullDrop"):
+        assert "SYNs that met two full queues" in plan.hidden[counter]
+
+
 def test_only_known_facts_and_hooks_are_named() -> None:
     for row in FUNCTION_PROBES:
         assert row.unless <= {want.macro for want in KERNEL_FACTS}

@@ -272,6 +272,27 @@ def test_an_empty_batch_writes_nothing() -> None:
     assert written(events()) == []
 
 
+def test_why_a_listener_did_it() -> None:
+    reset, cookie = record.Drop.EMBRYONIC_RESET, record.Drop.SYN_COOKIE
+    rows = [
+        (reset, record.F_RST_IN, "rst"),
+        (reset, record.F_SYN_HIT, "syn"),
+        (reset, 0, "ack"),
+        (cookie, record.F_SYSCTL, "sysctl"),
+        (cookie, 0, "requests"),
+        (record.Drop.REQUEST_QUEUE_FULL, 0, None),
+    ]
+    lines = written(
+        events(
+            *(
+                {"kind": record.EventKind.DROP, "code": code, "from": 10, "flags": flags}
+                for code, flags, _ in rows
+            )
+        )
+    )
+    assert [line["cause"] for line in lines] == [cause for *_, cause in rows]
+
+
 def test_events() -> None:
     lines = written(
         events(
@@ -310,6 +331,7 @@ def test_events() -> None:
             "reason": "TCP_RFC7323_PAWS",
             "queued": None,
             "backlog": None,
+            "cause": None,
         },
         {
             "event": "accept-queue-full",
@@ -317,6 +339,7 @@ def test_events() -> None:
             "reason": None,
             "queued": 6,
             "backlog": 5,
+            "cause": None,
         },
     ]
     assert [line["kind"] for line in lines] == [
