@@ -195,7 +195,7 @@ def varied(count: int, seed: int = 1) -> Closes:
         rows[name] = random.integers(0, 3, count)
     rows["write_seq"] = rows["snd_nxt"] = some(100, 101)
     rows["snd_una"] = some(100, 101, 90)
-    rows["old_state"] = some(1, 4, 9)
+    rows["old_state"] = some(1, 2, 4, 9)
     rows["err"] = some(0, 104, 110)
     rows["traits"] = some(0, record.T_READ, record.T_READ | record.T_QUIET, 0xFF)
     for name in ("quiet", "since_sent", "since_received", "rtt_min"):

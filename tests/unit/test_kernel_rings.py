@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tracetw.kernel.ring import Ring
 from tracetw.kernel.rings import Rings
+from tracetw.live.collector import _enough as is_enough
 
 ROW = np.dtype([("at", "<i8"), ("ring", "<u8")])
 
@@ -90,3 +91,28 @@ def test_times_out_of_order_within_a_ring_hold_nothing_up() -> None:
 def test_no_more_calls_than_it_says() -> None:
     rings = Rings([Source([*range(0, 40_000, 2)], 0), Source([*range(1, 20_000, 2)], 1)], ended)
     assert len(everything(rings, Ring.AT_ONCE)) <= rings.turns
+
+
+def test_what_is_kept_back_for_the_order_is_told() -> None:
+    """A ring whose last row is old, with more behind it, keeps a fresh row of another one back."""
+    rings = Rings([Source([1, 2, 3, 4], 0), Source([9], 1)], ended)
+    assert len(rings.peek(4)) == 2
+    assert rings.held
+    rings.release()
+    assert len(rings.peek(8)) == 3
+    assert not rings.held
+
+
+def test_only_after_a_large_look_records_wait_for_the_next_round() -> None:
+    looks = [(0, 0), (1, 0), (64, 1), (65, 64), (65, 65)]
+    found = [is_enough(Rings([Source([*range(n)], 0)], ended), given) for given, n in looks]
+    assert found == [True, False, False, True, False]
+
+
+def test_what_was_kept_back_does_not_wait() -> None:
+    """No row more in the first ring is later than its last: what is held is of this round."""
+    rings = Rings([Source([1] * 66, 0), Source([2], 1)], ended)
+    given = len(rings.peek(130))
+    rings.release()
+    assert (given, rings.held, rings.pending()) == (65, True, 2)
+    assert not is_enough(rings, given)

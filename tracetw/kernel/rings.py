@@ -33,6 +33,8 @@ class Rings:
         """records"""
         self.turns = len(self._rings) * (2 + self.capacity // Ring.AT_ONCE)
         """calls of :meth:`peek` that empty full rings, each of which may begin in its middle"""
+        self.held = False
+        """the last :meth:`peek` kept something back, for the order of time"""
 
     def pending(self) -> int:
         """Records that wait to be read, at least."""
@@ -47,6 +49,7 @@ class Rings:
         """
         share = max(most // len(self._rings), 1)
         parts = [ring.peek(share) for ring in self._rings]
+        self.held = False
         if len(parts) > 1:
             self._cut(parts)
         some = [part for part in parts if len(part)]
@@ -69,7 +72,9 @@ class Rings:
         for at, ring in enumerate(self._rings):
             if at != first and len(parts[at]):
                 times = np.maximum.accumulate(self._times(parts[at]))
-                parts[at] = ring.peek(int(np.searchsorted(times, ends[first], "right")))
+                kept = int(np.searchsorted(times, ends[first], "right"))
+                self.held |= kept < len(times)
+                parts[at] = ring.peek(kept)
 
     def release(self) -> None:
         """Give the room of the last :meth:`peek` back to the kernel."""

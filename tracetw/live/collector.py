@@ -14,6 +14,7 @@ from tracetw.host import netns
 from tracetw.host.clock import Clock
 from tracetw.host.listeners import Listeners
 from tracetw.kernel.load.session import SOON_MS, Session
+from tracetw.kernel.rings import Rings
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.owners import resolve
 from tracetw.live.source import Source
@@ -27,7 +28,7 @@ __all__ = ["Collector"]
 _PAUSE = 0.025
 _STORM_PAUSE = 0.005
 _STORM = 16
-# Records that came while others were read: they are in the next round.
+# Records that came while more than these were read: they are in the next round.
 _FEW = 64
 # While records wait in tables: how often to look. The first one wakes us (Session.sleep).
 _SWEEP = 0.1
@@ -156,7 +157,7 @@ class Collector:
             source.release()
             if len(rows):
                 batches.append(Taken(rows, self.clock))
-            if not len(rows) or session.closes.pending() <= _FEW:
+            if _enough(session.closes, len(rows)):
                 break
         if session.events is not None:
             rows = _copied(session.events.peek())
@@ -215,6 +216,15 @@ class Collector:
         clock = Clock.now()
         if clock.set_since(self.clock):
             self.clock = clock
+
+
+def _enough(closes: Rings, given: int) -> bool:
+    """After a look that gave so many records: is what waits now for the next round?
+
+    After a small one it is not: the line of a single end must not wait for the next, nor go behind a later one of
+    another ring that was looked at later. Nor is what was kept back.
+    """
+    return given == 0 or (given > _FEW >= closes.pending() and not closes.held)
 
 
 def _copied(rows: Rows) -> Rows:

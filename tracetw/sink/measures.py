@@ -69,8 +69,9 @@ def _field(name: str) -> Values:
     return lambda part, _: part.rows[name]
 
 
-def _finding(name: str) -> Values:
-    return lambda part, _: getattr(part.findings, name)
+def _limit(name: str) -> Values:
+    """Of a limit; unknown where no limit has a name: a wait may be known all the same."""
+    return lambda part, _: np.where(part.findings.limit > 0, getattr(part.findings, name), -1)
 
 
 def _payload(count: Callable[[Rows], NDArray[np.int64]]) -> Values:
@@ -115,8 +116,8 @@ NUMBERS = (
     Number("last_rto_ms", Unit.COUNT, _rto_ms, "retransmits"),
     Number("backoff", Unit.KNOWN, _field("backoff"), "retransmits"),
     Number("probes", Unit.KNOWN, _field("probes_out"), "probes", "total"),
-    Number("limit_value", Unit.COUNT, _finding("limit_value"), "limit", "value"),
-    Number("limit_elapsed_ms", Unit.COUNT, _finding("limit_elapsed_ms"), "limit", "elapsed_ms"),
+    Number("limit_value", Unit.COUNT, _limit("limit_value"), "limit", "value"),
+    Number("limit_elapsed_ms", Unit.COUNT, _limit("limit_elapsed_ms"), "limit", "elapsed_ms"),
 )
 """In the order of the JSON object and of SQL."""
 
