@@ -306,14 +306,7 @@ _REGISTERS = {
         ("pt_regs.r8", 0),
         ("pt_regs.ax", 0),
     ),
-    "aarch64": (
-        ("pt_regs.regs", 0),
-        ("pt_regs.regs", 1),
-        ("pt_regs.regs", 2),
-        ("pt_regs.regs", 3),
-        ("pt_regs.regs", 4),
-        ("pt_regs.regs", 0),
-    ),
+    "aarch64": (*(("pt_regs.regs", place) for place in range(5)), ("pt_regs.regs", 0)),
 }
 
 

@@ -262,9 +262,9 @@ DROP_EVENTS = (
                 ),
                 Question(
                     "Is it `rst`, and `queued` above `backlog`?",
-                    "The client reset. It may have been a client that was connected and waited in vain: with a full accept "
-                    "queue the ACK of the handshake is ignored, and nothing is answered.",
-                    "The client's host ended it: a scan, a health check, or a client that had given up when the SYN+ACK came.",
+                    "The client may have been connected, waited in vain, and reset: with a full accept queue the ACK of the "
+                    "handshake is ignored, and nothing is answered.",
+                    "A RST or a SYN came: a scan, a health check, or a client that had given up when the SYN+ACK came.",
                 ),
             ),
             settings=("net.ipv4.tcp_abort_on_overflow.",),
