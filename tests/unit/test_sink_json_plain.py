@@ -13,6 +13,7 @@ import numpy as np
 
 from tests.unit.sink_rows import CLOCK, CONTEXT, GROUPS, NAMES, varied
 from tracetw.event import fields, record
+from tracetw.event.fields import State
 from tracetw.event.record import Layer
 from tracetw.host import cgroup
 from tracetw.sink.json import JsonSink
@@ -174,7 +175,7 @@ def measures(row: Any) -> dict[str, Any]:
             when=bool(flags & (record.F_CLOSED | record.F_MISSED)) and not past,
         ),
         "segments_received": known(row["segs_in"], when=whole),
-        "mss": known(row["mss"], when=whole),
+        "mss": known(row["mss"], when=whole and row["old_state"] != State.SYN_SENT),
         "keepalive": bool(traits & record.T_KEEPALIVE) if read else None,
         "rtt_ms": (int(row["srtt"]) >> 3) / 1000 if row["srtt"] else None,
         "min_rtt_ms": int(row["rtt_min"]) / 1000 if read and row["rtt_min"] != never else None,
@@ -193,6 +194,8 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
     layer = Layer(row["layer"])
     # A sockmap carries data past TCP; TLS keeps what the application has not read yet.
     past, above = layer is Layer.SOCKMAP, layer in (Layer.SOCKMAP, Layer.TLS)
+    # Nothing has come yet, whatever stands above.
+    above &= row["old_state"] != State.SYN_SENT
     owners = (None, "connect", "close", "io", "listener", "diag", "kernel")
     return {
         "v": 1,
