@@ -26,6 +26,7 @@ UdpLite: 5
 
 def test_values_come_from_their_own_group() -> None:
     assert parse(NETSTAT) == {
+        "SyncookiesSent": 0,
         "TW": 17,
         "TWRecycled": 1,
         "TWKilled": 2,
