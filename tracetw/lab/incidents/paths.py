@@ -56,8 +56,11 @@ def power_off(stage: Stage) -> None:
     pool.do("hold", stage.address, PORT, POOL)
     web.do("call", stage.address, PORT, EVERY_S)
     stage.wait(1.0)
+    # A call whose request has arrived would wait for its answer for ever.
+    web.do("hang_up")
     at_ns = now_ns()
     stage.net.b.run("ip", "link", "set", "eth0", "down")
+    web.do("call", stage.address, PORT, EVERY_S)
     pool.do("ask")
     pool.do("listen_on")
     stage.wait(4.0)

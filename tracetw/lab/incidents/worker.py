@@ -24,6 +24,7 @@ from tracetw.lab.incidents.server import OUTCOMES, PIECE, REQUEST, ApplicationTa
 
 PR_SET_NAME = 15
 EATEN_AT_ONCE = 1 << 20
+END_S = 120
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -146,10 +147,13 @@ class Program:
             self._tally.failed(error)
 
     def hang_up(self) -> dict[str, dict[str, int]]:
-        """No more calls; all that were begun have ended. The outcomes."""
+        """No more calls; all that were begun have ended. The outcomes. Raises OSError when one does not end."""
         self._calling.clear()
+        until = time.monotonic() + END_S
         for thread in list(self._calls):
-            thread.join()
+            thread.join(max(0.0, until - time.monotonic()))
+            if thread.is_alive():
+                raise TimeoutError(errno.ETIMEDOUT, f"a call has not ended after {END_S} s")
         return self.tell()
 
     def hold(self, address: str, port: int, count: int) -> None:
