@@ -68,7 +68,7 @@ class PacketLoss(Closing):
     """While in force, ``host`` loses the packets that ``match`` (nft syntax) selects.
 
     ``verdict`` is what nft does with them: ``drop``, ``reject with ...``, or ``dup to ...``. With ``once`` only the
-    first one of each port of its sender is lost: what is sent again arrives, however long that takes to lift.
+    first one from each source port is lost: what is sent again arrives, and nothing must be lifted in time.
     """
 
     def __init__(
