@@ -173,7 +173,7 @@ static __always_inline void reuse_event(const void *sk, u8 code)
 
 #ifdef WANT_DROPS
 /* A segment for a TIME_WAIT with a timestamp from the past. */
-static __always_inline void mini_drop_event(const void *tw, const void *skb, u32 reason)
+static __always_inline void tw_drop_event(const void *tw, const void *skb, u32 reason)
 {
 	struct event_record *e;
 	struct tuple t;

@@ -4,7 +4,7 @@
  * DATA_FIN instead of FIN, and tells so through the same tracepoint. Its subflows are TCP sockets with the upper layer
  * "mptcp", made by the kernel. Both become close records; user space puts them together.
  *
- * The connection's record waits in the table of closing sockets until the records of its subflows have left, so that
+ * The connection's record waits in the table of closed sockets until the records of its subflows have left, so that
  * they come first. There is no event of its destruction: ->CLOSE comes a second time (old == new) in close().
  */
 #ifdef HAVE_MPTCP
@@ -153,7 +153,7 @@ static __always_inline void connection_may_go(u64 msk, struct slot slot, struct 
 		return;
 	if (!cmpxchg(slot.key, msk, KEY_BUSY))
 		return;
-	closing_send(slot, r, END_DESTROY);
+	closed_send(slot, r, END_DESTROY);
 	slot_free(slot, r);
 }
 
@@ -166,8 +166,8 @@ static __always_inline void subflow_left(const struct close_record *r)
 
 	if (!msk || !(r->mptcp_flags & MP_SUBFLOW))
 		return;
-	slot = closing_slot(msk);
-	m = closing_at(slot);
+	slot = closed_slot(msk);
+	m = closed_at(slot);
 	if (!m)
 		return;
 	if (m->mptcp_remote_id)
@@ -188,7 +188,7 @@ static __always_inline void subflow_resets(const void *sk, struct conn *c)
 
 	if (!msk || is_plain(ctx, msk))
 		return;
-	m = closing_at(closing_slot(msk));
+	m = closed_at(closed_slot(msk));
 #ifdef HAVE_MPTCP_FASTCLOSE
 	fastclose = BIT_OF(ctx, SUBFLOW_SEND_FASTCLOSE);
 #else
@@ -257,8 +257,8 @@ static __always_inline struct slot connection_closed(const void *sk, u32 from)
 			*conn.key = 0;
 		return none;
 	}
-	slot = closing_take((u64)sk, 1);
-	r = closing_at(slot);
+	slot = closed_take((u64)sk, 1);
+	r = closed_at(slot);
 	if (!r) {
 		place = spare_claim();
 		if (!place) {
@@ -297,8 +297,8 @@ static __always_inline struct slot connection_closed(const void *sk, u32 from)
  */
 static __always_inline void connection_ends(const void *sk, u32 from)
 {
-	struct slot slot = from == TCP_CLOSE ? closing_slot((u64)sk) : connection_closed(sk, from);
-	struct close_record *r = closing_at(slot);
+	struct slot slot = from == TCP_CLOSE ? closed_slot((u64)sk) : connection_closed(sk, from);
+	struct close_record *r = closed_at(slot);
 	u64 dead;
 
 	if (!r || !(r->flags & F_CLOSED) || r->mptcp_flags & MP_LET_GO)

@@ -33,7 +33,7 @@ static __always_inline int on_socket_error(struct bpf_raw_tracepoint_args *ctx)
 	/* tcp_disconnect() has taken the peer's port away by now; every other error was final at ->CLOSE. */
 	if (GET(u16, sock_common, ctx->args[0], OFF_SKC_DPORT))
 		return 0;
-	r = closing_at(closing_slot(ctx->args[0]));
+	r = closed_at(closed_slot(ctx->args[0]));
 	if (r && !r->err && r->shutdown != SHUT_BOTH)
 		r->err = GET(u32, sock, ctx->args[0], OFF_SK_ERR);
 	return 0;

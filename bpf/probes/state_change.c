@@ -10,11 +10,11 @@
 /* connect(): what this socket was before is over. */
 static __always_inline void connecting(const void *sk, struct conn *c)
 {
-	struct slot slot = closing_slot((u64)sk);
-	struct close_record *r = closing_at(slot);
+	struct slot slot = closed_slot((u64)sk);
+	struct close_record *r = closed_at(slot);
 
 	if (r && cmpxchg(slot.key, (u64)sk, KEY_BUSY)) {
-		closing_send(slot, r, END_REUSE);
+		closed_send(slot, r, END_REUSE);
 		slot_free(slot, r);
 	}
 	if (!c)
@@ -125,7 +125,7 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 		}
 #endif
 		if (from != to)
-			closed(sk, from);
+			reached_close(sk, from);
 		return 0;
 	}
 #ifdef WANT_TIMEWAITS

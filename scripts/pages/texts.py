@@ -53,8 +53,8 @@ def _sizes() -> Iterator[str]:
             ("record of one connection end", f"{CLOSE_SIZE} bytes"),
             ("live connection", f"{size_of('conn')} bytes"),
             (f"slots of `conns` for {LEAST_CONNECTIONS:,} connections", f"{sizes.conn_slots:,}"),
-            ("slots of `closing` then", f"{sizes.closing_slots:,}"),
-            ("slots of `minis` then", f"{sizes.mini_slots:,}"),
+            ("slots of `closed` then", f"{sizes.closed_slots:,}"),
+            ("slots of `timewaits` then", f"{sizes.timewait_slots:,}"),
             ("records in the ring", f"{sizes.closes_pages * _PAGE // (CLOSE_SIZE + 8):,}"),
         ),
     )
@@ -66,7 +66,7 @@ def _times() -> Iterator[str]:
         (
             ("after the first record user space lets a ring fill for", _time(constant("_PAUSE"))),
             ("in a storm for", _time(constant("_STORM_PAUSE"))),
-            ("it looks at what waits in `closing` and `held` every", _time(constant("_SWEEP"))),
+            ("it looks at what waits in `closed` and `held` every", _time(constant("_SWEEP"))),
             ("it reads the counters of losses every", _time(constant("_AUDIT"))),
             (
                 "a dead socket waits for its application to close it",
@@ -74,12 +74,12 @@ def _times() -> Iterator[str]:
             ),
             ("a record in `held` waits for its RST", _time(constant("_SOFTIRQ_NS") / _NS)),
             (
-                "a slot of `closing` can be reused, if its set is full, after",
-                _time(define("CLOSING_OLD_NS") / _NS),
+                "a slot of `closed` can be reused, if its set is full, after",
+                _time(define("CLOSED_OLD_NS") / _NS),
             ),
             (
-                "a slot of `minis` can be reused, if its set is full, after",
-                _time(define("MINI_OLD_NS") / _NS),
+                "a slot of `timewaits` can be reused, if its set is full, after",
+                _time(define("TW_OLD_NS") / _NS),
             ),
         ),
     )

@@ -39,8 +39,8 @@ TRIES = 10
 # Small, so that a dozen fit beside each other.
 SIZES = Sizes(
     conn_slots=1 << 12,
-    closing_slots=1 << 10,
-    mini_slots=1 << 10,
+    closed_slots=1 << 10,
+    timewait_slots=1 << 10,
     closes_pages=256,
     events_pages=16,
 )
@@ -217,7 +217,7 @@ def finished(session: Session, pair: Net) -> NDArray[Any]:
         parts.append(source.take().copy())
         source.release()
     parts.append(source.overdue(everything=True))
-    waiting = session.minis()
+    waiting = session.timewaits()
     waiting["end"] = End.STALE
     rows = np.concatenate([*parts, waiting])
     return rows[np.isin(rows["netns"], [pair.a.netns, pair.b.netns])]

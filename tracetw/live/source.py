@@ -133,23 +133,23 @@ class Source:
 
     def stale(self) -> Rows:
         """Timewait sockets in FIN_WAIT2 that must be gone, though nobody saw how."""
-        rows = self._session.minis()
+        rows = self._session.timewaits()
         # What begins from now on lives longer than until then.
         self.stale_s = time.monotonic() + _TIMEWAIT_S
         if not len(rows):
             return rows
-        left = self._mini_life_ns(rows) - _age(rows)
+        left = self._fin_wait2_life_ns(rows) - _age(rows)
         self.stale_s += min(left[left >= 0].min(initial=_TIMEWAIT_S * 10**9) / 1e9 - _TIMEWAIT_S, 0)
         rows = rows[left < 0]
         fresh = [index for index, row in enumerate(rows) if _identity(row) not in self._given]
         rows = rows[fresh]
         self._given |= {_identity(row) for row in rows}
         if len(rows):
-            self._session.minis_reported(rows)
+            self._session.timewaits_reported(rows)
         rows["end"] = End.STALE
         return rows
 
-    def _mini_life_ns(self, rows: Rows) -> NDArray[np.int64]:
+    def _fin_wait2_life_ns(self, rows: Rows) -> NDArray[np.int64]:
         """How long the timewait sockets of these records can live."""
         hz = self._session.plan.names.hz
         jiffies = np.maximum(rows["fin_timeout"].astype(np.int64), rows["linger2"])
@@ -171,7 +171,7 @@ class Source:
 
     def unfinished(self) -> int:
         """Connections that are closed here and wait in FIN_WAIT2 for the peer's FIN."""
-        rows = self._session.minis()
+        rows = self._session.timewaits()
         return sum(_identity(row) not in self._given for row in rows)
 
     def idle(self) -> bool:

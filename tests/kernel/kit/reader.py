@@ -27,8 +27,8 @@ __all__ = ["SMALL", "Reader", "attached", "ends", "once", "verdicts"]
 
 SMALL = Sizes(
     conn_slots=1 << 12,
-    closing_slots=1 << 10,
-    mini_slots=1 << 10,
+    closed_slots=1 << 10,
+    timewait_slots=1 << 10,
     closes_pages=256,
     events_pages=64,
     carriers=1 << 10,
