@@ -55,7 +55,7 @@ static __always_inline void carrier_keep(const struct close_record *r, const str
 	c.cgroup = r->cgroup;
 	c.pid = r->pid;
 	c.uid = r->uid;
-	/* Of a timewait socket that began in FIN_WAIT2, the FIN may be met on another CPU before this is told. */
+	/* Another CPU may meet the FIN of a timewait socket that began in FIN_WAIT2 before this event is sent. */
 	c.flags = r->flags & (F_CLIENT | F_SERVER | F_DONE);
 	c.owner_from = r->owner_from;
 	__builtin_memcpy(c.comm, r->comm, sizeof(c.comm));

@@ -2,8 +2,8 @@
 /*
  * What a listener does with a SYN, where there are function probes and drop events were asked for. tcp_conn_request() knows
  * the listener and looks at its queues, inet_reqsk_alloc() comes when they let the SYN pass, and a third function, which
- * knows only the packet, makes the cookie. So what each CPU is at is kept: softirqs are off in there, and it does not call
- * itself.
+ * knows only the packet, makes the cookie. So each CPU remembers its SYN: softirqs are off in tcp_conn_request(), and it
+ * does not call itself.
  */
 #ifdef WANT_DROPS
 struct listener {

@@ -236,8 +236,8 @@ static __always_inline void load_connection_history(struct close_record *r, cons
 }
 
 /*
- * The record of a connection that reached CLOSE; no key where it has none, or has left. The filter is left to user space,
- * which has all of it: the verifier would walk it twice in this program.
+ * The record of a connection that reached CLOSE; no key where it has none, or was sent. User space applies the filter,
+ * all of it: the verifier would walk it twice in this program.
  */
 static __always_inline struct slot connection_closed(const void *sk, u32 from)
 {

@@ -58,7 +58,7 @@ struct keys {
 
 #define CONN_STEPS 5
 
-/* A live connection end. Little is kept: the socket itself still has most facts at the end. */
+/* A live connection end: what its socket does not say at the end. */
 struct conn {
 	u64 at[CONN_STEPS];
 	u32 path;

@@ -17,7 +17,7 @@ static __always_inline int may_be_answered(const struct close_record *r)
 	       (r->old_state == TCP_FIN_WAIT2 && !(r->flags & F_TW) && !r->err);
 }
 
-/* Of a connection whose ->CLOSE was missed (a softirq that interrupted the same program): what is left of it. */
+/* ->CLOSE was missed (a softirq interrupted the same program): what the socket and its history still say. */
 static __always_inline void load_missed(struct close_record *r, const void *sk, struct conn *c)
 {
 	load_history(r, c);

@@ -47,7 +47,7 @@ static __always_inline void leaving(const void *sk, struct conn *c, u32 from, u3
 		c->flags |= F_ACK_PENDING;
 }
 
-/* close() takes a psock away before TCP sees it: it is looked for while the connection lives. */
+/* close() takes a psock away before TCP sees it: look for it while the connection lives. */
 static __always_inline void look_for_psock(struct conn *c, const void *sk)
 {
 	u64 user_data = GET(u64, sock, sk, OFF_SK_USER_DATA);

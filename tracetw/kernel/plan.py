@@ -219,7 +219,7 @@ def make_plan(
         answers: of the kernel; None plans with what needs none: no function probes, no cmpxchg.
 
     Raises:
-        CannotTrace: the kernel lacks a hook or a field without which nothing can be told.
+        CannotTrace: the kernel lacks a hook or a field that every record needs.
     """
     sizes = sizes or Sizes()
     answers = answers or Answers()

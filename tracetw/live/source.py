@@ -101,7 +101,7 @@ class Source:
         for index in np.flatnonzero(due):
             due[index] = _identity(rows[index]) not in self._given
         rows = rows[due]
-        # What is in the ring by now was not waiting: it is taken from there.
+        # What is in the ring by now comes from there.
         rows["end"] = np.where(rows["end"] == End.DESTROY, End.DESTROY, End.PENDING)
         self._given |= {_identity(row) for row in rows}
         self._session.reported(rows)
@@ -110,10 +110,10 @@ class Source:
     def confirmed(self, rows: Rows, *, everything: bool = False) -> Rows:
         """Of overdue records with their owners looked up, those that are as complete as they get.
 
-        Where no owner was found, the application may have closed while it was looked for: then the
-        record has left the table with the owner in it, and is taken from the ring as any other. Or
-        it starts a program, and for a moment a child holds all that it holds: then it is looked for
-        again, but not for long, and not if ``everything`` is wanted.
+        Where the search found no owner, the application may have closed the socket meanwhile: then the
+        record has left the table with the owner in it, and comes out of the ring as any other. Or the
+        application starts a program, and for a moment a child holds the same descriptors: then search
+        once more at the next look, but not for long, and not if ``everything`` is wanted.
         """
         unknown = (rows["end"] == End.PENDING) & (rows["owner_from"] == Owner.NONE)
         unknown &= rows["flags"] & F_DEAD == 0
@@ -175,7 +175,7 @@ class Source:
         return sum(_identity(row) not in self._given for row in rows)
 
     def idle(self) -> bool:
-        """Nothing is in the rings or waits for an application."""
+        """The rings are empty, and no record waits for its application."""
         return not self.pending() and all(
             _identity(row) in self._given for row in self._session.waiting()
         )
