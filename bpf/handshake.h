@@ -11,7 +11,7 @@ struct listener {
 	u64 skb; /* 0 none */
 	u32 requests; /* when the SYN came */
 	u32 accepting;
-	u8 code; /* DROP_: if it is dropped before it becomes a request, it may be for this; 0 nobody can say */
+	u8 code; /* DROP_: why the kernel may drop it before it becomes a request; 0 unknown */
 	u8 cookies; /* tcp_syncookies */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * MPTCP (RFC 8684). The socket of the application (struct mptcp_sock, IPPROTO_MPTCP) goes through the states of TCP, by
- * DATA_FIN instead of FIN, and tells so through the same tracepoint. Its subflows are TCP sockets with the upper layer
+ * DATA_FIN instead of FIN, and the same tracepoint fires. Its subflows are TCP sockets with the upper layer
  * "mptcp", made by the kernel. Both become close records; user space puts them together.
  *
  * The connection's record waits in the table of closed sockets until the records of its subflows have left, so that
@@ -69,7 +69,7 @@ static __always_inline u32 token_of(u64 msk)
 	return ctx ? FIELD(u32, ctx, OFF_SUBFLOW_TOKEN) : 0;
 }
 
-/* Everything that the socket of MPTCP tells at its end; sequence numbers are the lower halves of MPTCP's. */
+/* All facts that the socket of MPTCP has at its end; sequence numbers are the lower halves of MPTCP's. */
 static __always_inline void load_connection(struct close_record *r, const void *sk, u32 from)
 {
 	u64 msk = (u64)sk, net = FIELD(u64, sk, OFF_SKC_NET),

@@ -170,9 +170,9 @@ static __always_inline void tw_send(struct slot slot, struct close_record *r, u8
 }
 
 /*
- * Slots whose end nobody sees are taken again when their set is full, long after user space should have reported
- * them: a dead socket that is never closed, a timewait socket that vanished with its namespace (tcp_time_wait()). User
- * space may have been stopped all that time, so the record is sent: what it has reported it knows again.
+ * When a set is full, a new record takes a slot whose end no program saw, long after user space should have reported
+ * it: a dead socket that is never closed, a timewait socket that vanished with its namespace (tcp_time_wait()). User
+ * space may have been stopped all that time, so the record is sent: user space recognises those that it has reported.
  */
 #define CLOSED_OLD_NS 10000000000ull
 #define TW_OLD_NS 600000000000ull

@@ -47,7 +47,7 @@ static __always_inline u8 tw_substate(const void *tw)
 	return GET(u8, inet_timewait_sock, tw, OFF_TW_SUBSTATE);
 }
 
-/* The address of tw_timer_handler, which no symbol table need tell: every timewait socket carries it. */
+/* The address of tw_timer_handler, from the timer of a timewait socket: no symbol table is needed. */
 static __always_inline void learn_timer(u64 tw)
 {
 	u32 zero = 0;
@@ -78,7 +78,7 @@ static __always_inline void tw_end_of(const struct tuple *t, const void *tw, u8 
 	record_step(r, state, bpf_ktime_get_ns());
 #ifdef WANT_TIMEWAITS
 	if (end == END_FIN)
-		carrier_event(r, t, tw, TIMEWAIT_ENTERED);
+		tw_event(r, t, tw, TIMEWAIT_ENTERED);
 #endif
 	tw_send(slot, r, end);
 	subflow_left(r);

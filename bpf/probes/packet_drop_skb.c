@@ -13,7 +13,7 @@
 static __always_inline void timewait_met(const struct tuple *t, u8 flags)
 {
 	u64 key = tuple_key(t);
-	struct carrier *c = carriers.lookup(&key);
+	struct tw_owner *c = tw_owners.lookup(&key);
 	const void *tw = c ? (const void *)c->tw : 0;
 
 	if (!tw)

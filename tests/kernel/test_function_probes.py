@@ -56,7 +56,7 @@ SIZES = Sizes(
     timewait_slots=1 << 10,
     closes_pages=256,
     events_pages=64,
-    carriers=1 << 10,
+    timewait_owners=1 << 10,
 )
 EVENTS = frozenset({"timewait", "drop"})
 # What the kernels of the older rows have no tracepoint for: so every probe has something to do.

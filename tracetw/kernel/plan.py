@@ -45,7 +45,7 @@ HEADERS = (
     "packet.h",
     "icmp.h",
     "event.h",
-    "carrier.h",
+    "timewait_event.h",
     "subflow.h",
     "mptcp.h",
     "listener.h",
@@ -70,7 +70,7 @@ WAYS = 8
 CPUS = 1024
 """Rows of the tables with one row a CPU; CPUs beyond share them."""
 # Slots for each connection that there is room for. So many are free that no pair of sets is full (simulated with a
-# million keys); fewer do where fewer ways of a set are kept free for others.
+# million keys); `closed` and `timewaits` reserve fewer ways of a set (bpf/table.h), so fewer do.
 _SPREAD, _CLOSED_SPREAD, _TIMEWAIT_SPREAD = 2.5, 2, 1.5
 _MOST_RINGS = 4
 
@@ -92,7 +92,7 @@ class Sizes:
     timewait_slots: int = 3 << 14
     closes_pages: int = 2048
     events_pages: int = 1024
-    carriers: int = 1 << 17
+    timewait_owners: int = 1 << 17
     rings: int = 1
 
     @classmethod
@@ -258,7 +258,7 @@ def make_plan(
         "CLOSES_PAGES": str(sizes.closes_pages // sizes.rings),
         "LISTENER_ENDS_PAGES": str(LISTENER_ENDS_PAGES),
         "EVENTS_PAGES": str(sizes.events_pages),
-        "CARRIERS": str(sizes.carriers),
+        "TW_OWNERS": str(sizes.timewait_owners),
     }
     if packed := wanted.packed() if wanted else b"":
         macros["FILTERED"] = "1"

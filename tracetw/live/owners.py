@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owners that the kernel side could not tell: found on the host, or left unknown."""
+"""Owners that the BPF programs could not know: found on the host, or unknown."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from tracetw.kernel.load.session import Session
 __all__ = ["LostCount", "Source"]
 
 
-# A socket that died under its application is reported when the application closes it, which tells
+# A socket that died under its application is reported when the application closes it, which shows
 # the owner, but no later than this. A record that only waits for a RST needs no longer than the
 # softirq that it is in.
 _PATIENCE_NS = 200_000_000

@@ -31,7 +31,7 @@ SMALL = Sizes(
     timewait_slots=1 << 10,
     closes_pages=256,
     events_pages=64,
-    carriers=1 << 10,
+    timewait_owners=1 << 10,
 )
 
 
@@ -83,7 +83,7 @@ class Reader:
         return np.concatenate([np.zeros(0, CLOSE), *self._parts])
 
     def lost(self) -> int:
-        """Records that found the ring full, and runs that the kernel left out."""
+        """Records that found the ring full, and runs that the recursion guard skipped."""
         return self.session.stats()[Stat.LOST_CLOSES] + self.session.misses()
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the kernel what its BTF does not tell: each question is a tiny program that is loaded and closed."""
+"""Asks the kernel what its BTF does not say: each question is a tiny program, loaded and closed."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ __all__ = ["SOON_MS", "Session"]
 SOON_MS = 2
 """Milliseconds after which every program that began before :meth:`Session.listen` has ended, or was interrupted for longer."""
 
-# Slots of the table of FIN_WAIT2 that are mapped at a time: what is mapped counts as memory of ours.
+# Slots to map at a time: what is mapped counts as memory of ours.
 _WINDOW = 1 << 14
 # Slots that are farther apart are mapped apart: each page that is mapped takes its time.
 _NEAR = 64
@@ -200,7 +200,7 @@ class Session(Closing):
         return np.concatenate(found)
 
     def remembered(self) -> NDArray[np.void]:
-        """What is in the tables, even half written: no record that can still come is missing.
+        """All records in the tables, even half written: no record that can still come is missing.
 
         A record is in the ring before its slot is free: look into the ring afterwards.
         """
@@ -208,7 +208,7 @@ class Session(Closing):
         return np.concatenate([closed, self._timewaits(above=0), self._held.copy()])
 
     def reported(self, rows: NDArray[np.void]) -> None:
-        """Tell the kernel side that these waiting records have been reported.
+        """Mark these waiting records as reported, for the BPF programs.
 
         When their slots are needed it is then no loss if the ring is full.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an older kernel lacks, left out here: the same verdicts, or the weaker one that is documented.
+"""Without what an older kernel lacks: the same verdicts, or the weaker one that is documented.
 
 All variants are attached at once and see the same connections, each played once.
 """
