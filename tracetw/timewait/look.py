@@ -71,7 +71,7 @@ class Look:
 
     @cached_property
     def notes(self) -> list[Note]:
-        """What it means, in sentences."""
+        """What the look means, in sentences."""
         from tracetw.timewait.advice import notes  # noqa: PLC0415 (it reads all of this)
 
         return notes(self)

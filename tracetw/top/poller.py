@@ -51,7 +51,7 @@ class Poller(Generic[_T]):
         self.failed = ""
 
     def want(self, *, wanted: bool) -> None:
-        """Does somebody look now? Begins with the first who does."""
+        """Does the screen show these looks now? The first time starts the thread."""
         if not wanted:
             self._wanted.clear()
             return

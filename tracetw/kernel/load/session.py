@@ -115,14 +115,15 @@ class Session(Closing):
         return [self._fds[name] for name in names if name in self._fds]
 
     def listen(self) -> None:
-        """From now on records that come into a ring wake who polls. Else none does: each time costs an interrupt.
+        """From now on a record that comes into a ring wakes a poll of :meth:`rings`. At other times none does: each wakeup
+        costs an interrupt.
 
         A program that is on its way does not know of it yet: poll for ``SOON_MS`` first, then for as long as wanted.
         """
         self._polling[0] = 1
 
     def rest(self) -> None:
-        """No more."""
+        """The reverse of :meth:`listen`."""
         self._polling[0] = 0
 
     def sleep(self) -> None:
@@ -130,11 +131,11 @@ class Session(Closing):
         self._asleep[0] = 1
 
     def wake(self) -> None:
-        """No more."""
+        """The reverse of :meth:`sleep`."""
         self._asleep[0] = 0
 
     def heard(self) -> bool:
-        """Has one begun to wait since :meth:`sleep`? Asked once."""
+        """Has a record begun to wait since :meth:`sleep`? True once for each :meth:`sleep`."""
         if not self._bell.pending():
             return False
         rung = bool(len(self._bell.peek()))
