@@ -208,7 +208,6 @@ SCENARIOS = (
         name="icmp-while-connecting",
         claim="An ICMP error ends a connection attempt at once, unless the socket is in use: no limit ran out.",
         play=unreachable_at_once,
-        families=(4, 6),
         a=client(
             **{**BY_ICMP, "verdict": "unreachable", "error": "EHOSTUNREACH"},
             duration_ms=FAILED_AT_ONCE,
@@ -223,6 +222,7 @@ SCENARIOS = (
         claim="A router answers A's SYN with an ICMP error: B received nothing, and the error has the router's"
         " address.",
         play=rejected_by_router,
+        families=(4,),
         nat=True,
         a=client(
             **{**BY_ICMP, "verdict": "unreachable", "error": "EHOSTUNREACH"},
@@ -242,7 +242,6 @@ SCENARIOS = (
         name="connect-refused-by-icmp",
         claim="ICMP port unreachable refuses a connection attempt: the error is that of a RST, and there is none.",
         play=refused_by_icmp,
-        families=(4, 6),
         a=client(
             **{**BY_ICMP, "verdict": "connect-refused", "error": "ECONNREFUSED"},
             reset=None,
@@ -257,7 +256,6 @@ SCENARIOS = (
         claim="A rule of A's own firewall rejects the SYN: a program that polls gets the error, though the kernel"
         " goes on trying.",
         play=rejected_by_own_rule,
-        families=(4, 6),
         a=client(
             **{**BY_ICMP, "verdict": "unreachable", "error": "EHOSTUNREACH"},
             why=says("EHOSTUNREACH"),
@@ -270,7 +268,6 @@ SCENARIOS = (
         name="connect-dropped-by-own-rule",
         claim="A rule of A's own firewall drops the SYN in silence: nobody tells the program, which gives up.",
         play=dropped_by_own_rule,
-        families=(4, 6),
         a=client(
             verdict="connect-aborted", closed_by="app", error=None, states=path("SYN_SENT", "CLOSE")
         ),
@@ -299,7 +296,6 @@ SCENARIOS = (
         claim="B's TIME_WAIT answers A's SYN with an ACK, A's kernel resets that, and TIME_WAIT stays"
         " (tcp_rfc1337): a time-out, but not without an answer.",
         play=connect_into_time_wait,
-        families=(4, 6),
         sysctls={
             "a": {"tcp_timestamps": 0, "tcp_syn_retries": 1},
             "b": {"tcp_rfc1337": 1, "tcp_timestamps": 0},
@@ -323,7 +319,6 @@ SCENARIOS = (
         claim="RSTs without a TCP-MD5 signature are refused: A retransmits until tcp_retries2, but not without an"
         " answer.",
         play=unsigned_resets,
-        families=(4, 6),
         sysctls={"a": {"tcp_retries2": 2}},
         a=client(
             **timed_out("retransmit-exhausted", states=connected("CLOSE")),
@@ -348,7 +343,6 @@ SCENARIOS = (
         name="md5-signed-reset",
         claim="B has its TCP-MD5 key: the RST is signed and ends the connection.",
         play=signed_and_heard,
-        families=(4, 6),
         a=client(verdict="peer-reset", error="ECONNRESET", states=connected("CLOSE"), refused=None),
         b=server(verdict="abort-linger", states=accepted("CLOSE")),
         events={"a": {"signature-failure": 0}},

@@ -176,7 +176,6 @@ SCENARIOS = (
         name="connect-given-up",
         claim="The application closes while the kernel still tries to connect.",
         play=give_up_connecting,
-        families=(4, 6),
         a=client(
             verdict="connect-aborted",
             closed_by="app",
@@ -194,7 +193,6 @@ SCENARIOS = (
         claim="TCP Fast Open handed a connection to the application before the handshake was"
         " complete, and it never completed.",
         play=fast_open_and_vanish,
-        families=(4, 6),
         sysctls=FAST_OPEN,
         a=client(verdict="connect-aborted", states=path("SYN_SENT", "CLOSE")),
         b=server(verdict="accept-aborted", states=path("SYN_RECV", "CLOSE"), reset=SOME),
@@ -208,7 +206,6 @@ SCENARIOS = (
         claim="A TCP Fast Open server that answers and closes at once goes from SYN_RECV to FIN_WAIT1:"
         " an orderly close without ESTABLISHED.",
         play=fast_open_and_close_early,
-        families=(4, 6),
         sysctls=FAST_OPEN,
         a=client(verdict="orderly", first_close="remote", time_wait="remote"),
         b=server(
@@ -234,7 +231,6 @@ SCENARIOS = (
         claim="A container goes while its connection waits in FIN_WAIT2: the kernel drops it with the"
         " namespace.",
         play=remove_under_timewait_socket,
-        families=(4, 6),
         a=client(verdict="namespace-gone", closed_by="netns-exit", first_close="local"),
         b=server(verdict="abort-linger"),
         wire={"A>B FIN": 1, "B>A FIN": 0},
@@ -247,7 +243,6 @@ SCENARIOS = (
         claim="A container goes while its FIN is unacknowledged: the orphan holds the namespace until"
         " it gives up.",
         play=remove_under_orphan,
-        families=(4, 6),
         sysctls={"a": {"tcp_orphan_retries": 1}},
         a=client(**timed_out("fin-exhausted", error=SOME, first_close="local")),
         b=server(verdict="abort-linger"),
@@ -260,7 +255,6 @@ SCENARIOS = (
         name="orphan-limit",
         claim="Too many orphans (tcp_max_orphans): close() resets one more.",
         play=too_many_orphans,
-        families=(4, 6),
         a=(
             client(**sent_reset("abort-memory", "TCP_ABORT_ON_MEMORY", closed_by="kernel-memory")),
             *(client(**got_reset(ack=True, first_close="local", error=UNSEEN)),) * ORPHANS,

@@ -161,7 +161,6 @@ def scenario(
         name=name,
         claim=claim,
         play=play,
-        families=(4, 6),
         a=a,  # type: ignore[arg-type]
         b=b,  # type: ignore[arg-type]
         **more,  # type: ignore[arg-type]

@@ -105,7 +105,6 @@ SCENARIOS = (
         claim="Two clients behind one address have a port each there: PAWS does not concern them,"
         " since Linux remembers timestamps of connections, not of hosts.",
         play=keep_apart,
-        families=(4, 6),
         nat=True,
         a=(client(**second("fin-4")), client(**{**second("fin-4"), "form": SOME})),
         b=(server(**first("fin-4")), server(**{**first("fin-4"), "form": SOME})),
@@ -119,7 +118,6 @@ SCENARIOS = (
         claim="Two clients behind one address connect in turn, each from a port of its own there, and the"
         " timestamps that the server sees go back in time: it accepts every SYN at once.",
         play=go_back_in_time,
-        families=(4, 6),
         nat=True,
         a=tuple(client(**{**second("fin-4"), "form": SOME}) for _ in range(3)),
         b=tuple(server(**{**first("fin-4"), "form": SOME}) for _ in range(3)),
@@ -136,7 +134,6 @@ SCENARIOS = (
         " TIME_WAIT, which answers with an ACK; the client's RST ends TIME_WAIT, and the"
         " listener accepts the retransmitted SYN.",
         play=share_address,
-        families=(4, 6),
         nat=True,
         a=tuple(client(**{**second("fin-4"), "retransmits": {"fin": 0}}) for _ in range(3)),
         b=tuple(server(**first("fin-4")) for _ in range(3)),

@@ -122,7 +122,6 @@ SCENARIOS = (
         name="time-wait-carrier",
         claim="TIME_WAIT has no process, but its event names the process of the connection.",
         play=carrier,
-        families=(4, 6),
         a=client(**first("fin-4")),
         b=server(**second("fin-4")),
         events={
@@ -137,7 +136,6 @@ SCENARIOS = (
         name="time-wait-expires",
         claim="TIME_WAIT lasts 60 seconds, whatever tcp_fin_timeout says.",
         play=outlast,
-        families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 5}},
         a=client(**first("fin-4", states=connected("FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"))),
         b=server(**second("fin-4")),
@@ -151,7 +149,6 @@ SCENARIOS = (
         name="time-wait-on-server",
         claim="Short connections that the server ends pile TIME_WAIT up on the server.",
         play=pile_up,
-        families=(4, 6),
         a=(client(**{**second("fin-4"), "form": SOME}),) * MANY,
         b=(server(**{**first("fin-4"), "form": SOME}),) * MANY,
         events={"a": {"entered": 0}, "b": {"entered": MANY}},
@@ -166,7 +163,6 @@ SCENARIOS = (
         claim="Short connections that the client ends pile TIME_WAIT up on the client, each with a local port"
         " of its own.",
         play=pile_up_on_client,
-        families=(4, 6),
         a=(client(**{**first("fin-4"), "form": SOME}),) * MANY,
         b=(server(**{**second("fin-4"), "form": SOME}),) * MANY,
         events={"a": {"entered": MANY}, "b": {"entered": 0}},
@@ -182,7 +178,6 @@ SCENARIOS = (
         claim="tcp_max_tw_buckets is a number of sockets: the first connections end in TIME_WAIT, those after"
         " them end without it, and only a counter says so.",
         play=fill_the_buckets,
-        families=(4, 6),
         sysctls={"b": {"tcp_max_tw_buckets": BUCKETS}},
         a=(client(**{**second("fin-4"), "form": SOME}),) * MANY,
         b=(
@@ -200,7 +195,6 @@ SCENARIOS = (
         claim="Without a free TIME_WAIT bucket (tcp_max_tw_buckets) the kernel skips FIN_WAIT2 and"
         " answers the peer's FIN with RST.",
         play=run_over_in_fin_wait2,
-        families=(4, 6),
         sysctls={"a": {"tcp_max_tw_buckets": 0}},
         # The peer's FIN was never seen: nobody can say that the close was orderly.
         a=client(verdict="undetermined", time_wait="skipped", first_close="local", closed_by="app"),
@@ -216,7 +210,6 @@ SCENARIOS = (
         claim="Without a free TIME_WAIT bucket (tcp_max_tw_buckets) the close is orderly, but"
         " nobody waits for stray segments.",
         play=run_over_in_last_step,
-        families=(4, 6),
         sysctls={"a": {"tcp_max_tw_buckets": 0}},
         a=client(verdict="orderly", time_wait="skipped", first_close="local", closed_by="app"),
         b=server(verdict="orderly", time_wait="remote", first_close="remote"),
