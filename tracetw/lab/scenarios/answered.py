@@ -24,7 +24,7 @@ from tracetw.lab.net.host import PORT, Host
 from tracetw.lab.net.peer import Peer
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, fails, require
-from tracetw.lab.scenarios.moves import abort, see_reset
+from tracetw.lab.scenarios.moves import abort, see_reset, wait_for_timeout
 
 __all__ = ["SCENARIOS"]
 
@@ -111,8 +111,7 @@ def connect_into_time_wait(net: Net) -> None:
     listener = net.listen()
     first = net.client()
     _begin_at(first, NUMBER)
-    first.connect(net.server)
-    link = Link(first, net.keep(listener.accept()[0]), listener)
+    link = net.dial(listener, first)
     port = link.a.getsockname()[1]
     link.b.close()
     eventually(lambda: net.b.states() == ["FIN_WAIT2"])
@@ -137,8 +136,8 @@ def _begin_at(end: socket.socket, number: int) -> None:
     end.setsockopt(socket.IPPROTO_TCP, TCP_REPAIR, REPAIR_OFF_NO_PROBE)
 
 
-def _sign(end: socket.socket, host: Host, family: int, key: bytes = KEY) -> None:
-    """Segments to and from this host are signed (RFC 2385); without a key no longer."""
+def _sign(end: socket.socket, host: Host, family: int) -> None:
+    """Segments to and from this host are signed (RFC 2385)."""
     if family == 4:  # noqa: PLR2004
         name = struct.pack(
             "=HH4s", socket.AF_INET, 0, socket.inet_pton(socket.AF_INET, host.addresses[4])
@@ -146,41 +145,36 @@ def _sign(end: socket.socket, host: Host, family: int, key: bytes = KEY) -> None
     else:
         packed = socket.inet_pton(socket.AF_INET6, host.addresses[6])
         name = struct.pack("=HHI16sI", socket.AF_INET6, 0, 0, packed, 0)
-    option = struct.pack("=128sBBHi80s", name, 0, 0, len(key), 0, key)
+    option = struct.pack("=128sBBHi80s", name, 0, 0, len(KEY), 0, KEY)
     end.setsockopt(socket.IPPROTO_TCP, TCP_MD5SIG, option)
+
+
+def _connect_signed(net: Net) -> Link:
+    listener, end = net.listen(), net.client()
+    _sign(listener, net.a, net.family)
+    _sign(end, net.b, net.family)
+    return net.dial(listener, end)
 
 
 def unsigned_resets(net: Net) -> None:
     """What a box on the way sends in B's name has no signature."""
     box = Peer(net, net.b, net.a)
-    listener = net.listen()
-    _sign(listener, net.a, net.family)
-    end = net.client()
-    _sign(end, net.b, net.family)
-    end.connect(net.server)
-    peer = net.keep(listener.accept()[0])
+    link = _connect_signed(net)
     drop = net.drop(net.b)
-    end.sendall(b"hello")
+    link.a.sendall(b"hello")
     for _ in range(2):
         box.say("R")
     net.step("B receives nothing; two RSTs in its name come without a signature")
-    with fails(TimeoutError):
-        end.recv(100)
-    end.close()
+    wait_for_timeout(link)
     drop.lift()
-    abort(peer)
+    abort(link.b)
 
 
 def signed_and_heard(net: Net) -> None:
     """The near miss: B has the key, and its RST is accepted."""
-    listener = net.listen()
-    _sign(listener, net.a, net.family)
-    end = net.client()
-    _sign(end, net.b, net.family)
-    end.connect(net.server)
-    peer = net.keep(listener.accept()[0])
-    abort(peer)
-    see_reset(end)
+    link = _connect_signed(net)
+    abort(link.b)
+    see_reset(link.a)
 
 
 def without_md5() -> str | None:

@@ -144,25 +144,21 @@ def lowered(setting: Path, value: int) -> Iterator[None]:
 def too_many_orphans(net: Net) -> None:
     """The limit is of the whole machine: it is lowered below our own orphans for a moment."""
     listener = net.listen(backlog=ORPHANS + 1)
-    ends = []
-    for _ in range(ORPHANS + 1):
-        end = net.client()
-        end.connect(net.server)
-        ends.append((end, net.keep(listener.accept()[0])))
+    links = [net.dial(listener) for _ in range(ORPHANS + 1)]
     net.drop(net.b)
-    for end, _ in ends[1:]:
-        end.close()
+    for link in links[1:]:
+        link.a.close()
     require(len(net.a.states()) == ORPHANS + 1, "an orphan has gone")
     # Their third retransmission has been, and their next is far enough, on a busy machine too.
     eventually(lambda: net.a.counters()["RetransSegs"] >= 3 * ORPHANS)
     keep_awake()
     net.step(f"{ORPHANS} orphans wait for the ACK of their FIN; the limit is less; one more closes")
     with lowered(MAX_ORPHANS, BELOW_ANY):
-        ends[0][0].close()
+        links[0].a.close()
     eventually(lambda: net.a.states() == ["FIN_WAIT1"] * ORPHANS)
     net.step("the last one has gone; B aborts the others")
-    for _, end in ends:
-        abort(end)
+    for link in links:
+        abort(link.b)
     eventually(lambda: net.a.states() == net.b.states() == [])
 
 

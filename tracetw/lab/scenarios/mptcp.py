@@ -68,11 +68,9 @@ def connect(net: Net, *, client: int = MPTCP, server: int = MPTCP) -> Link:
     """A connection from A to B by these protocols, accepted; 0 is plain TCP."""
     listener = net.keep(net.b.listen(net.family, protocol=server))
     end = net.keep(net.a.tcp_socket(net.family, protocol=client))
-    end.connect(net.server)
-    other = net.keep(listener.accept()[0])
-    other.settimeout(end.gettimeout())
+    link = net.dial(listener, end)
     net.step("A connects, B accepts")
-    return Link(end, other, listener)
+    return link
 
 
 def talk(link: Link) -> None:

@@ -39,9 +39,8 @@ def server_closes_first(net: Net) -> None:
 
 def v4_mapped(net: Net) -> None:
     listener = net.keep(net.b.listen(6))
-    end = net.client()
-    end.connect(net.server)
-    close_in_turn(net, net.a, end, net.keep(listener.accept()[0]))
+    link = net.dial(listener)
+    close_in_turn(net, net.a, link.a, link.b)
 
 
 # B's segments are SYN+ACK, the ACK of the data and FIN+ACK: another would be an ACK of its own.

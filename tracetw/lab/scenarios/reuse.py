@@ -69,11 +69,9 @@ def dial(net: Net, listener: socket.socket, *, bound: bool, local: str = "") -> 
     end.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if bound:
         end.bind((local, SOURCE))
-    end.connect(net.server)
-    accepted_end = net.keep(listener.accept()[0])
-    accepted_end.settimeout(end.gettimeout())
-    require(accepted_end.getpeername()[1] == SOURCE, f"B does not see port {SOURCE}")
-    return Link(end, accepted_end, listener)
+    link = net.dial(listener, end)
+    require(link.b.getpeername()[1] == SOURCE, f"B does not see port {SOURCE}")
+    return link
 
 
 def close_by_a(net: Net, link: Link) -> None:

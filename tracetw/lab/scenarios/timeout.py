@@ -88,17 +88,15 @@ def fill_the_window(net: Net) -> Link:
     """B does not read; A has more to send, and probes."""
     listener = net.listen()
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL)
-    end = net.client()
-    end.connect(net.server)
-    peer = net.keep(listener.accept()[0])
-    end.setblocking(False)
+    link = net.dial(listener)
+    link.a.setblocking(False)
     with suppress(BlockingIOError):
         while True:
-            end.send(bytes(SMALL))
+            link.a.send(bytes(SMALL))
     # Before the first probe, a last bit of the window may still be used.
     eventually(lambda: net.a.counters()["TCPWinProbe"], what="A probes B's window")
     eventually(lambda: net.a.timers() == [ZERO_WINDOW_PROBE], what="A waits for the window")
-    return Link(end, peer, listener)
+    return link
 
 
 def fill_window_then_die(net: Net) -> None:

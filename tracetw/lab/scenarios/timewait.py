@@ -49,14 +49,12 @@ def pile_up(net: Net) -> None:
     """Short connections, one after the other, each ended by the server as soon as it has answered."""
     listener = net.listen()
     for number in range(MANY):
-        end = net.client()
-        end.connect(net.server)
-        accepted_end = net.keep(listener.accept()[0])
-        accepted_end.sendall(b"answer")
-        accepted_end.close()
-        while end.recv(100):
+        link = net.dial(listener)
+        link.b.sendall(b"answer")
+        link.b.close()
+        while link.a.recv(100):
             pass
-        end.close()
+        link.a.close()
         eventually(partial(carries, net, number + 1))
     net.step(f"{MANY} connections are over, B has {MANY} in TIME_WAIT")
 
@@ -65,14 +63,12 @@ def pile_up_on_client(net: Net) -> None:
     """The same, each ended by the client as soon as it has its answer."""
     listener = net.listen()
     for number in range(MANY):
-        end = net.client()
-        end.connect(net.server)
-        accepted_end = net.keep(listener.accept()[0])
-        accepted_end.sendall(b"answer")
-        require(end.recv(100) == b"answer", "A did not receive")
-        end.close()
-        require(accepted_end.recv(100) == b"", "B did not see the end")
-        accepted_end.close()
+        link = net.dial(listener)
+        link.b.sendall(b"answer")
+        require(link.a.recv(100) == b"answer", "A did not receive")
+        link.a.close()
+        require(link.b.recv(100) == b"", "B did not see the end")
+        link.b.close()
         eventually(lambda: net.b.states() == [])
         require(net.a.states() == ["TIME_WAIT"] * (number + 1), "A carries another number")
     net.step(f"{MANY} connections are over, A has {MANY} ports in TIME_WAIT")
@@ -82,15 +78,13 @@ def fill_the_buckets(net: Net) -> None:
     """Short connections that B ends first, of which only the first few find a bucket on B."""
     listener = net.listen()
     for _ in range(MANY):
-        end = net.client()
-        end.connect(net.server)
-        accepted_end = net.keep(listener.accept()[0])
+        link = net.dial(listener)
         # The descriptor stays open until A's FIN is there: only TIME_WAIT needs a bucket.
-        accepted_end.shutdown(socket.SHUT_WR)
-        require(end.recv(100) == b"", "A did not see the end")
-        end.close()
-        require(accepted_end.recv(100) == b"", "B did not see the end")
-        accepted_end.close()
+        link.b.shutdown(socket.SHUT_WR)
+        require(link.a.recv(100) == b"", "A did not see the end")
+        link.a.close()
+        require(link.b.recv(100) == b"", "B did not see the end")
+        link.b.close()
         eventually(lambda: net.a.states() == [])
     net.step(f"{MANY} connections are over, B had {BUCKETS} buckets")
     require(net.b.states() == ["TIME_WAIT"] * BUCKETS, "B carries another number")
