@@ -46,7 +46,9 @@ KEYS: tuple[Key, ...] = (
     Key("end,G", "End G", "jump", "last line", given=(1,)),
     Key("enter,l", "Enter l", "zoom", "look into the line", "look into"),
     Key("escape,h", "Esc h", "back", "go back; take the filter away", "back"),
-    Key("slash,f", "/ f", "type", "show lines with these words only; ! in front: without", "filter"),
+    Key(
+        "slash,f", "/ f", "type", "show lines with these words only; ! in front: without", "filter"
+    ),
     Key("s", "s", "sort", "another order", "sort"),
     Key("r", "r", "turn", "the same order backwards"),
     Key("space,p", "Space p", "pause", "stand still; go on", "pause"),
