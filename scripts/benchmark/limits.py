@@ -113,7 +113,10 @@ LIMITS = (
         if name != "judge" or value is not _wrong
     ),
     Limit("json", "idle", "CPU, idle", _cpu, 0.15, ".2f", "%"),
-    Limit("json", "idle", "first line after an end", _first_line, 1.0, ".2f", "ms"),
+    *(
+        Limit(name, "idle", "first line after an end", _first_line, 1.0, ".2f", "ms")
+        for name in ("json", "table")
+    ),
     Limit("json", "idle", "resident memory, idle", _resident, 60, ".1f", "MB"),
     Limit("judge", "rst", "resident memory, no backlog", _resident, 60, ".1f", "MB"),
     Limit("judge", "rst", "rounds with a compiler mapped", _compiler, 0, ".0f", ""),

@@ -120,6 +120,7 @@ ROWS = (
         "every end as a line of the table, to a file",
         table_lines,
         "nginx",
+        IDLE,
     ),
     _tracetw(
         "wide",

@@ -25,15 +25,8 @@ TRACER_HEADERS = (
     *("backlog", "late s", "RSS MB", "peak MB", "ready s"),
 )
 IDLE_HEADERS = (
-    *(
-        "tracer",
-        "CPU % (95 %)",
-        "wakeups/s",
-        "first line ms",
-        "slowest",
-        "RSS MB",
-        "machine busy %",
-    ),
+    *("tracer", "CPU % (95 %)", "wakeups/s"),
+    *("first line ms, 50 %", "90 %", "99 %", "RSS MB", "machine busy %"),
 )
 
 
@@ -88,8 +81,7 @@ def _idle_cells(row: Idle) -> list[str]:
         row.name,
         row.cpu_percent().text(".2f"),
         row.wakeups().text(".1f"),
-        _number(row.first_line_ms(), ".2f"),
-        _number(max(row.late_ms), ".2f"),
+        *(_number(row.first_line_ms(percent), ".2f") for percent in (50, 90, 99)),
         _number(row.memory.resident / MB if row.memory else None, ".1f"),
         _number(busy, ".1f"),
     ]

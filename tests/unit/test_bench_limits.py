@@ -115,6 +115,13 @@ def test_the_idle_row_has_limits() -> None:
     assert verdicts(busy)["json", "idle", "first line after an end"] == "FAIL"
 
 
+def test_how_soon_a_line_comes_is_a_distribution() -> None:
+    idle = Idle("tracetw-table", late_ms=tuple(number / 100 for number in range(201)))
+    assert [idle.first_line_ms(percent) for percent in (50, 90, 99)] == pytest.approx(
+        [1.0, 1.8, 1.98]
+    )
+
+
 def test_what_was_not_measured_does_not_pass() -> None:
     failed = Measured("tracetw-judge", "rst", PLAN, failed="no")
     assert set(verdicts(failed).values()) == {"not measured"}

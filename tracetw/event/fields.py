@@ -42,10 +42,12 @@ from tracetw.event.record import (
 )
 
 __all__ = [
+    "OPENING",
     "ROLES",
     "Rows",
     "State",
     "address_texts",
+    "among",
     "by_path",
     "bytes_received",
     "bytes_sent",
@@ -81,6 +83,8 @@ _AF_INET = 2
 _SHOWN_AS_IPV4 = 4
 _V4_MAPPED = bytes(10) + b"\xff\xff"
 _NO_FIN, _UNSEEN = -2, -1
+# As plain numbers: to compare an array with a member of an enum takes five times as long.
+_TLS, _SOCKMAP, _MPTCP = int(Layer.TLS), int(Layer.SOCKMAP), int(Layer.MPTCP)
 _EVERY_NIBBLE = 0x11111111
 _IN_USE = (1 << 4 * PATH_MAX) - 1
 
@@ -114,6 +118,18 @@ _FIN_STATES = (
     State.CLOSING,
     State.TIME_WAIT,
 )
+
+
+def among(*states: State) -> NDArray[np.bool_]:
+    """Of each state by number, whether it is one of these."""
+    table = np.zeros(256, np.bool_)
+    table[[*states]] = True
+    return table
+
+
+OPENING = among(State.SYN_SENT, State.SYN_RECV)
+"""The states in which a connection is being opened, as :func:`among` gives them."""
+_FIN_ON_ITS_WAY = among(State.FIN_WAIT1, State.CLOSING, State.LAST_ACK)
 # A first FIN leads to one of these. The other FIN states come second: a path that begins with one
 # of them says nothing about the time of the first FIN.
 _FIRST_FIN = (State.FIN_WAIT1, State.CLOSE_WAIT)
@@ -199,6 +215,8 @@ def _first_fin(path: int) -> int:
 
 def by_path(path: NDArray[np.uint32], value: Callable[[int], int]) -> NDArray[np.intp]:
     """``value`` of each path, asked once for each different one."""
+    if len(path) and (path == path[0]).all():
+        return np.full(len(path), value(int(path[0])), np.intp)
     paths = np.unique(path)
     values = np.array([value(one) for one in paths.tolist()], np.intp)
     # An order of the batch costs ten times as much as looking each one up.
@@ -233,8 +251,7 @@ def bytes_unread(rows: Rows) -> NDArray[np.int64]:
     final = (let_go | in_call) & ~past_tcp(rows) & ~_reading_hidden(rows)
     ahead: NDArray[np.uint32] = np.subtract(rows["rcv_nxt"], rows["copied_seq"], dtype=np.uint32)
     fin = (rows["flags"] & F_DONE) != 0
-    state = rows["old_state"]
-    opening = (state == State.SYN_SENT) | (state == State.SYN_RECV)
+    opening = OPENING[rows["old_state"]]
     unread = np.where(opening, 0, np.maximum(ahead.view(np.int32).astype(np.int64) - fin, 0))
     return np.where(final | opening, unread, -1)
 
@@ -242,17 +259,21 @@ def bytes_unread(rows: Rows) -> NDArray[np.int64]:
 def past_tcp(rows: Rows) -> NDArray[np.bool_]:
     """Whether a sockmap may have carried data that TCP's own counts of payload do not have."""
     layer, flags = rows["layer"], rows["mptcp_flags"]
-    past: NDArray[np.bool_] = layer == Layer.SOCKMAP
+    if not layer.any():
+        return np.zeros(len(rows), np.bool_)
+    past: NDArray[np.bool_] = layer == _SOCKMAP
     # Before v6.5 nobody counts those of a connection of MPTCP.
-    past |= (layer == Layer.MPTCP) & (flags & (MP_CONNECTION | MP_BYTES) == MP_CONNECTION)
+    past |= (layer == _MPTCP) & (flags & (MP_CONNECTION | MP_BYTES) == MP_CONNECTION)
     return past
 
 
 def _reading_hidden(rows: Rows) -> NDArray[np.bool_]:
     """Whether what stood above TCP holds what the application has not read, and does not tell of it."""
     layer, flags = rows["layer"], rows["mptcp_flags"]
-    hidden: NDArray[np.bool_] = layer == Layer.TLS
-    hidden |= (layer == Layer.MPTCP) & (flags & (MP_CONNECTION | MP_READ) == MP_CONNECTION)
+    if not layer.any() and not flags.any():
+        return np.zeros(len(rows), np.bool_)
+    hidden: NDArray[np.bool_] = layer == _TLS
+    hidden |= (layer == _MPTCP) & (flags & (MP_CONNECTION | MP_READ) == MP_CONNECTION)
     # The socket of MPTCP holds the data of a connection that fell back, too.
     hidden |= flags & (MP_FALLBACK | MP_READ) == MP_FALLBACK
     return hidden
@@ -266,10 +287,8 @@ def bytes_unacked(rows: Rows) -> NDArray[np.int64]:
     """
     ahead = outstanding(rows).astype(np.int64)
     state = rows["old_state"]
-    closing = (state == State.FIN_WAIT1) | (state == State.CLOSING) | (state == State.LAST_ACK)
-    fin = closing & (rows["snd_nxt"] == rows["write_seq"])
-    opening = (state == State.SYN_SENT) | (state == State.SYN_RECV)
-    return np.where(opening, 0, np.maximum(ahead - fin, 0))
+    fin = _FIN_ON_ITS_WAY[state] & (rows["snd_nxt"] == rows["write_seq"])
+    return np.where(OPENING[state], 0, np.maximum(ahead - fin, 0))
 
 
 def bytes_sent(rows: Rows) -> NDArray[np.int64]:

@@ -44,10 +44,8 @@ __all__ = [
 
 Measure = NDArray[np.int64]
 
-_FIN_SENT = np.zeros(256, np.bool_)
-_FIN_SENT[[State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSING, State.LAST_ACK]] = True
-_OPENING = np.zeros(256, np.bool_)
-_OPENING[[State.SYN_SENT, State.SYN_RECV]] = True
+_FIN_SENT = fields.among(State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSING, State.LAST_ACK)
+_SYN_SENT = int(State.SYN_SENT)
 _FIRST_FIN = (State.FIN_WAIT1, State.CLOSE_WAIT)
 # After FIN_WAIT1 the peer's FIN leads to one of these; after CLOSE_WAIT ours does.
 _SECOND_FIN = (State.CLOSING, State.TIME_WAIT, State.CLOSE, State.LAST_ACK)
@@ -115,7 +113,7 @@ def bytes_unsent(rows: Rows) -> Measure:
     queued = fields.unsent(rows).astype(np.int64)
     state = rows["old_state"]
     fin = _FIN_SENT[state] & (queued > 0)
-    unsent = np.where(_OPENING[state], 0, np.maximum(queued - fin, 0))
+    unsent = np.where(fields.OPENING[state], 0, np.maximum(queued - fin, 0))
     known = ((rows["flags"] & (F_CLOSED | F_MISSED)) != 0) & ~fields.past_tcp(rows)
     return np.where(known, unsent, -1)
 
@@ -127,7 +125,7 @@ def segments_received(rows: Rows) -> Measure:
 
 def mss(rows: Rows) -> Measure:
     """Payload of a full segment to the peer at the end; unknown while connecting."""
-    known = _read(rows) & (rows["old_state"] != State.SYN_SENT)
+    known = _read(rows) & (rows["old_state"] != _SYN_SENT)
     return np.where(known, rows["mss"].astype(np.int64), -1)
 
 

@@ -76,11 +76,12 @@ class Collector:
 
     def wait(self, until_s: float = math.inf) -> None:
         """Until something came or it is time to look, but not after ``until_s`` (``time.monotonic``)."""
+        # Not before the round: the line of a single end would wait for it.
+        self._heard()
         if self._pause:
             time.sleep(self._pause)
             if self._source.pending():
                 # A system call and a wakeup less in a storm.
-                self._heard()
                 return
         until_s = min(until_s, self._next_audit, self._next_sweep if self._sweeps else math.inf)
         # Not a millisecond too early, or it would be done twice.
@@ -89,7 +90,6 @@ class Collector:
         if not self._poll.poll(min(left_ms, SOON_MS)) and left_ms > SOON_MS:
             self._poll.poll(left_ms - SOON_MS)
         self._session.rest()
-        self._heard()
 
     def _heard(self) -> None:
         """Has a record begun to wait? Then it is looked at, soon."""

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.host.clock import rfc3339_all
+from tracetw.host.clock import rfc3339, rfc3339_all
 from tracetw.sink.coded import Coded
 from tracetw.sink.remembered import Remembered
 
@@ -18,7 +18,6 @@ __all__ = ["FORMS", "Column", "Pieces", "Place"]
 Column = Any
 """Values of all rows of a batch: an array of numbers, ``Coded``, or an array or a list of bytes or str."""
 
-_LARGE: Remembered[int, bytes] = Remembered(lambda value: b"%d" % value)
 _ALL = slice(None)
 # As a share of the batch: of fewer rows the column is not made as a whole.
 _FEW = 8
@@ -43,12 +42,46 @@ class _Table:
         return texts
 
 
-def _thousandths(number: int) -> bytes:
-    return b"%d.%03d" % divmod(number, 1000)
+def _integer(value: int) -> bytes:
+    """Decimal text."""
+    return b"%d" % value
 
 
-_SMALL = _Table(1 << 16, lambda number: b"%d" % number)
-_PAIRS = _Table(1 << 16, lambda number: b"%d.%d" % divmod(number, 256))
+def _integer_or_null(value: int) -> bytes:
+    """Decimal text; null for what is negative."""
+    return b"null" if value < 0 else b"%d" % value
+
+
+def _two_octets(value: int) -> bytes:
+    """16 bits as the two octets of an address."""
+    return b"%d.%d" % divmod(value, 256)
+
+
+def _thousandths(value: int) -> bytes:
+    return b"%d.%03d" % divmod(value, 1000)
+
+
+def _milli(value: int) -> bytes:
+    """Nanoseconds as milliseconds to the microsecond: what is less is cut off; null for what is negative."""
+    return b"null" if value < 0 else _thousandths(value // 1000)
+
+
+def _time(value: int) -> bytes:
+    """Wall time, nanoseconds since 1970."""
+    return rfc3339(value).encode()
+
+
+def _text(value: bytes | str) -> bytes:
+    return value.encode() if isinstance(value, str) else value
+
+
+def _tenth(value: float) -> bytes:
+    return b"%.1f" % value
+
+
+_LARGE: Remembered[int, bytes] = Remembered(_integer)
+_SMALL = _Table(1 << 16, _integer)
+_PAIRS = _Table(1 << 16, _two_octets)
 # Most times of a local or fast network, in us.
 _SHORT = _Table(1 << 14, _thousandths)
 
@@ -70,10 +103,22 @@ class Pieces:
 
     def of(self, place: Place, rows: NDArray[np.intp]) -> NDArray[Any]:
         """Text of some rows."""
-        form, column = FORMS[place[0]], self._columns[place[1]]
+        column = self._columns[place[1]]
         if place in self._made or not isinstance(column, np.ndarray):
             return self._whole(place, rows)
-        return form(column[rows]) if _FEW * len(rows) < len(column) else self._whole(place, rows)
+        if _FEW * len(rows) < len(column):
+            return FORMS[place[0]].many(column[rows])
+        return self._whole(place, rows)
+
+    def each(self, place: Place, rows: NDArray[np.intp]) -> list[bytes]:
+        """Text of few rows: array arithmetic costs more there than it saves."""
+        one, column = FORMS[place[0]].one, self._columns[place[1]]
+        if isinstance(column, Coded):
+            texts: list[bytes] = column.texts[column.which[rows]].tolist()
+            return texts
+        if isinstance(column, np.ndarray):
+            return [one(value) for value in column[rows].tolist()]
+        return [one(column[at]) for at in rows.tolist()]
 
     def constant(self, place: Place, rows: NDArray[np.intp]) -> bytes | None:
         """The text that all of some rows have there; None when they differ."""
@@ -84,7 +129,7 @@ class Pieces:
 
     def _whole(self, place: Place, rows: NDArray[np.intp] | slice) -> NDArray[Any]:
         if place not in self._made:
-            self._made[place] = FORMS[place[0]](self._columns[place[1]])
+            self._made[place] = FORMS[place[0]].many(self._columns[place[1]])
         chosen: NDArray[Any] = self._made[place][rows]
         return chosen
 
@@ -97,14 +142,13 @@ class Pieces:
             return text if (which == which[0]).all() else None
         if isinstance(column, np.ndarray) and column.dtype != object:
             values = column[rows]
-            return _ONE[form, values.item(0)] if (values == values[0]).all() else None
+            return FORMS[form].one(values.item(0)) if (values == values[0]).all() else None
         texts = self._whole(place, rows).tolist()
         text = texts[0]
         return text if texts.count(text) == len(texts) else None
 
 
 def _integers_or_null(column: Column) -> NDArray[Any]:
-    """Decimal text; null for what is negative."""
     known = column >= 0
     made = _integers(np.where(known, column, 0))
     made[~known] = b"null"
@@ -112,12 +156,10 @@ def _integers_or_null(column: Column) -> NDArray[Any]:
 
 
 def _octets(column: Column) -> NDArray[Any]:
-    """16 bits as the two octets of an address."""
     return _PAIRS[column]
 
 
 def _integers(column: Column) -> NDArray[Any]:
-    """Decimal text."""
     numbers: NDArray[Any] = np.asarray(column)
     if not numbers.min() < 0 and numbers.max() < _SMALL.size:
         return _SMALL[numbers]
@@ -125,7 +167,6 @@ def _integers(column: Column) -> NDArray[Any]:
 
 
 def _millis(column: Column) -> NDArray[Any]:
-    """Nanoseconds as milliseconds to the microsecond: what is less is cut off; null for what is negative."""
     us: NDArray[np.int64] = column // 1000
     short = (us >= 0) & (us < _SHORT.size)
     if short.all():
@@ -137,7 +178,6 @@ def _millis(column: Column) -> NDArray[Any]:
 
 
 def _times(column: Column) -> NDArray[Any]:
-    """Wall time, nanoseconds since 1970."""
     return _objects(rfc3339_all(column))
 
 
@@ -146,12 +186,12 @@ def _texts(column: Column) -> NDArray[Any]:
         made: NDArray[Any] = column.texts[column.which]
         return made
     if isinstance(column[0], str):  # a column is bytes or str throughout
-        return _objects([text.encode() for text in column])
+        return _objects([*map(_text, column)])
     return column if isinstance(column, np.ndarray) else _objects(column)
 
 
 def _tenths(column: Column) -> NDArray[Any]:
-    return _objects([b"%.1f" % value for value in column.tolist()])
+    return _objects([*map(_tenth, column.tolist())])
 
 
 def _objects(values: list[bytes]) -> NDArray[Any]:
@@ -160,17 +200,20 @@ def _objects(values: list[bytes]) -> NDArray[Any]:
     return column
 
 
-FORMS: dict[str, Callable[[Column], NDArray[Any]]] = {
-    "%d": _integers,
-    "%i": _integers_or_null,
-    "%q": _octets,
-    "%s": _texts,
-    "%.1f": _tenths,
-    "%m": _millis,
-    "%t": _times,
+class _Form(NamedTuple):
+    """Makes text of one value, and of a column of them the same text for each."""
+
+    one: Callable[[Any], bytes]
+    many: Callable[[Column], NDArray[Any]]
+
+
+FORMS = {
+    "%d": _Form(_integer, _integers),
+    "%i": _Form(_integer_or_null, _integers_or_null),
+    "%q": _Form(_two_octets, _octets),
+    "%s": _Form(_text, _texts),
+    "%.1f": _Form(_tenth, _tenths),
+    "%m": _Form(_milli, _millis),
+    "%t": _Form(_time, _times),
 }
 """Placeholders, and what makes text of the column of each."""
-
-_ONE: Remembered[tuple[str, Any], bytes] = Remembered(
-    lambda key: FORMS[key[0]](np.array([key[1]]))[0]
-)

@@ -77,9 +77,10 @@ class Template:
     Attributes:
         constants: text before, between and behind the places, one more than there are places.
         places: what stands there: placeholder and name of the column.
+        line: all of it, with ``%b`` in the places.
     """
 
-    __slots__ = ("constants", "places")
+    __slots__ = ("constants", "line", "places")
 
     def __init__(self, document: Mapping[str, Any]) -> None:
         columns: list[str] = []
@@ -92,6 +93,7 @@ class Template:
                 forms.append(form)
                 constants.append(constant)
         self.constants = tuple(constant.encode() for constant in constants)
+        self.line = b"%b".join(one.replace(b"%", b"%%") for one in self.constants)
         self.places = tuple(zip(forms, columns, strict=True))
 
 
@@ -140,11 +142,9 @@ def _fill(
 
 def _lines(template: Template, columns: Pieces, rows: NDArray[np.intp]) -> NDArray[Any]:
     """Whole lines of few rows."""
-    pieces: NDArray[Any] = np.empty((len(rows), 2 * len(template.places) + 1), dtype=object)
-    each = [columns.of(place, rows) for place in template.places]
-    _fill(pieces, np.arange(len(rows)), template.constants, each)
     lines = np.empty(len(rows), object)
-    lines[:] = [b"".join(row) for row in pieces.tolist()]
+    each = [columns.each(place, rows) for place in template.places]
+    lines[:] = [template.line % values for values in zip(*each, strict=True)]
     return lines
 
 

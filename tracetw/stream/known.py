@@ -75,7 +75,7 @@ class Known:
         self._find = find
         self._ask = ask
         packed = map(_packed, self.names)
-        self._fours = np.array([one for one in packed if one is not None], np.uint32)
+        self._fours = np.array(sorted({one for one in packed if one is not None}), np.uint32)
         self.listeners: dict[int, Heard] = {}
         self.version = 0
 
@@ -116,8 +116,10 @@ class Known:
         """
         if self._ask is not None:
             return np.ones(len(packed), np.bool_)
-        named: NDArray[np.bool_] = np.isin(packed, self._fours)
-        named |= families != _IPV4
+        named: NDArray[np.bool_] = families != _IPV4
+        if len(self._fours):
+            at = self._fours.searchsorted(packed)
+            named |= self._fours.take(at, mode="clip") == packed
         return named
 
     def of(self, addresses: Iterable[str]) -> Mapping[str, str]:
