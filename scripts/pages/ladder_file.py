@@ -10,9 +10,8 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from itertools import groupby
 from typing import Any
 
 from scripts.checkout.made import ROOT
@@ -33,9 +32,7 @@ __all__ = [
     "as_text",
     "kernel_of",
     "load",
-    "outline",
     "recorded",
-    "shape",
 ]
 
 FOLDER = ROOT / "docs" / "ladders"
@@ -178,34 +175,3 @@ def load(name: str) -> Outcome:
             for segment in document["segments"]
         ],
     )
-
-
-def shape(outcome: Outcome) -> dict[str, Any]:
-    """What a new run of the scenario must show, too: the packets, and what each end said."""
-    return {
-        "wire": [
-            (segment.direction, sorted(segment.flags), segment.payload)
-            for segment in outcome.segments
-        ],
-        **{letter: sorted(_said(outcome.lines.get(letter, ()))) for letter in ENDS},
-        "events": {
-            letter: sorted(line["event"] for line in outcome.events.get(letter, ()))
-            for letter in ENDS
-        },
-    }
-
-
-def outline(outcome: Outcome) -> list[tuple[str, tuple[str, ...], bool]]:
-    """The packets without what depends on how busy a machine is: pure ACKs, and repetitions in a row."""
-    found = [
-        (segment.direction, tuple(sorted(segment.flags - {"ACK", "PSH"})), segment.payload > 0)
-        for segment in outcome.segments
-        if segment.payload or segment.flags != {"ACK"}
-    ]
-    return [key for key, _ in groupby(found)]
-
-
-def _said(lines: Iterable[Line]) -> Iterator[tuple[str, ...]]:
-    for line in lines:
-        states = [entry["state"] for entry in line["states"]]
-        yield (line["verdict"], str(line["form"]), *states, *line["evidence"])

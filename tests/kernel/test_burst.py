@@ -17,8 +17,8 @@ from threading import Event
 
 import pytest
 
-from scripts.benchmark.closes import Closes, read_closes
 from scripts.benchmark.storm import Storm
+from tests.kernel.kit.closes import Closes, read_closes
 from tests.kernel.kit.untold import AMONG_THE_LAST, watch
 from tracetw.lab.net.host import Host
 from tracetw.lab.play.child import READY, Child

@@ -12,12 +12,23 @@ from pathlib import Path
 
 import pytest
 
-from tracetw.host import netns, sockdiag
+from tracetw.event.fields import State
+from tracetw.host import netns, sockdiag, socktable
 from tracetw.host.listeners import Listeners
 from tracetw.host.netns import Netns
+from tracetw.host.socktable import Sockets
 from tracetw.lab.polling import patient
 
 _DEADLINE_S = 10.0
+
+
+def sockets(ns: Netns, states: int = sockdiag.EVERY_STATE) -> Sockets:
+    with netns.inside(ns) as run:
+        return run(lambda: socktable.here(ns.inode, states))
+
+
+def inode(end: socket.socket) -> int:
+    return os.fstat(end.fileno()).st_ino
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
@@ -32,17 +43,17 @@ def test_sock_diag_sees_both_ends_and_the_listener(ns: Netns, address: str) -> N
         port = server.getsockname()[1]
         client = run(lambda: socket.create_connection((address, port)))
     with server, client, server.accept()[0] as accepted:
-        found = {each.inode: each for each in sockdiag.sockets(ns)}
-        of = {sock: found[os.fstat(sock.fileno()).st_ino] for sock in (server, client, accepted)}
-        assert of[server].listens
-        assert (of[client].remote, of[client].remote_port) == (address, port)
-        assert (of[client].family, of[client].state, of[client].uid) == (family, 1, os.geteuid())
-        assert of[accepted].local_port == port
-        assert of[accepted].remote_port == of[client].local_port
-        role = sockdiag.roles(found.values())
-        assert (role(of[accepted]), role(of[client])) == ("server", None)
-        assert {each.netns for each in found.values()} == {ns.inode}
-        assert sockdiag.sockets(ns, [10]) == [of[server]]
+        rows = sockets(ns)
+        of = {sock: rows[rows["inode"] == inode(sock)][0] for sock in (server, client, accepted)}
+        assert of[server]["state"] == State.LISTEN
+        assert socktable.addresses(rows[rows["inode"] == inode(client)], "r") == [address]
+        assert of[client]["rport"] == port
+        told = [int(of[client][name]) for name in ("family", "state", "uid")]
+        assert told == [family, State.ESTABLISHED, os.geteuid()]
+        assert of[accepted]["lport"] == port
+        assert of[accepted]["rport"] == of[client]["lport"]
+        assert {*rows["netns"].tolist()} == {ns.inode}
+        assert sockets(ns, 1 << State.LISTEN).tolist() == [of[server].item()]
         # Nobody lives in the namespace, but this process holds its listener.
         assert Listeners().owner(ns.inode, port, 0.0).pid == os.getpid()
 
@@ -55,8 +66,8 @@ def test_sock_diag_of_many_connections(ns: Netns) -> None:
 
     with netns.inside(ns) as run:
         ends = run(connect)
-    inodes = {os.fstat(end.fileno()).st_ino for end in ends}
-    assert inodes == {each.inode for each in sockdiag.sockets(ns, [1])}
+    found = sockets(ns, 1 << State.ESTABLISHED)
+    assert {*map(inode, ends)} == {*found["inode"].tolist()}
     for end in ends:
         end.close()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -17,7 +18,7 @@ import pytest
 
 from scripts.benchmark.storm import Storm
 from tests.kernel.kit.namespace import ip, namespace
-from tracetw.host import netns, sockdiag, socktable
+from tracetw.host import netns, socktable
 from tracetw.host.netns import Netns
 from tracetw.lab.polling import eventually, patient
 from tracetw.timewait.document import document
@@ -229,11 +230,12 @@ def test_mixed_sizes_of_messages_are_all_found(ns: Netns) -> None:
             each.close()
             its.close()
         array = run(lambda: socktable.here(ns.inode))
-        plain = run(lambda: list(sockdiag._dump(ns.inode, sockdiag.EVERY_STATE)))
-    inode = {each.inode for each in plain}
-    assert set(array["inode"].tolist()) == inode
-    assert len(array) == len(plain)
-    assert sorted(array["lport"].tolist()) == sorted(each.local_port for each in plain)
+    listed = ["ip", "netns", "exec", str(ns.name), "ss", "-tanH"]
+    told = subprocess.run(listed, capture_output=True, text=True, check=True).stdout
+    ports = sorted(int(line.split()[3].rpartition(":")[2]) for line in told.splitlines())
+    assert sorted(array["lport"].tolist()) == ports
+    held = {os.fstat(each.fileno()).st_ino for each in (server, *clients[1::2], *served[1::2])}
+    assert {*array["inode"].tolist()} - {0} == held
     for each in (server, *clients, *served):
         each.close()
 

@@ -13,7 +13,7 @@ import pytest
 
 from scripts.benchmark.account import Account, Output, backlog, lost_messages, storm_lines
 from scripts.benchmark.calibrate import connections_for
-from scripts.benchmark.closes import count_closes, read_closes, read_summary
+from scripts.benchmark.closes import count_closes, read_summary
 from scripts.benchmark.errors import BenchError, NotStarted
 from scripts.benchmark.machine import CpuTimes, cpu_times
 from scripts.benchmark.storm import Load, Storm, parse_load
@@ -21,6 +21,7 @@ from scripts.benchmark.tracer import reason
 from scripts.benchmark.unpack import find
 from scripts.benchmark.usage import memory, sleeps, threads, tree, usage
 from scripts.benchmark.web import parse_ab
+from tests.kernel.kit.closes import read_closes
 
 NETNS = 4026532345
 

@@ -15,7 +15,7 @@ from tracetw.top.given_up import KEEPALIVE, NEVER, PROBE, RETRANSMIT, TimerSetti
 from tracetw.verdict import timers
 from tracetw.verdict.timers import TimerClock
 
-LIVE = Info(0, State.ESTABLISHED, 0, 0, 0, 77, 100, 0, 0, 0, 0.2, 1)
+LIVE = Info(0, State.ESTABLISHED, 0, 0, 0, 77, 100, 0, 0, 0, 0.2)
 
 
 def info(**values: Any) -> Info:

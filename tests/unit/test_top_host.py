@@ -25,7 +25,7 @@ from tracetw.top.waiting import WaitingLook, WaitingRow, waiting_body
 from tracetw.verdict.wheel import Wait
 
 FIRST = START_NS // SECOND
-INFO = Info(0, TcpState.ESTABLISHED, 1, 4, 1250, 77, 100, 4, 0, 4, 3.2, 1)
+INFO = Info(0, TcpState.ESTABLISHED, 1, 4, 1250, 77, 100, 4, 0, 4, 3.2)
 
 
 def failing(item: int, left: Wait | None, **more: Any) -> Failing:

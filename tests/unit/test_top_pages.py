@@ -68,8 +68,9 @@ def test_the_order_is_what_was_asked_for_and_the_same_each_time() -> None:
     counts = [int(plain_cells(first, at)[3]) for at in range(first.body.count)]
     assert counts == sorted(counts, reverse=True)
     assert shown(board, state) == shown(board, state)
-    moves.sort(first)
-    moves.sort(first)
+    moves.page = first
+    moves.sort()
+    moves.sort()
     owners = [plain_cells(page(board, state), at)[0] for at in range(first.body.count)]
     assert owners == sorted(owners)
     moves.turn()
@@ -150,11 +151,13 @@ def test_zoom_from_a_group_to_its_connections_to_a_story_and_back() -> None:
     board = recorded()
     state, painter = ViewState(window=3), Painter(board)
     moves = Moves(state, board)
-    moves.zoom(painter.page(state, 80, 24))
+    moves.page = painter.page(state, 80, 24)
+    moves.zoom()
     lines = shown_by(painter, state)
     assert lines[1] == "group: envoy abort-linger [2001:db8::1] to:8443"
     assert sum("abort-linger" in line for line in lines[3:]) == 2
-    moves.zoom(painter.page(state, 80, 24))
+    moves.page = painter.page(state, 80, 24)
+    moves.zoom()
     story = "\n".join(shown_by(painter, state, 200))
     assert "abort-linger  [2001:db8::1]:8443 - " in story
     assert "SO_LINGER 0" in story
@@ -177,11 +180,13 @@ def test_a_story_is_scrolled_to_its_end_and_no_further() -> None:
     board = recorded()
     state = ViewState(screen="story", window=3, connection=0)
     moves = Moves(state, board)
-    moves.jump(page(board, state), 1)
+    moves.page = page(board, state)
+    moves.jump(1)
     end = shown(board, state)
     moves.move(100)
     assert shown(board, state) == end
-    moves.jump(page(board, state), 0)
+    moves.page = page(board, state)
+    moves.jump(0)
     assert shown(board, state)[1].startswith("orderly")
 
 

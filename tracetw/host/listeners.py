@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 from tracetw.event.fields import State
 from tracetw.host import netns as namespaces
-from tracetw.host import sockdiag
+from tracetw.host import socktable
 from tracetw.host.holders import Process, holders, process
 from tracetw.host.netns import Netns
+from tracetw.host.socktable import Sockets
 
 __all__ = ["UNKNOWN", "Listener", "Listeners", "common", "listening"]
 
@@ -121,11 +122,12 @@ def _inodes(where: Netns) -> dict[int, set[int]]:
     """
     ports: dict[int, set[int]] = {}
     try:
-        for each in sockdiag.sockets(where, [State.LISTEN]):
-            ports.setdefault(each.local_port, set()).add(each.inode)
+        rows = _listeners_of(where)
     except OSError:
         pass
     else:
+        for port, inode in zip(rows["lport"].tolist(), rows["inode"].tolist(), strict=True):
+            ports.setdefault(port, set()).add(inode)
         return ports
     for name in ("tcp", "tcp6"):
         try:
@@ -135,6 +137,14 @@ def _inodes(where: Netns) -> dict[int, set[int]]:
         except OSError:
             continue  # IPv6 is off, or the process is gone
     return ports
+
+
+def _listeners_of(where: Netns) -> Sockets:
+    """Raises OSError where the namespace cannot be entered, or the kernel lacks inet_diag."""
+    if where.inode == namespaces.current():
+        return socktable.here(where.inode, 1 << State.LISTEN)
+    with namespaces.inside(where) as run:
+        return run(lambda: socktable.here(where.inode, 1 << State.LISTEN))
 
 
 def common(processes: list[Process | None]) -> Listener:

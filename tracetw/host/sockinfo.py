@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from tracetw.host import netlink
 from tracetw.host.socktable import Sockets
 
 __all__ = ["Info", "infos"]
@@ -25,9 +26,8 @@ _REQUEST = struct.Struct("=BBBxI")  # struct inet_diag_req_v2 ...
 _PORTS = struct.Struct("!HH")  # ... and its struct inet_diag_sockid
 _REST = struct.Struct("=IQ")  # the interface, the cookie
 _MESSAGE = struct.Struct("=BBBB48xIIIII")  # struct inet_diag_msg, without the addresses
-_ATTRIBUTE = struct.Struct("=HH")
-# struct tcp_info: tcpi_retransmits, tcpi_probes, tcpi_backoff; tcpi_rto; tcpi_unacked
-_TCP_INFO = struct.Struct("=xxBBB3xI12xI")
+# struct tcp_info: tcpi_retransmits, tcpi_probes, tcpi_backoff; tcpi_rto
+_TCP_INFO = struct.Struct("=xxBBB3xI")
 _WAIT_S = 1.0
 _AF_INET = socket.AF_INET
 
@@ -51,7 +51,6 @@ class Info(NamedTuple):
     probes: int
     backoff: int
     rto_s: float
-    unacked: int
 
 
 def infos(rows: Sockets, which: Iterable[int]) -> Iterator[Info]:
@@ -87,25 +86,10 @@ def _info(at: int, data: memoryview) -> Info | None:
         return None
     message = _MESSAGE.unpack_from(data, _HEADER.size)
     _, state, timer, tries, expires, _, queued, _, inode = message
-    known = (0, 0, 0, 0, 0)
-    place = _HEADER.size + _MESSAGE.size
-    while place + _ATTRIBUTE.size <= length:
-        size, which = _ATTRIBUTE.unpack_from(data, place)
-        if which == _INFO and size >= _ATTRIBUTE.size + _TCP_INFO.size:
-            known = _TCP_INFO.unpack_from(data, place + _ATTRIBUTE.size)
-        place += max(size + 3 & ~3, _ATTRIBUTE.size)
-    retransmits, probes, backoff, rto_us, unacked = known
-    return Info(
-        row=at,
-        state=state,
-        timer=timer,
-        tries=tries,
-        expires_ms=expires,
-        inode=inode,
-        queued=queued,
-        retransmits=retransmits,
-        probes=probes,
-        backoff=backoff,
-        rto_s=rto_us / 1e6,
-        unacked=unacked,
-    )
+    known = (0, 0, 0, 0)
+    for which, value in netlink.attributes(data[_HEADER.size + _MESSAGE.size : length]):
+        if which == _INFO and len(value) >= _TCP_INFO.size:
+            known = _TCP_INFO.unpack_from(value)
+    retransmits, probes, backoff, rto_us = known
+    waits = (state, timer, tries, expires, inode, queued)
+    return Info(at, *waits, retransmits, probes, backoff, rto_us / 1e6)

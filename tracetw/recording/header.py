@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
+
+from msgspec import structs
 
 from tracetw.event.names import KernelNames
 from tracetw.host.clock import Clock
@@ -93,91 +95,36 @@ class Header:
     def to_json(self) -> dict[str, Any]:
         """As it is written."""
         return {
-            "run": self.run,
-            "segment": self.segment,
-            "host": self.host,
-            "kernel": self.kernel,
-            "machine": self.machine,
-            "machine_id": self.machine_id,
-            "boot": self.boot,
-            "clock": {"offset_ns": self.clock.offset_ns, "error_ns": self.clock.error_ns},
-            "run_started_ns": self.run_started_ns,
-            "started_ns": self.started_ns,
-            "netns": self.netns,
-            "names": {
-                "tcp_states": self.names.tcp_states,
-                "reset_reasons": self.names.reset_reasons,
-                "drop_reasons": self.names.drop_reasons,
-                "hz": self.names.hz,
-            },
-            "netns_names": self.netns_names,
-            "sysctls": self.sysctls,
-            "counters": self.counters,
-            "hooks": self.hooks,
-            "absent": self.absent,
+            **{name: getattr(self, name) for name in _WRITTEN},
+            "clock": asdict(self.clock),
+            "names": asdict(self.names),
             "events": sorted(self.events),
-            "command": self.command,
-            "filters": self.filters,
-            "comparable": self.comparable,
-            "netns_traced": self.netns_traced,
-            "tw_at_birth": self.tw_at_birth,
-            "hidden": self.hidden,
-            "max_connections": self.max_connections,
             "listeners": [one._asdict() for one in self.listeners],
-            "host_names": self.host_names,
-            "tracetw": self.tracetw,
-            "signals": self.signals,
-            "errors": self.errors,
         }
 
     @classmethod
     def of(cls, version: int, document: HeaderDocument) -> Header:
         """From what :meth:`to_json` wrote, as it was checked."""
-        names = document.names
+        inodes = document.netns_traced
         return cls(
-            version=version,
-            run=document.run,
-            segment=document.segment,
-            host=document.host,
-            kernel=document.kernel,
-            machine=document.machine,
-            machine_id=document.machine_id,
-            boot=document.boot,
-            clock=Clock(document.clock.offset_ns, document.clock.error_ns),
-            run_started_ns=document.run_started_ns,
-            started_ns=document.started_ns,
-            ended_ns=None,
-            netns=document.netns,
-            names=KernelNames(
-                tcp_states=names.tcp_states,
-                reset_reasons=names.reset_reasons,
-                drop_reasons=names.drop_reasons,
-                hz=names.hz,
-            ),
-            netns_names=document.netns_names,
-            sysctls=document.sysctls,
-            counters=document.counters,
-            hooks=tuple(document.hooks),
-            absent=tuple(document.absent),
-            events=frozenset(document.events),
-            command=tuple(document.command),
-            filters=tuple(document.filters),
-            tracetw=document.tracetw,
-            signals=document.signals,
-            errors=document.errors,
-            comparable=document.comparable,
-            netns_traced=None if document.netns_traced is None else tuple(document.netns_traced),
-            tw_at_birth=document.tw_at_birth,
-            hidden=document.hidden,
-            max_connections=document.max_connections,
-            listeners=listening(document.listeners),
-            host_names=document.host_names,
+            **{
+                **{name: getattr(document, name) for name in _WRITTEN},
+                **{name: tuple(getattr(document, name)) for name in _TUPLES},
+                "version": version,
+                "ended_ns": None,
+                "clock": Clock(**structs.asdict(document.clock)),
+                "names": KernelNames(**structs.asdict(document.names)),
+                "events": frozenset(document.events),
+                "netns_traced": None if inodes is None else tuple(inodes),
+                "listeners": listening(document.listeners),
+            }
         )
+
+
+_WRITTEN = tuple(each.name for each in fields(Header) if each.name not in {"version", "ended_ns"})
+_TUPLES = ("hooks", "absent", "command", "filters")
 
 
 def listening(documents: Iterable[ListenerDocument]) -> tuple[Listening, ...]:
     """As they were checked."""
-    return tuple(
-        Listening(one.netns, one.address, one.port, one.pid, one.comm, one.uid, one.cgroup)
-        for one in documents
-    )
+    return tuple(Listening(**structs.asdict(one)) for one in documents)

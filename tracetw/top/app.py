@@ -149,8 +149,8 @@ class TopApp(App[None]):
     Screen { background: ansi_default; layout: vertical; }
     """
     BINDINGS: ClassVar = [
-        Binding(name, key.action, key.text, show=False, priority=name in _FIRST)
-        for key in KEYS
+        Binding(name, f"press({at})", key.text, show=False, priority=name in _FIRST)
+        for at, key in enumerate(KEYS)
         for name in key.keys.split(",")
     ]
 
@@ -169,7 +169,6 @@ class TopApp(App[None]):
         self._is_fed = running
         self._delay_s = delay_s
         self._moves = Moves(state, board)
-        self._page: Page | None = None
         self.animation_level = "none"
 
     def compose(self) -> ComposeResult:
@@ -211,57 +210,26 @@ class TopApp(App[None]):
         if not width or not height:
             return
         if width < LEAST[0] or height < LEAST[1]:
-            self._page = None
+            self._moves.page = None
             small = f"{LEAST[0]} columns and {LEAST[1]} lines are needed"
             view.show(too_small(small, width, height))
             return
         if self._painter.host is not None:
             self._painter.host.want(self._state)
-        self._page = self._painter.page(self._state, width, height)
-        self._moves.painted(self._page)
-        view.show(self._page)
+        page = self._painter.page(self._state, width, height)
+        self._moves.painted(page)
+        view.show(page)
 
-    def action_show(self, name: str) -> None:
-        """See ``keys``."""
-        self._moves.show(name)
-        self.paint()
-
-    def action_next_screen(self) -> None:
-        """See ``keys``."""
-        self._moves.next_screen()
-        self.paint()
-
-    def action_move(self, lines: int) -> None:
-        """See ``keys``."""
-        self._moves.move(lines)
-        self.paint()
-
-    def action_page(self, pages: int) -> None:
-        """See ``keys``."""
-        if self._page is not None:
-            self._moves.move(pages * max(self._page.room - 1, 1))
-        self.paint()
-
-    def action_jump(self, end: int) -> None:
-        """See ``keys``."""
-        if self._page is not None:
-            self._moves.jump(self._page, end)
-        self.paint()
-
-    def action_zoom(self) -> None:
-        """See ``keys``."""
-        if self._page is not None:
-            self._moves.zoom(self._page)
-        self.paint()
-
-    def action_step_out(self) -> None:
-        """See ``keys``."""
-        self._moves.back()
-        self.paint()
-
-    def action_ask(self) -> None:
-        """See ``keys``."""
-        self.query_one(LineView).ask("")
+    def action_press(self, at: int) -> None:
+        """Do what the key of this number in ``KEYS`` does."""
+        key = KEYS[at]
+        if key.action == "leave":
+            self.exit()
+        elif key.action == "type":
+            self.query_one(LineView).ask("")
+        else:
+            getattr(self._moves, key.action)(*key.given)
+            self.paint()
 
     def on_line_view_typed(self, event: LineView.Typed) -> None:
         """The words of a filter."""
@@ -269,41 +237,6 @@ class TopApp(App[None]):
             self._moves.ask(event.words)
         self.query_one(LineView).refresh()
         self.paint()
-
-    def action_sort(self) -> None:
-        """See ``keys``."""
-        if self._page is not None:
-            self._moves.sort(self._page)
-        self.paint()
-
-    def action_turn(self) -> None:
-        """See ``keys``."""
-        self._moves.turn()
-        self.paint()
-
-    def action_pause(self) -> None:
-        """See ``keys``."""
-        self._moves.pause()
-        self.paint()
-
-    def action_walk(self, steps: int) -> None:
-        """See ``keys``."""
-        self._moves.walk(steps)
-        self.paint()
-
-    def action_widen(self, more: int) -> None:
-        """See ``keys``."""
-        self._moves.widen(more)
-        self.paint()
-
-    def action_help(self) -> None:
-        """See ``keys``."""
-        self._moves.help()
-        self.paint()
-
-    def action_leave(self) -> None:
-        """See ``keys``."""
-        self.exit()
 
 
 def too_small(text: str, width: int, height: int) -> Page:

@@ -18,9 +18,10 @@ class Key:
     Attributes:
         keys: names of the keys, as Textual has them, with commas.
         shown: the same for people.
-        action: what it does, as Textual has it.
-        text: the same in words.
+        action: the method of ``Moves`` that it calls; or ``type`` a filter, ``leave`` the screen.
+        text: what it does, in words.
         hint: what the last line calls it; "": it does not stand there.
+        given: arguments of the method.
     """
 
     keys: str
@@ -28,32 +29,35 @@ class Key:
     action: str
     text: str
     hint: str = ""
+    given: tuple[int | str, ...] = ()
 
 
 KEYS: tuple[Key, ...] = (
     *(
-        Key(str(number), str(number), f"show('{name}')", f"screen: {title}", title)
+        Key(str(number), str(number), "show", f"screen: {title}", title, (name,))
         for number, (name, title) in enumerate(SCREENS.items(), 1)
     ),
     Key("tab", "Tab", "next_screen", "next screen"),
-    Key("up,k", "Up k", "move(-1)", "one line up"),
-    Key("down,j", "Down j", "move(1)", "one line down"),
-    Key("pageup,ctrl+b", "PgUp Ctrl-B", "page(-1)", "one page up"),
-    Key("pagedown,ctrl+f", "PgDn Ctrl-F", "page(1)", "one page down"),
-    Key("home,g", "Home g", "jump(0)", "first line"),
-    Key("end,G", "End G", "jump(1)", "last line"),
+    Key("up,k", "Up k", "move", "one line up", given=(-1,)),
+    Key("down,j", "Down j", "move", "one line down", given=(1,)),
+    Key("pageup,ctrl+b", "PgUp Ctrl-B", "move_pages", "one page up", given=(-1,)),
+    Key("pagedown,ctrl+f", "PgDn Ctrl-F", "move_pages", "one page down", given=(1,)),
+    Key("home,g", "Home g", "jump", "first line", given=(0,)),
+    Key("end,G", "End G", "jump", "last line", given=(1,)),
     Key("enter,l", "Enter l", "zoom", "look into the line", "look into"),
-    Key("escape,h", "Esc h", "step_out", "go back; take the filter away", "back"),
-    Key("slash,f", "/ f", "ask", "show lines with these words only; ! in front: without", "filter"),
+    Key("escape,h", "Esc h", "back", "go back; take the filter away", "back"),
+    Key(
+        "slash,f", "/ f", "type", "show lines with these words only; ! in front: without", "filter"
+    ),
     Key("s", "s", "sort", "another order", "sort"),
     Key("r", "r", "turn", "the same order backwards"),
     Key("space,p", "Space p", "pause", "stand still; go on", "pause"),
-    Key("left,left_square_bracket", "Left [", "walk(-1)", "one step back in time"),
-    Key("right,right_square_bracket", "Right ]", "walk(1)", "one step forward in time"),
-    Key("shift+left,left_curly_bracket", "{", "walk(-30)", "thirty steps back"),
-    Key("shift+right,right_curly_bracket", "}", "walk(30)", "thirty steps forward"),
-    Key("plus,equals_sign", "+", "widen(1)", "look at more time together"),
-    Key("minus", "-", "widen(-1)", "look at less time together"),
+    Key("left,left_square_bracket", "Left [", "walk", "one step back in time", given=(-1,)),
+    Key("right,right_square_bracket", "Right ]", "walk", "one step forward in time", given=(1,)),
+    Key("shift+left,left_curly_bracket", "{", "walk", "thirty steps back", given=(-30,)),
+    Key("shift+right,right_curly_bracket", "}", "walk", "thirty steps forward", given=(30,)),
+    Key("plus,equals_sign", "+", "widen", "look at more time together", given=(1,)),
+    Key("minus", "-", "widen", "look at less time together", given=(-1,)),
     Key("question_mark,f1", "? F1", "help", "these keys", "help"),
     Key("q,ctrl+c,ctrl+q", "q Ctrl-C", "leave", "end", "end"),
 )

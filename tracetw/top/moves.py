@@ -19,11 +19,14 @@ class Moves:
     Args:
         state: what the screen shows.
         board: what there is to see.
+
+    ``page`` is what is shown, None as long as there is no room for any.
     """
 
     def __init__(self, state: ViewState, board: Board) -> None:
         self._state = state
         self._board = board
+        self.page: Page | None = None
 
     def show(self, name: str) -> None:
         """Another screen; the same one again goes back to its list."""
@@ -44,21 +47,28 @@ class Moves:
         look.cursor = max(look.cursor + lines, 0)
         look.selected = None
 
-    def jump(self, page: Page, end: int) -> None:
+    def move_pages(self, pages: int) -> None:
+        """Select a line so many pages away."""
+        if self.page is not None:
+            self.move(pages * max(self.page.room - 1, 1))
+
+    def jump(self, end: int) -> None:
         """To the first line, or the last."""
-        look = self._state.look
-        look.cursor = page.body.count * end
-        look.selected = None
+        if self.page is not None:
+            look = self._state.look
+            look.cursor = self.page.body.count * end
+            look.selected = None
 
     def painted(self, page: Page) -> None:
         """Remember what is selected: it stays so wherever it goes. The first line is whatever comes."""
+        self.page = page
         look = self._state.look
         look.selected = page.item if look.cursor else None
 
-    def zoom(self, page: Page) -> None:
-        """ListLook into the selected line."""
-        state = self._state
-        if state.help or page.item is None:
+    def zoom(self) -> None:
+        """Look into the selected line."""
+        state, page = self._state, self.page
+        if state.help or page is None or page.item is None:
             return
         if state.screen == "closes":
             state.screen, state.group, state.connection = "story", page.item, None
@@ -85,11 +95,11 @@ class Moves:
         """Another filter."""
         self._state.filter = " ".join(words.split())[:_LONGEST]
 
-    def sort(self, page: Page) -> None:
+    def sort(self) -> None:
         """The next order."""
-        if page.body.sorts:
+        if self.page is not None and self.page.body.sorts:
             look = self._state.look
-            look.sort = (look.sort + 1) % len(page.body.sorts)
+            look.sort = (look.sort + 1) % len(self.page.body.sorts)
             look.selected, look.cursor = None, 0
 
     def turn(self) -> None:

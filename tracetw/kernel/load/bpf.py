@@ -21,14 +21,12 @@ __all__ = [
     "TRACE_FENTRY",
     "TRACE_FEXIT",
     "TRACING",
-    "ProgramInfo",
     "ProgramType",
     "create_map",
     "fill_and_freeze",
     "load",
     "misses",
     "open_raw_tracepoint",
-    "program_info",
     "put_map",
 ]
 
@@ -43,26 +41,11 @@ KPROBE, RAW_TRACEPOINT, TRACING = 2, 17, 26
 # enum bpf_attach_type: what a program of type TRACING does with its function.
 TRACE_FENTRY, TRACE_FEXIT = 24, 25
 _LOG_SIZE = 1 << 20
-# struct bpf_prog_info: offsets of what is read.
+# struct bpf_prog_info: its size, and the offset of what is read.
 _INFO_SIZE = 232
-_MISSES, _VERIFIED = 208, 216
+_MISSES = 208
 
 _libc = ctypes.CDLL(None, use_errno=True)
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramInfo:
-    """What the kernel counts of one BPF program.
-
-    Attributes:
-        misses: runs skipped since the program was already running on that CPU: raw tracepoints do
-            so since Linux kernel commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw
-            tracepoint probes") (in v6.1). 0 on a kernel that does not count them.
-        verified: instructions that the verifier walked (since v5.16); 0 unknown.
-    """
-
-    misses: int
-    verified: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,20 +153,13 @@ def open_raw_tracepoint(program: int, event: str | None) -> int:
     return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QII", address, program, 0))
 
 
-def program_info(fd: int) -> ProgramInfo:
-    """Ask about the program behind a descriptor. Raises OSError."""
-    info = ctypes.create_string_buffer(_INFO_SIZE)
-    _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, _INFO_SIZE, ctypes.addressof(info)))
-
-    def u64(offset: int) -> int:
-        return int(struct.unpack_from("=Q", info, offset)[0])
-
-    (verified,) = struct.unpack_from("=I", info, _VERIFIED)
-    return ProgramInfo(u64(_MISSES), verified)
-
-
 def misses(fds: Iterable[int]) -> int:
-    """``ProgramInfo.misses`` of all these programs together: asked each time that records are read. Raises OSError."""
+    """Runs of all these programs that were skipped, since the program was already running on that CPU.
+
+    Raw tracepoints do so since Linux kernel commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw
+    tracepoint probes") (in v6.1). 0 on a kernel that does not count them. Asked each time that records are
+    read. Raises OSError.
+    """
     info = ctypes.create_string_buffer(_INFO_SIZE)
     address, total = ctypes.addressof(info), 0
     for fd in fds:

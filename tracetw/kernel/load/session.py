@@ -115,8 +115,7 @@ class Session(Closing):
         return [self._fds[name] for name in names if name in self._fds]
 
     def listen(self) -> None:
-        """From now on a record that comes into a ring wakes a poll of :meth:`rings`. At other times none does: each wakeup
-        costs an interrupt.
+        """From now on a record that comes into a ring wakes a poll of :meth:`rings`: each time costs an interrupt.
 
         A program that is on its way does not know of it yet: poll for ``SOON_MS`` first, then for as long as wanted.
         """

@@ -20,7 +20,6 @@ To add one:
            name="close-with-unread-data",
            claim="close() with unread data sends RST instead of FIN.",
            play=unread,
-           families=(4, 6),
            sysctls={"a": {"tcp_fin_timeout": 1}},
            a=client(**sent_reset("abort-unread", "TCP_ABORT_ON_CLOSE"), bytes_unread=5),
            b=server(**got_reset(ack=True)),
@@ -105,7 +104,7 @@ class Scenario:
     name: str
     claim: str
     play: Play
-    families: tuple[int, ...] = (4,)
+    families: tuple[int, ...] = (4, 6)
     nat: bool = False
     sysctls: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     a: Lines

@@ -7,7 +7,7 @@ import os
 import signal
 
 from tracetw.lab.incidents.incident import PlayedIncident
-from tracetw.lab.incidents.stage import PORT, TWO, Stage, now_ns
+from tracetw.lab.incidents.stage import PORT, Stage, now_ns
 from tracetw.lab.net import cgroup
 from tracetw.lab.net.actor_process import Actor
 from tracetw.lab.polling import NotPlayed, eventually, require
@@ -183,21 +183,18 @@ INCIDENTS = (
         name="killed",
         claim="A server is killed by SIGKILL; connections are reset, then connects refused.",
         act=killed,
-        hosts=TWO,
         ahead_ms={"api-1": 1700},
     ),
     PlayedIncident(
         name="idle-killed",
         claim="A server that holds no connection is killed by SIGKILL; connects are refused.",
         act=idle_killed,
-        hosts=TWO,
         ahead_ms={"web-1": 900},
     ),
     PlayedIncident(
         name="idle-closed",
         claim="A server that holds no connection closes its listener and exits: nobody killed it.",
         act=idle_closed,
-        hosts=TWO,
     ),
     PlayedIncident(
         name="out-of-memory",
@@ -211,7 +208,6 @@ INCIDENTS = (
         name="deploy-graceful",
         claim="A server finishes its connections before the new one listens: connects are refused.",
         act=deploy_graceful,
-        hosts=TWO,
         ahead_ms={"web-1": 350},
     ),
     PlayedIncident(
@@ -225,14 +221,12 @@ INCIDENTS = (
         name="deploy-seamless",
         claim="The new server listens before the old one drains: no incident.",
         act=deploy_seamless,
-        hosts=TWO,
         sysctls={"b": {"tcp_migrate_req": 1}},
     ),
     PlayedIncident(
         name="stopped",
         claim="SIGTERM ends a server, and no other one takes its place.",
         act=stopped,
-        hosts=TWO,
     ),
     PlayedIncident(
         name="crash-loop",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from tracetw.lab.incidents.incident import PlayedIncident
-from tracetw.lab.incidents.stage import PORT, TWO, Stage, now_ns
+from tracetw.lab.incidents.stage import PORT, Stage, now_ns
 from tracetw.lab.net.host import ZERO_WINDOW_PROBE
 from tracetw.lab.polling import eventually, require
 
@@ -99,7 +99,6 @@ INCIDENTS = (
         name="accept-queue-full",
         claim="A server accepts nothing for six seconds, and its accept queue is full.",
         act=accept_queue,
-        hosts=TWO,
         ahead_ms={"api-1": 40},
         sysctls={"a": {"tcp_syn_retries": 1}},
     ),
@@ -107,13 +106,11 @@ INCIDENTS = (
         name="idle-timeout-mismatch",
         claim="A server closes idle connections after one second; the client reuses them later.",
         act=idle_mismatch,
-        hosts=TWO,
         ahead_ms={"api-1": 12_000},
     ),
     PlayedIncident(
         name="slow-consumer",
         claim="A client reads nothing; the server gives up the connections whose window is closed.",
         act=slow_consumer,
-        hosts=TWO,
     ),
 )

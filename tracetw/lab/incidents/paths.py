@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tracetw.lab.incidents.deaths import break_off
 from tracetw.lab.incidents.incident import PlayedIncident
-from tracetw.lab.incidents.stage import PORT, TWO, Stage, now_ns
+from tracetw.lab.incidents.stage import PORT, Stage, now_ns
 from tracetw.lab.net.fault import FORWARD, INPUT, PREROUTING, PacketLoss
 
 __all__ = ["INCIDENTS"]
@@ -145,7 +145,6 @@ INCIDENTS = (
         name="firewall-rule",
         claim="A rule on the server's host drops what comes to a port, and is removed again.",
         act=firewall,
-        hosts=TWO,
         ahead_ms={"web-1": 2500},
         sysctls={"a": QUICK},
     ),
@@ -153,14 +152,12 @@ INCIDENTS = (
         name="firewall-reset",
         claim="A rule on the server's host answers connects to a port with RST.",
         act=firewall_reset,
-        hosts=TWO,
         ahead_ms={"api-1": 500},
     ),
     PlayedIncident(
         name="firewall-icmp",
         claim="A rule on the server's host answers connects to a port with an ICMP error.",
         act=firewall_icmp,
-        hosts=TWO,
         sysctls={"b": {"icmp_ratelimit": 0}},
     ),
     PlayedIncident(
@@ -183,7 +180,6 @@ INCIDENTS = (
         name="two-at-once",
         claim="A server is killed while a firewall cuts another one off.",
         act=two_at_once,
-        hosts=TWO,
         ahead_ms={"api-1": -900},
         sysctls={"a": QUICK},
     ),
@@ -191,7 +187,6 @@ INCIDENTS = (
         name="three-in-a-row",
         claim="Killed, cut off, restarted, with good seconds between: three incidents.",
         act=three_in_a_row,
-        hosts=TWO,
         ahead_ms={"api-1": 200},
         sysctls={"a": QUICK},
     ),

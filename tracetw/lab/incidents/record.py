@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def record(
                 }
                 for name, letter in incident.hosts.items()
             },
-            "incidents": [each.to_json() for each in stage.truth],
+            "incidents": [asdict(each) for each in stage.truth],
         }
     (folder / TRUTH).write_text(json.dumps(truth, indent=1) + "\n", encoding="utf-8")
     return truth

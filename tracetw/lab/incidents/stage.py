@@ -17,15 +17,13 @@ from tracetw.lab.net.topology import Net
 from tracetw.lab.play.child import READY, READY_DEADLINE_S, Child
 from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, patient
 
-__all__ = ["PORT", "TWO", "RecordCommand", "Stage"]
+__all__ = ["PORT", "RecordCommand", "Stage"]
 
 WORKER = tuple(isolated.command("tracetw.lab.incidents.worker", packages=False))
 PORT, SHOP_PORT = 9101, 8080
 BEFORE_S, AFTER_S = 2.5, 2.0
 GOOD_EVERY_S = 0.05
 BACKLOG = 128
-TWO = {"web-1": "a", "api-1": "b"}
-"""Recorded hosts: one that calls, one that serves."""
 FINE = ("ok", "idle")
 
 Outcomes = Mapping[str, Mapping[str, int]]

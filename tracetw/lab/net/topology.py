@@ -161,12 +161,16 @@ class Net(Closing):
 
     def connect(self, **client_options: int) -> Link:
         """A connection from A to B, accepted; ``client_options`` as for :meth:`client`."""
-        listener = self.listen()
-        client = self.client(**client_options)
+        link = self.dial(self.listen(), self.client(**client_options))
+        self.step("A connects, B accepts")
+        return link
+
+    def dial(self, listener: socket.socket, client: socket.socket | None = None) -> Link:
+        """One connection more to a listener on B, accepted; of this socket on A, or of a new one."""
+        client = client or self.client()
         client.connect(self.server)
         accepted = self.keep(listener.accept()[0])
         accepted.settimeout(client.gettimeout())
-        self.step("A connects, B accepts")
         return Link(client, accepted, listener)
 
     def actor(self, host: Host, comm: str, program: Sequence[str] = PROGRAM) -> Actor:

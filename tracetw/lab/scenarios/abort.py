@@ -143,7 +143,6 @@ SCENARIOS = (
         name="linger-0",
         claim="close() with SO_LINGER 0 throws the connection away: RST instead of FIN.",
         play=linger_0,
-        families=(4, 6),
         a=client(
             **sent_reset("abort-linger", "TCP_STATE", "TCP_ABORT_ON_LINGER"),
             states=connected("CLOSE"),
@@ -166,7 +165,6 @@ SCENARIOS = (
         claim="With TCP_LINGER2 below 0 there is no FIN_WAIT2: the kernel answers the ACK of the"
         " FIN with RST.",
         play=linger2_negative,
-        families=(4, 6),
         a=client(
             **sent_reset("abort-linger", "TCP_ABORT_ON_DATA"),
             states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
@@ -181,7 +179,6 @@ SCENARIOS = (
         name="linger2-negative-in-close",
         claim="With TCP_LINGER2 below 0 and close() in FIN_WAIT2, close() itself sends the RST.",
         play=linger2_negative_in_close,
-        families=(4, 6),
         a=client(
             **sent_reset("abort-linger", "TCP_ABORT_ON_LINGER"),
             states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
@@ -203,7 +200,6 @@ SCENARIOS = (
         name="close-with-unread-data",
         claim="close() with unread data in the receive queue sends RST instead of FIN.",
         play=unread,
-        families=(4, 6),
         a=client(
             **sent_reset("abort-unread", "TCP_ABORT_ON_CLOSE", states=connected("CLOSE")),
             owner_from="close",
@@ -220,7 +216,6 @@ SCENARIOS = (
         claim="The timewait socket in FIN_WAIT2, all that is left of a closed socket, answers data"
         " with RST.",
         play=late_data_for_timewait_socket,
-        families=(4, 6),
         a=client(
             **sent_reset("abort-late-data", "TCP_TIMEWAIT_SOCKET"),
             states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
@@ -252,7 +247,6 @@ SCENARIOS = (
         name="late-data-shut-socket",
         claim="shutdown(SHUT_RDWR) without close(): the full socket itself answers late data with RST.",
         play=late_data_for_full_socket,
-        families=(4, 6),
         a=client(
             **sent_reset("abort-late-data", "TCP_ABORT_ON_DATA"),
             states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
@@ -266,7 +260,6 @@ SCENARIOS = (
         name="killed-by-admin",
         claim="ss -K destroys the socket under the application and sends RST.",
         play=admin,
-        families=(4, 6),
         a=client(**got_reset(ack=True, states=connected("CLOSE"))),
         b=server(**ADMIN),
         wire={"B>A RST ACK": 1, "A>B RST": 0, "FIN": 0},
@@ -277,7 +270,6 @@ SCENARIOS = (
         claim="The peer rebooted and its service is back: the listener answers our data with a bare"
         " RST.",
         play=send_to_rebooted,
-        families=(4, 6),
         a=client(**got_reset("peer-lost-state", ack=False, states=connected("CLOSE"))),
         b=server(**ADMIN),
         wire={"B>A RST": 2, "B>A RST !ACK": 1, "A>B RST": 0},
@@ -288,7 +280,6 @@ SCENARIOS = (
         name="data-to-rebooted-peer-no-service",
         claim="The peer rebooted and its service is not back: no socket matches, a bare RST as well.",
         play=send_to_rebooted_without_service,
-        families=(4, 6),
         a=client(**got_reset("peer-lost-state", ack=False, states=connected("CLOSE"))),
         b=server(**ADMIN),
         wire={"B>A RST": 2, "B>A RST !ACK": 1, "A>B RST": 0},
@@ -299,7 +290,6 @@ SCENARIOS = (
         name="listener-closed-queue-full",
         claim="A listener that closes resets every connection that no process accepted.",
         play=close_full_listener,
-        families=(4, 6),
         a=(client(**got_reset(ack=True, states=connected("CLOSE"))),) * (BACKLOG + 1),
         b=(server(**sent_reset("abort-listener", "TCP_STATE", states=accepted("CLOSE"))),)
         * (BACKLOG + 1),
@@ -311,7 +301,6 @@ SCENARIOS = (
         claim="A socket that moves to another host (TCP_REPAIR) ends without a segment: no verdict"
         " fits, and tracetw invents none.",
         play=repair,
-        families=(4, 6),
         a=client(verdict="undetermined", reset=None, states=connected("CLOSE")),
         b=server(**got_reset("peer-lost-state", ack=False, states=accepted("CLOSE"))),
         wire={"A>B RST !ACK": 1, "FIN": 0, "B>A RST": 0},
@@ -321,7 +310,6 @@ SCENARIOS = (
         name="connect-refused",
         claim="Nobody listens: the peer answers the SYN with RST.",
         play=refused,
-        families=(4, 6),
         a=client(
             verdict="connect-refused",
             form="rst-received",

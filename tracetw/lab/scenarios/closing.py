@@ -81,7 +81,6 @@ SCENARIOS = (
         claim="The kernel retransmits a FIN that nobody acknowledges until tcp_orphan_retries, not"
         " tcp_retries2.",
         play=close_into_the_void,
-        families=(4, 6),
         sysctls={"a": {"tcp_orphan_retries": 1}},
         a=client(
             **timed_out("fin-exhausted", error=UNSEEN, first_close="local"),
@@ -100,7 +99,6 @@ SCENARIOS = (
         name="fin-exhausted-closing",
         claim="The FINs crossed but nobody acknowledges ours: the kernel gives up in CLOSING.",
         play=cross_into_the_void,
-        families=(4, 6),
         sysctls={"a": {"tcp_orphan_retries": 1}, "b": {"tcp_orphan_retries": 1}},
         a=client(
             **timed_out("fin-exhausted", error=UNSEEN, first_close=one_of("local", "both")),
@@ -128,7 +126,6 @@ SCENARIOS = (
         claim="The second FIN gets no answer: the kernel gives up in LAST_ACK, while the first"
         " closer's FIN_WAIT2 runs out.",
         play=answer_fin_into_the_void,
-        families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 3}, "b": {"tcp_orphan_retries": 1}},
         a=client(
             **timed_out("fin-wait2-timeout", error=None, first_close="local"),
@@ -156,7 +153,6 @@ SCENARIOS = (
         claim="The peer never closes: the kernel drops the orphan in FIN_WAIT2 after"
         " tcp_fin_timeout.",
         play=outlive_fin_wait2,
-        families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 1}},
         a=client(**FORGETS, limit=limit("tcp_fin_timeout", 1, 900, 20_000)),
         b=server(**FORGOTTEN),
@@ -171,7 +167,6 @@ SCENARIOS = (
         name="fin-wait2-timeout-linger2",
         claim="TCP_LINGER2 replaces tcp_fin_timeout for one socket.",
         play=outlive_linger2,
-        families=(4, 6),
         a=client(**FORGETS, limit=limit("TCP_LINGER2", 2, 1900, 20_000)),
         b=server(**FORGOTTEN),
         events={"a": {"fin-wait2": 1, "entered": 0}},

@@ -73,7 +73,6 @@ SCENARIOS = (
         name="disconnect",
         claim="connect(AF_UNSPEC) dissolves the connection with RST; the socket lives on.",
         play=disconnect,
-        families=(4, 6),
         a=client(**sent_reset("abort-disconnect", "TCP_STATE", "TCP_DISCONNECT_WITH_DATA")),
         b=server(**got_reset(ack=True, states=accepted("CLOSE"))),
         wire={"B>A RST": 0, "A>B RST ACK": 1, "FIN": 0},
@@ -83,7 +82,6 @@ SCENARIOS = (
         name="disconnect-after-shutdown",
         claim="tracetw does not mistake connect(AF_UNSPEC) after shutdown(SHUT_RDWR) for close().",
         play=disconnect_after_shutdown,
-        families=(4, 6),
         a=client(
             **sent_reset("abort-disconnect", "TCP_STATE"),
             states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
@@ -98,7 +96,6 @@ SCENARIOS = (
         claim="connect(AF_UNSPEC) in LAST_ACK ends the connection without RST; tracetw does not"
         " mistake it for the last ACK.",
         play=disconnect_before_last_ack,
-        families=(4, 6),
         a=client(
             verdict="abort-disconnect",
             confidence="proven",

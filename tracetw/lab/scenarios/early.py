@@ -65,7 +65,6 @@ SCENARIOS = (
         claim="A server answers and closes with the request unread: a client on Linux can read what has arrived,"
         " but a client that sends first gets the error instead.",
         play=answer_and_close,
-        families=(4, 6),
         a=(client(**got_reset(ack=True), bytes_sent=REQUEST, bytes_received=len(ANSWER)),) * 2,
         b=(
             server(
@@ -84,7 +83,6 @@ SCENARIOS = (
         claim="A server answers, shuts down its direction and reads the request to its end: nothing is reset, and"
         " the answer arrives.",
         play=answer_and_drain,
-        families=(4, 6),
         a=client(**{**second("fin-4"), "form": SOME}, bytes_received=len(ANSWER)),
         b=server(**{**first("fin-4"), "form": SOME}, bytes_sent=len(ANSWER)),
         events={"b": {"entered": 1}},

@@ -184,7 +184,6 @@ def dying(
         wire=ON_THE_WIRE,
         order=IN_ORDER,
         counters=COUNTED,
-        families=(4, 6),
         needs=needs,
     )
 
@@ -238,7 +237,6 @@ SCENARIOS = (
         claim="The kernel closes for a killed process with unread data by RST, and the peer may"
         " lose what it was sent.",
         play=killed_with_unread_data,
-        families=(4, 6),
         a=client(**{**UNREAD, **killed("SIGKILL")}, owner_from="close", bytes_unread=5),
         b=server(**got_reset(ack=True, states=accepted("CLOSE")), bytes_sent=5),
         wire=UNREAD_ON_THE_WIRE,
@@ -249,7 +247,6 @@ SCENARIOS = (
         name="exit-with-unread-data",
         claim="The kernel closes by RST for a process that exits with code 0 and unread data.",
         play=exits_with_unread_data,
-        families=(4, 6),
         a=client(**{**UNREAD, "closed_by": "process-exit", "exit": {"code": 0}}, bytes_unread=5),
         b=server(**got_reset(ack=True, states=accepted("CLOSE")), bytes_sent=5),
         wire=UNREAD_ON_THE_WIRE,

@@ -60,7 +60,6 @@ SCENARIOS = (
         name="mptcp-fallback-unread",
         claim="A client of MPTCP that fell back to TCP closes with unread data: FIN, no RST, and the data is lost.",
         play=fallback_unread,
-        families=(4, 6),
         a=client(
             **{**ORDERLY, "bytes_unread": waiting(5)},
             form="fin-4",
@@ -82,6 +81,7 @@ SCENARIOS = (
         name="mptcp-fallback-orderly",
         claim="A client of MPTCP that fell back to TCP is a connection of TCP: one line, by the rules of TCP.",
         play=fallback_orderly,
+        families=(4,),
         a=client(
             **{**ORDERLY, "bytes_unread": waiting(0)},
             first_close="local",
@@ -100,6 +100,7 @@ SCENARIOS = (
         name="mptcp-fallback-linger-0",
         claim="A client of MPTCP that fell back to TCP closes with SO_LINGER 0 as a client of TCP does.",
         play=fallback_linger_0,
+        families=(4,),
         a=client(
             **sent_reset(
                 "abort-linger", "TCP_STATE", "TCP_ABORT_ON_LINGER", "TCP_DISCONNECT_WITH_DATA"
@@ -117,7 +118,6 @@ SCENARIOS = (
         name="mptcp-plain-client-unread",
         claim="Plain TCP at a listener of MPTCP (the default of Go) stays plain TCP.",
         play=plain_client_unread,
-        families=(4, 6),
         a=client(**got_reset(ack=True), layer=None, mptcp=None),
         b=server(
             **sent_reset("abort-unread", "TCP_ABORT_ON_CLOSE"),

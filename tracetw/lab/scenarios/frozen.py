@@ -217,7 +217,6 @@ SCENARIOS = (
         claim="A stopped process is no dead peer: its kernel answers every probe of the closed"
         " window, and tcp_retries2 never runs out.",
         play=outlive_window,
-        families=(4, 6),
         sysctls={"a": {"tcp_retries2": RETRIES}},
         a=client(**{**A_FIRST, "retransmits": {"fin": 0}}),
         b=server(**{**B_SECOND, "retransmits": {"fin": 0}}),
@@ -231,7 +230,6 @@ SCENARIOS = (
         name="frozen-process-user-timeout",
         claim="TCP_USER_TIMEOUT counts how long the peer's window was closed, answered or not.",
         play=run_out_of_patience,
-        families=(4, 6),
         a=client(
             **timed_out("user-timeout", states=connected("CLOSE")),
             limit=limit("TCP_USER_TIMEOUT", 1500, 1400, 20_000),
@@ -247,7 +245,6 @@ SCENARIOS = (
         claim="Keepalive finds dead hosts, not stuck programs: the kernel answers for a stopped"
         " process.",
         play=outlive_keepalive,
-        families=(4, 6),
         a=client(**A_FIRST),
         b=server(**B_SECOND),
         events={"a": {"entered": 1}},
@@ -263,7 +260,6 @@ SCENARIOS = (
         claim="An idle connection sends nothing, so it does not notice that its peer is away, not even after"
         " longer than its limits allow.",
         play=sleep_through_an_outage,
-        families=(4, 6),
         sysctls={"a": {"tcp_retries2": RETRIES}},
         a=client(**first("fin-4", bytes_sent=10, bytes_received=6)),
         b=server(**second("fin-4", bytes_sent=6, bytes_received=10)),
@@ -280,7 +276,6 @@ SCENARIOS = (
         claim="The peer's kernel acknowledged a FIN that its stopped process never sees: FIN_WAIT2"
         " runs out.",
         play=close_towards_frozen,
-        families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 1}},
         a=client(**FORGETS, limit=limit("tcp_fin_timeout", 1, 900, 20_000)),
         b=server(**FORGOTTEN),
@@ -295,7 +290,6 @@ SCENARIOS = (
         claim="A frozen host loses nothing: retransmissions arrive twice, DSACK reports them as"
         " duplicates, and the close is orderly.",
         play=thaw_in_time,
-        families=(4, 6),
         nat=True,
         a=client(**{**A_FIRST, "retransmits": {"total": at_least(1), "fin": 0}}),
         b=server(**B_SECOND),
@@ -310,7 +304,6 @@ SCENARIOS = (
         claim="A host frozen for longer than its peer waits gets all that the peer sent,"
         " acknowledges it, and gets RST: the peer has given the connection up.",
         play=thaw_too_late,
-        families=(4, 6),
         nat=True,
         a=client(
             **timed_out("user-timeout", states=connected("CLOSE")),
@@ -329,7 +322,6 @@ SCENARIOS = (
         claim="Keepalive gave up on a frozen host; the RST of the prober waits in the router, and"
         " the host gets it when it thaws.",
         play=thaw_after_keepalive,
-        families=(4, 6),
         nat=True,
         a=client(
             **timed_out("keepalive-expired", states=connected("CLOSE")),

@@ -38,13 +38,7 @@ def says(text: str) -> Claim:
 def several(net: Net, count: int, **options: int) -> list[Link]:
     """Connections from A to one listener on B, accepted."""
     listener = net.listen()
-    links = []
-    for _ in range(count):
-        end = net.client(**options)
-        end.connect(net.server)
-        accepted = net.keep(listener.accept()[0])
-        accepted.settimeout(end.gettimeout())
-        links.append(Link(end, accepted, listener))
+    links = [net.dial(listener, net.client(**options)) for _ in range(count)]
     net.step(f"A connects {count} times, B accepts")
     return links
 
@@ -118,17 +112,16 @@ def connect_to_itself(net: Net) -> None:
 
 def reset_before_accept(net: Net) -> None:
     listener = net.listen()
-    impatient, accepted = net.client(), net.client()
+    impatient = net.client()
     impatient.connect(net.server)
     eventually(lambda: net.b.states() == ["ESTABLISHED"])
     abort(impatient)
     eventually(lambda: net.b.states() == [])
     net.step("A has reset what B had not accepted")
     net.keep(listener.accept()[0]).close()
-    accepted.connect(net.server)
-    end = net.keep(listener.accept()[0])
-    abort(accepted)
-    see_reset(end)
+    link = net.dial(listener)
+    abort(link.a)
+    see_reset(link.b)
 
 
 def reset_out_of_nothing(net: Net) -> None:
@@ -137,9 +130,7 @@ def reset_out_of_nothing(net: Net) -> None:
     peer = Peer(net, net.a, net.b)
     listener = net.listen()
     for seconds in (PAUSE_S, 0.0):
-        end = net.client()
-        end.connect(net.server)
-        link = Link(end, net.keep(listener.accept()[0]), listener)
+        link = net.dial(listener)
         talk(link)
         pause(seconds)
         send = peer.ready("R")
@@ -161,7 +152,6 @@ def scenario(
         name=name,
         claim=claim,
         play=play,
-        families=(4, 6),
         a=a,  # type: ignore[arg-type]
         b=b,  # type: ignore[arg-type]
         **more,  # type: ignore[arg-type]
@@ -169,17 +159,16 @@ def scenario(
 
 
 def close_the_listener(net: Net) -> None:
-    waiting, accepted = net.client(), net.client()
+    waiting = net.client()
     listener = net.listen()
-    accepted.connect(net.server)
-    end = net.keep(listener.accept()[0])
+    link = net.dial(listener)
     waiting.connect(net.server)
     eventually(lambda: net.b.states().count("ESTABLISHED") > 1)
     listener.close()
     net.step("B's listener has closed with one connection in its queue")
     see_reset(waiting)
-    abort(end)
-    see_reset(accepted)
+    abort(link.b)
+    see_reset(link.a)
 
 
 SCENARIOS: tuple[Scenario, ...] = (

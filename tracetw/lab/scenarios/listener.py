@@ -168,7 +168,6 @@ SCENARIOS = (
         claim="More handshakes are under way than the backlog allows: B answers the next SYN with a cookie. With function"
         " probes each is an event with the listener's queue, and SyncookiesSent adds up; the connection is as any other.",
         play=cookies,
-        families=(4, 6),
         sysctls={"b": {"tcp_syncookies": 1}},
         a=(RESET,) * 3,
         b=(ABORTED,) * 3,
@@ -182,7 +181,6 @@ SCENARIOS = (
         claim="B answers every SYN with a cookie, and nobody has timestamps: window scaling and SACK are lost. The ACK of the"
         " handshake is lost, too: B has no connection, and repeats nothing, until A's data comes.",
         play=cookie_price,
-        families=(4, 6),
         sysctls={"a": {"tcp_timestamps": 0}, "b": {"tcp_syncookies": 2}},
         a=client(**ORDERLY, bytes_sent=5, time_wait="local"),
         b=server(verdict="orderly", closed_by="peer", bytes_received=5),
@@ -199,7 +197,6 @@ SCENARIOS = (
         claim="The same without SYN cookies: B drops the SYN without an answer. With a function probe it is an event, and"
         " TCPReqQFullDrop adds up.",
         play=too_many_requests,
-        families=(4, 6),
         sysctls={"b": {"tcp_syncookies": 0}},
         a=(client(**GAVE_UP), *(RESET,) * 2),
         b=(ABORTED,) * 2,
@@ -213,7 +210,6 @@ SCENARIOS = (
         claim="A gives up before B's SYN+ACK arrives, and answers its repetition with RST: B's connection in SYN_RECV ends"
         " without a line. With a function probe it is an event, and EmbryonicRsts adds up.",
         play=client_gone,
-        families=(4, 6),
         a=client(**GAVE_UP),
         b=None,
         events=_event("embryonic-reset", "request_reset", queued=0, backlog=16, cause="rst"),
@@ -226,7 +222,6 @@ SCENARIOS = (
         claim="With tcp_abort_on_overflow the ACK of a handshake that meets a full accept queue is answered with RST: the same"
         " event as a client that has gone, and its cause tells them apart.",
         play=aborted,
-        families=(4, 6),
         sysctls={"b": {"tcp_abort_on_overflow": 1}},
         a=(client(verdict="peer-lost-state", closed_by="peer"), *(RESET,) * 2),
         b=(ABORTED,) * 2,
@@ -240,7 +235,6 @@ SCENARIOS = (
         claim="The same without tcp_abort_on_overflow: B ignores the ACK of the handshake, and A, which is connected, resets."
         " The queue is as full, and the cause says that it was A's RST.",
         play=gave_up_at_full_queue,
-        families=(4, 6),
         sysctls={"b": {"tcp_abort_on_overflow": 0}},
         a=(client(verdict="abort-linger", closed_by="app"), *(RESET,) * 2),
         b=(ABORTED,) * 2,

@@ -68,11 +68,9 @@ def connect(net: Net, *, client: int = MPTCP, server: int = MPTCP) -> Link:
     """A connection from A to B by these protocols, accepted; 0 is plain TCP."""
     listener = net.keep(net.b.listen(net.family, protocol=server))
     end = net.keep(net.a.tcp_socket(net.family, protocol=client))
-    end.connect(net.server)
-    other = net.keep(listener.accept()[0])
-    other.settimeout(end.gettimeout())
+    link = net.dial(listener, end)
     net.step("A connects, B accepts")
-    return Link(end, other, listener)
+    return link
 
 
 def talk(link: Link) -> None:
@@ -231,7 +229,6 @@ SCENARIOS = (
         name="mptcp-orderly",
         claim="A connection of MPTCP ends by DATA_FIN both ways: it is one line, with its owner and its subflow.",
         play=orderly,
-        families=(4, 6),
         a=closer(
             connection(
                 "orderly", fastclose=None, subflows_total=known_by(MPTCP_COUNT, 1, otherwise=None)
@@ -255,7 +252,6 @@ SCENARIOS = (
         claim="close() of MPTCP with unread data aborts the connection by MP_FASTCLOSE, and counts nothing in"
         " TCPAbortOnClose.",
         play=unread,
-        families=(4, 6),
         a=client(
             **{**sent_reset("abort-unread"), **BY_FASTCLOSE},
             bytes_unread=waiting(5),
@@ -277,6 +273,7 @@ SCENARIOS = (
         name="mptcp-linger-0",
         claim="close() of MPTCP with SO_LINGER 0 aborts the connection by MP_FASTCLOSE.",
         play=linger_0,
+        families=(4,),
         a=client(
             **{**sent_reset("abort-linger"), **BY_FASTCLOSE},
             bytes_unread=waiting(0),
@@ -294,6 +291,7 @@ SCENARIOS = (
         name="mptcp-disconnect",
         claim="connect(AF_UNSPEC) of MPTCP aborts the connection by MP_FASTCLOSE.",
         play=disconnect,
+        families=(4,),
         a=client(
             **{**sent_reset("abort-disconnect"), **BY_FASTCLOSE},
             mptcp=connection("mptcp-reset", fastclose="sent"),
@@ -307,6 +305,7 @@ SCENARIOS = (
         name="mptcp-listener-closed",
         claim="A listener of MPTCP that closes aborts what nobody had accepted by MP_FASTCLOSE.",
         play=listener_closed,
+        families=(4,),
         a=client(
             **FASTCLOSED,
             bytes_sent=carried(5),
@@ -327,6 +326,7 @@ SCENARIOS = (
         name="mptcp-client-killed",
         claim="SIGKILL of a client of MPTCP is a close by its kernel, as of TCP.",
         play=killed,
+        families=(4,),
         a=closer(
             connection("orderly"),
             closed_by="process-crash",

@@ -146,7 +146,6 @@ def reset_by_a(
         b=server(**b),
         wire=RESET_WIRE,
         counters=COUNTED,
-        families=(4, 6),
         seconds=seconds,
     )
 
@@ -181,7 +180,6 @@ SCENARIOS = (
         name="passed-to-child",
         claim="A pre-forked child closes what its parent accepted: the owner is the child.",
         play=child_closes,
-        families=(4, 6),
         a=client(verdict="orderly", first_close="remote"),
         b=server(verdict="orderly", first_close="local", owner_from="close"),
         wire={"B>A FIN": 1, "A>B FIN": 1, "RST": 0},
@@ -204,7 +202,6 @@ SCENARIOS = (
         name="timer-on-busy-machine",
         claim="A timer fires while another process runs: that process is not the owner.",
         play=timer_on_a_busy_machine,
-        families=(4, 6),
         a=client(verdict="user-timeout", states=connected("CLOSE"), owner_from=SOME),
         b=server(**got_reset("peer-lost-state", ack=False)),
         wire={"A>B DATA": one_of(2, 3, 4, 5), "A>B RST !ACK": 1},
@@ -215,7 +212,6 @@ SCENARIOS = (
         name="orphan-on-busy-machine",
         claim="The process has exited when the timer ends its orphan: the line still names it.",
         play=orphan_on_a_busy_machine,
-        families=(4, 6),
         sysctls={"a": {"tcp_orphan_retries": 1}},
         a=client(verdict="fin-exhausted", owner_from="close"),
         b=server(**got_reset("peer-lost-state", ack=False)),

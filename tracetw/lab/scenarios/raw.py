@@ -154,7 +154,6 @@ SCENARIOS = (
         claim="The kernel answers a RST in the window but not at rcv_nxt with a challenge ACK, and"
         " nothing ends.",
         play=challenge,
-        families=(4, 6),
         **CLOSED,
         events={"b": {"challenge-ack": refused("TCP_RESET")}},
         wire={"A>B RST !ACK": 1, "B>A RST": 0, "B>A FIN": 1},
@@ -165,7 +164,6 @@ SCENARIOS = (
         name="stray-reset-out-of-window",
         claim="The kernel drops a RST outside of the window without an answer.",
         play=miss_the_window,
-        families=(4, 6),
         **CLOSED,
         events={
             "b": {
@@ -181,7 +179,6 @@ SCENARIOS = (
         name="stray-reset-at-rcv-nxt",
         claim="A RST exactly at rcv_nxt ends the connection, whoever sent it.",
         play=hit_exactly,
-        families=(4, 6),
         a=client(**{**LEFT_BEHIND, "states": connected("CLOSE")}),
         b=server(**LEFT_BEHIND),
         events={"b": {"challenge-ack": 0, "out-of-window-reset": 0}},
@@ -194,7 +191,6 @@ SCENARIOS = (
         claim="The kernel drops data with a timestamp from the past (PAWS), though its sequence"
         " number fits.",
         play=repeat_old_data,
-        families=(4, 6),
         **CLOSED,
         events={"b": {"paws": refused("TCP_RFC7323_PAWS")}},
         wire={"A>B DATA": 3, "RST": 0, "B>A FIN": 1},
@@ -204,7 +200,6 @@ SCENARIOS = (
         name="time-wait-killed-by-reset",
         claim="With tcp_rfc1337 0, the default, a RST at rcv_nxt ends TIME_WAIT.",
         play=assassinate,
-        families=(4, 6),
         **CLOSED,
         events={"a": {"entered": 1, "killed-by-reset": LOCAL, "expired": 0}},
         wire={"B>A RST !ACK": 1, "A>B RST": 0},
@@ -215,7 +210,6 @@ SCENARIOS = (
         name="time-wait-survives-reset",
         claim="With tcp_rfc1337 1 TIME_WAIT ignores RST.",
         play=assassination_fails,
-        families=(4, 6),
         sysctls={"a": {"tcp_rfc1337": 1}},
         **CLOSED,
         events={"a": {"entered": 1, "killed-by-reset": 0}},
@@ -228,7 +222,6 @@ SCENARIOS = (
         claim="TIME_WAIT acknowledges an old segment, and the RST with which the peer answers that"
         " ends TIME_WAIT: nobody need attack.",
         play=assassinate_by_accident,
-        families=(4, 6),
         **CLOSED,
         events={"a": {"entered": 1, "killed-by-reset": LOCAL}},
         wire={"B>A RST !ACK": 1, "A>B RST": 0},
@@ -239,7 +232,6 @@ SCENARIOS = (
         name="old-timestamp-time-wait",
         claim="TIME_WAIT drops data with a timestamp from the past (PAWS) and answers with an ACK.",
         play=repeat_old_data_late,
-        families=(4, 6),
         **CLOSED,
         events={
             "a": {
@@ -256,7 +248,6 @@ SCENARIOS = (
         claim="A peer that has forgotten the connection opens it anew from the same port: challenge"
         " ACK, RST, and the retransmitted SYN finds the port free.",
         play=reboot_and_reconnect,
-        families=(4, 6),
         a=(
             client(verdict="undetermined", reset=None, states=connected("CLOSE")),
             client(**{**first("fin-4"), "retransmits": {"total": at_least(1), "fin": 0}}),

@@ -198,7 +198,6 @@ SCENARIOS = (
         claim="A router rejects A's data with a RST in B's name: it looks as if B had lost the connection,"
         " and B has received nothing.",
         play=router_resets,
-        families=(4, 6),
         nat=True,
         a=client(
             **{
@@ -222,7 +221,6 @@ SCENARIOS = (
         name="reset-with-ack-of-a-box",
         claim="A RST with ACK and a timestamp, as B's kernel would send it, comes from a box: A cannot tell.",
         play=forged_reset_with_ack,
-        families=(4, 6),
         a=client(
             **got_reset("peer-reset", ack=True, states=connected("CLOSE")),
             confidence="inferred",
@@ -237,7 +235,6 @@ SCENARIOS = (
         claim="A SYN+ACK that comes twice is challenged like a SYN, but it is none: a RST after it is not the"
         " answer of a peer that begins anew.",
         play=repeat_syn_ack,
-        families=(4, 6),
         a=client(
             **got_reset(
                 one_of("peer-reset", "peer-lost-state"), ack=False, states=connected("CLOSE")
@@ -254,7 +251,6 @@ SCENARIOS = (
         claim="The accept queue is full: B drops the ACK of the handshake, repeats its SYN+ACK, forgets, and"
         " answers A's data with a bare RST.",
         play=overflow_then_reset,
-        families=(4, 6),
         sysctls={"b": {"tcp_synack_retries": 1}},
         a=(
             client(
@@ -277,7 +273,6 @@ SCENARIOS = (
         claim="The accept queue is full: B drops SYNs without an answer. With a function probe each is an event that"
         " has the listener's queue, and ListenOverflows adds up.",
         play=overflow_by_syn,
-        families=(4, 6),
         a=(
             client(verdict="connect-aborted", closed_by="app", states=path("SYN_SENT", "CLOSE")),
             *(client(**got_reset("peer-reset", ack=True)),) * 2,
@@ -296,7 +291,6 @@ SCENARIOS = (
         claim="A stray SYN is challenged, the peer goes on, and a RST comes later: the SYN has nothing to do"
         " with it.",
         play=syn_then_data,
-        families=(4, 6),
         a=client(
             **got_reset(
                 one_of("peer-reset", "peer-lost-state"), ack=False, states=connected("CLOSE")
@@ -313,7 +307,6 @@ SCENARIOS = (
         claim="A closes with unread data and its own firewall drops the RST: the kernel made one, and none is"
         " on the wire.",
         play=unread_behind_firewall,
-        families=(4, 6),
         a=client(
             **sent_reset("abort-unread", "TCP_ABORT_ON_CLOSE"),
             why=says("aborted with RST", without=("sent",)),
@@ -328,7 +321,6 @@ SCENARIOS = (
         claim="shutdown(SHUT_WR), then close() with unread data: RST after a FIN that was acknowledged, and no"
         " TIME_WAIT was due.",
         play=unread_after_shutdown,
-        families=(4, 6),
         a=client(
             **sent_reset("abort-unread", "TCP_ABORT_ON_CLOSE"),
             states=connected("FIN_WAIT1", "FIN_WAIT2", "CLOSE"),
@@ -345,7 +337,6 @@ SCENARIOS = (
         name="read-after-shutdown",
         claim="The same with everything read first: an orderly close.",
         play=shutdown_then_read,
-        families=(4, 6),
         a=client(**first("fin-4"), states=connected("FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT")),
         b=server(**second("fin-4")),
         events={"a": {"overflow": 0, "entered": 1}},

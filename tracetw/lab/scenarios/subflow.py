@@ -155,6 +155,7 @@ SCENARIOS = (
         name="mptcp-two-subflows",
         claim="A connection with two subflows is one line that lists both.",
         play=two_subflows,
+        families=(4,),
         a=closer(
             connection(
                 "orderly", "orderly", subflows_total=known_by(MPTCP_COUNT, 2, otherwise=None)
@@ -169,6 +170,7 @@ SCENARIOS = (
         name="mptcp-join-killed",
         claim="A subflow that is destroyed is a line of its own, which says that the connection went on.",
         play=join_killed,
+        families=(4,),
         a=(
             went_on(connection("orderly", "abort-admin")),
             client(
@@ -188,6 +190,7 @@ SCENARIOS = (
         name="mptcp-join-stripped",
         claim="A box on the way takes MPTCP out of a second subflow: MPTCP resets it, and the connection goes on.",
         play=join_stripped,
+        families=(4,),
         a=(
             went_on(connection("orderly", "mptcp-reset")),
             client(
@@ -205,6 +208,7 @@ SCENARIOS = (
         name="mptcp-address-removed",
         claim="A subflow that the path manager removes ends by FIN, and its line says that the connection went on.",
         play=removed_by_path_manager,
+        families=(4,),
         a=(
             went_on(connection("orderly", "orderly")),
             client(**lone("orderly", local=FROM_SECOND, pid=ANYTHING, comm=ANYTHING)),
@@ -221,6 +225,7 @@ SCENARIOS = (
         name="mptcp-only-subflow-killed",
         claim="A connection whose only subflow is destroyed is over when net.mptcp.close_timeout has run out.",
         play=only_subflow_killed,
+        families=(4,),
         a=(
             client(**SUBFLOWS_LOST, mptcp=connection("abort-admin")),
             client(**lone("abort-admin", join=False)),

@@ -49,14 +49,12 @@ def pile_up(net: Net) -> None:
     """Short connections, one after the other, each ended by the server as soon as it has answered."""
     listener = net.listen()
     for number in range(MANY):
-        end = net.client()
-        end.connect(net.server)
-        accepted_end = net.keep(listener.accept()[0])
-        accepted_end.sendall(b"answer")
-        accepted_end.close()
-        while end.recv(100):
+        link = net.dial(listener)
+        link.b.sendall(b"answer")
+        link.b.close()
+        while link.a.recv(100):
             pass
-        end.close()
+        link.a.close()
         eventually(partial(carries, net, number + 1))
     net.step(f"{MANY} connections are over, B has {MANY} in TIME_WAIT")
 
@@ -65,14 +63,12 @@ def pile_up_on_client(net: Net) -> None:
     """The same, each ended by the client as soon as it has its answer."""
     listener = net.listen()
     for number in range(MANY):
-        end = net.client()
-        end.connect(net.server)
-        accepted_end = net.keep(listener.accept()[0])
-        accepted_end.sendall(b"answer")
-        require(end.recv(100) == b"answer", "A did not receive")
-        end.close()
-        require(accepted_end.recv(100) == b"", "B did not see the end")
-        accepted_end.close()
+        link = net.dial(listener)
+        link.b.sendall(b"answer")
+        require(link.a.recv(100) == b"answer", "A did not receive")
+        link.a.close()
+        require(link.b.recv(100) == b"", "B did not see the end")
+        link.b.close()
         eventually(lambda: net.b.states() == [])
         require(net.a.states() == ["TIME_WAIT"] * (number + 1), "A carries another number")
     net.step(f"{MANY} connections are over, A has {MANY} ports in TIME_WAIT")
@@ -82,15 +78,13 @@ def fill_the_buckets(net: Net) -> None:
     """Short connections that B ends first, of which only the first few find a bucket on B."""
     listener = net.listen()
     for _ in range(MANY):
-        end = net.client()
-        end.connect(net.server)
-        accepted_end = net.keep(listener.accept()[0])
+        link = net.dial(listener)
         # The descriptor stays open until A's FIN is there: only TIME_WAIT needs a bucket.
-        accepted_end.shutdown(socket.SHUT_WR)
-        require(end.recv(100) == b"", "A did not see the end")
-        end.close()
-        require(accepted_end.recv(100) == b"", "B did not see the end")
-        accepted_end.close()
+        link.b.shutdown(socket.SHUT_WR)
+        require(link.a.recv(100) == b"", "A did not see the end")
+        link.a.close()
+        require(link.b.recv(100) == b"", "B did not see the end")
+        link.b.close()
         eventually(lambda: net.a.states() == [])
     net.step(f"{MANY} connections are over, B had {BUCKETS} buckets")
     require(net.b.states() == ["TIME_WAIT"] * BUCKETS, "B carries another number")
@@ -122,7 +116,6 @@ SCENARIOS = (
         name="time-wait-carrier",
         claim="TIME_WAIT has no process, but its event names the process of the connection.",
         play=carrier,
-        families=(4, 6),
         a=client(**first("fin-4")),
         b=server(**second("fin-4")),
         events={
@@ -137,7 +130,6 @@ SCENARIOS = (
         name="time-wait-expires",
         claim="TIME_WAIT lasts 60 seconds, whatever tcp_fin_timeout says.",
         play=outlast,
-        families=(4, 6),
         sysctls={"a": {"tcp_fin_timeout": 5}},
         a=client(**first("fin-4", states=connected("FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"))),
         b=server(**second("fin-4")),
@@ -151,7 +143,6 @@ SCENARIOS = (
         name="time-wait-on-server",
         claim="Short connections that the server ends pile TIME_WAIT up on the server.",
         play=pile_up,
-        families=(4, 6),
         a=(client(**{**second("fin-4"), "form": SOME}),) * MANY,
         b=(server(**{**first("fin-4"), "form": SOME}),) * MANY,
         events={"a": {"entered": 0}, "b": {"entered": MANY}},
@@ -166,7 +157,6 @@ SCENARIOS = (
         claim="Short connections that the client ends pile TIME_WAIT up on the client, each with a local port"
         " of its own.",
         play=pile_up_on_client,
-        families=(4, 6),
         a=(client(**{**first("fin-4"), "form": SOME}),) * MANY,
         b=(server(**{**second("fin-4"), "form": SOME}),) * MANY,
         events={"a": {"entered": MANY}, "b": {"entered": 0}},
@@ -182,7 +172,6 @@ SCENARIOS = (
         claim="tcp_max_tw_buckets is a number of sockets: the first connections end in TIME_WAIT, those after"
         " them end without it, and only a counter says so.",
         play=fill_the_buckets,
-        families=(4, 6),
         sysctls={"b": {"tcp_max_tw_buckets": BUCKETS}},
         a=(client(**{**second("fin-4"), "form": SOME}),) * MANY,
         b=(
@@ -200,7 +189,6 @@ SCENARIOS = (
         claim="Without a free TIME_WAIT bucket (tcp_max_tw_buckets) the kernel skips FIN_WAIT2 and"
         " answers the peer's FIN with RST.",
         play=run_over_in_fin_wait2,
-        families=(4, 6),
         sysctls={"a": {"tcp_max_tw_buckets": 0}},
         # The peer's FIN was never seen: nobody can say that the close was orderly.
         a=client(verdict="undetermined", time_wait="skipped", first_close="local", closed_by="app"),
@@ -216,7 +204,6 @@ SCENARIOS = (
         claim="Without a free TIME_WAIT bucket (tcp_max_tw_buckets) the close is orderly, but"
         " nobody waits for stray segments.",
         play=run_over_in_last_step,
-        families=(4, 6),
         sysctls={"a": {"tcp_max_tw_buckets": 0}},
         a=client(verdict="orderly", time_wait="skipped", first_close="local", closed_by="app"),
         b=server(verdict="orderly", time_wait="remote", first_close="remote"),

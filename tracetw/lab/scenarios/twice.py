@@ -93,7 +93,6 @@ SCENARIOS = (
         claim="A network delivers every packet twice: the kernel challenges the second SYN ACK and"
         " acknowledges the second FIN, and each end has one line.",
         play=everything,
-        families=(4, 6),
         a=client(**{**first("fin-4"), "retransmits": {"fin": 0}}),
         # The second SYN is answered with the SYN+ACK again (tcp_check_req).
         b=server(**{**second("fin-4"), "retransmits": {"total": at_least(1), "fin": 0}}),
@@ -113,7 +112,6 @@ SCENARIOS = (
         name="duplicate-fin",
         claim="CLOSE_WAIT acknowledges a duplicate FIN, and nothing else happens.",
         play=fin_early,
-        families=(4, 6),
         a=client(**{**first("fin-4"), "form": SOME}),
         b=server(**{**second("fin-4"), "form": SOME}),
         events={"a": {"entered": 1, "reacked": 0}},
@@ -126,7 +124,6 @@ SCENARIOS = (
         claim="TIME_WAIT acknowledges a duplicate FIN; a sender without the connection answers that"
         " ACK with RST, and TIME_WAIT is over early.",
         play=fin_late,
-        families=(4, 6),
         a=client(**first("fin-4")),
         b=server(**second("fin-4")),
         events={"a": {"entered": 1, "reacked": 1, "killed-by-reset": LOCAL, "expired": 0}},
@@ -139,7 +136,6 @@ SCENARIOS = (
         claim="The SYN of an earlier connection meets the one that has its port now: the kernel"
         " challenges it, and since the real client knows the connection, nothing ends.",
         play=syn_after_reuse,
-        families=(4, 6),
         a=(client(**first("fin-4")), client(**first("fin-4"))),
         b=(server(**second("fin-4")), server(**second("fin-4"))),
         events={"b": {"challenge-ack": refused("TCP_INVALID_SYN")}},
@@ -152,7 +148,6 @@ SCENARIOS = (
         claim="The RST of an earlier connection meets the one that has its port now: its sequence"
         " number is out of the window, and the kernel drops it.",
         play=reset_after_reuse,
-        families=(4, 6),
         a=(
             client(**sent_reset("abort-linger", "TCP_STATE", "TCP_ABORT_ON_LINGER")),
             client(**first("fin-4")),

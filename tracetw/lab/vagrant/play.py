@@ -46,6 +46,7 @@ class MachineScenario(Scenario):
             report`` says that their recorder did not stop.
     """
 
+    families: tuple[int, ...] = (4,)
     topology: str = "direct"
     capture: str = "b"
     others: Mapping[str, Any] = field(default_factory=dict)

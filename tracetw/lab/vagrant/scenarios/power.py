@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import socket
+from functools import partial
 from typing import cast
 
 from tracetw.lab.expect.lines import client, connected, got_reset, limit, sent_by_us, timed_out
@@ -99,8 +100,11 @@ def panic_then_data(net: Net) -> None:
 
 LOST_STATE = client(**got_reset("peer-lost-state", ack=False, states=connected("CLOSE")))
 
+_stopped = partial(MachineScenario, b=None, cut=("b",), capture="a", seconds=90)
+"""B stops, and A is the one that can tell."""
+
 SCENARIOS = (
-    MachineScenario(
+    _stopped(
         name="power-cut-keepalive",
         claim="The power of an idle peer is cut: nothing is on the wire, and only keepalive finds out.",
         play=cut_while_idle,
@@ -110,15 +114,11 @@ SCENARIOS = (
             probes={"total": 3, "what": "keepalive"},
             reset=KEEPALIVE_RESET,
         ),
-        b=None,
-        cut=("b",),
-        capture="a",
         wire={"FIN": 0, "B>A RST": 0, "A>B RST ACK": 1, "A>B DATA": 1},
         order=("B>A DATA", "A>B PURE", "A>B PURE", "A>B PURE", "A>B RST ACK"),
         counters={"a": {"TCPAbortOnTimeout": 1, "TCPKeepAlive": 3}},
-        seconds=90,
     ),
-    MachineScenario(
+    _stopped(
         name="power-cut-data-in-flight",
         claim="The power of a peer is cut and there is something to send: the retransmissions give up, without a"
         " packet.",
@@ -130,41 +130,29 @@ SCENARIOS = (
             bytes_unacked=14,
             reset=None,
         ),
-        b=None,
-        cut=("b",),
-        capture="a",
         wire={"FIN": 0, "RST": 0, "A>B DATA": at_least(5)},
         counters={"a": {"TCPAbortOnTimeout": 1, "RetransSegs": at_least(4)}},
-        seconds=90,
     ),
-    MachineScenario(
+    _stopped(
         name="reboot-then-data",
         claim="The peer reboots in silence: the connection is ESTABLISHED until data is sent, and then a RST says"
         " that nobody knows it.",
         play=reboot_then_data,
         a=LOST_STATE,
-        b=None,
-        cut=("b",),
-        capture="a",
         wire={"FIN": 0, "B>A RST !ACK": 1, "A>B RST": 0},
         order=("B>A DATA", "A>B DATA", "B>A RST !ACK"),
         counters={"a": {"EstabResets": 1}},
-        seconds=90,
     ),
-    MachineScenario(
+    _stopped(
         name="reboot-within-keepalive",
         claim="The peer has booted before keepalive gives up: it answers a probe with a bare RST.",
         play=reboot_within_keepalive,
         a=LOST_STATE,
-        b=None,
-        cut=("b",),
-        capture="a",
         wire={"FIN": 0, "B>A RST !ACK": 1, "A>B RST": 0},
         order=("B>A DATA", "A>B PURE", "A>B PURE", "B>A RST !ACK"),
         counters={"a": {"EstabResets": 1, "TCPKeepAlive": at_least(2)}},
-        seconds=90,
     ),
-    MachineScenario(
+    _stopped(
         name="reboot-after-keepalive",
         claim="The peer needs longer to boot than keepalive waits: the connection is given up, as after a power cut.",
         play=reboot_after_keepalive,
@@ -173,24 +161,16 @@ SCENARIOS = (
             limit=limit("TCP_KEEPCNT", 3, 3000, 30_000),
             reset=KEEPALIVE_RESET,
         ),
-        b=None,
-        cut=("b",),
-        capture="a",
         wire={"FIN": 0, "B>A RST": 0, "A>B RST ACK": 1},
         counters={"a": {"TCPAbortOnTimeout": 1, "TCPKeepAlive": 3}},
-        seconds=90,
     ),
-    MachineScenario(
+    _stopped(
         name="kernel-panic",
         claim="The peer's kernel panics: no FIN, no RST. It is reset, and data that is sent later meets a kernel that"
         " knows nothing.",
         play=panic_then_data,
         a=LOST_STATE,
-        b=None,
-        cut=("b",),
-        capture="a",
         wire={"FIN": 0, "B>A RST !ACK": 1, "A>B RST": 0},
         counters={"a": {"EstabResets": 1}},
-        seconds=90,
     ),
 )
