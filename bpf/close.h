@@ -43,7 +43,7 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	u64 key, tw;
 
 	tuple_of_record(&t, r, FIELD(u64, sk, OFF_SKC_NET));
-	tw = mini_find(&t, sk);
+	tw = tw_find(&t, sk);
 	if (!tw) {
 #ifdef WANT_TIMEWAITS
 #ifdef HAVE_TIMEWAIT_REFUSED
@@ -53,7 +53,7 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0 &&
 		    time_wait_due(r, FIELD(u64, sk, OFF_SKC_NET)))
 #endif
-			carrier_event(r, &t, 0, TIMEWAIT_OVERFLOW);
+			tw_event(r, &t, 0, TIMEWAIT_OVERFLOW);
 #endif
 		record_step(r, TCP_CLOSE, now);
 		return END_NONE;
@@ -66,7 +66,7 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	 */
 	if (r->flags & F_DONE) {
 #ifdef WANT_TIMEWAITS
-		carrier_event(r, &t, (const void *)tw, TIMEWAIT_ENTERED);
+		tw_event(r, &t, (const void *)tw, TIMEWAIT_ENTERED);
 #endif
 		record_step(r, TCP_TIME_WAIT, now);
 		return END_NONE;
@@ -76,18 +76,18 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	if (!r->at[0])
 		record_step(r, TCP_FIN_WAIT2, now);
 #ifdef WANT_TIMEWAITS
-	carrier_event(r, &t, (const void *)tw, TIMEWAIT_FIN_WAIT2);
+	tw_event(r, &t, (const void *)tw, TIMEWAIT_FIN_WAIT2);
 #endif
 	key = tuple_key(&t);
-	slot = mini_take(key);
-	copy = mini_at(slot);
+	slot = tw_take(key);
+	copy = tw_at(slot);
 	if (!copy)
 		return END_FULL;
 	if (copy->flags)
-		mini_send(slot, copy, END_STALE);
+		tw_send(slot, copy, END_STALE);
 #ifndef HAVE_RX_SK
 	{
-		u64 *known = mini_tws.lookup(&slot.index);
+		u64 *known = tw_sockets.lookup(&slot.index);
 
 		if (known)
 			*known = tw;
@@ -100,8 +100,8 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	 * the key and loads the substate, the other one stores the substate and loads the key.
 	 */
 	cmpxchg(slot.key, KEY_BUSY, key);
-	if (mini_substate((const void *)tw) == TCP_TIME_WAIT)
-		mini_end((const void *)tw, END_FIN, TCP_TIME_WAIT, 0, 0);
+	if (tw_substate((const void *)tw) == TCP_TIME_WAIT)
+		tw_end((const void *)tw, END_FIN, TCP_TIME_WAIT, 0, 0);
 	return END_FIN;
 }
 
@@ -147,7 +147,7 @@ static __always_inline void no_place(const void *sk, struct slot conn)
 		count(STAT_LOST_CLOSES);
 }
 
-static __always_inline void closed(const void *sk, u32 from)
+static __always_inline void reached_close(const void *sk, u32 from)
 {
 	struct spare_place *place = 0;
 	struct slot conn, slot;
@@ -161,8 +161,8 @@ static __always_inline void closed(const void *sk, u32 from)
 		return;
 	conn = conn_slot((u64)sk);
 	c = conn.key ? conn_at(conn.index) : 0;
-	slot = closing_take((u64)sk, waits_for_owner(sk));
-	r = closing_at(slot);
+	slot = closed_take((u64)sk, waits_for_owner(sk));
+	r = closed_at(slot);
 	if (!r) {
 		place = spare_claim();
 		if (!place) {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Single events of full sockets and packets, each only in the unit when it is asked for. */
+/* Single events of full sockets and packets, each only in the unit when --events asks for it. */
 #ifdef WANT_EVENTS
 
 /* An empty event; 0, and counted as lost, where all places of this CPU are taken. event_send() or event_leave() follows. */

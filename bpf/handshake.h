@@ -2,8 +2,8 @@
 /*
  * What a listener does with a SYN, where there are function probes and drop events were asked for. tcp_conn_request() knows
  * the listener and looks at its queues, inet_reqsk_alloc() comes when they let the SYN pass, and a third function, which
- * knows only the packet, makes the cookie. So what each CPU is at is kept: softirqs are off in there, and it does not call
- * itself.
+ * knows only the packet, makes the cookie. So each CPU remembers its SYN: softirqs are off in tcp_conn_request(), and it
+ * does not call itself.
  */
 #ifdef WANT_DROPS
 struct listener {
@@ -11,7 +11,7 @@ struct listener {
 	u64 skb; /* 0 none */
 	u32 requests; /* when the SYN came */
 	u32 accepting;
-	u8 code; /* DROP_: if it is dropped before it becomes a request, it may be for this; 0 nobody can say */
+	u8 code; /* DROP_: why the kernel may drop it before it becomes a request; 0 unknown */
 	u8 cookies; /* tcp_syncookies */
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * Who sent an ICMP error. tcp_v4_err() knows the packet and finds the socket itself; what it does to that socket is seen
- * later in the same softirq, without the packet. So the last error of each CPU is kept, with the tuple that it is about.
+ * later in the same softirq, without the packet. So each CPU remembers its last error, with the tuple that it quotes.
  * Of IPv6 a record has no room for an address: unknown.
  */
 #ifdef HAVE_ICMP_ERROR

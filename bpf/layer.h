@@ -24,8 +24,8 @@ static __always_inline u8 ulp_layer(u64 ops)
 /*
  * Whether sk_user_data is a psock: a sockmap may carry data past TCP (tcp_bpf_sendmsg_redir, sk_psock_verdict_recv).
  * Its lowest bits are flags (SK_USER_DATA_PTRMASK); a psock points back to its socket. close() itself takes the psock
- * away before TCP sees it (sock_map_close), so that this is looked at while the socket lives, too; of the end that closes
- * first probes/sockmap_close.c tells it.
+ * away before TCP sees it (sock_map_close), so the programs look while the socket lives, too; at the end that
+ * closes first, probes/sockmap_close.c looks.
  */
 static __always_inline int has_psock(const void *sk, u64 user_data)
 {

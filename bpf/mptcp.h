@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * MPTCP (RFC 8684). The socket of the application (struct mptcp_sock, IPPROTO_MPTCP) goes through the states of TCP, by
- * DATA_FIN instead of FIN, and tells so through the same tracepoint. Its subflows are TCP sockets with the upper layer
+ * DATA_FIN instead of FIN, and the same tracepoint fires. Its subflows are TCP sockets with the upper layer
  * "mptcp", made by the kernel. Both become close records; user space puts them together.
  *
- * The connection's record waits in the table of closing sockets until the records of its subflows have left, so that
+ * The connection's record waits in the table of closed sockets until the records of its subflows have left, so that
  * they come first. There is no event of its destruction: ->CLOSE comes a second time (old == new) in close().
  */
 #ifdef HAVE_MPTCP
@@ -69,7 +69,7 @@ static __always_inline u32 token_of(u64 msk)
 	return ctx ? FIELD(u32, ctx, OFF_SUBFLOW_TOKEN) : 0;
 }
 
-/* Everything that the socket of MPTCP tells at its end; sequence numbers are the lower halves of MPTCP's. */
+/* All facts that the socket of MPTCP has at its end; sequence numbers are the lower halves of MPTCP's. */
 static __always_inline void load_connection(struct close_record *r, const void *sk, u32 from)
 {
 	u64 msk = (u64)sk, net = FIELD(u64, sk, OFF_SKC_NET),
@@ -153,7 +153,7 @@ static __always_inline void connection_may_go(u64 msk, struct slot slot, struct 
 		return;
 	if (!cmpxchg(slot.key, msk, KEY_BUSY))
 		return;
-	closing_send(slot, r, END_DESTROY);
+	closed_send(slot, r, END_DESTROY);
 	slot_free(slot, r);
 }
 
@@ -166,8 +166,8 @@ static __always_inline void subflow_left(const struct close_record *r)
 
 	if (!msk || !(r->mptcp_flags & MP_SUBFLOW))
 		return;
-	slot = closing_slot(msk);
-	m = closing_at(slot);
+	slot = closed_slot(msk);
+	m = closed_at(slot);
 	if (!m)
 		return;
 	if (m->mptcp_remote_id)
@@ -188,7 +188,7 @@ static __always_inline void subflow_resets(const void *sk, struct conn *c)
 
 	if (!msk || is_plain(ctx, msk))
 		return;
-	m = closing_at(closing_slot(msk));
+	m = closed_at(closed_slot(msk));
 #ifdef HAVE_MPTCP_FASTCLOSE
 	fastclose = BIT_OF(ctx, SUBFLOW_SEND_FASTCLOSE);
 #else
@@ -236,8 +236,8 @@ static __always_inline void load_connection_history(struct close_record *r, cons
 }
 
 /*
- * The record of a connection that reached CLOSE; no key where it has none, or has left. The filter is left to user space,
- * which has all of it: the verifier would walk it twice in this program.
+ * The record of a connection that reached CLOSE; no key where it has none, or was sent. User space applies the filter,
+ * all of it: the verifier would walk it twice in this program.
  */
 static __always_inline struct slot connection_closed(const void *sk, u32 from)
 {
@@ -257,8 +257,8 @@ static __always_inline struct slot connection_closed(const void *sk, u32 from)
 			*conn.key = 0;
 		return none;
 	}
-	slot = closing_take((u64)sk, 1);
-	r = closing_at(slot);
+	slot = closed_take((u64)sk, 1);
+	r = closed_at(slot);
 	if (!r) {
 		place = spare_claim();
 		if (!place) {
@@ -297,8 +297,8 @@ static __always_inline struct slot connection_closed(const void *sk, u32 from)
  */
 static __always_inline void connection_ends(const void *sk, u32 from)
 {
-	struct slot slot = from == TCP_CLOSE ? closing_slot((u64)sk) : connection_closed(sk, from);
-	struct close_record *r = closing_at(slot);
+	struct slot slot = from == TCP_CLOSE ? closed_slot((u64)sk) : connection_closed(sk, from);
+	struct close_record *r = closed_at(slot);
 	u64 dead;
 
 	if (!r || !(r->flags & F_CLOSED) || r->mptcp_flags & MP_LET_GO)

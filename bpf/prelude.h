@@ -4,7 +4,7 @@
  *
  * The planner (tracetw/kernel/plan.py) puts before this file: the offsets OFF_... and the TCP_ states from the
  * running kernel's BTF, HAVE_... for what this kernel has, WANT_... for what was asked for, the filter (filter.h),
- * and the sizes: WAYS keys in a set (a power of two), CONN_SETS, CLOSING_SETS and MINI_SETS sets, CPUS rows of
+ * and the sizes: WAYS keys in a set (a power of two), CONN_SETS, CLOSED_SETS and TW_SETS sets, CPUS rows of
  * the tables with one row a CPU (a power of two), RINGS of finished records.
  */
 
@@ -18,8 +18,8 @@
 #define TCP_FLAG_ACK 0x10
 
 #define CONN_SLOTS (CONN_SETS * WAYS)
-#define CLOSING_SLOTS (CLOSING_SETS * WAYS)
-#define MINI_SLOTS (MINI_SETS * WAYS)
+#define CLOSED_SLOTS (CLOSED_SETS * WAYS)
+#define TW_SLOTS (TW_SETS * WAYS)
 #define STATS (CPUS * STAT_MAX)
 
 /* A slot whose record is being filled or sent: no socket has this address. */
@@ -58,7 +58,7 @@ struct keys {
 
 #define CONN_STEPS 5
 
-/* A live connection end. Little is kept: the socket itself still has most facts at the end. */
+/* A live connection end: what its socket does not say at the end. */
 struct conn {
 	u64 at[CONN_STEPS];
 	u32 path;
@@ -96,16 +96,16 @@ BPF_F_TABLE("array", u32, struct conn, conns, CONN_SLOTS, 0);
  * Finished records that wait: for the application to close a dead socket (key: the socket), or for the
  * end of FIN_WAIT2 (key: the tuple). User space maps both and takes what waits for too long.
  */
-BPF_F_TABLE("array", u32, struct keys, closing_keys, CLOSING_SETS, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct close_record, closing, CLOSING_SLOTS, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct keys, mini_keys, MINI_SETS, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct close_record, minis, MINI_SLOTS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct keys, closed_keys, CLOSED_SETS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct close_record, closed, CLOSED_SLOTS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct keys, tw_keys, TW_SETS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct close_record, timewaits, TW_SLOTS, BPF_F_MMAPABLE);
 /* By slot: at[AT_CLOSED] of the record that user space has reported. User space writes it. */
-BPF_F_TABLE("array", u32, u64, closing_reported, CLOSING_SLOTS, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, u64, mini_reported, MINI_SLOTS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, u64, closed_reported, CLOSED_SLOTS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, u64, tw_reported, TW_SLOTS, BPF_F_MMAPABLE);
 #ifndef HAVE_RX_SK
 /* The timewait socket of each slot, where a packet does not tell which one it met. */
-BPF_F_TABLE("array", u32, u64, mini_tws, MINI_SLOTS, 0);
+BPF_F_TABLE("array", u32, u64, tw_sockets, TW_SLOTS, 0);
 #endif
 /* One record per CPU that is destroyed, but may still be answered with a RST (probes/destroy.c). */
 BPF_F_TABLE("array", u32, struct close_record, held, CPUS, BPF_F_MMAPABLE);

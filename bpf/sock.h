@@ -116,7 +116,7 @@ static __always_inline u8 bound(const void *sk)
 }
 
 /*
- * Everything that the socket tells at its end. Called at ->CLOSE, before tcp_disconnect() or the
+ * All facts that the socket has at its end. Called at ->CLOSE, before tcp_disconnect() or the
  * application can change it; queues are purged by then in error paths, sequence numbers are not.
  * Returns 0 when this is no TCP socket.
  */

@@ -75,7 +75,7 @@ static __always_inline u32 unread_of(u64 msk)
 		__builtin_memcpy((d)->comm, (s)->comm, sizeof((d)->comm)); \
 	})
 
-/* Whoever holds the connection owns its subflows: what is known of it, alive or closing. */
+/* Whoever holds the connection owns its subflows: what is known of it, alive or closed. */
 static __always_inline void owner_of_connection(struct close_record *r, u64 msk)
 {
 	struct conn *c = conn_find(msk);
@@ -86,7 +86,7 @@ static __always_inline void owner_of_connection(struct close_record *r, u64 msk)
 			COPY_OWNER(r, c);
 		return;
 	}
-	m = closing_at(closing_slot(msk));
+	m = closed_at(closed_slot(msk));
 	if (m && m->pid)
 		COPY_OWNER(r, m);
 }
@@ -154,7 +154,7 @@ static __always_inline void load_subflow(struct close_record *r, const void *sk,
 			r->mptcp_flags = c->mptcp;
 			r->mptcp_conn = c->pid ? 0 : c->cgroup;
 			/* A key of 0 would find a free slot. */
-			m = r->mptcp_conn ? closing_at(closing_slot(r->mptcp_conn)) : 0;
+			m = r->mptcp_conn ? closed_at(closed_slot(r->mptcp_conn)) : 0;
 			r->mptcp_token = m ? m->mptcp_token : 0;
 		}
 		return;

@@ -120,62 +120,62 @@ static __always_inline void conn_step(struct conn *c, u32 state, u64 now)
 	c->steps = n + 1;
 }
 
-static __always_inline struct slot closing_slot(u64 sk)
+static __always_inline struct slot closed_slot(u64 sk)
 {
-	u32 set = first_set(sk, CLOSING_SETS);
-	struct slot slot = slot_find(closing_keys.lookup(&set), set, sk);
+	u32 set = first_set(sk, CLOSED_SETS);
+	struct slot slot = slot_find(closed_keys.lookup(&set), set, sk);
 
 	if (slot.key)
 		return slot;
-	set = second_set(sk, CLOSING_SETS);
-	return slot_find(closing_keys.lookup(&set), set, sk);
+	set = second_set(sk, CLOSED_SETS);
+	return slot_find(closed_keys.lookup(&set), set, sk);
 }
 
-static __always_inline struct close_record *closing_at(struct slot slot)
+static __always_inline struct close_record *closed_at(struct slot slot)
 {
-	return slot.key ? closing.lookup(&slot.index) : 0;
+	return slot.key ? closed.lookup(&slot.index) : 0;
 }
 
-static __always_inline void closing_send(struct slot slot, struct close_record *r, u8 end)
+static __always_inline void closed_send(struct slot slot, struct close_record *r, u8 end)
 {
-	send_unless(closing_reported.lookup(&slot.index), r, end);
+	send_unless(closed_reported.lookup(&slot.index), r, end);
 }
 
-static __always_inline struct slot mini_slot(u64 key)
+static __always_inline struct slot tw_slot(u64 key)
 {
-	u32 set = first_set(key, MINI_SETS);
-	struct slot slot = slot_find(mini_keys.lookup(&set), set, key);
+	u32 set = first_set(key, TW_SETS);
+	struct slot slot = slot_find(tw_keys.lookup(&set), set, key);
 
 	if (slot.key)
 		return slot;
-	set = second_set(key, MINI_SETS);
-	return slot_find(mini_keys.lookup(&set), set, key);
+	set = second_set(key, TW_SETS);
+	return slot_find(tw_keys.lookup(&set), set, key);
 }
 
-static __always_inline struct place mini_place(u64 key)
+static __always_inline struct place tw_place(u64 key)
 {
-	u32 first = first_set(key, MINI_SETS), second = second_set(key, MINI_SETS);
+	u32 first = first_set(key, TW_SETS), second = second_set(key, TW_SETS);
 
-	return emptier(mini_keys.lookup(&first), first, mini_keys.lookup(&second), second);
+	return emptier(tw_keys.lookup(&first), first, tw_keys.lookup(&second), second);
 }
 
-static __always_inline struct close_record *mini_at(struct slot slot)
+static __always_inline struct close_record *tw_at(struct slot slot)
 {
-	return slot.key ? minis.lookup(&slot.index) : 0;
+	return slot.key ? timewaits.lookup(&slot.index) : 0;
 }
 
-static __always_inline void mini_send(struct slot slot, struct close_record *r, u8 end)
+static __always_inline void tw_send(struct slot slot, struct close_record *r, u8 end)
 {
-	send_unless(mini_reported.lookup(&slot.index), r, end);
+	send_unless(tw_reported.lookup(&slot.index), r, end);
 }
 
 /*
- * Slots whose end nobody sees are taken again when their set is full, long after user space should have reported
- * them: a dead socket that is never closed, a timewait socket that vanished with its namespace (tcp_time_wait()). User
- * space may have been stopped all that time, so the record is sent: what it has reported it knows again.
+ * When a set is full, a new record takes a slot whose end no program saw, long after user space should have reported
+ * it: a dead socket that is never closed, a timewait socket that vanished with its namespace (tcp_time_wait()). User
+ * space may have been stopped all that time, so the record is sent: user space recognises those that it has reported.
  */
-#define CLOSING_OLD_NS 10000000000ull
-#define MINI_OLD_NS 600000000000ull
+#define CLOSED_OLD_NS 10000000000ull
+#define TW_OLD_NS 600000000000ull
 
 static __always_inline int closed_before(const struct close_record *r, u64 then)
 {
@@ -183,9 +183,9 @@ static __always_inline int closed_before(const struct close_record *r, u64 then)
 }
 
 /* A slot of this set whose record is old, busy. */
-static __always_inline struct slot closing_evict(struct keys *keys, u32 set, u64 key)
+static __always_inline struct slot closed_evict(struct keys *keys, u32 set, u64 key)
 {
-	u64 then = bpf_ktime_get_ns() - CLOSING_OLD_NS;
+	u64 then = bpf_ktime_get_ns() - CLOSED_OLD_NS;
 	struct slot none = {};
 	u32 way;
 
@@ -193,7 +193,7 @@ static __always_inline struct slot closing_evict(struct keys *keys, u32 set, u64
 		return none;
 	for (way = 0; way < WAYS; way++) {
 		u32 index = set * WAYS + way;
-		struct close_record *r = closing.lookup(&index);
+		struct close_record *r = closed.lookup(&index);
 		u64 old = keys->key[way];
 
 		if (r && old > KEY_BUSY && closed_before(r, then) &&
@@ -204,7 +204,7 @@ static __always_inline struct slot closing_evict(struct keys *keys, u32 set, u64
 }
 
 /* A busy slot becomes that of this socket, empty. */
-static __always_inline struct slot closing_start(struct slot slot, struct close_record *r, u64 sk)
+static __always_inline struct slot closed_start(struct slot slot, struct close_record *r, u64 sk)
 {
 	if (!r)
 		return slot;
@@ -217,20 +217,20 @@ static __always_inline struct slot closing_start(struct slot slot, struct close_
  * The slot for this socket: the one it has, a free one, an old one. The last free way of a set is not for records that
  * wait until the application closes a dead socket, which may never happen.
  */
-static __always_inline struct slot closing_take(u64 sk, int waits)
+static __always_inline struct slot closed_take(u64 sk, int waits)
 {
-	u32 first = first_set(sk, CLOSING_SETS), second = second_set(sk, CLOSING_SETS);
-	struct keys *keys = closing_keys.lookup(&first), *others = closing_keys.lookup(&second);
+	u32 first = first_set(sk, CLOSED_SETS), second = second_set(sk, CLOSED_SETS);
+	struct keys *keys = closed_keys.lookup(&first), *others = closed_keys.lookup(&second);
 	struct slot slot = slot_find_in(keys, first, others, second, sk);
 	struct close_record *r;
 	struct place place;
 
 	if (slot.key && cmpxchg(slot.key, sk, KEY_BUSY)) {
-		r = closing_at(slot);
+		r = closed_at(slot);
 		/* Of an earlier socket at this address, whose destruction was missed. */
 		if (r && r->flags & F_CLOSED)
-			closing_send(slot, r, END_REUSE);
-		return closing_start(slot, r, sk);
+			closed_send(slot, r, END_REUSE);
+		return closed_start(slot, r, sk);
 	}
 	place = emptier(keys, first, others, second);
 	slot.key = 0;
@@ -238,34 +238,34 @@ static __always_inline struct slot closing_take(u64 sk, int waits)
 		slot = slot_take(place.keys, place.set, sk, sk);
 	if (slot.key)
 		return slot;
-	slot = closing_evict(place.keys, place.set, sk);
-	r = closing_at(slot);
+	slot = closed_evict(place.keys, place.set, sk);
+	r = closed_at(slot);
 	if (r)
-		closing_send(slot, r, END_PENDING);
-	return closing_start(slot, r, sk);
+		closed_send(slot, r, END_PENDING);
+	return closed_start(slot, r, sk);
 }
 
 /*
  * A slot for this tuple, busy until it is filled and given its key: where an earlier timewait socket of it
  * vanished unseen, a free one, an old one.
  */
-static __always_inline struct slot mini_take(u64 key)
+static __always_inline struct slot tw_take(u64 key)
 {
-	struct slot slot = mini_slot(key);
+	struct slot slot = tw_slot(key);
 	struct place place;
 	u64 then;
 	u32 way;
 
 	if (slot.key && cmpxchg(slot.key, key, KEY_BUSY))
 		return slot;
-	place = mini_place(key);
+	place = tw_place(key);
 	slot = slot_take(place.keys, place.set, key, KEY_BUSY);
 	if (slot.key || !place.keys)
 		return slot;
-	then = bpf_ktime_get_ns() - MINI_OLD_NS;
+	then = bpf_ktime_get_ns() - TW_OLD_NS;
 	for (way = 0; way < WAYS; way++) {
 		u32 index = place.set * WAYS + way;
-		struct close_record *r = minis.lookup(&index);
+		struct close_record *r = timewaits.lookup(&index);
 		u64 old = place.keys->key[way];
 
 		if (r && old > KEY_BUSY && closed_before(r, then) &&

@@ -8,7 +8,7 @@
 #define CHAIN_MAX 8
 
 /* The timewait socket of this tuple; 0 when there is none. */
-static __always_inline u64 mini_find(const struct tuple *wanted, const void *sk)
+static __always_inline u64 tw_find(const struct tuple *wanted, const void *sk)
 {
 	u64 net = wanted->net;
 #ifdef DEATH_ROW_IS_POINTER
@@ -42,12 +42,12 @@ static __always_inline u64 mini_find(const struct tuple *wanted, const void *sk)
 	return 0;
 }
 
-static __always_inline u8 mini_substate(const void *tw)
+static __always_inline u8 tw_substate(const void *tw)
 {
 	return GET(u8, inet_timewait_sock, tw, OFF_TW_SUBSTATE);
 }
 
-/* The address of tw_timer_handler, which no symbol table need tell: every timewait socket carries it. */
+/* The address of tw_timer_handler, from the timer of a timewait socket: no symbol table is needed. */
 static __always_inline void learn_timer(u64 tw)
 {
 	u32 zero = 0;
@@ -64,12 +64,12 @@ static __always_inline int unhashed(const void *tw)
 }
 
 /* The timewait socket in FIN_WAIT2 of this tuple ended: its record is complete. Sent once, even if two CPUs see it. */
-static __always_inline void mini_end_of(const struct tuple *t, const void *tw, u8 end, u32 state,
-					u32 flags, u8 reason)
+static __always_inline void tw_end_of(const struct tuple *t, const void *tw, u8 end, u32 state,
+				      u32 flags, u8 reason)
 {
 	u64 key = tuple_key(t);
-	struct slot slot = mini_slot(key);
-	struct close_record *r = mini_at(slot);
+	struct slot slot = tw_slot(key);
+	struct close_record *r = tw_at(slot);
 
 	if (!r || !cmpxchg(slot.key, key, KEY_BUSY))
 		return;
@@ -78,17 +78,17 @@ static __always_inline void mini_end_of(const struct tuple *t, const void *tw, u
 	record_step(r, state, bpf_ktime_get_ns());
 #ifdef WANT_TIMEWAITS
 	if (end == END_FIN)
-		carrier_event(r, t, tw, TIMEWAIT_ENTERED);
+		tw_event(r, t, tw, TIMEWAIT_ENTERED);
 #endif
-	mini_send(slot, r, end);
+	tw_send(slot, r, end);
 	subflow_left(r);
 	slot_free(slot, r);
 }
 
-static __always_inline void mini_end(const void *tw, u8 end, u32 state, u32 flags, u8 reason)
+static __always_inline void tw_end(const void *tw, u8 end, u32 state, u32 flags, u8 reason)
 {
 	struct tuple t;
 
 	tuple_of_common(&t, tw);
-	mini_end_of(&t, tw, end, state, flags, reason);
+	tw_end_of(&t, tw, end, state, flags, reason);
 }

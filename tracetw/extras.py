@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packages that only some commands need: the extras of pyproject.toml, and what is said without them."""
+"""Packages that only some commands need: the extras of pyproject.toml, and the message without them."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ static __always_inline int may_be_answered(const struct close_record *r)
 	       (r->old_state == TCP_FIN_WAIT2 && !(r->flags & F_TW) && !r->err);
 }
 
-/* Of a connection whose ->CLOSE was missed (a softirq that interrupted the same program): what is left of it. */
+/* ->CLOSE was missed (a softirq interrupted the same program): what the socket and its history still say. */
 static __always_inline void load_missed(struct close_record *r, const void *sk, struct conn *c)
 {
 	load_history(r, c);
@@ -50,8 +50,8 @@ static __always_inline void send_missed(const void *sk, struct conn *c)
 static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 {
 	u64 sk = ctx->args[0];
-	struct slot slot = closing_slot(sk);
-	struct close_record *r = closing_at(slot);
+	struct slot slot = closed_slot(sk);
+	struct close_record *r = closed_at(slot);
 	struct conn *c;
 
 	if (r) {
@@ -73,7 +73,7 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 		if (may_be_answered(r))
 			hold(r);
 		else
-			closing_send(slot, r, END_DESTROY);
+			closed_send(slot, r, END_DESTROY);
 		subflow_left(r);
 		slot_free(slot, r);
 		return 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * tcp_conn_request(ops, af_ops, sk, skb), softirq, seen at its return: a SYN that a queue of the listener had no room for was
- * dropped. Its packet is consumed, so that no tracepoint tells of it. Once for each SYN: only where drop events were asked
+ * tcp_conn_request(ops, af_ops, sk, skb), softirq, at its return: the kernel dropped a SYN, since a queue of the listener was
+ * full. It consumes the packet, so no tracepoint fires. Once for each SYN: only where drop events were asked
  * for.
  */
 #ifdef ENTER_listener_dropped

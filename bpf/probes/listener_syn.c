@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * tcp_conn_request(ops, af_ops, sk, skb), softirq: a SYN has met a listener. What the kernel is about to look at is looked
- * at here: its requests (inet_csk_reqsk_queue_is_full; with SYN cookies they may be more), and its accept queue
+ * tcp_conn_request(ops, af_ops, sk, skb), softirq: a SYN has met a listener. Reads what the kernel is about to read:
+ * its requests (inet_csk_reqsk_queue_is_full; with SYN cookies they may be more), and its accept queue
  * (sk_acceptq_is_full, by > in every release: Linux kernel commit 64a146513f8f ("[NET]: Revert incorrect accept queue
  * backlog changes.")). Of an accept queue with room and requests up to the backlog the fate of the SYN shows whether that is
  * too many: kernels before Linux kernel commit 3479c7549fb1 ("tcp/dccp: allow a connection when sk_max_ack_backlog is zero")
  * compare by >=, and a SYN that reopens a TIME_WAIT is not held against it (tcp_tw_isn). With both queues full none of that
- * shows, and nothing is said. Once for each SYN: only where drop events were asked for.
+ * shows, and there is no event. Once for each SYN: only where drop events were asked for.
  */
 int listener_syn(struct bpf_raw_tracepoint_args *ctx)
 {

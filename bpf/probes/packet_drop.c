@@ -23,20 +23,20 @@ static __always_inline int on_packet_drop(struct bpf_raw_tracepoint_args *ctx)
 	flags = GET(u8, sk_buff, skb, OFF_SKB_CB + OFF_CB_TCP_FLAGS);
 #ifdef WANT_DROPS
 	if (ctx->args[2] == DROP_REASON_TW_PAWS)
-		mini_drop_event(sk, skb, ctx->args[2]);
+		tw_drop_event(sk, skb, ctx->args[2]);
 #endif
 #ifdef WANT_TIMEWAITS
 	if (flags & TCP_FLAG_RST && unhashed(sk))
 		timewait_event(sk, TIMEWAIT_KILLED_BY_RESET, 1);
-	else if (flags & TCP_FLAG_FIN && mini_substate(sk) == TCP_TIME_WAIT)
+	else if (flags & TCP_FLAG_FIN && tw_substate(sk) == TCP_TIME_WAIT)
 		fin_event(sk);
 #endif
 	if (flags & TCP_FLAG_RST) {
 		if (unhashed(sk))
-			mini_end(sk, END_RST, TCP_CLOSE,
-				 F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0), 0);
-	} else if (flags & TCP_FLAG_FIN && mini_substate(sk) == TCP_TIME_WAIT) {
-		mini_end(sk, END_FIN, TCP_TIME_WAIT, 0, 0);
+			tw_end(sk, END_RST, TCP_CLOSE,
+			       F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0), 0);
+	} else if (flags & TCP_FLAG_FIN && tw_substate(sk) == TCP_TIME_WAIT) {
+		tw_end(sk, END_FIN, TCP_TIME_WAIT, 0, 0);
 	}
 	return 0;
 }

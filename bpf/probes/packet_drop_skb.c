@@ -13,7 +13,7 @@
 static __always_inline void timewait_met(const struct tuple *t, u8 flags)
 {
 	u64 key = tuple_key(t);
-	struct carrier *c = carriers.lookup(&key);
+	struct tw_owner *c = tw_owners.lookup(&key);
 	const void *tw = c ? (const void *)c->tw : 0;
 
 	if (!tw)
@@ -21,7 +21,7 @@ static __always_inline void timewait_met(const struct tuple *t, u8 flags)
 	if (flags & TCP_FLAG_RST) {
 		if (unhashed(tw))
 			timewait_event_of(t, tw, TIMEWAIT_KILLED_BY_RESET, 1);
-	} else if (flags & TCP_FLAG_FIN && mini_substate(tw) == TCP_TIME_WAIT && !unhashed(tw) &&
+	} else if (flags & TCP_FLAG_FIN && tw_substate(tw) == TCP_TIME_WAIT && !unhashed(tw) &&
 		   fin_again(t)) {
 		timewait_event_of(t, tw, TIMEWAIT_REACKED, 0);
 	}
@@ -32,24 +32,24 @@ static __always_inline void timewait_met(const struct tuple *t, u8 flags)
  * What the timewait socket made of a packet is seen from that socket: it is in TIME_WAIT now, or taken down. That it
  * was this packet that took it down is certain where the kernel tells a drop for want of a socket apart.
  */
-static __always_inline void mini_met(const struct tuple *t, u8 flags)
+static __always_inline void tw_met(const struct tuple *t, u8 flags)
 {
-	struct slot slot = mini_slot(tuple_key(t));
-	u64 *known = slot.key ? mini_tws.lookup(&slot.index) : 0;
+	struct slot slot = tw_slot(tuple_key(t));
+	u64 *known = slot.key ? tw_sockets.lookup(&slot.index) : 0;
 	const void *tw = known ? (const void *)*known : 0;
 
 	if (!tw)
 		return;
-	if (mini_substate(tw) == TCP_TIME_WAIT) {
+	if (tw_substate(tw) == TCP_TIME_WAIT) {
 		if (flags & TCP_FLAG_FIN)
-			mini_end_of(t, tw, END_FIN, TCP_TIME_WAIT, 0, 0);
+			tw_end_of(t, tw, END_FIN, TCP_TIME_WAIT, 0, 0);
 	} else if (unhashed(tw)) {
 		u32 how = F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0);
 
 		if (flags & TCP_FLAG_RST)
-			mini_end_of(t, tw, END_RST, TCP_CLOSE, how, 0);
+			tw_end_of(t, tw, END_RST, TCP_CLOSE, how, 0);
 		else
-			mini_end_of(t, tw, END_LATE_DATA, TCP_CLOSE, 0, 0);
+			tw_end_of(t, tw, END_LATE_DATA, TCP_CLOSE, 0, 0);
 	}
 }
 
@@ -92,7 +92,7 @@ static __always_inline int on_packet_drop_skb(struct bpf_raw_tracepoint_args *ct
 #ifdef WANT_TIMEWAITS
 	timewait_met(&t, flags);
 #endif
-	mini_met(&t, flags);
+	tw_met(&t, flags);
 #endif
 	return 0;
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * inet_reqsk_alloc(ops, sk, attach), softirq, inside tcp_conn_request(): the queues of the listener have let the SYN pass.
- * Also for a cookie that came back, where nothing is kept of a SYN. Once for each SYN: only where drop events were asked for.
+ * Also for a cookie that came back, outside of tcp_conn_request(): then there is no l->skb. Once for each SYN: only where
+ * drop events were asked for.
  */
 int request_made(struct bpf_raw_tracepoint_args *ctx)
 {

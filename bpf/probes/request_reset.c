@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
  * tcp_check_req(sk, skb, req, fastopen, req_stolen, ...), softirq, seen at its return: what a listener makes of a segment for
- * a request, a connection whose handshake is not complete. There is no socket of it, so that no tracepoint tells how it ends.
+ * a request, a connection whose handshake is not complete. It has no socket, so no tracepoint says how it ends.
  * It returns no socket and takes the request off its table where the segment ends it (embryonic_reset, counted as
  * EmbryonicRsts): a RST, a SYN, or the last ACK if no socket can be made, since the accept queue is full or for want of memory
  * or a route, and tcp_abort_on_overflow is set. If another CPU was faster it sets *req_stolen. If the handshake was complete

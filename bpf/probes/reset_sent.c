@@ -23,11 +23,11 @@ static __always_inline int on_reset_sent(struct bpf_raw_tracepoint_args *ctx)
 	}
 	if (state == TCP_TIME_WAIT) {
 		count(STAT_RST_TIMEWAIT);
-		mini_end(sk, END_LATE_DATA, TCP_CLOSE, how, reason);
+		tw_end(sk, END_LATE_DATA, TCP_CLOSE, how, reason);
 		return 0;
 	}
 	count(STAT_RST_SOCKET);
-	r = closing_at(closing_slot((u64)sk));
+	r = closed_at(closed_slot((u64)sk));
 	if (r) {
 		r->flags |= how;
 		r->reset_reason = reason;

@@ -10,11 +10,11 @@
 /* connect(): what this socket was before is over. */
 static __always_inline void connecting(const void *sk, struct conn *c)
 {
-	struct slot slot = closing_slot((u64)sk);
-	struct close_record *r = closing_at(slot);
+	struct slot slot = closed_slot((u64)sk);
+	struct close_record *r = closed_at(slot);
 
 	if (r && cmpxchg(slot.key, (u64)sk, KEY_BUSY)) {
-		closing_send(slot, r, END_REUSE);
+		closed_send(slot, r, END_REUSE);
 		slot_free(slot, r);
 	}
 	if (!c)
@@ -47,7 +47,7 @@ static __always_inline void leaving(const void *sk, struct conn *c, u32 from, u3
 		c->flags |= F_ACK_PENDING;
 }
 
-/* close() takes a psock away before TCP sees it: it is looked for while the connection lives. */
+/* close() takes a psock away before TCP sees it: look for it while the connection lives. */
 static __always_inline void look_for_psock(struct conn *c, const void *sk)
 {
 	u64 user_data = GET(u64, sock, sk, OFF_SK_USER_DATA);
@@ -125,7 +125,7 @@ static __always_inline int on_state_change(struct bpf_raw_tracepoint_args *ctx)
 		}
 #endif
 		if (from != to)
-			closed(sk, from);
+			reached_close(sk, from);
 		return 0;
 	}
 #ifdef WANT_TIMEWAITS

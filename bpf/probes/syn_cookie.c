@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * cookie_v4_init_sequence(skb, mss), softirq, inside tcp_conn_request(): the SYN is answered with a cookie, and no request
- * is kept of it. SyncookiesSent counts it. Only where drop events were asked for.
+ * cookie_v4_init_sequence(skb, mss), softirq, inside tcp_conn_request(): the kernel answers the SYN with a cookie and keeps
+ * no request. SyncookiesSent counts it. Only where drop events were asked for.
  */
 int syn_cookie(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -12,8 +12,8 @@ static __always_inline int on_timer_expire(struct bpf_raw_tracepoint_args *ctx)
 	if (!handler || !*handler ||
 	    GET(u64, timer_list, ctx->args[0], OFF_TIMER_FUNCTION) != *handler)
 		return 0;
-	if (mini_substate(tw) == TCP_FIN_WAIT2)
-		mini_end(tw, END_TIMEOUT, TCP_CLOSE, 0, 0);
+	if (tw_substate(tw) == TCP_FIN_WAIT2)
+		tw_end(tw, END_TIMEOUT, TCP_CLOSE, 0, 0);
 #ifdef WANT_TIMEWAITS
 	else
 		timewait_event(tw, TIMEWAIT_EXPIRED, 1);

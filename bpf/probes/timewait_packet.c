@@ -25,7 +25,7 @@ int timewait_packet(struct bpf_raw_tracepoint_args *ctx)
 	if ((u32)call.result == TCP_TW_RST) {
 #ifndef HAVE_RESET_REASON
 		count(STAT_RST_TIMEWAIT);
-		mini_end(tw, END_LATE_DATA, TCP_CLOSE, F_RST_REPLY, 0);
+		tw_end(tw, END_LATE_DATA, TCP_CLOSE, F_RST_REPLY, 0);
 #endif
 		return 0;
 	}
@@ -35,13 +35,13 @@ int timewait_packet(struct bpf_raw_tracepoint_args *ctx)
 #ifdef WANT_TIMEWAITS
 		timewait_event(tw, TIMEWAIT_KILLED_BY_RESET, 1);
 #endif
-		mini_end(tw, END_RST, TCP_CLOSE,
-			 F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0), 0);
-	} else if (flags & TCP_FLAG_FIN && mini_substate(tw) == TCP_TIME_WAIT) {
+		tw_end(tw, END_RST, TCP_CLOSE,
+		       F_RST_ACK_KNOWN | (flags & TCP_FLAG_ACK ? F_RST_ACK : 0), 0);
+	} else if (flags & TCP_FLAG_FIN && tw_substate(tw) == TCP_TIME_WAIT) {
 #ifdef WANT_TIMEWAITS
 		fin_event(tw);
 #endif
-		mini_end(tw, END_FIN, TCP_TIME_WAIT, 0, 0);
+		tw_end(tw, END_FIN, TCP_TIME_WAIT, 0, 0);
 	}
 	return 0;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
 /*
- * tcp_twsk_unique(sk, tw, twp), told when it returns: 1 when connect() may take the TIME_WAIT's place, which it does
- * then (__inet_check_established, __inet6_check_established). In the process that connects, still with the carrier's
- * tuple. Without it a reuse shows when the new connection is established, if the carrier was seen to begin.
+ * tcp_twsk_unique(sk, tw, twp), at its return: 1 when connect() may take the TIME_WAIT's place, which it does then
+ * (__inet_check_established, __inet6_check_established). Runs in the process that connects; tw still has its tuple.
+ * Without this probe a reuse shows when the new connection is established, if a program saw the TIME_WAIT begin.
  */
 #ifdef ENTER_timewait_reused
 int timewait_reused_enter(struct bpf_raw_tracepoint_args *ctx)

@@ -20,7 +20,7 @@ def start(program: str, module: str, needs: str = "") -> NoReturn:
     Args:
         program: the path of the program, run anew by the ``.venv`` if that is there.
         module: its dotted name.
-        needs: the extra that ``scripts/setup`` is asked for where its imports fail: exit status 3.
+        needs: the extra that the error names where its imports fail: exit status 3.
     """
     if _VENV.joinpath("bin", "python").exists() and Path(sys.prefix) != _VENV:
         python = str(_VENV / "bin" / "python")

@@ -86,7 +86,7 @@ _FILES = {
     "etc/sudoers.d/vagrant": "vagrant ALL=(ALL) NOPASSWD: ALL\n",
     # eth0 leads to Vagrant; the provisioner cares for the others.
     "etc/systemd/network/eth0.network": "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\n",
-    # A name of the client is asked for by nobody, and the wait is long without a network. The other key exchanges
+    # Nobody needs the client's name, and without a network sshd waits long for it. Other key exchanges
     # that both ends know take seconds of an emulated machine.
     "etc/ssh/sshd_config.d/tracetw.conf": "UseDNS no\nGSSAPIAuthentication no\n"
     "KexAlgorithms curve25519-sha256,curve25519-sha256@libssh.org,ecdh-sha2-nistp256\n",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is kept between runs, outside of every checkout: kernels, roots, compiled images, the accelerator."""
+"""The cache, outside of every checkout: kernels, roots, compiled images, the accelerator."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def point(link: Path, folder: Path) -> None:
 def tidy(shelf: Path, kept: int) -> None:
     """Remove what a killed run has left, and all but the newest folders; the current one stays.
 
-    More than one is kept because a guest may still use the one before. To be called with the shelf locked.
+    Keeps more than one, since a guest may still use the one before. Call it with the shelf locked.
     """
     for unfinished in shelf.glob(".new-*"):
         shutil.rmtree(unfinished)

@@ -114,8 +114,8 @@ class Mirrors:
     def keyring(self, distribution: Distribution) -> Path:
         """With the keys that may sign its packages: all that its own keyring has, or the one that is named.
 
-        A host of another distribution takes the keyring out of its own distribution's package of that name, of
-        which nothing is run.
+        A host of another distribution takes the keyring out of its own distribution's package of that name, and
+        runs nothing of it.
         """
         own = KEYRINGS / f"{distribution.keyring}.gpg"
         if not distribution.key:

@@ -34,7 +34,7 @@ def foreign_root(shelf: Path, archive: Callable[[], Archive], *, newest: bool) -
 
 def _make(folder: Path, source: Archive) -> None:
     root = folder / "root"
-    # Everything else is asked for by dependencies; that of an essential package is not written down.
+    # Dependencies name everything else; those on essential packages are not written down.
     options = ("--variant=extract", f"--architectures={source.architecture}")
     bootstrap(root, source, PACKAGES, (*options, "--include=?essential"))
     for name in _FOLDERS:

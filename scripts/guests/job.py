@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a guest is asked to do, and how it is told: shell variables that its scripts read."""
+"""The job of a guest, as shell variables that its scripts read."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Counts:
 
     @property
     def good(self) -> bool:
-        """Something passed and nothing went wrong, or it was left out for a reason that is said."""
+        """Something passed and nothing went wrong, or it was left out, and ``complaint`` says why."""
         return (self.passed > 0 or self.left_out) and not self.failed and not self.errors
 
     def closing(self, seconds: float) -> str:

@@ -35,8 +35,8 @@ _IN_GUESTS = ("recording", "query", "lab", "vm", "test", "emulator")
 _DESCRIPTION = """Runs commands of this checkout under other kernels, in virtual machines.
 
 Guests have no network, see the host's files without being able to write to them, and leave nothing
-behind. Kernels come from the packages of Debian and Ubuntu, are not installed, and are kept outside of
-the checkout (/var/cache/tracetw-vm, or tracetw-vm in XDG_CACHE_HOME).
+behind. Kernels come from the packages of Debian and Ubuntu, and stay in a cache outside of the
+checkout (/var/cache/tracetw-vm, or tracetw-vm in XDG_CACHE_HOME).
 
 TRACETW_DEBIAN_MIRROR and TRACETW_UBUNTU_MIRROR name mirrors. Without them the host's own packages come
 from where its apt has them, and those of the other distribution from its public address; a matrix leaves

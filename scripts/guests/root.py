@@ -110,7 +110,7 @@ def on_shelf(
     *,
     newest: bool,
 ) -> Path:
-    """The folder of a root, made when there is none, or when ``newest`` is asked for and it is not."""
+    """The folder of a root, made when there is none, or with ``newest`` where it is not the newest."""
     current = shelf / "current"
     with locked(shelf, f"the root {shelf.name}"):
         if newest or not current.exists():

@@ -35,7 +35,7 @@ def survey(hypervisor: Hypervisor, row: Row, limits: Limits) -> dict[str, Any]:
 def document(
     row: str, kernel: str, bcc: str, capabilities: Iterable[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """What is kept: as doctor says it, without the host, the time and the settings."""
+    """The file of a kernel: what doctor says, without the host, the time and the settings."""
     return {"row": row, "kernel": kernel, "bcc": bcc, "capabilities": list(capabilities)}
 
 

@@ -9,8 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from scripts.pages.mark import item, marked
 from scripts.pages.source import constant, define, size_of
 from tracetw.event.record import CLOSE_SIZE
+from tracetw.kernel.capability import HOOKS
+from tracetw.kernel.function_probe import FUNCTION_PROBES
 from tracetw.kernel.plan import Sizes
 from tracetw.live.attach import BYTES_A_CONNECTION, LEAST_CONNECTIONS, MOST_BY_DEFAULT
+from tracetw.reconcile.compare import ALWAYS, OF_MPTCP, WITH_EVENTS
 from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS, EventEntry
 from tracetw.verdict.hints import HINTS
 from tracetw.verdict.taxonomy import CLOSED_BY_MEANINGS, FORM_MEANINGS, LIMIT_UNITS
@@ -33,7 +36,7 @@ def _memory() -> Iterator[str]:
         "connections beyond that, with their verdict and owner, but without the times and the role that only their "
         f"history tells; the summary says how many. The ring buffer takes {_ring(sizes.closes_pages)}. `--events` and "
         f"`--transitions` add a ring of {_ring(sizes.events_pages)}, `--events timewait` a hash of "
-        f"{sizes.carriers:,} entries."
+        f"{sizes.timewait_owners:,} entries."
     )
 
 
@@ -53,8 +56,8 @@ def _sizes() -> Iterator[str]:
             ("record of one connection end", f"{CLOSE_SIZE} bytes"),
             ("live connection", f"{size_of('conn')} bytes"),
             (f"slots of `conns` for {LEAST_CONNECTIONS:,} connections", f"{sizes.conn_slots:,}"),
-            ("slots of `closing` then", f"{sizes.closing_slots:,}"),
-            ("slots of `minis` then", f"{sizes.mini_slots:,}"),
+            ("slots of `closed` then", f"{sizes.closed_slots:,}"),
+            ("slots of `timewaits` then", f"{sizes.timewait_slots:,}"),
             ("records in the ring", f"{sizes.closes_pages * _PAGE // (CLOSE_SIZE + 8):,}"),
         ),
     )
@@ -66,7 +69,7 @@ def _times() -> Iterator[str]:
         (
             ("after the first record user space lets a ring fill for", _time(constant("_PAUSE"))),
             ("in a storm for", _time(constant("_STORM_PAUSE"))),
-            ("it looks at what waits in `closing` and `held` every", _time(constant("_SWEEP"))),
+            ("it looks at what waits in `closed` and `held` every", _time(constant("_SWEEP"))),
             ("it reads the counters of losses every", _time(constant("_AUDIT"))),
             (
                 "a dead socket waits for its application to close it",
@@ -74,12 +77,12 @@ def _times() -> Iterator[str]:
             ),
             ("a record in `held` waits for its RST", _time(constant("_SOFTIRQ_NS") / _NS)),
             (
-                "a slot of `closing` can be reused, if its set is full, after",
-                _time(define("CLOSING_OLD_NS") / _NS),
+                "a slot of `closed` can be reused, if its set is full, after",
+                _time(define("CLOSED_OLD_NS") / _NS),
             ),
             (
-                "a slot of `minis` can be reused, if its set is full, after",
-                _time(define("MINI_OLD_NS") / _NS),
+                "a slot of `timewaits` can be reused, if its set is full, after",
+                _time(define("TW_OLD_NS") / _NS),
             ),
         ),
     )
@@ -92,9 +95,9 @@ def _time(seconds: float) -> str:
     return f"{seconds:g} s" if seconds < 120 else f"{seconds / 60:g} minutes"  # noqa: PLR2004
 
 
-def _table(head: tuple[str, str], rows: Iterable[tuple[str, str]]) -> Iterator[str]:
-    yield f"| {head[0]} | {head[1]} |\n|---|---|"
-    yield from (f"| {name} | {text} |" for name, text in rows)
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |\n|{'---|' * len(head)}"
+    yield from (f"| {' | '.join(row)} |" for row in rows)
 
 
 def _values(head: tuple[str, str], values: Mapping[str, str]) -> Iterator[str]:
@@ -110,15 +113,38 @@ def _events(events: Iterable[EventEntry]) -> Iterator[str]:
 
 
 def _hints() -> Iterator[str]:
-    yield "| hint | it appears when | what to do |\n|---|---|---|"
-    for hint in HINTS:
-        yield f"| `{hint.code}` | {marked(hint.holds)} | {marked(hint.advice)} |"
+    rows = ((f"`{hint.code}`", marked(hint.holds), marked(hint.advice)) for hint in HINTS)
+    return _table(("hint", "it appears when", "what to do"), rows)
 
 
 def _hint_phrases() -> Iterator[str]:
-    rows = [(hint.code, text) for hint in HINTS for text in hint.phrases.values()]
-    yield "| hint | what `why` adds |\n|---|---|"
-    yield from (f"| `{code}` | {_PLACE.sub('N', text)} |" for code, text in rows)
+    phrases = ((f"`{hint.code}`", text) for hint in HINTS for text in hint.phrases.values())
+    rows = ((code, _PLACE.sub("N", text)) for code, text in phrases)
+    return _table(("hint", "what `why` adds"), rows)
+
+
+def _hooks() -> Iterator[str]:
+    rows = ((f"`{one.program}`", f"{one.system}:{one.event}", one.gives, one.lost) for one in HOOKS)
+    return _table(("hook (`bpf/probes/`)", "tracepoint", "facts", "without it"), rows)
+
+
+def _function_probes() -> Iterator[str]:
+    head = (
+        "function probe (`bpf/probes/`)",
+        "function",
+        "only with `--events`",
+        "facts",
+        "without it",
+    )
+    names = ((f"`{one.program}`", one.function, one.event or "-") for one in FUNCTION_PROBES)
+    effects = ((one.gives, one.lost) for one in FUNCTION_PROBES)
+    return _table(head, ((*name, *effect) for name, effect in zip(names, effects, strict=True)))
+
+
+def _counters() -> Iterator[str]:
+    events = ((f"with `--events {kind}`", names) for kind, names in WITH_EVENTS.items())
+    rows = (("always", ALWAYS), ("where MPTCP resets connections", OF_MPTCP), *events)
+    return _table(("when", "counters compared"), ((when, ", ".join(names)) for when, names in rows))
 
 
 PASSAGES: Mapping[str, Callable[[], Iterator[str]]] = {
@@ -131,6 +157,9 @@ PASSAGES: Mapping[str, Callable[[], Iterator[str]]] = {
     "timewait-events": lambda: _events(TIMEWAIT_EVENTS),
     "hints": _hints,
     "hint-phrases": _hint_phrases,
+    "hooks": _hooks,
+    "function-probes": _function_probes,
+    "counters": _counters,
     "drop-events": lambda: _events(DROP_EVENTS),
 }
 """Name of a passage to what makes its lines."""

@@ -52,11 +52,11 @@ Told: TypeAlias = dict[Place, tuple[list[Line], list[str]]]
 
 SIZES = Sizes(
     conn_slots=1 << 12,
-    closing_slots=1 << 10,
-    mini_slots=1 << 10,
+    closed_slots=1 << 10,
+    timewait_slots=1 << 10,
     closes_pages=256,
     events_pages=64,
-    carriers=1 << 10,
+    timewait_owners=1 << 10,
 )
 EVENTS = frozenset({"timewait", "drop"})
 # What the kernels of the older rows have no tracepoint for: so every probe has something to do.
@@ -113,7 +113,7 @@ def told(session: Session, homes: Mapping[int, Place]) -> Told:
         stages.feed(Ends(source.take(), clock))
         source.release()
     stages.feed(Ends(source.overdue(everything=True), clock))
-    waiting = session.minis()
+    waiting = session.timewaits()
     waiting["end"] = End.STALE
     stages.feed(Ends(waiting, clock))
     assert session.events is not None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Packets that interrupt system calls on the same CPU: what a program is kept from is made up for.
+"""Packets that interrupt system calls on the same CPU: the second program makes up for runs that the guard skips.
 
 Both hosts let the one CPU receive what the other one sends (RPS), as network cards do: there, softirqs
 that end connections come in the middle of programs that see others connect and close.
@@ -41,7 +41,7 @@ pytestmark = [
 CONNECTIONS = 10_000 // round(patient(1))
 TIMES = 5
 FEW = CONNECTIONS // 100
-"""Runs of the other programs that may be left out."""
+"""Runs of the other programs that the guard may skip."""
 RECEIVER = "echo 1 > /sys/class/net/eth0/queues/rx-0/rps_cpus"
 
 SERVE = """
@@ -86,7 +86,7 @@ def server(host: Host, port: int, cpu: int) -> Iterator[None]:
 
 
 def missed(session: Session, program: str) -> int:
-    """Runs that the kernel left out."""
+    """Runs that the recursion guard skipped."""
     return misses([session.programs()[program]])
 
 

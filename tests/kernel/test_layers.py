@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands above TCP, on real sockets: a sockmap is told of whichever end closes first, and of nothing else."""
+"""What stands above TCP, on real sockets: tracetw names a sockmap at whichever end closes first, and nothing else."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ COUNT, FEW = 40, 10
 TRANSITIONS = 10
 """Of both ends of a connection: five each, since TIME_WAIT is not announced."""
 # One set of each table: eight records wait.
-TINY = Sizes(conn_slots=1 << 12, closing_slots=8, mini_slots=8, closes_pages=64)
+TINY = Sizes(conn_slots=1 << 12, closed_slots=8, timewait_slots=8, closes_pages=64)
 
 
 @pytest.fixture
@@ -103,7 +103,7 @@ def test_a_record_without_a_slot_does_not_touch_that_of_another(
         reader = Reader(opened, crowd.netns)
         crowd.do("open", COUNT)
         crowd.do("dead", COUNT)
-        assert opened.stats()[Stat.CLOSING_FULL] >= COUNT - TINY.closing_slots
+        assert opened.stats()[Stat.CLOSING_FULL] >= COUNT - TINY.closed_slots
         assert room.untouched(*places)
         rows = reader.finish()
         lost = reader.lost()
@@ -124,7 +124,7 @@ def test_a_record_without_a_place_is_counted_as_lost(crowd: Crowd) -> None:
         assert room.untouched(*every)
         rows = reader.finish()
         lost = reader.lost()
-    assert lost >= COUNT - TINY.closing_slots
+    assert lost >= COUNT - TINY.closed_slots
     assert len(rows) + lost == 2 * COUNT
     assert once(rows)
 
@@ -134,7 +134,7 @@ def test_a_connection_of_mptcp_and_its_subflows_leave_by_one_ring() -> None:
     if why := no_mptcp():
         pytest.skip(why)
     sizes = Sizes(
-        conn_slots=1 << 12, closing_slots=1 << 10, mini_slots=1 << 10, closes_pages=256, rings=2
+        conn_slots=1 << 12, closed_slots=1 << 10, timewait_slots=1 << 10, closes_pages=256, rings=2
     )
     rings: dict[int, set[int]] = {}
     connections = 0

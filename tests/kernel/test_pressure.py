@@ -138,12 +138,12 @@ def test_fin_wait2_of_connections_older_than_the_trace(crowd: Crowd) -> None:
 
 def test_a_tracer_that_stands_still_loses_nothing_unseen(crowd: Crowd) -> None:
     """Sockets that died and are never closed, more than can wait, over ten seconds apart."""
-    room = FEW.closing_slots
+    room = FEW.closed_slots
     with attached(FEW) as opened:
         reader = Reader(opened, crowd.netns)
         crowd.do("open", 3 * room)
         crowd.do("dead", room)
-        # closing_evict: CLOSING_OLD_NS
+        # closed_evict: CLOSED_OLD_NS
         time.sleep(10.5)
         crowd.do("dead", 2 * room)
         lost = reader.lost()
@@ -156,8 +156,8 @@ def test_a_tracer_that_stands_still_loses_nothing_unseen(crowd: Crowd) -> None:
 
 
 def test_what_was_reported_is_no_loss_when_its_slot_is_needed(crowd: Crowd) -> None:
-    room = FEW.closing_slots
-    tiny = Sizes(FEW.conn_slots, room, FEW.mini_slots, closes_pages=16)
+    room = FEW.closed_slots
+    tiny = Sizes(FEW.conn_slots, room, FEW.timewait_slots, closes_pages=16)
     with attached(tiny) as opened:
         reader = Reader(opened, crowd.netns)
         crowd.do("open", 2 * room)

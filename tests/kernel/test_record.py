@@ -184,7 +184,7 @@ def test_a_signal_keeps_what_came_before(pair: Net, tmp_path: Path) -> None:
         eventually(lambda: [*(tmp_path / "kept").rglob("*.tws")])
         reset_once(pair)
         said = run.stop()
-    assert "signal: what came before is kept in" in said
+    assert "signal: kept what came before in" in said
     (kept,) = open_recordings([tmp_path / "kept"])
     assert verdicts(kept) == ["abort-linger", "peer-reset"]
     assert kept.damage == []
@@ -196,7 +196,7 @@ def test_a_verdict_is_a_trigger(pair: Net, tmp_path: Path) -> None:
         reset_once(pair)
         eventually(lambda: [*(tmp_path / "kept").rglob("*.tws")])
         said = run.stop()
-    assert "verdict:peer-reset: what came before is kept" in said
+    assert "verdict:peer-reset: kept what came before" in said
 
 
 def fill(path: Path) -> None:

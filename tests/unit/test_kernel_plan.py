@@ -216,9 +216,9 @@ def test_single_events_are_compiled_in_only_when_wanted(btf: Btf, plan: Plan, ev
 def test_sizes_hold_whole_sets_and_whole_pages(live: int) -> None:
     sizes = Sizes.for_connections(live)
     assert live <= sizes.connections < live + WAYS
-    assert sizes.closing_slots >= 2 * (live // 8)
-    assert sizes.mini_slots >= 1.5 * (live // 4)
-    for name in ("conn_slots", "closing_slots", "mini_slots"):
+    assert sizes.closed_slots >= 2 * (live // 8)
+    assert sizes.timewait_slots >= 1.5 * (live // 4)
+    for name in ("conn_slots", "closed_slots", "timewait_slots"):
         assert getattr(sizes, name) % WAYS == 0, name
     for name in ("closes_pages", "events_pages"):
         value = getattr(sizes, name)

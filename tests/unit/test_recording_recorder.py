@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recorder: rotation, bounds, what is kept, compaction behind its back."""
+"""The recorder: rotation, bounds, what triggers keep, compaction behind its back."""
 
 from __future__ import annotations
 
@@ -176,11 +176,11 @@ def test_a_trigger_keeps_what_the_bound_would_drop(tmp_path: Path) -> None:
     recorded.finish()
     (folder,) = (tmp_path / "kept").iterdir()
     assert folder.name.endswith("verdict-peer-reset")
-    assert recorded.said == [f"verdict:peer-reset: what came before is kept in {folder}"]
+    assert recorded.said == [f"verdict:peer-reset: kept what came before in {folder}"]
     (kept,) = open_recordings([folder])
     assert kept.damage == []
     assert everything(kept)["inode"].tolist() == [*range(300)]
-    assert [*folder.rglob("*.closes.parquet")], "what is kept is compacted as well"
+    assert [*folder.rglob("*.closes.parquet")], "what a trigger keeps is compacted as well"
     whole = recorded.read()
     assert [damage.harm for damage in whole.damage] == [Harm.MISSING]
 

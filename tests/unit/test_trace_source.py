@@ -23,7 +23,7 @@ from tracetw.live.source import LostCount, Source
 
 PAGE = mmap.PAGESIZE
 SLOTS = 64
-SIZES = Sizes(conn_slots=SLOTS, closing_slots=SLOTS, mini_slots=SLOTS, closes_pages=8)
+SIZES = Sizes(conn_slots=SLOTS, closed_slots=SLOTS, timewait_slots=SLOTS, closes_pages=8)
 SECOND = 1_000_000_000
 # FIN_WAIT2 after ESTABLISHED and FIN_WAIT1; CLOSE after ESTABLISHED.
 ABORTED, ORPHANED = 0x17, 0x145
@@ -39,12 +39,12 @@ class Kernel:
     def __init__(self) -> None:
         self._fds: dict[str, int] = {}
         self.ring = self._map("closes", (2 + 2 * SIZES.closes_pages) * PAGE)
-        self.closing = np.frombuffer(self._map("closing", SLOTS * CLOSE.itemsize), CLOSE, SLOTS)
-        self.keys = np.frombuffer(self._map("closing_keys", SLOTS * 8), "<u8", SLOTS)
-        self.minis = np.frombuffer(self._map("minis", SLOTS * CLOSE.itemsize), CLOSE, SLOTS)
-        self.mini_keys = np.frombuffer(self._map("mini_keys", SLOTS * 8), "<u8", SLOTS)
-        self.reported = np.frombuffer(self._map("closing_reported", SLOTS * 8), "<u8", SLOTS)
-        self.minis_reported = np.frombuffer(self._map("mini_reported", SLOTS * 8), "<u8", SLOTS)
+        self.closed = np.frombuffer(self._map("closed", SLOTS * CLOSE.itemsize), CLOSE, SLOTS)
+        self.keys = np.frombuffer(self._map("closed_keys", SLOTS * 8), "<u8", SLOTS)
+        self.timewaits = np.frombuffer(self._map("timewaits", SLOTS * CLOSE.itemsize), CLOSE, SLOTS)
+        self.tw_keys = np.frombuffer(self._map("tw_keys", SLOTS * 8), "<u8", SLOTS)
+        self.reported = np.frombuffer(self._map("closed_reported", SLOTS * 8), "<u8", SLOTS)
+        self.timewaits_reported = np.frombuffer(self._map("tw_reported", SLOTS * 8), "<u8", SLOTS)
         self.held = np.frombuffer(self._map("held", CPUS * CLOSE.itemsize), CLOSE, CPUS)
         self._map("bell", 4 * PAGE)
         self._map("listener_ends", (2 + 2 * LISTENER_ENDS_PAGES) * PAGE)
@@ -67,25 +67,25 @@ class Kernel:
 
     def wait(self, slot: int, sk: int, born: int, ended: int, **more: int) -> None:
         """A dead socket's record waits for its application."""
-        self.closing[slot] = row(sk, born, ended, ABORTED, **more)
+        self.closed[slot] = row(sk, born, ended, ABORTED, **more)
         self.keys[slot] = sk
 
     def linger(self, slot: int, sk: int, ended: int) -> None:
         """A timewait socket's record waits for the end of FIN_WAIT2."""
-        self.minis[slot] = row(sk, 100, ended, ORPHANED)
-        self.mini_keys[slot] = sk
+        self.timewaits[slot] = row(sk, 100, ended, ORPHANED)
+        self.tw_keys[slot] = sk
 
     def drop(self, slot: int) -> None:
         """Its slot is free again."""
-        self.minis["flags"][slot] = 0
-        self.mini_keys[slot] = 0
+        self.timewaits["flags"][slot] = 0
+        self.tw_keys[slot] = 0
 
     def send(self, slot: int, end: End = End.DESTROY) -> None:
         """It leaves through the ring, and its slot is free."""
-        record = self.closing[slot].copy()
+        record = self.closed[slot].copy()
         record["end"] = end
         self.put(record)
-        self.closing["flags"][slot] = 0
+        self.closed["flags"][slot] = 0
         self.keys[slot] = 0
 
     def put(self, record: NDArray[Any]) -> None:
@@ -253,8 +253,8 @@ def test_a_record_that_waits_for_a_reset_waits_shorter(kernel: Kernel, source: S
 def test_a_connection_older_than_the_trace_is_taken_once(kernel: Kernel, source: Source) -> None:
     """It has no first state: its time is that of the only one seen."""
     kernel.wait(3, 0xA, 0, 0)
-    kernel.closing["at"][3] = [now() - SECOND, 0, 0, 0, 0, 0, now() - SECOND]
-    kernel.closing["path"][3] = 7
+    kernel.closed["at"][3] = [now() - SECOND, 0, 0, 0, 0, 0, now() - SECOND]
+    kernel.closed["path"][3] = 7
     assert source.overdue()["sk"].tolist() == [0xA]
     kernel.send(3)
     assert taken(source) == []
@@ -287,7 +287,7 @@ def test_a_mini_socket_reported_as_stale_is_not_reported_again(
 ) -> None:
     kernel.linger(1, 0xB, now() - 80 * SECOND)
     assert len(source.stale()) == 1
-    late = kernel.minis[1].copy()
+    late = kernel.timewaits[1].copy()
     late["end"] = End.FIN
     kernel.put(late)
     kernel.drop(1)
@@ -304,7 +304,7 @@ def test_what_is_remembered_is_forgotten_when_its_slot_is_free(
         assert len(source.overdue()) == 1
         assert len(source.stale()) == 1
         # The ring was full: the record left, and nothing arrives.
-        kernel.keys[3] = kernel.closing["flags"][3] = 0
+        kernel.keys[3] = kernel.closed["flags"][3] = 0
         kernel.drop(1)
         taken(source)
         source.overdue()
@@ -343,11 +343,11 @@ def test_two_connections_without_a_history_at_one_address_are_two(
 ) -> None:
     """No state of theirs has a time: they are told apart by when they closed."""
     kernel.wait(3, 0xA, 0, now() - 2 * SECOND)
-    kernel.closing["at"][3, :AT_CLOSED] = kernel.closing["path"][3] = 0
+    kernel.closed["at"][3, :AT_CLOSED] = kernel.closed["path"][3] = 0
     assert source.overdue()["sk"].tolist() == [0xA]
     kernel.send(3)
     kernel.wait(3, 0xA, 0, now() - SECOND)
-    kernel.closing["at"][3, :AT_CLOSED] = kernel.closing["path"][3] = 0
+    kernel.closed["at"][3, :AT_CLOSED] = kernel.closed["path"][3] = 0
     kernel.send(3)
     assert taken(source) == [0xA]
 
@@ -356,7 +356,7 @@ def test_a_long_half_closed_connection_is_not_stale_when_its_mini_socket_begins(
     kernel: Kernel, source: Source
 ) -> None:
     kernel.linger(0, 0xA, now() - 500 * SECOND)
-    kernel.minis["at"][0, AT_CLOSED] = now() - SECOND
+    kernel.timewaits["at"][0, AT_CLOSED] = now() - SECOND
     assert len(source.stale()) == 0
 
 
@@ -370,7 +370,7 @@ def test_the_kernel_side_is_told_what_was_reported(kernel: Kernel, source: Sourc
     gone = now() - 80 * SECOND
     kernel.linger(7, 0xC, gone)
     source.stale()
-    assert kernel.minis_reported[7] == gone
+    assert kernel.timewaits_reported[7] == gone
 
 
 def test_what_leaves_its_slot_meanwhile_is_not_forgotten(kernel: Kernel, source: Source) -> None:

@@ -63,7 +63,7 @@ def command(words: tuple[str, ...], output: str, target: str | None) -> None:
     if extras.missing("query"):
         from tracetw.recording.reader import open_recordings  # noqa: PLC0415 (loads NumPy)
 
-        open_recordings(paths)  # which are no recordings is said before anything is installed
+        open_recordings(paths)  # complains of what is no recording, before need() installs
         need("query", "query")
     from tracetw.query.run import query  # noqa: PLC0415 (loads NumPy)
 

@@ -113,7 +113,7 @@ def command(
     if in_checkout() and extras.missing("recording"):
         from tracetw.kernel import preflight  # noqa: PLC0415
 
-        preflight.check()  # nothing is installed for a recording that cannot be
+        preflight.check()  # a host that cannot trace needs no packages
         need("recording", "record")
     make_sink = records_to(Path(folder), limits, triggers, request.events, filter_.words)
     return run(request, make_sink)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is wrong for what this host does, before it is said of which namespace."""
+"""A setting that is wrong for what this host does, before its namespace is added."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Facts:
     missing: tuple[str, ...] = ()
 
     def one(self, name: str) -> int | None:
-        """The number of a sysctl (``net.ipv4.`` may be left out); None where there is none."""
+        """The number of a sysctl (the prefix ``net.ipv4.`` is optional); None where there is none."""
         values = self.sysctls.get(name if "." in name else f"net.ipv4.{name}", ())
         return values[0] if values else None
 

@@ -78,7 +78,8 @@ def _linear(facts: Facts, clock: TimerClock) -> Meaning:
 def _synack(facts: Facts, clock: TimerClock) -> Meaning:
     wait = timers.syn_ack(clock, known(facts, "tcp_synack_retries", 5))
     return Meaning(
-        f"a handshake that the client does not finish is kept for {text(wait)}", {"handshake": wait}
+        f"a handshake that the client does not finish stays in SYN_RECV for {text(wait)}",
+        {"handshake": wait},
     )
 
 

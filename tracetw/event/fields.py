@@ -282,8 +282,8 @@ def _reading_hidden(rows: Rows) -> NDArray[np.bool_]:
 def bytes_unacked(rows: Rows) -> NDArray[np.int64]:
     """Payload sent and not acknowledged by the peer.
 
-    A FIN is the last thing of a stream, so it is part of ``snd_nxt - snd_una`` when the state says
-    that one is on its way and nothing is left to send. A SYN is no payload.
+    ``snd_nxt - snd_una`` counts a FIN as one byte: subtract it when the state says that one was sent, after
+    all data (``snd_nxt == write_seq``). A SYN is no payload.
     """
     ahead = outstanding(rows).astype(np.int64)
     state = rows["old_state"]

@@ -50,7 +50,7 @@ _FIRST_FIN = (State.FIN_WAIT1, State.CLOSE_WAIT)
 # After FIN_WAIT1 the peer's FIN leads to one of these; after CLOSE_WAIT ours does.
 _SECOND_FIN = (State.CLOSING, State.TIME_WAIT, State.CLOSE, State.LAST_ACK)
 _PLACES = 16
-_EIGHTH = 3  # srtt_us is kept in eighths
+_EIGHTH = 3  # srtt_us counts eighths of a microsecond
 
 
 def idle_ms(rows: Rows, names: KernelNames) -> Measure:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who listens where: every listener of a namespace, and the process that holds it.
 
-To find a holder takes a look at every descriptor of the host. Only sockets that were not there before are looked
-up, and where that takes long, not each time: until then their process is not known.
+To find a holder takes a look at every descriptor of the host. So it looks for holders of new sockets only,
+and where that takes long, not each time: until then their process is not known.
 """
 
 from __future__ import annotations

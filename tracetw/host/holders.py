@@ -31,8 +31,8 @@ def owners_by_inode(inodes: Mapping[int, int]) -> dict[int, Process]:
     holders, those that were not born yet do not count: they have inherited a dead socket, if only
     from fork(2) until exec(2), as every child of a process that starts programs.
 
-    A socket that several processes hold (passed on, inherited by a child) is left out: which of
-    them uses it cannot be told from outside, and a wrong owner is worse than none. Threads share
+    A socket that several processes hold (passed on, inherited by a child) gets no owner: nothing
+    outside says which of them uses it, and a wrong owner is worse than none. Threads share
     one descriptor table and count once. Processes that may not be read are as good as absent, so
     the answer is only certain with CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH.
     """

@@ -135,7 +135,7 @@ def _inodes(where: Netns) -> dict[int, set[int]]:
                 for port, inodes in listening(table).items():
                     ports.setdefault(port, set()).update(inodes)
         except OSError:
-            continue  # IPv6 is off, or nobody is left there
+            continue  # IPv6 is off, or the process is gone
     return ports
 
 

@@ -36,7 +36,7 @@ def dump(protocol: int, kind: int, body: bytes, room: int = 1) -> Iterator[memor
         body: what follows its header.
         room: datagrams to gather before they are given, 32 KiB each.
 
-    Of the caller's namespace. What is given is only good until the next is asked for. Raises OSError
+    Of the caller's namespace. Each part is valid until the caller asks for the next. Raises OSError
     with :data:`NAME` when the kernel has no such protocol, or reports an error.
     """
     memory = memoryview(bytearray(room * LARGEST))

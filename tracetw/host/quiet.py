@@ -2,7 +2,7 @@
 """Listeners with their queues, and connections on which nothing has moved for long, by sock_diag.
 
 What ``tracetw.host.sockdiag`` leaves out: queues, timers, and of ``struct tcp_info`` the times of the last
-segments. Only what is asked for is kept, so a host with a million connections costs time but no memory.
+segments. It keeps only what the caller asks for, so a host with a million connections costs time but no memory.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from tracetw.text import well_formed
 __all__ = ["MOST", "PATIENCE_S", "Resolver"]
 
 MOST = 4096
-"""Addresses that are asked for."""
+"""Addresses to ask for, at most."""
 PATIENCE_S = 5.0
 """How long who has time waits for names."""
 _AT_ONCE = 8

@@ -33,7 +33,7 @@ def datagrams(family: int, states: int, room: int = 1, attributes: int = 0) -> I
         room: datagrams to gather before they are given, 32 KiB each.
         attributes: mask of ``INET_DIAG_`` attributes to add, ``1 << number - 1``.
 
-    Of the caller's namespace. What is given is only good until the next is asked for. The walk is not
+    Of the caller's namespace. Each part is valid until the caller asks for the next. The walk is not
     atomic: a socket that moves meanwhile is there twice or not at all, as for ``ss``. Raises OSError
     when the kernel reports an error.
     """

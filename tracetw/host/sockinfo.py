@@ -54,7 +54,7 @@ class Info(NamedTuple):
 
 
 def infos(rows: Sockets, which: Iterable[int]) -> Iterator[Info]:
-    """Of some rows of the calling thread's namespace; those that are gone are left out.
+    """Of some rows of the calling thread's namespace, without those that are gone.
 
     Raises OSError when the kernel cannot be asked.
     """

@@ -2,7 +2,7 @@
 """The type information of a kernel (or of an object file): where fields lie, what enums say.
 
 Format: Documentation/bpf/btf.rst. One pass over the type section notes where each type begins;
-everything else is decoded when it is asked for, so that a whole kernel costs well under 0.1 s.
+everything else is decoded on demand, so that a whole kernel costs well under 0.1 s.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _MAGIC = 0xEB9F
 # Bytes that follow the 12-byte header: fixed, and per member.
 _FIXED = {_INT: 4, _ARRAY: 12, _VAR: 4, _DECL_TAG: 4}
 _PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, _ENUM64: 12}
-# Found by name; a union is looked for like a structure.
+# Found by name; a union counts as a structure.
 _NAMED = {_STRUCT: _STRUCT, _UNION: _STRUCT, _ENUM: _ENUM, _ENUM64: _ENUM64, _TYPEDEF: _TYPEDEF}
 _VOID = 0
 _TWO = struct.Struct("=II")

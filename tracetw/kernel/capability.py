@@ -169,9 +169,9 @@ class KernelFact:
         macro: defined for the BPF programs where the kernel has it.
         present: does it? From its BTF and its answers.
         slug: its name in ``tracetw doctor`` and in the argument ``without`` of the planner.
-        gives: what is known by it.
-        lost: what is not known without it.
-        source: where it is looked up.
+        gives: what it adds.
+        lost: what stays unknown without it.
+        source: where tracetw looks it up.
     """
 
     macro: str

@@ -91,7 +91,7 @@ def _bits(btf: Btf, paths: dict[str, str]) -> dict[str, int]:
 
 
 def layers(btf: Btf) -> dict[str, int]:
-    """Offsets and masks of what stands above TCP; ``HAVE_MPTCP`` where its connections can be told.
+    """Offsets and masks of what stands above TCP; ``HAVE_MPTCP`` where BTF has the fields of its connections.
 
     Raises FieldMissing when TCP has no place for an upper layer (before v4.13).
     """

@@ -45,7 +45,7 @@ HEADERS = (
     "packet.h",
     "icmp.h",
     "event.h",
-    "carrier.h",
+    "timewait_event.h",
     "subflow.h",
     "mptcp.h",
     "listener.h",
@@ -70,8 +70,8 @@ WAYS = 8
 CPUS = 1024
 """Rows of the tables with one row a CPU; CPUs beyond share them."""
 # Slots for each connection that there is room for. So many are free that no pair of sets is full (simulated with a
-# million keys); fewer do where fewer ways of a set are kept free for others.
-_SPREAD, _CLOSING_SPREAD, _MINI_SPREAD = 2.5, 2, 1.5
+# million keys); `closed` and `timewaits` reserve fewer ways of a set (bpf/table.h), so fewer do.
+_SPREAD, _CLOSED_SPREAD, _TIMEWAIT_SPREAD = 2.5, 2, 1.5
 _MOST_RINGS = 4
 
 
@@ -88,11 +88,11 @@ class Sizes:
     """
 
     conn_slots: int = 5 << 16
-    closing_slots: int = 1 << 15
-    mini_slots: int = 3 << 14
+    closed_slots: int = 1 << 15
+    timewait_slots: int = 3 << 14
     closes_pages: int = 2048
     events_pages: int = 1024
-    carriers: int = 1 << 17
+    timewait_owners: int = 1 << 17
     rings: int = 1
 
     @classmethod
@@ -105,8 +105,8 @@ class Sizes:
         """
         return cls(
             conn_slots=_whole_sets(live * _SPREAD),
-            closing_slots=_whole_sets(live / 8 * _CLOSING_SPREAD),
-            mini_slots=_whole_sets(live / 4 * _MINI_SPREAD),
+            closed_slots=_whole_sets(live / 8 * _CLOSED_SPREAD),
+            timewait_slots=_whole_sets(live / 4 * _TIMEWAIT_SPREAD),
             rings=1 << (min(cpus, _MOST_RINGS).bit_length() - 1),
         )
 
@@ -219,7 +219,7 @@ def make_plan(
         answers: of the kernel; None plans with what needs none: no function probes, no cmpxchg.
 
     Raises:
-        CannotTrace: the kernel lacks a hook or a field without which nothing can be told.
+        CannotTrace: the kernel lacks a hook or a field that every record needs.
     """
     sizes = sizes or Sizes()
     answers = answers or Answers()
@@ -252,13 +252,13 @@ def make_plan(
         "WAYS": str(WAYS),
         "CPUS": str(CPUS),
         "CONN_SETS": str(sizes.conn_slots // WAYS),
-        "CLOSING_SETS": str(sizes.closing_slots // WAYS),
-        "MINI_SETS": str(sizes.mini_slots // WAYS),
+        "CLOSED_SETS": str(sizes.closed_slots // WAYS),
+        "TW_SETS": str(sizes.timewait_slots // WAYS),
         "RINGS": str(sizes.rings),
         "CLOSES_PAGES": str(sizes.closes_pages // sizes.rings),
         "LISTENER_ENDS_PAGES": str(LISTENER_ENDS_PAGES),
         "EVENTS_PAGES": str(sizes.events_pages),
-        "CARRIERS": str(sizes.carriers),
+        "TW_OWNERS": str(sizes.timewait_owners),
     }
     if packed := wanted.packed() if wanted else b"":
         macros["FILTERED"] = "1"

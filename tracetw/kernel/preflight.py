@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether this host lets us trace at all, found out in milliseconds before anything is loaded.
 
-Each thing that can be missing has one check and one message. Nothing is concluded from a kernel
-version: the kernel's own BTF says what it has. Nothing is asked for that is not needed: BCC loads
-and attaches raw tracepoints without tracefs (and without debugfs), so neither is looked at.
+Each thing that can be missing has one check and one message. No check looks at the kernel's version: its
+BTF says what it has. No check asks for tracefs or debugfs: bpf(2) attaches raw tracepoints without them.
 
-BCC itself is not imported here: that costs 100 MB and belongs into the loader child. The files of
+This module does not import BCC: that costs 100 MB and belongs into the compiler child. The files of
 its Python package tell it from another project of that name.
 """
 

@@ -23,7 +23,7 @@ class Alarm:
             os.write(self._writer, b"1")
 
     def clear(self) -> None:
-        """Heard."""
+        """Empty the pipe."""
         with suppress(BlockingIOError):
             os.read(self.fd, _ALL)
 

@@ -92,13 +92,13 @@ class Collector:
         self._session.rest()
 
     def _heard(self) -> None:
-        """Has a record begun to wait? Then it is looked at, soon."""
+        """If a record has begun to wait, look at the tables soon."""
         if self._session.heard():
             self._sweeps = True
             self._next_sweep = max(self._next_sweep, time.monotonic() + _FIRST_SWEEP)
 
     def drained(self) -> bool:
-        """Nothing is in the rings, waits for an application or for the other side."""
+        """The rings are empty, and no record waits for its application or for the peer's FIN."""
         return self._source.idle() and not self._source.unfinished()
 
     def unfinished(self) -> int:

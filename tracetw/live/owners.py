@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Owners that the kernel side could not tell: found on the host, or left unknown."""
+"""Owners that the BPF programs could not know: found on the host, or unknown."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _NONE, _CLOSE, _KERNEL = int(Owner.NONE), int(Owner.CLOSE), int(Owner.KERNEL)
 def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
     """The rows with pid, comm and ``owner_from`` filled in where something can be known.
 
-    A socket that its application still holds is looked for among the descriptors of all processes;
-    one that nobody has accepted yet belongs to the listener. The owner that connect() told stays where
-    the socket cannot be looked for. Anything else stays unknown: a guess would be worse. Without
-    ``listeners`` nothing is looked up.
+    Looks for a socket that its application still holds among the descriptors of all processes; one that
+    nobody has accepted yet belongs to the listener. Where it cannot look for the socket, the process that
+    called connect() stays the owner. Anything else stays unknown: a guess would be worse. Without
+    ``listeners`` it returns the rows as they are.
     """
     if listeners is None:
         return rows

@@ -147,7 +147,7 @@ class _Trace:
         over = self._over(command, end)
         waiting = Waiting()
         while not over() and not self._writer.over():
-            # A command that runs or has ended is looked at now and then.
+            # Now and then, look whether the command has ended.
             self._collector.wait(end if command is None else time.monotonic() + _LOOK)
             self._alarm.clear()
             self._collector.round()

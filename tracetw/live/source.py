@@ -16,7 +16,7 @@ from tracetw.kernel.load.session import Session
 __all__ = ["LostCount", "Source"]
 
 
-# A socket that died under its application is reported when the application closes it, which tells
+# A socket that died under its application is reported when the application closes it, which shows
 # the owner, but no later than this. A record that only waits for a RST needs no longer than the
 # softirq that it is in.
 _PATIENCE_NS = 200_000_000
@@ -101,7 +101,7 @@ class Source:
         for index in np.flatnonzero(due):
             due[index] = _identity(rows[index]) not in self._given
         rows = rows[due]
-        # What is in the ring by now was not waiting: it is taken from there.
+        # What is in the ring by now comes from there.
         rows["end"] = np.where(rows["end"] == End.DESTROY, End.DESTROY, End.PENDING)
         self._given |= {_identity(row) for row in rows}
         self._session.reported(rows)
@@ -110,10 +110,10 @@ class Source:
     def confirmed(self, rows: Rows, *, everything: bool = False) -> Rows:
         """Of overdue records with their owners looked up, those that are as complete as they get.
 
-        Where no owner was found, the application may have closed while it was looked for: then the
-        record has left the table with the owner in it, and is taken from the ring as any other. Or
-        it starts a program, and for a moment a child holds all that it holds: then it is looked for
-        again, but not for long, and not if ``everything`` is wanted.
+        Where the search found no owner, the application may have closed the socket meanwhile: then the
+        record has left the table with the owner in it, and comes out of the ring as any other. Or the
+        application starts a program, and for a moment a child holds the same descriptors: then search
+        once more at the next look, but not for long, and not if ``everything`` is wanted.
         """
         unknown = (rows["end"] == End.PENDING) & (rows["owner_from"] == Owner.NONE)
         unknown &= rows["flags"] & F_DEAD == 0
@@ -133,23 +133,23 @@ class Source:
 
     def stale(self) -> Rows:
         """Timewait sockets in FIN_WAIT2 that must be gone, though nobody saw how."""
-        rows = self._session.minis()
+        rows = self._session.timewaits()
         # What begins from now on lives longer than until then.
         self.stale_s = time.monotonic() + _TIMEWAIT_S
         if not len(rows):
             return rows
-        left = self._mini_life_ns(rows) - _age(rows)
+        left = self._fin_wait2_life_ns(rows) - _age(rows)
         self.stale_s += min(left[left >= 0].min(initial=_TIMEWAIT_S * 10**9) / 1e9 - _TIMEWAIT_S, 0)
         rows = rows[left < 0]
         fresh = [index for index, row in enumerate(rows) if _identity(row) not in self._given]
         rows = rows[fresh]
         self._given |= {_identity(row) for row in rows}
         if len(rows):
-            self._session.minis_reported(rows)
+            self._session.timewaits_reported(rows)
         rows["end"] = End.STALE
         return rows
 
-    def _mini_life_ns(self, rows: Rows) -> NDArray[np.int64]:
+    def _fin_wait2_life_ns(self, rows: Rows) -> NDArray[np.int64]:
         """How long the timewait sockets of these records can live."""
         hz = self._session.plan.names.hz
         jiffies = np.maximum(rows["fin_timeout"].astype(np.int64), rows["linger2"])
@@ -171,11 +171,11 @@ class Source:
 
     def unfinished(self) -> int:
         """Connections that are closed here and wait in FIN_WAIT2 for the peer's FIN."""
-        rows = self._session.minis()
+        rows = self._session.timewaits()
         return sum(_identity(row) not in self._given for row in rows)
 
     def idle(self) -> bool:
-        """Nothing is in the rings or waits for an application."""
+        """The rings are empty, and no record waits for its application."""
         return not self.pending() and all(
             _identity(row) in self._given for row in self._session.waiting()
         )

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The thread that judges and writes, so that the ring is emptied on time whatever the output does.
 
-Here, too, owners are looked for of what came out of the ring: that may take long.
+It also looks for the owners of records that came out of the ring: that may take long.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tracetw.stream.stop import Stop
 __all__ = ["Writer"]
 
 _TICK_S = 0.05
-# After a reader was given up, what is left is judged for the summary, but not for long.
+# After a reader was given up, judge the rest for the summary, but not for long.
 _LAST_S = 0.25
 # Longer than giving a reader up takes: it is a write that does not return.
 _STUCK_S = 0.3
@@ -85,7 +85,7 @@ class Writer:
     def finish(self, show: Callable[[int], None]) -> None:
         """Wait until everything is written, or nothing more can be. The backlog is complete.
 
-        ``show`` is told now and then how many records wait.
+        It calls ``show`` now and then with the number of records that wait.
         """
         self._backlog.close()
         while self._thread.is_alive():

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Results of SQL as a table, JSON lines, CSV or Parquet: batch after batch, in constant memory.
 
-DuckDB has more types than any of these. Before a result is read, it is asked for every column in a
-type that the format has: nested values as JSON, everything else as text.
+DuckDB has more types than any of these. So a statement around the user's casts every column to a
+type that the format has: nested values to JSON, everything else to text.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class ResultWriter(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Format:
-    """``cast`` says as what a column is asked for: an expression of its place, by its type."""
+    """``cast`` gives the expression that casts a column: from its place and its type."""
 
     cast: Callable[[str, str], str]
     writer: Callable[[BinaryIO, pa.Schema, Sequence[str]], ResultWriter]

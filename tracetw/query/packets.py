@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What single packets told of a connection, as columns: TTL, the RST, who sent an ICMP error, segments refused."""
+"""Columns about single packets of a connection: TTL, the RST, who sent an ICMP error, refused segments."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where judged recordings are kept: a folder that nobody but this user can write to.
+"""The folder of judged recordings: nobody but this user can write to it.
 
 Never beside a recording: its folder may come from anybody, and what lies there may have been made to
 be believed, or to be overwritten by root.
@@ -22,7 +22,7 @@ SYSTEM = Path("/var/cache")
 """Where root keeps its own, by the FHS."""
 
 MOST_BYTES = 4 << 30
-"""Of all that is kept; what is in use may be more."""
+"""Limit of that folder; recordings in use may exceed it."""
 _NEW = ".new-"
 _OLD_S = 86_400
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -2,7 +2,7 @@
 """One SQL statement over recordings, by a DuckDB that can do nothing else.
 
 It sees the views and no other file, writes none but what does not fit into its memory, loads no
-extension, opens no connection to anywhere, and its configuration cannot be changed by what it is asked.
+extension, opens no connection to anywhere, and no statement can change its configuration.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ def files_of(name: str) -> tuple[str, ...]:
 
 
 def is_raw(folder: Folder, name: str) -> bool:
-    """Are the rows of a segment in its ``.tws``? False, too, when that cannot be told."""
+    """Are the rows of a segment in its ``.tws``? False, too, when it cannot be read."""
     try:
         with folder.read(name) as file:
             first = [*islice(scan(file), 2)]

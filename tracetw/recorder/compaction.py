@@ -65,7 +65,7 @@ class Compaction:
         self._queue.extend(copies)
 
     def finish(self) -> None:
-        """Do everything that is left, in a hurry: somebody waits."""
+        """Compact the whole queue, in a hurry: somebody waits."""
         self._hurry = True
         self.poll()
         while self._process is not None:

@@ -54,7 +54,7 @@ class NewNames:
         self._unheard: dict[int, Heard] = {}
 
     def hear(self, heard: Iterable[Heard]) -> None:
-        """To be told with the next rows, and in each segment again."""
+        """Write these with the next rows, and in each new segment."""
         new = {port_key(one.netns, one.port): one for one in heard}
         if len(self._heard.keys() | new) > MOST_HEARD:
             self._heard.clear()

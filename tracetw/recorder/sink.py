@@ -45,7 +45,7 @@ class RecorderSink:
         self._recorder = recorder
         self._triggers = triggers
         self._context = context
-        # The last one: by it the rows of the open segment are told.
+        # Of the last batch.
         self._clock = context.clock
         self._said = said
         self._holders = holders

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The folder of a recorder: which segments it has, which must go, which are kept for good."""
+"""The folder of a recorder: which segments it has, which to delete, which to keep for good."""
 
 from __future__ import annotations
 

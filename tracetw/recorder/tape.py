@@ -229,9 +229,9 @@ class Tape:
             self._say(f"{reason}: cannot keep what came before: {error.strerror}")
             return
         if folder is None:
-            self._say(f"{reason}: kept/ is full, nothing more is kept; move something away")
+            self._say(f"{reason}: cannot keep what came before: kept/ is full; move something away")
         else:
-            self._say(f"{reason}: what came before is kept in {folder}")
+            self._say(f"{reason}: kept what came before in {folder}")
 
     def finish(self) -> None:
         """Close the last segment and compact everything."""
@@ -265,7 +265,7 @@ class Tape:
         sample, left_out = fitted(sample)
         if left_out and not self._told_left_out:
             self._told_left_out = True
-            self._say(f"too much for a recording, left out from now on: {', '.join(left_out)}")
+            self._say(f"too much for a recording, omitted from now on: {', '.join(left_out)}")
         known = self._known or sample
         self._known = known
         file = self._segment(0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Conditions on which the last minutes of a recording are kept."""
+"""Conditions on which the recorder keeps the last minutes for good."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Triggers:
     """Which conditions hold.
 
     A condition that fired rests for ``rest_s``; when it still holds then it fires again, so that
-    all of a long incident is kept.
+    the recorder keeps all of a long incident.
     """
 
     def __init__(self, triggers: Iterable[Trigger], rest_s: float) -> None:

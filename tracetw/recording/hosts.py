@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hosts of one name told apart: by machine id or, where that is not enough, by boot id."""
+"""Distinguish hosts of one name: by machine id or, where that is not enough, by boot id."""
 
 from __future__ import annotations
 

@@ -187,7 +187,7 @@ def _writer(file: BinaryIO, table: Any) -> Any:  # noqa: ANN401  pyarrow has no 
 def check(seal: Seal, dtype: np.dtype[np.void]) -> None:
     """Raises Invalid unless the footer describes what ``write`` writes, in sizes that fit.
 
-    Without pyarrow nothing will be read, and nothing is checked.
+    Without pyarrow nobody can read it, so it checks nothing.
     """
     try:
         arrow, parquet = _arrow()

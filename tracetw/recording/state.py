@@ -58,7 +58,7 @@ class SegmentState:
     def _changed(
         self, known: dict[int, Any], changes: Mapping[int, Any], gone: list[int]
     ) -> dict[int, Any]:
-        """A new dictionary only where there is a change: samples are kept by those who read them."""
+        """A new dictionary only where there is a change: readers hold on to their samples."""
         if not changes and not gone:
             return known
         now = dict(known)

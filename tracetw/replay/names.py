@@ -14,7 +14,7 @@ from tracetw.stream.known import Ask, Heard, Known, port_key
 __all__ = ["heard", "known_of", "known_throughout", "listened"]
 
 _MOST = 1 << 18
-"""Listeners of a recording that are looked at."""
+"""Listeners of a recording, at most."""
 
 
 def known_of(recording: Recording, ask: Ask | None = None) -> Known:

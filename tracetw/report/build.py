@@ -126,8 +126,8 @@ def _notes(counts: Scan, found: int, joined: Joined | None) -> list[str]:
     notes = []
     if found > _CAUSES:
         left = found - _CAUSES
-        noun = "smaller cause is" if left == 1 else "smaller causes are"
-        notes.append(f"{left:,} {noun} left out")
+        noun = "smaller cause" if left == 1 else "smaller causes"
+        notes.append(f"this report omits {left:,} {noun}")
     if counts.cells.folded:
         notes.append("too many processes or peers to tell all apart: the small ones are summed up")
     if counts.pulses.folded:

@@ -16,7 +16,7 @@ class Histogram:
     Attributes:
         measure: ``duration_ms`` or ``idle_ms``, as in the object of a close.
         edges_ms: n + 1 edges of n bins, ascending; the first bin also has what is shorter than its
-            lower edge, down to 0. Empty bins at both ends are left out.
+            lower edge, down to 0. No empty bins at either end.
         verdicts: connections in each bin by verdict, the most frequent first.
         unknown: connections by verdict whose time is not known.
     """

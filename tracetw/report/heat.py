@@ -69,7 +69,7 @@ class _Cells:
 
         Args:
             keys: of each cell, dtype ``PULSE``.
-            folded: cells that stand for many who are no longer told apart.
+            folded: cells that sum up many peers or processes.
             text: name of a key, from its fields ``_WHO``.
         """
         if not len(keys):

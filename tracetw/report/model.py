@@ -140,7 +140,7 @@ class Incident:
         deaths: of processes.
         evidence, missing: what in the recording says so, and what it would take to say more.
         advice: what to do.
-        stories: numbers of connections that are told in full.
+        stories: numbers of connections that have a story in the report.
     """
 
     number: int
@@ -315,7 +315,7 @@ class Both:
         here, there: hosts.
         count: connections.
         first_ns: when the first of them ended.
-        stories: numbers of those that are told in full.
+        stories: numbers of those that have a story in the report.
     """
 
     kind: str
@@ -362,8 +362,7 @@ class Report:
         in_incidents: how many of them belong to one.
         incidents: in the order of their beginning.
         causes: of what belongs to no incident.
-        counts: how many peers, processes, ports and containers there are; of each table at most
-            100 are told.
+        counts: how many peers, processes, ports and containers there are; the tables list 100 of each at most.
         pairs: connections of which both ends were recorded.
         clocks: how far those of the hosts are apart. Times of incidents are by the clock of the first host.
         notes: limits of this report, in sentences.

@@ -244,7 +244,7 @@ def _processes(rows: Rows, width: int, *, cut: bool) -> list[str]:
 
 
 def _process(comm: bytes, pid: int, width: int, cut: bool) -> str:  # noqa: FBT001 (for each owner)
-    """``nginx/1234``: the number is kept whole, it is what one needs next."""
+    """``nginx/1234``; cut the name only, since the number is what one needs next."""
     number = f"/{pid}" if pid else ""
     name = _clipped[comm, width - len(number)] if cut else _comms[comm]
     return name + number if name or pid else _UNKNOWN
@@ -273,7 +273,7 @@ def _event_text(room: int, kind: int, row: Any, names: KernelNames) -> str:  # n
     if kind == EventKind.RETRANSMIT:
         return f"retransmit {name}"
     prefix = "tw" if kind == EventKind.TIMEWAIT else "drop"
-    # The names of the contract are kept whole; the longest fill the column on their own.
+    # Never cut a name of the contract; the longest fill the column on their own.
     return f"{prefix} {name}" if len(prefix) + 1 + len(name) <= room else name
 
 

@@ -140,7 +140,7 @@ def shapes(batch: Closes, values: dict[str, Any], why: NDArray[np.uint32]) -> ND
     shape["exit_code"] = np.where(flags & F_EXITING, rows["exit_code"], 0)
     shape["family"] = values["families"]
     shape["role"] = fields.role(rows)
-    # Window probes are what is sent while something waits in the queue; keepalives when nothing is.
+    # TCP sends window probes while data waits in its queue, keepalives otherwise.
     waiting = (rows["probing"] > 0) | (rows["write_seq"] != rows["snd_una"])
     shape["probe"] = np.where(rows["probes_out"] > 0, 1 + waiting, 0)
     known, no = np.zeros(len(rows), np.uint8), np.uint32(0)

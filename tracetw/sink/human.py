@@ -84,8 +84,8 @@ def share(part: int, whole: int) -> str:
 def endpoint(address: str, port: int, width: int | None = None) -> str:
     """``10.0.0.1:443`` or ``[2001:db8::1]:443`` in at most ``width`` columns.
 
-    What does not fit is left out in front of an IPv4 address. Of an IPv6 address the end stays, which
-    tells hosts of a network apart, and as much of the beginning as there is room for.
+    An IPv4 address that is too long loses its beginning. An IPv6 address keeps its end, in which hosts of a
+    network differ, and as much of the beginning as there is room for.
     """
     if not port:
         whole = address if width is None else address[-width:]

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where lines go: whole lines only, whatever happens to the other end.
 
-A batch of lines is one write to a file. The kernel may take less than it was given (a full disk); the
-rest is written until nothing is left. When that fails halfway and the output is a regular file, the
-half line is cut off again, so that what stays is valid.
+A batch of lines is one write to a file. The kernel may take less than it was given (a full disk): write
+the rest, until the kernel has all. When that fails halfway and the output is a regular file, cut the half
+line off, so that the file stays valid.
 
 A pipe, a socket or a terminal gets some whole lines at a time, when it has room for them: the reader
 may stand still for ever, and then nobody could take half a line back.

@@ -18,7 +18,7 @@ __all__ = ["TableSink"]
 
 _RESET = "\x1b[0m"
 _COLORS = {"good": "\x1b[32m", "bad": "\x1b[33m", "worst": "\x1b[31m", "odd": "\x1b[35m"}
-# Lines of a screen that are left when its heading comes again: it stays in sight.
+# Repeat the heading so many lines before a screen is full: one stays in sight.
 _SPARE = 2
 
 

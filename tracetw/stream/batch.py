@@ -267,10 +267,10 @@ class Summary:
     Attributes:
         time_ns: wall time, nanoseconds since 1970.
         duration_s: seconds traced.
-        closes: connections by verdict code; verdicts that did not occur may be left out.
+        closes: connections by verdict code; may lack verdicts that did not occur.
         lost: records lost on the way to the sink.
         reconciliation: each kernel counter against what was explained.
-        not_reconciled: why there is less of that, if it is so.
+        not_reconciled: why not all counters were compared; None if they were.
         ended: counters before the hooks were detached.
         stopped: and after.
         unfinished: connections in FIN_WAIT2 that are not reported.

@@ -18,7 +18,7 @@ _ALL_PORTS = frozenset(range(1, 1 << 16))
 
 
 def check(wanted: Filter, duration_s: float | None = None) -> None:
-    """Raises BadInput when no connection can have what is asked for.
+    """Raises BadInput when no connection can match.
 
     Args:
         wanted: the conditions.

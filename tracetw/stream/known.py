@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of addresses and ports, for every output: names of addresses, who listens on a port.
 
-Who listens is told in the stream itself (:class:`Heard`), before the connections that it is shown with, and recorded
-at that place. So a recording says of each connection what the trace said.
+The stream itself says who listens (:class:`Heard`), before the connections with which a sink shows it, and a
+recording has it at that place. So a recording says of each connection what the trace said.
 """
 
 from __future__ import annotations

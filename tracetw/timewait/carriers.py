@@ -56,7 +56,7 @@ CARRIER = np.dtype(
         ("bind", "u1"),  # BIND_ of bpf/record.h
     ]
 )
-"""What is kept of a close record."""
+"""The columns that the report on TIME_WAIT takes from a close record."""
 
 _NEAR_NS = 1_000_000_000
 _V4_MAPPED = np.uint64(0xFFFF << 32)

@@ -77,7 +77,7 @@ class Look:
         return notes(self)
 
     def ports(self, netns: int) -> tuple[int, int]:
-        """Ports of the range that bind() holds, and those that are left for connect()."""
+        """How many ports of the range bind() holds, and how many connect() can take."""
         part = self.snapshot.parts.get(netns, slice(0, 0))
         rows, kind = self.snapshot.sockets[part], self.snapshot.kinds[part]
         ports = Ports.of(rows, kind, self.snapshot.spaces[netns].settings)

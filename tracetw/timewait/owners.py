@@ -31,7 +31,7 @@ class TimewaitOwner(NamedTuple):
 
 
 class TimewaitOwners:
-    """Owners of sockets of a snapshot, all looked up in one pass over /proc when the first is asked for.
+    """Owners of sockets of a snapshot: the first question looks all of them up, in one pass over /proc.
 
     Args:
         snapshot: where they are.

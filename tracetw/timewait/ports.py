@@ -20,7 +20,7 @@ from tracetw.timewait.snapshot import SocketKind
 
 __all__ = ["Ports", "chosen_by_bind"]
 
-# How many of the newest connections of a group are looked at, how old they may be, how few are too few.
+# Of a group, look at so many of the newest connections, no older than this; so few are too few.
 _NEWEST, _WITHIN_S, _FEW = 64, 20.0, 8
 _SOME = 0.25
 _HALF = 0.5

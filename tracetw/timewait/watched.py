@@ -45,10 +45,10 @@ class _Kept:
         """A socket without a record has no owner: nothing else follows."""
 
     def summary(self, summary: Summary) -> None:
-        """It is said on stderr."""
+        """The command prints losses on stderr."""
 
     def rows(self) -> Carriers:
-        """What was kept."""
+        """The rows in memory."""
         return np.concatenate(self._parts) if self._parts else np.empty(0, CARRIER)
 
 

@@ -137,7 +137,7 @@ class TopApp(App[None]):
 
     Args:
         board: what there is to see; another thread feeds it.
-        state: what is looked at first.
+        state: what the screen shows first.
         painter: makes the pages.
         running: is the board still fed? When it is no more, a live screen ends.
         delay_s: between two looks at the board.

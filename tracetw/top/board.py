@@ -39,7 +39,7 @@ class Board:
     """What a stream was until now.
 
     Args:
-        width_ns: of the shortest stretch of time that is told apart.
+        width_ns: of one stretch of time, the shortest that the screen shows.
         utc: times in UTC; local time else.
         recorded: it is fed from a recording.
 
@@ -142,7 +142,7 @@ class Board:
             self._carried -= len(self.carriers.popleft())
 
     def pieces(self) -> Sequence[Piece]:
-        """All connections that are kept."""
+        """Batches of the connections in memory."""
         return (*self.abnormal.pieces(), *self.ordinary.pieces())
 
     def total(self, since: int, until: int) -> NDArray[Any]:

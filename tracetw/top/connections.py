@@ -40,7 +40,7 @@ _MARKS = {"local": ">", "remote": "<", "both": "=", "none": "!"}
 
 @dataclass(frozen=True, slots=True)
 class KeptConnection:
-    """One connection that is kept: a batch of one, and what it is about."""
+    """One connection in memory: a batch of one, and its context."""
 
     closes: Closes
     context: Context
@@ -56,7 +56,7 @@ def find(board: Board, number: int) -> KeptConnection | None:
 
 
 def connections_body(board: Board, state: ViewState, names: GroupTexts) -> Body:
-    """The connections of the time that is looked at, the last one first."""
+    """The connections of the time shown, the last one first."""
     time = span_of(board, state)
     pieces = board.pieces()
     chosen = [_chosen(piece, state, names, time.since_ns, time.until_ns) for piece in pieces]
@@ -91,7 +91,7 @@ def connections_body(board: Board, state: ViewState, names: GroupTexts) -> Body:
         lambda at: int(numbers[order[at]]),
         find_number,
         _SORTS,
-        "no connection that ended in this time is kept" + (" and fits" if state.filter else ""),
+        "no connection in memory ended in this time" + (" and fits" if state.filter else ""),
     )
 
 
@@ -121,14 +121,14 @@ def _head(board: Board, state: ViewState, names: GroupTexts, since_ns: int) -> l
         lines.append(
             (
                 (
-                    f"kept are the last ones only: not all of before {clock_text(board, forgotten)}",
+                    f"memory holds the last ones only: not all of before {clock_text(board, forgotten)}",
                     "odd",
                 ),
             )
         )
     elif board.ordinary.since_ns >= since_ns:
         when = clock_text(board, board.ordinary.since_ns)
-        lines.append(((f"of those that ended orderly, not all of before {when} are kept", "dim"),))
+        lines.append(((f"memory does not hold all that ended orderly before {when}", "dim"),))
     return lines
 
 

@@ -24,7 +24,7 @@ from tracetw.verdict.wheel import Wait
 __all__ = ["MOST", "Failing", "Owners", "look", "soonest"]
 
 MOST = 300
-"""Connections that are looked at: those that retransmit first."""
+"""Connections of one look, at most: those that retransmit first."""
 
 _STATES = sum(
     1 << state

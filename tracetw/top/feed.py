@@ -129,7 +129,7 @@ def recorded(
 
 
 class _Stoppable:
-    """A sink that takes no more when it is asked to end: ``stream.batch.Sink``."""
+    """A ``stream.batch.Sink`` that raises OutputClosed at the first batch after ``stop``."""
 
     def __init__(self, sink: Sink, stop: Stop) -> None:
         self._sink = sink
@@ -159,7 +159,7 @@ class _Stoppable:
 
 
 def slot_width(recordings: Sequence[Recording], window: Window) -> int:
-    """Nanoseconds of a stretch of time, whole seconds, so that all of the recordings is kept."""
+    """Nanoseconds of one stretch of time, whole seconds: the least with which ``KEPT`` of them span the recordings."""
     first = min(one.header.run_started_ns for one in recordings)
     last = max(one.header.ended_ns or one.header.started_ns for one in recordings)
     first, last = max(first, window.since_ns), min(last, window.until_ns)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What keys do to what is looked at. No screen is needed for it."""
+"""How each key changes what the screen shows; works without a screen."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Moves:
     """Changes a state.
 
     Args:
-        state: what is looked at.
+        state: what the screen shows.
         board: what there is to see.
 
     ``page`` is what is shown, None as long as there is no room for any.

@@ -38,7 +38,7 @@ class Poller(Generic[_T]):
         delay_s: between two looks, at least.
 
     Attributes:
-        failed: why there is nothing to be seen; "" nothing is wrong.
+        failed: why the last look failed; "" if it did not.
     """
 
     def __init__(self, board: Board, look: Callable[[], _T], delay_s: float) -> None:

@@ -11,7 +11,7 @@ from tracetw.verdict.taxonomy import VERDICTS
 __all__ = ["KEPT", "VerdictSlots"]
 
 KEPT = 3600
-"""Stretches of time that are kept."""
+"""Number of stretches of time that the counts reach back."""
 
 _KINDS = len(VERDICTS)
 

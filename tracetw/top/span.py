@@ -48,7 +48,7 @@ def newest(board: Board) -> int:
 
 
 def span_of(board: Board, state: ViewState) -> Span:
-    """What is looked at: it never begins before the stream did."""
+    """The time that the screen shows; it never begins before the stream did."""
     until = newest(board) if state.at is None else state.at
     since = until - state.stretches + 1
     if board.contexts:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is looked at: the screen, the time, the order, the filter, and the line that is selected."""
+"""What the screen shows: which list, which time, in which order, by which filter, and the selected line."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SCREENS = {
 """Name of each screen to its title, in the order of their keys."""
 
 WINDOWS = (10, 60, 600, KEPT)
-"""Stretches of time that are looked at together."""
+"""Stretches of time that the screen can sum up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Body:
 
 @dataclass(slots=True)
 class ListLook:
-    """How one list is looked at.
+    """How the screen shows one list.
 
     Attributes:
         selected: item of the selected line; None: the first line, whatever it is.
@@ -70,15 +70,15 @@ class ListLook:
 
 @dataclass(slots=True)
 class ViewState:
-    """What is looked at.
+    """What the screen shows.
 
     Attributes:
         screen: one of ``SCREENS``.
-        at: the stretch of time that is looked at; None: the newest.
+        at: the last stretch of time shown; None: the newest.
         window: number of ``WINDOWS``.
-        filter: words that have to be there.
-        group: mark of the group that is looked into; None: all.
-        connection: number of the connection whose story is told; None: a list of them.
+        filter: words that a line must contain.
+        group: mark of the group whose connections are shown; None: all.
+        connection: number of the connection whose story is shown; None: a list of them.
         help: show the keys.
         looks: by list.
     """
@@ -103,12 +103,12 @@ class ViewState:
 
     @property
     def look(self) -> ListLook:
-        """How it is looked at."""
+        """How that list is shown."""
         return self.looks.setdefault(self.list_name, ListLook())
 
     @property
     def stretches(self) -> int:
-        """How many are looked at together."""
+        """How many stretches of time the screen sums up."""
         return WINDOWS[self.window]
 
 

@@ -113,7 +113,7 @@ def _proof(close: Mapping[str, Any], width: int) -> Iterator[Line]:
         for line in more:
             yield ((f"  {'':{_NAME}}{line}", ""),)
     if not close["evidence"]:
-        yield (("  none: nothing is claimed", "dim"),)
+        yield (("  none: the verdict rests on no fact", "dim"),)
 
 
 def _guide(close: Mapping[str, Any]) -> Iterator[Line]:

@@ -55,7 +55,7 @@ class WaitingLook:
 
     Attributes:
         rows: by process, most first.
-        forecasts: sentences about ports, and how many seconds are left; None for no end.
+        forecasts: sentences about ports, and seconds until no port is free; None for never.
         unread: namespaces that could not be read.
     """
 
@@ -111,7 +111,7 @@ def _sentence(found: Look, each: Forecast) -> tuple[str, float | None]:
 
 
 def recorded(board: Board, state: ViewState) -> WaitingLook:
-    """Of a recording: who left a TIME_WAIT in the last minute of the time that is looked at."""
+    """Of a recording: which processes left a TIME_WAIT in the last minute of the time shown."""
     until = span_of(board, state).until_ns
     since = until - round(TIME_WAIT_S * SECOND)
     parts = [*board.carriers]

@@ -66,7 +66,7 @@ Holds = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class Some:
-    """Some rows of a batch; what is asked for is read once."""
+    """Some rows of a batch; each property is computed once, on demand."""
 
     rows: Rows
     findings: Findings

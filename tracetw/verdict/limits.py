@@ -178,8 +178,8 @@ def _since_fin_wait2(rows: Rows, end: NDArray[np.int64], names: KernelNames) -> 
     """
     made = rows["at"][:, AT_CLOSED].astype(np.int64)
     _, seconds = _fin_wait2(rows, names)
-    mini = (rows["flags"] & F_TW_FIN_WAIT2) != 0
-    at_once = mini & (seconds >= 0) & (seconds <= TIME_WAIT_S)
+    in_fin_wait2 = (rows["flags"] & F_TW_FIN_WAIT2) != 0
+    at_once = in_fin_wait2 & (seconds >= 0) & (seconds <= TIME_WAIT_S)
     shut_before = (rows["flags"] & F_CLOSE_CALLED) != 0
     began = np.where(at_once, made, np.where(shut_before, -1, time_in(rows, State.FIN_WAIT2)))
     return np.where((began > 0) & (end >= began), (end - began) // _MS, -1)

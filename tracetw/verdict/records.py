@@ -53,7 +53,7 @@ def _signed(difference: NDArray[np.uint32]) -> NDArray[np.int32]:
 
 
 def application_error(rows: Rows | Records) -> NDArray[np.uint8]:
-    """``sk_err``; while connecting, where that has none, the ICMP error that the application was told of."""
+    """``sk_err``; in SYN_SENT, where that is 0, the ICMP error that SO_ERROR returns (``sk_err_soft``)."""
     error: NDArray[np.uint8] = rows["err"].copy()
     opening = np.flatnonzero(rows["old_state"] == _SYN_SENT)
     if len(opening):

@@ -132,7 +132,7 @@ _SENT = {
     ),
 }
 
-# A box on the way can send either kind of RST: what is said is what came, when, and what sends such a RST.
+# A box on the way can send either kind of RST: the sentence says what came, when, and what sends such a RST.
 _STRANGER = "{bare} came while {what}: whoever answered, the peer or a box on the way, has no such connection."
 
 

@@ -31,7 +31,7 @@ _AT_ONCE = 4096
 _NUMBERS_AT = 48
 
 _HOW = {fact.name: fact.how for fact in FACTS}
-# Flags that no fact reads are left out: with them there were more different words.
+# Without the flags that no fact reads: so there are fewer different signatures.
 _FLAGS = reduce(or_, (how.flag for how in _HOW.values() if isinstance(how, Flag)))
 _READ = {name: how for name, how in _HOW.items() if isinstance(how, Read)}
 _READ_AT = dict(zip(_READ, range(_FLAGS.bit_length(), 64), strict=False))

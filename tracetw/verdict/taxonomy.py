@@ -388,7 +388,7 @@ VERDICTS: tuple[Verdict, ...] = (
         "mptcp_do_fastclose, mptcp_subflow_reset, mptcp_check_fastclose: tcp_send_active_reset or tcp_disconnect",
         _SENDS,
         (("rst-out",), ("rst-early",)),
-        "Look at the line of its connection: the application's doing is told there. If that went on, the subflow "
+        "Look at the line of its connection: it says what the application did. If the connection went on, the subflow "
         "was refused or broken (checksum, path manager): nstat MPTcpExt*.",
     ),
 )

@@ -105,7 +105,7 @@ def first_rto(rto_min_s: float = RTO_MIN_S, srtt_s: float = 0.0, hz: int | None 
 def limit(retries: int, rto_max_s: float = RTO_MAX_S, rto_s: float = RTO_MIN_S) -> float:
     """The limit that ``retries`` stand for: as many timeouts and one, doubled (tcp_model_timeout).
 
-    Nothing is given up earlier than that after the first retransmission. RFC 1122 calls it R2.
+    The kernel gives up no earlier than that after the first retransmission. RFC 1122 calls it R2.
     """
     doubled = min(retries, int(math.log2(max(rto_max_s / rto_s, 1.0) + 1e-9)))
     return ((2 << doubled) - 1) * rto_s + (retries - doubled) * rto_max_s

@@ -27,11 +27,11 @@ __all__ = ["SMALL", "Reader", "attached", "ends", "once", "verdicts"]
 
 SMALL = Sizes(
     conn_slots=1 << 12,
-    closing_slots=1 << 10,
-    mini_slots=1 << 10,
+    closed_slots=1 << 10,
+    timewait_slots=1 << 10,
     closes_pages=256,
     events_pages=64,
-    carriers=1 << 10,
+    timewait_owners=1 << 10,
 )
 
 
@@ -83,7 +83,7 @@ class Reader:
         return np.concatenate([np.zeros(0, CLOSE), *self._parts])
 
     def lost(self) -> int:
-        """Records that found the ring full, and runs that the kernel left out."""
+        """Records that found the ring full, and runs that the recursion guard skipped."""
         return self.session.stats()[Stat.LOST_CLOSES] + self.session.misses()
 
 

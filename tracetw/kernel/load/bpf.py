@@ -163,7 +163,7 @@ def misses(fds: Iterable[int]) -> int:
     info = ctypes.create_string_buffer(_INFO_SIZE)
     address, total = ctypes.addressof(info), 0
     for fd in fds:
-        # What was told before would be taken for the sizes of buffers to fill (bpf_prog_get_info_by_fd).
+        # The kernel would take its last answer for the sizes of buffers to fill (bpf_prog_get_info_by_fd).
         ctypes.memset(address, 0, _INFO_SIZE)
         _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, _INFO_SIZE, address))
         total += int(struct.unpack_from("=Q", info, _MISSES)[0])

@@ -59,7 +59,7 @@ def compile_image(bcc: ModuleType, request: Mapping[str, Any]) -> Image:
 
 
 def _bindings(folder: Path) -> ModuleType:
-    """BCC. What its import has against this Python is said on stderr, with a status of its own."""
+    """BCC. If its import fails, write why to stderr and exit with NO_BINDINGS."""
     try:
         return bindings.load(folder)
     except Exception as error:  # noqa: BLE001 - it is code of others

@@ -128,7 +128,7 @@ def instantiate(
     Returns:
         Descriptors by ``map:NAME``, ``program:NAME`` and ``link:NAME``; the caller owns them.
 
-    Raises OSError, Refused of a program; nothing is left open then.
+    Raises OSError, Refused of a program; then it has closed what it opened.
     """
     # Maps and programs are charged to it before v5.11 (then to the memory cgroup).
     with contextlib.suppress(OSError, ValueError):

@@ -145,7 +145,7 @@ def _check_limits(text: str) -> None:
 
 
 def unusable(folder: Path, said: str) -> tuple[str, str]:
-    """What to tell when BCC's import failed: ``said`` is its stderr. A message and a hint."""
+    """Message and hint for a failed import of BCC; ``said`` is its stderr."""
     version = ".".join(map(str, sys.version_info[:2]))
     why = (said.strip().splitlines() or ["it gave no reason"])[-1]
     return (

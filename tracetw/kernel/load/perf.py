@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """kprobes that live as long as a descriptor: perf_event_open(2) with the kernel's kprobe PMU.
 
-Nothing is written to tracefs, so that nothing is left there by a tracer that dies.
+It writes nothing to tracefs, so a tracer that dies leaves nothing there.
 """
 
 from __future__ import annotations

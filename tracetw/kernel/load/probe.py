@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Asks the kernel what its BTF does not tell: each question is a tiny program that is loaded and closed."""
+"""Asks the kernel what its BTF does not say: each question is a tiny program, loaded and closed."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def ask(btf: Btf) -> Answers:
     """What this kernel takes: attachments to functions, and atomic compare-and-exchange.
 
     BTF lists functions also where the kernel has neither trampolines (fentry) nor kprobes, and where
-    it refuses them to us. So a program that does nothing is attached for a moment. BTF also lists a function of
-    which the compiler has made another one, with fewer parameters: each is asked for.
+    it refuses them to us: so attach a program that does nothing, for a moment. BTF also lists a function that the
+    compiler replaced by a clone with fewer parameters: so ask for each.
 
     Raises OSError when a limit of this process keeps us from asking.
     """

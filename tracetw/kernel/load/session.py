@@ -42,7 +42,7 @@ __all__ = ["SOON_MS", "Session"]
 SOON_MS = 2
 """Milliseconds after which every program that began before :meth:`Session.listen` has ended, or was interrupted for longer."""
 
-# Slots of the table of FIN_WAIT2 that are mapped at a time: what is mapped counts as memory of ours.
+# Slots to map at a time: what is mapped counts as memory of ours.
 _WINDOW = 1 << 14
 # Slots that are farther apart are mapped apart: each page that is mapped takes its time.
 _NEAR = 64
@@ -73,9 +73,9 @@ class Session(Closing):
         self.events = (
             Ring(self._fds["map:events"], EVENT, plan.sizes.events_pages) if plan.events else None
         )
-        slots = plan.sizes.closing_slots
-        self._keys = self._table("closing_keys", np.dtype("<u8"), slots)
-        self._reported = self._table("closing_reported", np.dtype("<u8"), slots, writable=True)
+        slots = plan.sizes.closed_slots
+        self._keys = self._table("closed_keys", np.dtype("<u8"), slots)
+        self._reported = self._table("closed_reported", np.dtype("<u8"), slots, writable=True)
         self._bell = Ring(self._fds["map:bell"], np.dtype([("nothing", "<u8")]), 1)
         self._listening = threading.Lock()
         self._listener_ends = Ring(
@@ -162,25 +162,25 @@ class Session(Closing):
         ``end`` is ``DESTROY`` for those that only wait for a RST that may follow.
         """
         slots = _taken(self._keys)
-        rows = self._copies("closing", slots)
+        rows = self._copies("closed", slots)
         # The kernel writes meanwhile. What has F_CLOSED was whole when that was set; what has
         # changed since it was copied is on its way to the ring.
         whole = (rows["flags"] & F_CLOSED) != 0
-        whole &= (_bytes(rows) == _bytes(self._copies("closing", slots))).all(axis=1)
+        whole &= (_bytes(rows) == _bytes(self._copies("closed", slots))).all(axis=1)
         held = self._held[np.flatnonzero(self._held["flags"].copy() & F_CLOSED)]
         return np.concatenate([rows[whole], held]) if len(held) else rows[whole]
 
-    def minis(self) -> NDArray[np.void]:
+    def timewaits(self) -> NDArray[np.void]:
         """Copies of the records that wait for the end of FIN_WAIT2."""
-        rows = self._minis()
+        rows = self._timewaits()
         found: NDArray[np.void] = rows[(rows["flags"] & F_CLOSED) != 0]
         return found
 
-    def _minis(self, above: int = _KEY_BUSY) -> NDArray[np.void]:
+    def _timewaits(self, above: int = _KEY_BUSY) -> NDArray[np.void]:
         """Copies of the rows of taken slots, whole or not."""
-        slots = self.plan.sizes.mini_slots
+        slots = self.plan.sizes.timewait_slots
         return self._copies(
-            "minis", _taken(self._table("mini_keys", np.dtype("<u8"), slots), above)
+            "timewaits", _taken(self._table("tw_keys", np.dtype("<u8"), slots), above)
         )
 
     def _copies(self, name: str, slots: NDArray[np.intp]) -> NDArray[np.void]:
@@ -200,25 +200,25 @@ class Session(Closing):
         return np.concatenate(found)
 
     def remembered(self) -> NDArray[np.void]:
-        """What is in the tables, even half written: no record that can still come is missing.
+        """All records in the tables, even half written: no record that can still come is missing.
 
         A record is in the ring before its slot is free: look into the ring afterwards.
         """
-        closing = self._copies("closing", _taken(self._keys, above=0))
-        return np.concatenate([closing, self._minis(above=0), self._held.copy()])
+        closed = self._copies("closed", _taken(self._keys, above=0))
+        return np.concatenate([closed, self._timewaits(above=0), self._held.copy()])
 
     def reported(self, rows: NDArray[np.void]) -> None:
-        """Tell the kernel side that these waiting records have been reported.
+        """Mark these waiting records as reported, for the BPF programs.
 
         When their slots are needed it is then no loss if the ring is full.
         """
-        self._mark("closing", self._keys, self._reported, rows)
+        self._mark("closed", self._keys, self._reported, rows)
 
-    def minis_reported(self, rows: NDArray[np.void]) -> None:
+    def timewaits_reported(self, rows: NDArray[np.void]) -> None:
         """The same of records that wait for the end of FIN_WAIT2."""
-        slots = self.plan.sizes.mini_slots
-        marks = self._table("mini_reported", np.dtype("<u8"), slots, writable=True)
-        self._mark("minis", self._table("mini_keys", np.dtype("<u8"), slots), marks, rows)
+        slots = self.plan.sizes.timewait_slots
+        marks = self._table("tw_reported", np.dtype("<u8"), slots, writable=True)
+        self._mark("timewaits", self._table("tw_keys", np.dtype("<u8"), slots), marks, rows)
 
     def _mark(
         self,

@@ -217,7 +217,7 @@ connection.
         Run(
             "rebooted-peer-reconnects",
             "A has really forgotten",
-            "A's end is gone without a segment; its line is undetermined, since nothing is left that could say why. A connects to B from the same port.",
+            "A's end is gone without a segment; its line is undetermined, since no fact says why. A connects to B from the same port.",
             (
                 Statement(
                     "B answers the SYN with a challenge ACK: TCPChallengeACK {}.",

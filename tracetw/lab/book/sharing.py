@@ -76,7 +76,7 @@ In the first run a SYN comes with an older timestamp than the last one from its 
 repeated its SYN and got in when the minute was over, or never. It hit some clients behind a router and
 spared others, which made it so hard to find. Today all three are accepted.
 
-The second run is what is left: the same address *and* the same port, and the server in TIME_WAIT for it.
+The second run shows what remains: the same address *and* the same port, and the server in TIME_WAIT for it.
 B cannot know that it is another client, so the older timestamp fails PAWS. But B answers, with an ACK.
 The client, which has no such connection, sends RST; TIME_WAIT ends; the next SYN is accepted. That costs
 milliseconds. It is rare: a router keeps a port for a while after its connection.
@@ -85,7 +85,7 @@ Linux 4.10 began to give the timestamps of every connection a random offset. Fro
 client without NAT went back in time from one connection to the next, and `tcp_tw_recycle` broke for
 everybody. Two releases later it was removed.
 
-`tcp_tw_recycle` also shortened TIME_WAIT to a few round-trip times. Nothing of that is left either: [60
+`tcp_tw_recycle` also shortened TIME_WAIT to a few round-trip times. No kernel does that any more: [60
 s](#time-wait).
 """,
     sources=(

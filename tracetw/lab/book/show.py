@@ -34,7 +34,7 @@ def contents(book: Sequence[Experiment]) -> str:
 
 
 def beginning(number: int, experiment: Experiment) -> str:
-    """What is said before anything is played."""
+    """The text before the runs."""
     title = f"Experiment {number}: {experiment.question}"
     lines = [title, "=" * len(title), ""]
     lines += _paragraphs(experiment.begin)
@@ -61,7 +61,7 @@ def run_text(number: int, run: Run, outcome: Outcome, shows: Container[str] = EV
 
 
 def answer(experiment: Experiment) -> str:
-    """What is said at the end."""
+    """The text after the runs."""
     lines = ["Why", "---", *_paragraphs(experiment.answer)]
     lines += ["Between machines (docs/vagrant.md)"]
     lines += [f"  tracetw lab run {name} --on vagrant" for name in experiment.machines]

@@ -27,7 +27,7 @@ class Happened:
         address, port: of the service concerned, as its clients name it.
         process: name of the process that did it or died; "" none.
         pid: its number, or None.
-        reach: connections by what their application was told: ``reset``, ``refused``, ``timed_out``,
+        reach: connections by what their application saw: ``reset``, ``refused``, ``timed_out``,
             ``closed`` (FIN in place of an answer), ``no_port``.
     """
 

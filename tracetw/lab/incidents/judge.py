@@ -13,7 +13,7 @@ __all__ = ["Told", "problems"]
 
 SECOND, MILLISECOND = 10**9, 10**6
 PERCENT = 100
-# What an application is told, as a report's phases name it.
+# What an application sees, as a report's phases name it.
 PHASES = {
     "reset": "reset",
     "refused": "refused",

@@ -20,7 +20,7 @@ GIVEN_UP_MS = 2000
 
 
 def port_exhaustion(stage: Stage) -> None:
-    """Each connection leaves its local port in TIME_WAIT, until none is left for this service."""
+    """Each connection leaves its local port in TIME_WAIT, until connect() finds none for this service."""
     stage.server("api")
     web = stage.calling(EVERY_S)
     stage.wait(FEW_PORTS * EVERY_S + 4.0)

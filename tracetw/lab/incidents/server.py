@@ -21,12 +21,12 @@ OUTCOMES = {
     errno.EADDRNOTAVAIL: "no_port",
     errno.EHOSTUNREACH: "unreachable",
 }
-"""What an application is told, by error."""
+"""What an application sees, by error."""
 REQUEST, ANSWER = b"get\n", b"here\n"
 
 
 class ApplicationTally:
-    """How connections ended, as the application was told: outcome to count, first and last time."""
+    """How connections ended, as the application saw it: outcome to count, first and last time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process with a name of its own that does with one TCP socket what it is told.
+"""A process with a name of its own that obeys orders about one TCP socket.
 
 Run as a program: ``actor.py COMM``. One JSON array a line on standard input, verb first; one JSON
 object a line back, ``{"pid": ..., "value": ...}`` or ``{"pid": ..., "error": "..."}``.

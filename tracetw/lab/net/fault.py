@@ -121,7 +121,7 @@ def no_doubling() -> str | None:
     rule = (
         "table ip t {\n chain c {\n type filter hook output priority 0\n dup to 10.0.0.1\n }\n}\n"
     )
-    # A namespace of its own, since nothing is kept: the kernel looks for the expression first.
+    # In a namespace that ends with nft; the kernel looks for the expression first.
     status, _, errors = run(["unshare", "--net", "nft", "-f", "-"], rule)
     return f"no nft dup: {errors.strip().splitlines()[0]}" if status else None
 

@@ -183,7 +183,7 @@ class Host:
         return counted(self._proc("snmp", "netstat"))
 
     def states(self, port: int = PORT) -> list[str]:
-        """State names of this host's sockets with ``port`` at either end, listeners left out.
+        """State names of this host's sockets with ``port`` at either end, without listeners.
 
         Includes the timewait sockets: FIN_WAIT2 and TIME_WAIT without a struct sock.
         """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tracetw lab run``: which scenarios, how often, and what is said of them."""
+"""``tracetw lab run``: choose scenarios, play them so often, print the results."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Ending a lab early, so that it leaves nothing behind.
 
-Nothing is interrupted: an exception out of a signal handler may come between the making of a thing and
-the note that it is there, and then nobody undoes it. The signal is remembered, and whoever waits looks.
+An exception out of a signal handler may come between the making of a thing and the note that it is there,
+and then nobody undoes it. So the handler only remembers the signal, and whoever waits looks.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 @contextmanager
 def stoppable(left: str = "nothing is left behind") -> Iterator[Callable[[], None]]:
-    """``left``: what is said of what there was.
+    """``left``: the end of the message.
 
     Gives a function that raises Failed once Ctrl-C, SIGTERM or SIGHUP has come.
 

@@ -52,7 +52,7 @@ class Problem:
 
     ``play``: what was to happen did not come about. ``wire``, ``counters``: it did, but not as the
     capture or the kernel should show it. ``lines``, ``events``: the tracer reported otherwise.
-    ``left``: ``tracetw timewait`` says otherwise what is left of it.
+    ``left``: ``tracetw timewait`` lists other sockets than expected.
     ``sums``: its verdicts do not add up to the kernel's counters. ``error``: a mistake in the lab.
     """
 

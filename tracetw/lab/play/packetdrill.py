@@ -2,7 +2,7 @@
 """``tracetw lab packetdrill``: scripts of the user's own packetdrill, played under the tracer.
 
 packetdrill is not shipped here, and neither are scripts. Each script plays in a network namespace of
-its own, in which packetdrill makes its TUN device; what is traced there is told after it.
+its own, in which packetdrill makes its TUN device; after it tracetw prints what it traced there.
 """
 
 from __future__ import annotations

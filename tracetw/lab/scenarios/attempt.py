@@ -34,7 +34,7 @@ BELOW_ANY = -1
 """A limit below our few orphans will not do: before 19757cebf0c5 (5.16) tcp_too_many_orphans() looks at a counter
 first that lacks up to 31 of each CPU."""
 ORPHAN_SUM_S = 0.12
-# Nobody is left to whom an orphan's error could be told.
+# An orphan has no process to which the kernel could report an error.
 UNSEEN = one_of("ECONNRESET", None)
 
 
@@ -95,7 +95,7 @@ def remove_under_timewait_socket(net: Net) -> None:
     net.destroy("a", port)
     # No hook sees a timewait socket go with its namespace: tracetw reports it once it must be gone.
     eventually(lambda: net.reported("a") == 1, MISSED_S)
-    # With another namespace of its number nothing could be told of the old one.
+    # If another namespace had its number, tracetw could not say that the old one is gone.
     require(net.a.netns not in find(), "somebody outside of the lab got the namespace's number")
     abort(link.b)
 

@@ -97,7 +97,7 @@ def is_reset(process: Actor) -> None:
     except OSError:
         process.do("close")
     else:
-        require(condition=False, words="B's process was not told of a reset")
+        require(condition=False, words="B's process did not see a reset")
 
 
 def close_both(net: Net, process: Actor, end: socket.socket) -> None:

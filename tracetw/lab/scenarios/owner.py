@@ -137,7 +137,7 @@ def reset_by_a(
     *,
     seconds: float = 0.5,
 ) -> Scenario:
-    """A aborts; what matters is whose B's end is said to be."""
+    """A aborts; the scenario is about the owner of B's end."""
     return Scenario(
         name=name,
         claim=claim,

@@ -97,7 +97,7 @@ def leave_time_wait(net: Net) -> Link:
 
 
 def left_s(host: Host) -> float:
-    """What is left of a host's only TIME_WAIT, in seconds, as /proc/net/tcp tells its timer."""
+    """Seconds until a host's only TIME_WAIT ends, from its timer in /proc/net/tcp."""
     with host.entered():
         for file in ("tcp", "tcp6"):
             for line in Path("/proc/thread-self/net", file).read_text().splitlines()[1:]:

@@ -74,7 +74,7 @@ def close_idle(net: Net) -> None:
 
 
 def _lose(net: Net, link: Link, match: str, what: bytes) -> None:
-    """A gives up data of which B does not receive what is matched; B's end is left over."""
+    """B does not receive what ``match`` matches; A gives up, and B's end stays."""
     drop = net.drop(net.b, match)
     link.a.sendall(what)
     try:

@@ -87,7 +87,7 @@ def join_stripped(net: Net) -> None:
 
 
 def no_close_timeout() -> str | None:
-    """Why this kernel cannot be told to give a connection up soon (Linux 6.7)."""
+    """Why no setting makes this kernel give up a connection soon (Linux 6.7 has one); None if one does."""
     return no_mptcp() or (None if CLOSE_TIMEOUT.exists() else f"no {CLOSE_TIMEOUT}")
 
 

@@ -107,7 +107,7 @@ class Agent:
         ]
 
     def spawn(self, argv: list[str]) -> list[int]:
-        """A program that goes on: its number and pid. Its standard error is kept in a file."""
+        """Start a program that goes on: its number and pid. Its standard error goes into a file."""
         pipe = subprocess.PIPE
         errors = Path(f"/run/tracetw-lab-{os.getpid()}-{time.monotonic_ns()}").open("w+b")  # noqa: SIM115
         os.unlink(errors.name)  # noqa: PTH108

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``tracetw lab run --on vagrant``: which scenarios, on which machines, and what is said of them."""
+"""``tracetw lab run --on vagrant``: choose scenarios and machines, play, print the results."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The folder of the Vagrantfile: which machines there are, the way to each, and what can befall them.
 
-Vagrant starts in seconds, ssh in a moment: what ``vagrant ssh-config`` said is kept, and Vagrant is asked again only
+Vagrant starts in seconds, ssh in a moment: so remember what ``vagrant ssh-config`` said, and ask Vagrant anew only
 when ssh does not get there. Faults are those of the provider's own program, since ``vagrant halt --force`` of
 vagrant-libvirt shuts down by ACPI: the peer would get a FIN.
 """

@@ -54,8 +54,8 @@ def burst(
     Args:
         slots: numbers of slots, in any order, each any number of times.
         counts: how many fell into each of them.
-        begin, end: the first and the last slot that there could be, inclusive; 4,096 stretches of
-            them are looked at where there are more.
+        begin, end: the first and the last slot that there could be, inclusive; of more than 4,096 it
+            sums up neighbours.
         among: how many such rows there are.
     """
     length = max(end - begin + 1, 1)

@@ -173,7 +173,7 @@ def _silent_since(cells: NDArray[Any]) -> int | None:
 
 
 def _together(apart: Sequence[Suspect]) -> list[Suspect]:
-    """Peers of which the same is said from the same moment on are one cause."""
+    """Make one cause of the peers that began at about the same moment, and one of those without a beginning."""
 
     def start(one: Suspect) -> int:
         return one.silent_since_ns or one.began_ns or 0

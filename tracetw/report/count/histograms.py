@@ -15,7 +15,7 @@ from tracetw.verdict.taxonomy import VERDICTS
 __all__ = ["BINS_PER_DECADE", "Histograms"]
 
 BINS_PER_DECADE = 20
-"""Neighbouring edges differ by 12 %: 350 s and 300 s are told apart, 60 s and 61 s are not."""
+"""Neighbouring edges differ by 12 %: 350 s and 300 s fall into two bins, 60 s and 61 s into one."""
 
 _LEAST_MS = 0.1
 _DECADES = 11

@@ -22,7 +22,7 @@ _MAPPED = 0xFFFF_0000_0000
 _LOOPBACK4, _NET8 = _MAPPED | 127 << 24, _MAPPED | 0xFF << 24
 
 OTHERS = 0xFFFF_FFFF_FFFF_FFFF
-"""Both words of the address that stands for all those no longer told apart."""
+"""Both 64-bit halves of the address that stands for all peers summed up."""
 
 _COMMON = [
     ("peer_hi", "<u8"),
@@ -73,7 +73,7 @@ def addresses(rows: NDArray[Any], column: str) -> tuple[NDArray[np.uint64], NDAr
 
 
 def address(high: int, low: int) -> str:
-    """Text of one address; ``unknown``, or ``others`` for those no longer told apart."""
+    """Text of one address; ``unknown``, or ``others`` for the peers summed up."""
     if high == OTHERS and low == OTHERS:
         return "others"
     if not high and not low:

@@ -82,7 +82,7 @@ def flows(rows: NDArray[Any], host: int) -> tuple[NDArray[np.uint64], NDArray[np
 
 
 def endpoints(part: Closes, source: int, host: int) -> NDArray[Any]:
-    """Ends of a batch, dtype ``ENDPOINT``, of which ``place``, ``wrong`` and ``wanted`` are left to the caller.
+    """Ends of a batch, dtype ``ENDPOINT``, in which the caller sets ``place``, ``wrong`` and ``wanted``.
 
     Args:
         part: the batch.

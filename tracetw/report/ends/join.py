@@ -235,7 +235,7 @@ def _count(
     wrong: NDArray[Any],
     ahead: NDArray[np.int64],
 ) -> NDArray[Any]:
-    """Counts what went wrong, of a pair the end whose doing it was; some of them to be told.
+    """Count what went wrong, once for each pair: at the end that did it. Returns some of them, for stories.
 
     Of two that acted it is the one that did first; where both waited in vain, the client's end.
 

@@ -31,12 +31,12 @@ def both_ends(
 ) -> tuple[tuple[Both, ...], tuple[Story, ...]]:
     """Disagreements by kind and hosts, the most frequent first, and all stories with some of the first.
 
-    A connection that was told already is not told again: it gets what its ends do not agree on.
+    A connection that has a story gets no second one: what its ends do not agree on is added to it.
 
     Args:
         scan: the counts.
         joined: pairs that do not agree.
-        stories: that are told already.
+        stories: those that exist.
     """
     groups = _groups(scan, joined)
     chosen = [at for _, which in groups[:_TOLD] for at in which[:_EACH]]

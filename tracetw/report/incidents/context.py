@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What incidents are looked for in: cells of what went wrong, by whom which port was served, and when."""
+"""The cells in which incidents are found: what went wrong, which process served the port, and when."""
 
 from __future__ import annotations
 

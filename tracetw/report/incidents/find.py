@@ -42,7 +42,7 @@ def find(context: IncidentContext) -> tuple[list[Draft], list[Suspect]]:
             )
             if near is None:
                 bursts.append((whose, draft))
-            else:  # what is left of a stretch that stood out is a part of it
+            else:  # the rest of a burst that was found before
                 near.cells = np.union1d(near.cells, draft.cells)
     drafts += [_grown(context, whose, draft) for whose, draft in bursts]
     steady: list[Suspect] = []

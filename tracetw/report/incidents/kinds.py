@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kinds of incidents: what is said of each, and what to do. The only list."""
+"""Kinds of incidents: the meaning, the title and the advice of each. The only list."""
 
 from __future__ import annotations
 

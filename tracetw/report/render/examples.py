@@ -64,7 +64,7 @@ def _who(close: Mapping[str, Any], words: Words) -> str:
 
 
 def measured(close: Mapping[str, Any]) -> str:
-    """What was measured of a connection, in one sentence; what is unknown is left out."""
+    """The times measured of a connection, in one sentence, without those unknown."""
     parts = [
         _quiet(close, "idle_ms", "nothing came from the peer"),
         _quiet(close, "since_received_ms", "no data came"),

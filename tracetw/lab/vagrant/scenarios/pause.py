@@ -29,7 +29,7 @@ AN_HOUR_NS = 3_600_000_000_000
 
 
 def unplug_the_server(net: Net) -> None:
-    """Nothing reaches B, which keeps its end; plugged in again, it is told by its own next data."""
+    """Nothing reaches B, which keeps its end. Plugged in, B sends data, and A's RST ends it."""
     machines = cast("Machines", net)
     link = connect_with_keepalive(net, 3, 2, 3)
     machines.unplug("b")

@@ -4,7 +4,7 @@ const known = (value) => value !== null && value !== undefined;
 const inSeconds = (ms) => (ms < 1000 ? `${Number(ms.toPrecision(4))} ms` : `${(ms / 1000).toFixed(3)} s`);
 const bytes = (number) => counted(number, "byte");
 
-/** Facts and measures of one end: [name, text or node]; what is not known is left out. */
+/** Facts and measures of one end: [name, text or node], without what is not known. */
 function facts(close) {
   const found = [];
   const add = (name, ...texts) => {

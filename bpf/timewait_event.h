@@ -4,7 +4,7 @@
 
 #ifdef WANT_TIMEWAITS
 /* Whose connection left a timewait socket behind: it has no owner itself. */
-struct carrier {
+struct tw_owner {
 	u64 born;
 	u64 cgroup;
 	u32 pid;
@@ -17,13 +17,13 @@ struct carrier {
 #endif
 };
 
-BPF_TABLE("lru_hash", u64, struct carrier, carriers, CARRIERS);
+BPF_TABLE("lru_hash", u64, struct tw_owner, tw_owners, TW_OWNERS);
 
 /*
- * The event and the carrier entry are built in separate functions: both at once are too much for the stack.
+ * The event and the entry of the owner cache are built in separate functions: both at once are too much for the stack.
  */
-static __always_inline void carrier_tell(const struct close_record *r, const struct tuple *t,
-					 u8 code, u64 now)
+static __always_inline void tw_event_send(const struct close_record *r, const struct tuple *t,
+					  u8 code, u64 now)
 {
 	struct event_record *e;
 
@@ -45,45 +45,45 @@ static __always_inline void carrier_tell(const struct close_record *r, const str
 	event_send(e);
 }
 
-static __always_inline void carrier_keep(const struct close_record *r, const struct tuple *t,
-					 const void *tw, u8 code, u64 now)
+static __always_inline void tw_owner_keep(const struct close_record *r, const struct tuple *t,
+					  const void *tw, u8 code, u64 now)
 {
-	struct carrier c = {}, *before;
+	struct tw_owner c = {}, *before;
 	u64 key = tuple_key(t);
 
 	c.born = now;
 	c.cgroup = r->cgroup;
 	c.pid = r->pid;
 	c.uid = r->uid;
-	/* Of a timewait socket that began in FIN_WAIT2, the FIN may be met on another CPU before this is told. */
+	/* Another CPU may meet the FIN of a timewait socket that began in FIN_WAIT2 before this event is sent. */
 	c.flags = r->flags & (F_CLIENT | F_SERVER | F_DONE);
 	c.owner_from = r->owner_from;
 	__builtin_memcpy(c.comm, r->comm, sizeof(c.comm));
 	if (code == TIMEWAIT_ENTERED) {
-		before = carriers.lookup(&key);
+		before = tw_owners.lookup(&key);
 		c.flags |= before && r->flags & F_TW_FIN_WAIT2 ? before->flags & F_DONE : 0;
 	}
 #ifndef HAVE_RX_SK
 	c.tw = (u64)tw;
 #endif
-	carriers.update(&key, &c);
+	tw_owners.update(&key, &c);
 }
 
-/* TIME_WAIT (or its FIN_WAIT2) begins, or should have: told with the connection it comes from. */
-static __always_inline void carrier_event(const struct close_record *r, const struct tuple *t,
-					  const void *tw, u8 code)
+/* TIME_WAIT (or its FIN_WAIT2) begins, or should have: an event with the owner of its connection. */
+static __always_inline void tw_event(const struct close_record *r, const struct tuple *t,
+				     const void *tw, u8 code)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	carrier_tell(r, t, code, now);
+	tw_event_send(r, t, code, now);
 	if (code != TIMEWAIT_OVERFLOW)
-		carrier_keep(r, t, tw, code, now);
+		tw_owner_keep(r, t, tw, code, now);
 }
 
-static __always_inline void carrier_fill(struct event_record *e, const struct tuple *t, u8 last)
+static __always_inline void tw_event_fill(struct event_record *e, const struct tuple *t, u8 last)
 {
 	u64 key = tuple_key(t);
-	struct carrier *c = carriers.lookup(&key);
+	struct tw_owner *c = tw_owners.lookup(&key);
 
 	e->at = bpf_ktime_get_ns();
 	event_tuple(e, t);
@@ -97,7 +97,7 @@ static __always_inline void carrier_fill(struct event_record *e, const struct tu
 	e->owner_from = c->owner_from;
 	__builtin_memcpy(e->comm, c->comm, sizeof(e->comm));
 	if (last)
-		carriers.delete(&key);
+		tw_owners.delete(&key);
 }
 
 /*
@@ -107,7 +107,7 @@ static __always_inline void carrier_fill(struct event_record *e, const struct tu
 static __always_inline int fin_again(const struct tuple *t)
 {
 	u64 key = tuple_key(t);
-	struct carrier *c = carriers.lookup(&key);
+	struct tw_owner *c = tw_owners.lookup(&key);
 
 	if (!c || c->flags & F_DONE)
 		return c != 0;
@@ -126,7 +126,7 @@ static __always_inline void timewait_event_of(const struct tuple *t, const void 
 	e->kind = EVENT_TIMEWAIT;
 	e->code = code;
 	e->sk = (u64)tw;
-	carrier_fill(e, t, last);
+	tw_event_fill(e, t, last);
 	event_send(e);
 }
 
@@ -158,7 +158,7 @@ static __always_inline void reuse_event(const void *sk, u8 code)
 
 	tuple_of_common(&t, sk);
 	key = tuple_key(&t);
-	if (!carriers.lookup(&key))
+	if (!tw_owners.lookup(&key))
 		return;
 	e = event_begin();
 	if (!e)
@@ -166,14 +166,14 @@ static __always_inline void reuse_event(const void *sk, u8 code)
 	e->kind = EVENT_TIMEWAIT;
 	e->code = code;
 	e->sk = (u64)sk;
-	carrier_fill(e, &t, 1);
+	tw_event_fill(e, &t, 1);
 	event_send(e);
 }
 #endif
 
 #ifdef WANT_DROPS
 /* A segment for a TIME_WAIT with a timestamp from the past. */
-static __always_inline void mini_drop_event(const void *tw, const void *skb, u32 reason)
+static __always_inline void tw_drop_event(const void *tw, const void *skb, u32 reason)
 {
 	struct event_record *e;
 	struct tuple t;
@@ -186,7 +186,7 @@ static __always_inline void mini_drop_event(const void *tw, const void *skb, u32
 	e->sk = (u64)tw;
 	tuple_of_common(&t, tw);
 #ifdef WANT_TIMEWAITS
-	carrier_fill(e, &t, 0);
+	tw_event_fill(e, &t, 0);
 #else
 	e->at = bpf_ktime_get_ns();
 	event_tuple(e, &t);

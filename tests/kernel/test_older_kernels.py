@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What an older kernel lacks, left out here: the same verdicts, or the weaker one that is documented.
+"""Without what an older kernel lacks: the same verdicts, or the weaker one that is documented.
 
 All variants are attached at once and see the same connections, each played once.
 """
@@ -39,8 +39,8 @@ TRIES = 10
 # Small, so that a dozen fit beside each other.
 SIZES = Sizes(
     conn_slots=1 << 12,
-    closing_slots=1 << 10,
-    mini_slots=1 << 10,
+    closed_slots=1 << 10,
+    timewait_slots=1 << 10,
     closes_pages=256,
     events_pages=16,
 )
@@ -217,7 +217,7 @@ def finished(session: Session, pair: Net) -> NDArray[Any]:
         parts.append(source.take().copy())
         source.release()
     parts.append(source.overdue(everything=True))
-    waiting = session.minis()
+    waiting = session.timewaits()
     waiting["end"] = End.STALE
     rows = np.concatenate([*parts, waiting])
     return rows[np.isin(rows["netns"], [pair.a.netns, pair.b.netns])]
