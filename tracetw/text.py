@@ -22,6 +22,7 @@ __all__ = [
     "columns",
     "csv_text",
     "decoded",
+    "hanging",
     "html_json",
     "html_text",
     "json_line",
@@ -122,6 +123,21 @@ def clip(text: str, width: int) -> str:
 def padded(text: str, width: int) -> str:
     """A ``visible`` text with spaces up to ``width`` columns."""
     return text.ljust(width) if text.isascii() else text + " " * (width - columns(text))
+
+
+def hanging(lead: str, text: str, width: int) -> str:
+    """A paragraph that begins with ``lead`` and hangs below its end; words stay whole."""
+    from textwrap import fill  # noqa: PLC0415 (no line of a trace needs it)
+
+    below = " " * len(lead)
+    return fill(
+        text,
+        width,
+        initial_indent=lead,
+        subsequent_indent=below,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def json_line(value: object, default: Callable[[object], object] = str) -> str:

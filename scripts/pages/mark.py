@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import re
-from textwrap import fill
 
+from tracetw.text import hanging
 from tracetw.verdict.handbook import GUIDES
 
 __all__ = ["item", "link", "marked", "paragraph"]
@@ -48,11 +48,4 @@ def paragraph(text: str) -> str:
 
 def item(text: str, lead: str = "- ") -> str:
     """A line that begins with ``lead``, and what follows it."""
-    return fill(
-        text,
-        _WIDTH,
-        initial_indent=lead,
-        subsequent_indent=" " * len(lead),
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return hanging(lead, text, _WIDTH)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.slots import KEPT
 
-__all__ = ["SCREENS", "WINDOWS", "Body", "ListLook", "ViewState"]
+__all__ = ["SCREENS", "WINDOWS", "Body", "ListLook", "ViewState", "fits"]
 
 SCREENS = {
     "closes": "closes",
@@ -110,3 +110,11 @@ class ViewState:
     def stretches(self) -> int:
         """How many stretches of time the screen sums up."""
         return WINDOWS[self.window]
+
+
+def fits(text: str, words: str) -> bool:
+    """Whether a text has each word of a filter, in either case, and none that follows a ``!``."""
+    text = text.lower()
+    return all(
+        (word[1:] not in text) if word[0] == "!" else word in text for word in words.lower().split()
+    )
