@@ -16,23 +16,6 @@ import re
 from collections.abc import Callable, Iterator
 from html import escape
 
-__all__ = [
-    "ELLIPSIS",
-    "clip",
-    "columns",
-    "csv_text",
-    "decoded",
-    "hanging",
-    "html_json",
-    "html_text",
-    "json_line",
-    "padded",
-    "spellings",
-    "visible",
-    "visible_lines",
-    "well_formed",
-]
-
 ELLIPSIS = "…"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # os.fsdecode() puts a byte that is no UTF-8 here (PEP 383).

@@ -8,8 +8,6 @@ import re
 from tracetw.text import hanging
 from tracetw.verdict.handbook import GUIDES
 
-__all__ = ["item", "link", "marked", "paragraph"]
-
 _WIDTH = 100
 
 _DONE = re.compile(r"(`[^`]*`|\[[^\]]*\]\([^)]*\))")

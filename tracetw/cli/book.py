@@ -10,8 +10,6 @@ import click
 from tracetw.cli.needs import need
 from tracetw.cli.options import make_folder, pcap_option
 
-__all__ = ["book"]
-
 
 @click.command("book")
 @click.argument("numbers", metavar="[NUMBER]...", nargs=-1, type=int)

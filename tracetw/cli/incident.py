@@ -12,8 +12,6 @@ from tracetw.cli.needs import need
 from tracetw.cli.options import make_folder, output_option
 from tracetw.errors import BadInput
 
-__all__ = ["incident"]
-
 _AT_ONCE = 4
 
 

@@ -9,8 +9,6 @@ from typing import TypeVar
 
 from tracetw.errors import BadInput
 
-__all__ = ["named"]
-
 _T = TypeVar("_T")
 
 

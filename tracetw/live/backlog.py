@@ -15,9 +15,6 @@ from tracetw.event.fields import Rows, end_ns
 from tracetw.event.layer import is_connection
 from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
 
-__all__ = ["Backlog", "Taken", "default_bytes"]
-
-
 # Rows handed on at once: enough for arrays, few enough for the processor's cache.
 _AT_ONCE = 4096
 _MOST_BYTES = 512 << 20

@@ -10,25 +10,6 @@ from typing import Any
 from tracetw.reconcile.compare import Reconciled
 from tracetw.report.figures import Heat, Histogram
 
-__all__ = [
-    "Both",
-    "Cause",
-    "ClockOffset",
-    "Culprit",
-    "Incident",
-    "Phase",
-    "Pressure",
-    "Ranked",
-    "RecordedHost",
-    "Report",
-    "Service",
-    "Story",
-    "SuspectSetting",
-    "Timeline",
-    "VerdictRow",
-    "Witness",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class RecordedHost:

@@ -19,8 +19,6 @@ from tracetw.verdict.habits import Habits
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["Stages"]
-
 
 class Stages:
     """Judges batches and passes the rows that pass the filter to the sink.

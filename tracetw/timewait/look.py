@@ -18,8 +18,6 @@ from tracetw.timewait.owners import TimewaitOwners
 from tracetw.timewait.ports import Ports
 from tracetw.timewait.snapshot import Snapshot, SocketKind
 
-__all__ = ["Look"]
-
 
 @dataclass(frozen=True)
 class Look:

@@ -18,8 +18,6 @@ from tracetw.top.span import Span, clock_text, span_of, time_text
 from tracetw.top.state import Body, ViewState, fits
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["GroupTexts", "closes_body"]
-
 _VERDICTS = (
     Column("VERDICT", 20, 24),
     Column("CLOSES", 8, right=True),

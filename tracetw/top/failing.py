@@ -20,8 +20,6 @@ from tracetw.top.state import Body, ListLook, ViewState, fits
 from tracetw.verdict.taxonomy import VERDICTS
 from tracetw.verdict.wheel import Wait
 
-__all__ = ["FailingRow", "now_rows", "recorded_rows", "rows_body"]
-
 _COLUMNS = (
     Column("REMOTE", 18, 47, keep=1),
     Column("STATE", 11, keep=3),

@@ -13,8 +13,6 @@ from typing import Generic, TypeVar
 
 from tracetw.top.board import SECOND, Board
 
-__all__ = ["Polled", "Poller"]
-
 _T = TypeVar("_T")
 _KEPT = 120
 # A look may take so much of the time of a core: one part in fifty.

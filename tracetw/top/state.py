@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.slots import KEPT
 
-__all__ = ["SCREENS", "WINDOWS", "Body", "ListLook", "ViewState", "fits"]
-
 SCREENS = {
     "closes": "closes",
     "failing": "failing",

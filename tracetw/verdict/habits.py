@@ -22,8 +22,6 @@ from tracetw.verdict.latest import Latest
 from tracetw.verdict.other_end import OtherEnds
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICT_INDEX
 
-__all__ = ["Habits"]
-
 _KEPT = 4096
 _IDLE_MS = 1000
 _TIMES = 3

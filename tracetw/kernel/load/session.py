@@ -37,8 +37,6 @@ from tracetw.kernel.plan import CPUS, LISTENER_ENDS_PAGES, SECOND, Plan
 from tracetw.kernel.ring import Ring
 from tracetw.kernel.rings import Rings
 
-__all__ = ["SOON_MS", "Session"]
-
 SOON_MS = 2
 """Milliseconds after which every program that began before :meth:`Session.listen` has ended, or was interrupted for longer."""
 

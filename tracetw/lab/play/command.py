@@ -23,9 +23,6 @@ from tracetw.lab.play.tracer import Tracer
 from tracetw.messages import show
 from tracetw.text import visible_lines
 
-__all__ = ["LabOptions", "check_means", "chosen", "run"]
-
-
 _PROGRAMS = {"ip": "iproute2", "ss": "iproute2", "nft": "nftables"}
 
 

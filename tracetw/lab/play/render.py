@@ -18,8 +18,6 @@ from tracetw.lab.play.ladder import ladder, rows
 from tracetw.lab.play.outcome import Outcome
 from tracetw.text import hanging
 
-__all__ = ["essence", "listing", "outcome_json", "outcome_text", "scenario_json", "verdict_of"]
-
 _WIDTH = 80
 _SHOWN = ("verdict", "form", "first_close", "closed_by", "time_wait", "error")
 _NAME = 12

@@ -24,9 +24,6 @@ from tracetw.lab.vagrant.site import Site
 from tracetw.messages import show
 from tracetw.text import visible_lines
 
-__all__ = ["chosen", "run"]
-
-
 _LEFT = "machines that were up stay: vagrant destroy -f ends them"
 
 

@@ -18,8 +18,6 @@ from tracetw.sink.human import endpoint, span
 from tracetw.text import decoded
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["by_name", "port_name", "process_name", "tell"]
-
 _SHOWN = 20
 _LIST = 200
 _SECOND = 1_000_000_000

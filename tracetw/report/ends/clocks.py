@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Offset", "ahead_ns", "offsets"]
-
 _CLIENT, _SERVER = 1, 2
 _MANY = 100
 _EDGE = 0.02

@@ -18,8 +18,6 @@ from tracetw.report.ends.stories import Place, objects
 from tracetw.report.model import Both, ClockOffset, Story
 from tracetw.sink.human import amount, span
 
-__all__ = ["both_ends", "clock_offsets"]
-
 _EACH = 4
 _TOLD = 50
 """Kinds and pairs of hosts with stories; a hundred hosts have thousands of pairs."""

@@ -24,8 +24,6 @@ from tracetw.sink.human import endpoint
 from tracetw.text import decoded
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICTS
 
-__all__ = ["reader", "tell"]
-
 _SHOWN = 20
 _LIST = 200
 _REFUSED = "something on the path refused connections to {service}"

@@ -10,8 +10,6 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from tracetw.sink.human import amount, span
 
-__all__ = ["Words", "addresses", "common_network", "counted", "joined", "per_minute"]
-
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
 _NAMED = 3

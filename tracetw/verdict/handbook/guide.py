@@ -22,8 +22,6 @@ from tracetw.verdict.handbook.timewait import TIMEWAIT_EVENTS
 from tracetw.verdict.missing import MISSING
 from tracetw.verdict.taxonomy import VERDICTS, Verdict
 
-__all__ = ["EVENTS", "GUIDES", "HANDBOOK", "HEADINGS", "Guide", "Lacked"]
-
 HEADINGS = ("What it means", "Do now", "Likely causes", "Settings")
 """Of the parts that every guide has, in order; what proves it comes after them."""
 

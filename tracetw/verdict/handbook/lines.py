@@ -11,8 +11,6 @@ from tracetw.verdict.handbook.entry import Folklore, Question
 from tracetw.verdict.handbook.guide import HEADINGS, Guide, Lacked
 from tracetw.verdict.hints import Hint
 
-__all__ = ["guide_text", "hint_page"]
-
 _WIDTH = 80
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
 _PLACE = re.compile(r"\{\w+\}")
