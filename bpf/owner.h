@@ -158,15 +158,34 @@ static __always_inline int made_by_kernel(const void *sk)
 }
 
 /*
- * The kernel's own socket, of no process: it has no file. A subflow of MPTCP is made by the kernel too, and gets the
- * struct socket of the application once it is connected or accepted (mptcp_sock_graft).
+ * Whether a file of a socket that the kernel made is the kernel's too. sock_alloc_file() names it after the protocol of
+ * the socket that it is made for: "TCP" or "TCPv6" if that is this one, as of NFS (xs_create_sock, svc_tcp_accept), 9p and
+ * NVMe. Where a process got the file, it had asked for another protocol: "MPTCP", "SMC". sk_user_data tells less: sunrpc
+ * takes it away before it closes, 9p sets none.
+ */
+static __always_inline int file_of_kernel(u64 file)
+{
+	u64 dentry = FIELD(u64, file, OFF_FILE_DENTRY);
+	char name[4] = {};
+
+	bpf_probe_read_kernel(name, sizeof(name),
+			      (const void *)FIELD(u64, dentry, OFF_DENTRY_NAME));
+	return name[0] == 'T' && name[1] == 'C' && name[2] == 'P';
+}
+
+/*
+ * The kernel's own socket, of no process: it has no file, or one that no process has open. A subflow of MPTCP is made by
+ * the kernel too, and gets the struct socket of the application once it is connected or accepted (mptcp_sock_graft).
  */
 static __always_inline int kernels_own(const void *sk)
 {
-	u64 socket;
+	u64 socket, file;
 
 	if (!made_by_kernel(sk))
 		return 0;
 	socket = FIELD(u64, sk, OFF_SK_SOCKET);
-	return socket && !FIELD(u64, socket, OFF_SOCKET_FILE);
+	if (!socket)
+		return 0;
+	file = FIELD(u64, socket, OFF_SOCKET_FILE);
+	return !file || file_of_kernel(file);
 }

@@ -40,7 +40,7 @@ enum owner {
 	OWNER_IO,
 	OWNER_LISTENER,
 	OWNER_DIAG,
-	OWNER_KERNEL,	/* no process: the kernel's own socket, without a file (NFS, an MPTCP join) */
+	OWNER_KERNEL,	/* no process: the kernel's own socket (NFS, an MPTCP join) */
 };
 
 /* Facts of one bit. */

@@ -90,7 +90,7 @@ static __always_inline void load_sysctls(struct close_record *r, u64 net)
 /*
  * Whether a socket that was shut down both ways before is still open. close() shuts both ways down itself
  * (__tcp_close), and differs from connect(AF_UNSPEC) only in that it runs when the last reference to the file is gone
- * (__fput, sock_close). A socket of the kernel's own has no file: that remains unknown.
+ * (__fput, sock_close). Of a socket of the kernel's own that has no file it remains unknown.
  */
 static __always_inline u8 file_held(u64 socket)
 {

@@ -247,6 +247,8 @@ def constants(btf: Btf) -> dict[str, int]:
         _field(btf, "socket_alloc.vfs_inode").offset + _field(btf, "inode.i_ino").offset
     )
     values["OFF_SOCKET_FILE"] = _field(btf, "socket.file").offset
+    values["OFF_FILE_DENTRY"] = _field(btf, "file.f_path.dentry").offset
+    values["OFF_DENTRY_NAME"] = _field(btf, "dentry.d_name.name").offset
     # Counts references from 0 on, and is negative without any, since Linux kernel commit 90ee6ed776c0
     # ("fs: port files to file_ref") (in v6.13); before, it is their number.
     counted = btf.has_field("file.f_ref")
