@@ -85,17 +85,17 @@ def command(
 ) -> int:
     """Show how connections end, which fail now, who carries TIME_WAIT, and the story of each.
 
-      ? shows the keys. No record is lost for a slow terminal: it misses screens, not connections.
-      --replay shows the same screens of a recording.
+    ? shows the keys. No record is lost for a slow terminal: it misses screens, not connections.
+    --replay shows the same screens of a recording.
 
-      \b
-      Examples:
-        tracetw top                                everything that ends on this host
-        tracetw top --port 443 --abnormal          what goes wrong on port 443
-    tracetw top --screen failing               connections that fail now, and until when
-        tracetw top --replay /var/lib/tracetw      a recording, as trace would have seen it
-        tracetw top --replay rec --since 12:00 --until 12:05 --speed 1
-        tracetw top --once --duration 10s          ten seconds as one screen of text
+    \b
+    Examples:
+      tracetw top                                everything that ends on this host
+      tracetw top --port 443 --abnormal          what goes wrong on port 443
+      tracetw top --screen failing               connections that fail now, and until when
+      tracetw top --replay /var/lib/tracetw      a recording, as trace would have seen it
+      tracetw top --replay rec --since 12:00 --until 12:05 --speed 1
+      tracetw top --once --duration 10s          ten seconds as one screen of text
     """
     pace = parse_speed(speed)
     seconds = parse_duration(duration)

@@ -87,16 +87,19 @@ _FIN_STATES = (
 )
 
 
-def among(*states: State) -> NDArray[np.bool_]:
-    """Of each state by number, whether it is one of these."""
+@lru_cache(maxsize=64)
+def among(*numbers: int) -> NDArray[np.bool_]:
+    """Of each number of 8 bits (a state, a verdict), whether it is one of these."""
     table = np.zeros(256, np.bool_)
-    table[[*states]] = True
+    table[[*numbers]] = True
+    table.flags.writeable = False
     return table
 
 
 OPENING = among(State.SYN_SENT, State.SYN_RECV)
 """The states in which a connection is being opened, as :func:`among` gives them."""
-_FIN_ON_ITS_WAY = among(State.FIN_WAIT1, State.CLOSING, State.LAST_ACK)
+FIN_ON_ITS_WAY = among(State.FIN_WAIT1, State.CLOSING, State.LAST_ACK)
+"""Those in which our FIN was sent and not acknowledged, likewise."""
 # A first FIN leads to one of these. The other FIN states come second: a path that begins with one
 # of them says nothing about the time of the first FIN.
 _FIRST_FIN = (State.FIN_WAIT1, State.CLOSE_WAIT)
@@ -254,7 +257,7 @@ def bytes_unacked(rows: Rows) -> NDArray[np.int64]:
     """
     ahead = outstanding(rows).astype(np.int64)
     state = rows["old_state"]
-    fin = _FIN_ON_ITS_WAY[state] & (rows["snd_nxt"] == rows["write_seq"])
+    fin = FIN_ON_ITS_WAY[state] & (rows["snd_nxt"] == rows["write_seq"])
     return np.where(OPENING[state], 0, np.maximum(ahead - fin, 0))
 
 

@@ -48,7 +48,7 @@ from numpy.typing import NDArray
 from tracetw.event import fields, record
 from tracetw.event.fields import State
 from tracetw.event.record import Drop, End, EventKind, Layer, Stat, Timewait
-from tracetw.verdict.taxonomy import TIME_WAIT, VERDICT_INDEX
+from tracetw.verdict.taxonomy import TIME_WAIT, VERDICT_INDEX, verdict_numbers
 
 if TYPE_CHECKING:
     from tracetw.event.names import KernelNames
@@ -141,8 +141,7 @@ class Tally:
         self._by_verdict = np.zeros(256, dtype=np.uint16)
         for code, counter in _ALWAYS.items():
             self._by_verdict[VERDICT_INDEX[code]] = _BIT[counter]
-        self._look = np.zeros(256, dtype=np.bool_)
-        self._look[[VERDICT_INDEX[code] for code in _SOMETIMES]] = True
+        self._look = fields.among(*verdict_numbers(*_SOMETIMES))
         self._by_state = np.zeros(256, dtype=np.uint16)
         self._by_state[[State.ESTABLISHED, State.CLOSE_WAIT]] = _BIT["EstabResets"]
         self._by_time_wait = np.zeros(256, dtype=np.uint16)

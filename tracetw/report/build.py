@@ -17,7 +17,7 @@ from tracetw.report.ends.join import Joined, join
 from tracetw.report.ends.report import both_ends, clock_offsets
 from tracetw.report.ends.stories import tell_stories
 from tracetw.report.heat import heat
-from tracetw.report.incidents.context import scene_of
+from tracetw.report.incidents.context import incident_context
 from tracetw.report.incidents.find import counted, find
 from tracetw.report.incidents.tell import reader, tell
 from tracetw.report.model import Incident, Report, Story
@@ -60,7 +60,7 @@ def build(
         counts.move(ahead)
     begin, end = _span(counts, window, ahead.tolist())
     words = Words.spanning(begin, end, utc=utc)
-    context = scene_of(counts, joined, begin, end)
+    context = incident_context(counts, joined, begin, end)
     drafts, found = find(context)
     told = found[:_CAUSES]
     incidents = [tell(context, draft, number, words) for number, draft in enumerate(drafts, 1)]

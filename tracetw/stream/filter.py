@@ -13,7 +13,6 @@ import shlex
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any, NamedTuple
 
@@ -138,11 +137,11 @@ class Filter(Criteria):
         if findings is None:
             return keep
         if self.verdicts:
-            keep &= _among(self.verdicts)[findings.verdict]
+            keep &= fields.among(*self.verdicts)[findings.verdict]
         if self.unless.verdicts:
-            keep &= ~_among(self.unless.verdicts)[findings.verdict]
+            keep &= ~fields.among(*self.unless.verdicts)[findings.verdict]
         if self.abnormal:
-            keep &= _among(_ABNORMAL)[findings.verdict]
+            keep &= fields.among(*_ABNORMAL)[findings.verdict]
         return keep
 
     def mask_events(self, rows: Rows, cgroup_path: CgroupPath = lambda _: None) -> Mask:
@@ -177,14 +176,6 @@ class Filter(Criteria):
         for unwanted in self.unless.having(rows, cgroup_path):
             keep &= ~unwanted
         return keep
-
-
-@lru_cache(maxsize=8)
-def _among(verdicts: frozenset[int]) -> Mask:
-    """For each number of a verdict: is it one of these?"""
-    table = np.zeros(256, np.bool_)
-    table[[*verdicts]] = True
-    return table
 
 
 def _values(texts: Mapping[str, list[str]], places: Places) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event import measures
-from tracetw.event.fields import Rows
+from tracetw.event.fields import Rows, among
 from tracetw.event.names import KernelNames
 from tracetw.event.record import F_CLIENT, F_DONE, F_SERVER
 from tracetw.verdict.findings import Findings
@@ -20,7 +20,7 @@ from tracetw.verdict.hinted import LOCAL, REMOTE, RST_RECEIVED, Some, quiet, qui
 from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.latest import Latest
 from tracetw.verdict.other_end import OtherEnds
-from tracetw.verdict.taxonomy import CLOSED_BY, VERDICT_INDEX
+from tracetw.verdict.taxonomy import CLOSED_BY, VERDICT_INDEX, verdict_numbers
 
 _KEPT = 4096
 _IDLE_MS = 1000
@@ -31,10 +31,7 @@ _FORGOTTEN_MS = 2000
 _TICK_NS, _EACH_TICK = 10_000_000, 16
 """Remember so many orderly connections in each tick, whatever the rate."""
 _ORDERLY = VERDICT_INDEX["orderly"]
-_SILENCE = np.zeros(256, np.bool_)
-_SILENCE[
-    [VERDICT_INDEX[c] for c in ("retransmit-exhausted", "user-timeout", "keepalive-expired")]
-] = True
+_SILENCE = among(*verdict_numbers("retransmit-exhausted", "user-timeout", "keepalive-expired"))
 _APP = CLOSED_BY.index("app")
 
 

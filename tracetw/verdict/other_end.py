@@ -12,12 +12,12 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.fields import Rows
+from tracetw.event.fields import Rows, among
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.hinted import RST_RECEIVED
 from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.latest import Latest
-from tracetw.verdict.taxonomy import RESET_DIRECTIONS, VERDICT_INDEX
+from tracetw.verdict.taxonomy import RESET_DIRECTIONS, verdict_numbers
 
 _End: TypeAlias = tuple[bytes, int, bytes, int, int]
 
@@ -28,8 +28,7 @@ _MAPPED = bytes(10) + b"\xff\xff"
 _LOOPBACK = bytes(15) + b"\x01"
 _SENT = RESET_DIRECTIONS.index("sent")
 _BIT = np.uint32(HINT_BIT["peer-record"])
-_BULK = np.zeros(256, np.bool_)
-_BULK[[VERDICT_INDEX["abort-linger"], VERDICT_INDEX["abort-unread"]]] = True
+_BULK = among(*verdict_numbers("abort-linger", "abort-unread"))
 
 
 class OtherEnds:

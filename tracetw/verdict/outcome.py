@@ -14,7 +14,14 @@ from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.missing import MISSING_BIT
 from tracetw.verdict.rules import RULES, Rule
 from tracetw.verdict.signature import KnownFacts
-from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, VERDICT_INDEX
+from tracetw.verdict.taxonomy import (
+    CLOSED_BY,
+    FIRST_CLOSE,
+    FORMS,
+    TIME_WAIT,
+    VERDICT_INDEX,
+    verdict_numbers,
+)
 
 OUTCOME = np.dtype(
     [
@@ -67,10 +74,6 @@ _CULPRIT = {
 _NONE_FIRST = ("abort-admin", "abort-memory", "connect-timeout", "namespace-gone")
 
 
-def _codes(*verdicts: str) -> list[int]:
-    return [VERDICT_INDEX[verdict] for verdict in verdicts]
-
-
 def _holds(rule: Rule, known: KnownFacts, open_: NDArray[np.bool_]) -> NDArray[np.bool_]:
     holds = open_
     for name in rule.needs:
@@ -108,10 +111,10 @@ def outcomes(words: NDArray[np.uint64]) -> NDArray[np.void]:
 def _first_close(known: KnownFacts, verdict: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Who sent the first FIN, or the RST if there was none; TCP's states remember the first FIN."""
     none, local, remote, both = (FIRST_CLOSE.index(n) for n in ("none", "local", "remote", "both"))
-    aborted = np.isin(verdict, _codes(*_LOCAL, "mptcp-reset"))
+    aborted = np.isin(verdict, verdict_numbers(*_LOCAL, "mptcp-reset"))
     reset = known["rst-in"] & ~known["rst-reply"]
     first = np.where(reset, remote, np.where(aborted, local, none))
-    first[np.isin(verdict, _codes(*_NONE_FIRST))] = none
+    first[np.isin(verdict, verdict_numbers(*_NONE_FIRST))] = none
     first[known["from-fin-wait1"] | known["from-fin-wait2"]] = local
     first[known["from-close-wait"] | known["from-last-ack"]] = remote
     first[known["from-closing"]] = both
@@ -130,11 +133,11 @@ def _closed_by(known: KnownFacts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     for code, culprit in _CULPRIT.items():
         by[verdict == VERDICT_INDEX[code]] = CLOSED_BY.index(culprit)
     local_first = (first == FIRST_CLOSE.index("local")) | (first == FIRST_CLOSE.index("both"))
-    shared = np.isin(verdict, _codes("orderly", "undetermined", "accept-aborted"))
+    shared = np.isin(verdict, verdict_numbers("orderly", "undetermined", "accept-aborted"))
     by[shared & (first == FIRST_CLOSE.index("remote"))] = peer
-    mine = np.isin(verdict, _codes(*_LOCAL)) | (shared & local_first)
+    mine = np.isin(verdict, verdict_numbers(*_LOCAL)) | (shared & local_first)
     mine |= (verdict == VERDICT_INDEX["accept-aborted"]) & known["in-close"]
-    handshake = np.isin(verdict, _codes("connect-aborted", "accept-aborted"))
+    handshake = np.isin(verdict, verdict_numbers("connect-aborted", "accept-aborted"))
     mine &= ~(handshake & known["rst-in"])
     # An ICMP error ends an attempt at once, unless the socket is in use: then a timer reports it (tcp_v4_err).
     by[_by_icmp(known, verdict)] = CLOSED_BY.index("icmp")
@@ -149,7 +152,9 @@ def _closed_by(known: KnownFacts, out: NDArray[np.void]) -> NDArray[np.uint8]:
 
 def _by_icmp(known: KnownFacts, verdict: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """An attempt that an ICMP error ended, and no timer."""
-    attempt = np.isin(verdict, _codes("unreachable", "connect-refused")) & known["from-syn-sent"]
+    attempt = (
+        np.isin(verdict, verdict_numbers("unreachable", "connect-refused")) & known["from-syn-sent"]
+    )
     return attempt & ~known["rst-in"] & ~known["expired"]
 
 
@@ -180,8 +185,10 @@ def _form(known: KnownFacts, out: NDArray[np.void]) -> NDArray[np.uint8]:
     form[direction == _SENT] = FORMS.index("rst-sent")
     form[direction == _RECEIVED] = FORMS.index("rst-received")
     timers = [code for code, culprit in _CULPRIT.items() if culprit == "kernel-timer"]
-    form[np.isin(verdict, _codes(*timers)) & ~_by_icmp(known, verdict)] = FORMS.index("timeout")
-    handshake = np.isin(verdict, _codes("connect-aborted", "accept-aborted"))
+    form[np.isin(verdict, verdict_numbers(*timers)) & ~_by_icmp(known, verdict)] = FORMS.index(
+        "timeout"
+    )
+    handshake = np.isin(verdict, verdict_numbers("connect-aborted", "accept-aborted"))
     form[known["expired"] & handshake] = FORMS.index("timeout")
     orderly = verdict == VERDICT_INDEX["orderly"]
     form[orderly] = UNKNOWN

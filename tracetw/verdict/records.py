@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.fields import Rows, State, depth, zero_nibbles
+from tracetw.event.fields import FIN_ON_ITS_WAY, Rows, State, depth, zero_nibbles
 from tracetw.event.record import (
     F_DONE,
     F_MISSED,
@@ -30,8 +30,6 @@ from tracetw.event.record import (
 _FW2_TW = State.FIN_WAIT2 << 4 | State.TIME_WAIT
 _SYN_SENT, _FIN_WAIT1, _LAST_ACK = map(int, (State.SYN_SENT, State.FIN_WAIT1, State.LAST_ACK))
 _MPTCP = int(Layer.MPTCP)
-_FIN_SENT = np.zeros(256, np.bool_)
-_FIN_SENT[[State.FIN_WAIT1, State.CLOSING, State.LAST_ACK]] = True
 # Every nibble of a path; where one of them was, the difference has a zero.
 _ALL_FIN_WAIT1, _ALL_LAST_ACK = (np.uint32(s * 0x11111111) for s in (_FIN_WAIT1, _LAST_ACK))
 
@@ -153,7 +151,7 @@ class Records:
     def unacked_data(self) -> NDArray[np.bool_]:
         """Whether data was sent and not acknowledged, the FIN apart."""
         # With a FIN on its way and nothing unsent one of the sequence numbers is no data.
-        return np.asarray(self.ahead > (_FIN_SENT[self.state] & (self.queued == 0)))
+        return np.asarray(self.ahead > (FIN_ON_ITS_WAY[self.state] & (self.queued == 0)))
 
     @cached_property
     def close_seen(self) -> NDArray[np.bool_]:

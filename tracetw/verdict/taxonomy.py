@@ -378,3 +378,8 @@ VERDICTS: tuple[Verdict, ...] = (
 )
 
 VERDICT_INDEX = {verdict.code: number for number, verdict in enumerate(VERDICTS)}
+
+
+def verdict_numbers(*codes: str) -> list[int]:
+    """Numbers of verdicts."""
+    return [VERDICT_INDEX[code] for code in codes]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracetw.event.fields import State
+from tracetw.event import fields
 from tracetw.report.count.cube import Cube
 from tracetw.report.count.keys import OTHERS, SECOND, addresses, fill
 from tracetw.report.count.slots import Slots
@@ -36,8 +36,6 @@ SERVED = np.dtype(
 _LIMIT = 200_000
 _WHILE_NS = SECOND // 4
 _CLIENT, _SERVER = 1, 2
-_OPENING = np.zeros(256, np.bool_)
-_OPENING[[State.SYN_SENT, State.SYN_RECV]] = True
 
 
 def _forget_ports(cells: NDArray[Any]) -> None:
@@ -55,7 +53,7 @@ class Served:
     def add(self, part: Closes, keys: NDArray[Any]) -> None:
         """Count a batch with its keys of dtype ``CELL``."""
         rows, role = part.rows, keys["role"]
-        worked = (role != 0) & ~_OPENING[rows["old_state"]]
+        worked = (role != 0) & ~fields.OPENING[rows["old_state"]]
         born = rows["at"][:, 0].astype(np.int64)
         second = rows["at"][:, 1].astype(np.int64)
         # A client is in SYN_SENT first. What began before the trace says nothing of when.

@@ -22,13 +22,12 @@ from tracetw.report.count.keys import PULSE, SECOND, addresses, fill
 from tracetw.report.count.slots import Slots
 from tracetw.stream.batch import Closes
 from tracetw.verdict.hints import HINT_BIT
-from tracetw.verdict.taxonomy import CLOSED_BY, FORMS, VERDICT_INDEX, VERDICTS
+from tracetw.verdict.taxonomy import CLOSED_BY, FORMS, VERDICT_INDEX, VERDICTS, verdict_numbers
 
 ABNORMAL = np.array([verdict.abnormal for verdict in VERDICTS])
 """Verdicts that somebody should look at."""
-CRASHES = np.zeros(256, np.bool_)
+CRASHES = fields.among(CLOSED_BY.index("process-crash"), CLOSED_BY.index("oom-kill"))
 """Values of ``closed_by``: a process died."""
-CRASHES[[CLOSED_BY.index("process-crash"), CLOSED_BY.index("oom-kill")]] = True
 
 SIGNS = {
     name: 1 << bit
@@ -51,11 +50,9 @@ an attempt to connect that nobody had answered; both ends were recorded, and bot
 
 _HINTED = [name for name in SIGNS if name in HINT_BIT]
 _TIMEOUT = FORMS.index("timeout")
-_ATTEMPTS = np.zeros(256, np.bool_)
-_ATTEMPTS[[VERDICT_INDEX["connect-timeout"], VERDICT_INDEX["connect-aborted"]]] = True
+_ATTEMPTS = fields.among(*verdict_numbers("connect-timeout", "connect-aborted"))
 # These may come late: an error by ICMP is dropped while connect() holds the lock (tcp_v4_err).
-_LATE = np.zeros(256, np.bool_)
-_LATE[[VERDICT_INDEX["connect-refused"], VERDICT_INDEX["unreachable"]]] = True
+_LATE = fields.among(*verdict_numbers("connect-refused", "unreachable"))
 _GIVEN_UP = VERDICT_INDEX["connect-aborted"]
 # Without a second SYN after this time (TCP_TIMEOUT_INIT) nobody had answered; a race of addresses is faster.
 _UNANSWERED_NS = SECOND * 9 // 10

@@ -19,7 +19,7 @@ from tracetw.report.count.wrong import SIGNS
 from tracetw.report.ends.join import Joined
 from tracetw.report.incidents.counters import OVERFLOWS, Overflows, overflows
 from tracetw.stream.known import Heard, Known, port_key
-from tracetw.verdict.taxonomy import VERDICT_INDEX
+from tracetw.verdict.taxonomy import verdict_numbers
 
 CLIENT, SERVER = 1, 2
 _APART_NS = 30 * SECOND
@@ -113,7 +113,7 @@ class IncidentContext:
 
     def verdict(self, *names: str) -> NDArray[np.bool_]:
         """Which cells have one of these verdicts."""
-        chosen: NDArray[np.bool_] = np.isin(self.cells["verdict"], codes(*names))
+        chosen: NDArray[np.bool_] = np.isin(self.cells["verdict"], verdict_numbers(*names))
         return chosen
 
     def sign(self, *names: str) -> NDArray[np.bool_]:
@@ -233,12 +233,9 @@ class IncidentContext:
         return self.count_served(mine & (self.served["first"] <= end_ns))
 
 
-def codes(*names: str) -> list[int]:
-    """Numbers of verdicts."""
-    return [VERDICT_INDEX[name] for name in names]
-
-
-def scene_of(scan: Scan, joined: Joined | None, begin_ns: int, end_ns: int) -> IncidentContext:
+def incident_context(
+    scan: Scan, joined: Joined | None, begin_ns: int, end_ns: int
+) -> IncidentContext:
     """From what was counted."""
     cells, served = scan.pulses.cells(), scan.served.cube.cells()
     ahead = np.zeros(len(scan.sources), np.int64)

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import PULSE, SECOND, fill
 from tracetw.report.count.wrong import CRASHES
-from tracetw.report.incidents.context import SERVER, Draft, IncidentContext, codes, episodes
+from tracetw.report.incidents.context import SERVER, Draft, IncidentContext, episodes
 from tracetw.report.incidents.idle import at_service, ended_before, told_by, violent
 from tracetw.sink.human import amount
-from tracetw.verdict.taxonomy import CLOSED_BY
+from tracetw.verdict.taxonomy import CLOSED_BY, verdict_numbers
 
 __all__ = ["deaths", "restarts"]
 
@@ -172,7 +172,7 @@ def restarts(context: IncidentContext) -> Iterator[Draft]:
             )
             yield context.claim(draft)
     yield from _idle(context)
-    refused = context.free & np.isin(context.cells["verdict"], codes("connect-refused"))
+    refused = context.free & np.isin(context.cells["verdict"], verdict_numbers("connect-refused"))
     for service in np.unique(context.service[refused]).tolist()[:_MOST]:
         which = np.flatnonzero(refused & context.free & (context.service == service))
         for part in episodes(context.cells["first"][which], context.cells["last"][which]):

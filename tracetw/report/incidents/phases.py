@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.report.count.keys import address
-from tracetw.report.incidents.context import Draft, IncidentContext, codes
+from tracetw.report.incidents.context import Draft, IncidentContext
 from tracetw.report.model import Phase
 from tracetw.report.render.phrases import Words
 from tracetw.sink.human import endpoint
+from tracetw.verdict.taxonomy import verdict_numbers
 
 _WHAT = np.array(["reset"] * 256, dtype="U16")
 for _name, _verdicts in {
@@ -33,7 +34,7 @@ for _name, _verdicts in {
         "output-blocked",
     ),
 }.items():
-    _WHAT[codes(*_verdicts)] = _name
+    _WHAT[verdict_numbers(*_verdicts)] = _name
 
 _TEXTS = {
     "reset": ("connection reset", "connections reset"),

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from tracetw.report.count.cube import NEVER, group
 from tracetw.report.count.keys import SECOND
 from tracetw.report.count.served import BEGAN
-from tracetw.report.incidents.context import CLIENT, SERVER, Draft, IncidentContext, codes, episodes
+from tracetw.report.incidents.context import CLIENT, SERVER, Draft, IncidentContext, episodes
 from tracetw.sink.human import amount
+from tracetw.verdict.taxonomy import verdict_numbers
 
 __all__ = ["SILENT", "silences"]
 
@@ -70,7 +71,7 @@ def _apart(context: IncidentContext, which: NDArray[np.intp]) -> list[NDArray[np
     parts = episodes(cells["first"], cells["last"])
     if (
         len(services) == 1
-        and np.isin(cells["verdict"], codes("connect-timeout", "connect-aborted")).all()
+        and np.isin(cells["verdict"], verdict_numbers("connect-timeout", "connect-aborted")).all()
     ):
         # Attempts that began; others give up long after.
         parts = [
@@ -104,7 +105,7 @@ def since_ns(context: IncidentContext, which: NDArray[np.intp]) -> int:
     heard = cells["heard"][cells["heard"] != NEVER]
     early = heard[heard <= first]
     known = int(early.max()) if len(early) else int(min([first, *heard.tolist()]))
-    attempts = np.isin(cells["verdict"], codes("connect-timeout", "connect-aborted"))
+    attempts = np.isin(cells["verdict"], verdict_numbers("connect-timeout", "connect-aborted"))
     if not attempts.any():
         return known
     begun = context.served[_served(context, np.unique(context.service[which]).tolist())]
@@ -129,7 +130,7 @@ def _draft(context: IncidentContext, which: NDArray[np.intp]) -> Draft:
     if len(services) == 1:
         draft.service = context.services[services[0]]
         at, _ = context.serving(int(services[0]), int(cells["first"].max()))
-        attempts = np.isin(cells["verdict"], codes("connect-timeout", "connect-aborted"))
+        attempts = np.isin(cells["verdict"], verdict_numbers("connect-timeout", "connect-aborted"))
         last = int(cells["last"][attempts].max()) if attempts.any() else int(cells["last"].max())
         draft.back_ns = (
             at if at is not None and at > last else context.serving(int(services[0]), last)[0]
@@ -197,7 +198,7 @@ def _told(context: IncidentContext, draft: Draft) -> None:
     cells = context.cells[draft.cells]
     began, ended = _began(draft) or int(cells["first"].min()), int(cells["last"].max())
     services = np.unique(context.service[draft.cells]).tolist()
-    open_ = ~np.isin(cells["verdict"], codes("connect-timeout", "connect-aborted"))
+    open_ = ~np.isin(cells["verdict"], verdict_numbers("connect-timeout", "connect-aborted"))
     both = int(cells["count"][context.sign("both-timed-out")[draft.cells]].sum())
     full, known = _overflowed(context, services, began, ended)
     if both:
@@ -230,7 +231,9 @@ def _unanswered(draft: Draft, cells: NDArray[Any], meanwhile: int, *, queue: boo
         )
     if not meanwhile and draft.back_ns is None:
         draft.kind = "peer-down"
-        unreachable = int(cells["count"][np.isin(cells["verdict"], codes("unreachable"))].sum())
+        unreachable = int(
+            cells["count"][np.isin(cells["verdict"], verdict_numbers("unreachable"))].sum()
+        )
         if unreachable:
             draft.evidence.append(
                 f"{amount(unreachable, 'connection')} ended with the error that it is unreachable"

@@ -14,7 +14,7 @@ from tracetw.host.cgroup import container, unit
 from tracetw.report.causes.sentences import by_name, port_name, process_name
 from tracetw.report.count.keys import SECOND, address
 from tracetw.report.count.wrong import CRASHES
-from tracetw.report.incidents.context import CLIENT, SERVER, Draft, Ended, IncidentContext, codes
+from tracetw.report.incidents.context import CLIENT, SERVER, Draft, Ended, IncidentContext
 from tracetw.report.incidents.find import began_ns
 from tracetw.report.incidents.kinds import KINDS
 from tracetw.report.incidents.phases import phases
@@ -22,7 +22,7 @@ from tracetw.report.model import Culprit, Incident, Phase, Service, Story
 from tracetw.report.render.phrases import Words, addresses, joined
 from tracetw.sink.human import endpoint
 from tracetw.text import decoded
-from tracetw.verdict.taxonomy import CLOSED_BY, VERDICTS
+from tracetw.verdict.taxonomy import CLOSED_BY, VERDICTS, verdict_numbers
 
 _SHOWN = 20
 _LIST = 200
@@ -83,7 +83,7 @@ def tell(context: IncidentContext, draft: Draft, number: int, words: Words) -> I
 
 def _refused(cells: NDArray[Any]) -> bool:
     """Did something answer with a RST or an ICMP error, rather than with nothing?"""
-    return bool(np.isin(cells["verdict"], codes("connect-refused")).any())
+    return bool(np.isin(cells["verdict"], verdict_numbers("connect-refused")).any())
 
 
 def _top(counts: dict[str, int], most: int) -> dict[str, int]:
