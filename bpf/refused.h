@@ -22,7 +22,7 @@ static __always_inline int is_refusal(u32 reason)
 	       reason == DROP_REASON_PAWS || is_signature_failure(reason);
 }
 
-/* Not an accepted RST, of which the socket is in CLOSE by now, nor what meets a listener or a request. */
+/* Ignore an accepted RST (its socket is in CLOSE by now) and a segment that meets a listener or a request. */
 static __always_inline void segment_refused(const void *sk, const void *skb, u32 reason)
 {
 	u8 state = GET(u8, sock_common, sk, OFF_SKC_STATE);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/* Sending a record off, and waking who reads it. */
+/* Sends a record, and wakes user space if it polls. */
 
 /*
  * The ring of a record: of this CPU; of MPTCP, one for the connection and its subflows, so that a reader who meets the
@@ -40,14 +40,14 @@ static __always_inline void send(struct close_record *r, u8 end)
 		count(STAT_LOST_CLOSES);
 }
 
-/* It is no loss if the ring has no room for what user space has reported already. */
+/* A record that user space has reported already is no loss when the ring is full. */
 static __always_inline void send_unless(const u64 *reported, struct close_record *r, u8 end)
 {
 	if (!output(r, end) && (!reported || *reported != r->at[AT_CLOSED]))
 		count(STAT_LOST_CLOSES);
 }
 
-/* A record waits in a table since now. Its key was stored with a barrier before. */
+/* A record has begun to wait in a table. Its key was stored with a barrier before. */
 static __always_inline void waits(void)
 {
 	u32 zero = 0;

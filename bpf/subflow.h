@@ -40,7 +40,7 @@ static __always_inline int is_plain(u64 ctx, u64 msk)
 	return !BIT_OF(ctx, SUBFLOW_MP_CAPABLE) || fell_back(msk);
 }
 
-/* The same of a connection, by its first subflow. */
+/* is_plain() of the connection itself, by its first subflow. */
 static __always_inline int is_plain_connection(u64 msk, u32 from)
 {
 	u64 first, ctx;

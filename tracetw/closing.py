@@ -6,8 +6,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TypeVar
 
-__all__ = ["Closing"]
-
 _Self = TypeVar("_Self", bound="Closing")
 
 

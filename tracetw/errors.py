@@ -11,8 +11,6 @@ import errno
 import resource
 from typing import ClassVar
 
-__all__ = ["BadInput", "CannotTrace", "Failed", "UserError", "shortage"]
-
 
 class UserError(Exception):
     """Something to tell the user, without a traceback.

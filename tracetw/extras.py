@@ -12,8 +12,6 @@ from typing import Any
 
 from tracetw.errors import CannotTrace
 
-__all__ = ["EXTRAS", "install", "load", "missing", "one_line"]
-
 EXTRAS: Mapping[str, Sequence[str]] = {
     "recording": ("pyarrow",),
     "query": ("duckdb", "pyarrow"),

@@ -17,8 +17,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["command", "environment"]
-
 _PACKAGE = Path(__file__).resolve().parent
 # Where packages are installed, by the last part of the path. The current folder is no such place.
 _INSTALLED = ("site-packages", "dist-packages")

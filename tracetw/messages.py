@@ -8,8 +8,6 @@ from contextlib import suppress
 
 from tracetw.text import ELLIPSIS, visible, visible_lines
 
-__all__ = ["say", "show"]
-
 _LONGEST = 1000
 """Characters that anybody reads."""
 

@@ -16,22 +16,6 @@ import re
 from collections.abc import Callable, Iterator
 from html import escape
 
-__all__ = [
-    "ELLIPSIS",
-    "clip",
-    "columns",
-    "csv_text",
-    "decoded",
-    "html_json",
-    "html_text",
-    "json_line",
-    "padded",
-    "spellings",
-    "visible",
-    "visible_lines",
-    "well_formed",
-]
-
 ELLIPSIS = "…"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 # os.fsdecode() puts a byte that is no UTF-8 here (PEP 383).
@@ -122,6 +106,21 @@ def clip(text: str, width: int) -> str:
 def padded(text: str, width: int) -> str:
     """A ``visible`` text with spaces up to ``width`` columns."""
     return text.ljust(width) if text.isascii() else text + " " * (width - columns(text))
+
+
+def hanging(lead: str, text: str, width: int) -> str:
+    """A paragraph that begins with ``lead`` and hangs below its end; words stay whole."""
+    from textwrap import fill  # noqa: PLC0415 (no line of a trace needs it)
+
+    below = " " * len(lead)
+    return fill(
+        text,
+        width,
+        initial_indent=lead,
+        subsequent_indent=below,
+        break_on_hyphens=False,
+        break_long_words=False,
+    )
 
 
 def json_line(value: object, default: Callable[[object], object] = str) -> str:

@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-__all__ = ["BenchError", "NotStarted"]
-
 
 class BenchError(Exception):
     """Nothing can be measured; the message says what is missing and what to do."""

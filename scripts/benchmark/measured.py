@@ -13,8 +13,6 @@ from scripts.benchmark.interval import Interval, of_ratios, of_values
 from scripts.benchmark.storm import Load
 from scripts.benchmark.usage import Memory, Thread, Usage
 
-__all__ = ["BpfCost", "Measured", "Plan", "Round", "Side", "Tracing"]
-
 
 @dataclass(frozen=True, slots=True)
 class Plan:

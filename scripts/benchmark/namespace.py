@@ -10,8 +10,6 @@ from scripts.benchmark.errors import BenchError
 from tracetw.lab.net.host import Host, alone
 from tracetw.lab.polling import NotPlayed
 
-__all__ = ["TIMEWAIT_BUCKETS", "storm_host"]
-
 # Room for every TIME_WAIT of a round: 60 s worth of connections.
 TIMEWAIT_BUCKETS = 4_000_000
 

@@ -8,8 +8,6 @@ import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-__all__ = ["ROOT", "parser", "settle"]
-
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -9,8 +9,6 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-__all__ = ["start"]
-
 _VENV = Path(__file__).resolve().parents[2] / ".venv"
 
 

@@ -17,8 +17,6 @@ from scripts.guests.command import run
 from scripts.guests.errors import Failed, Missing, Unreachable
 from scripts.guests.paragraph import dependencies, fields
 
-__all__ = ["KEYRING", "KEYRINGS", "Archive", "find_mirror"]
-
 KEYRINGS = Path("/usr/share/keyrings")
 KEYRING = KEYRINGS / "debian-archive-keyring.gpg"
 # The hooks of the host's apt (APT::Update::Post-Invoke and others) are for the host's own packages.

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 
 from scripts.guests.errors import Missing
 
-__all__ = ["Architecture", "this_architecture"]
-
 
 @dataclass(frozen=True, slots=True)
 class Architecture:

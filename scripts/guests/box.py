@@ -29,8 +29,6 @@ from scripts.guests.rows import HOST, ROOT, Row
 from scripts.guests.survey import DATA
 from scripts.guests.vmlinux import btf_of
 
-__all__ = ["CHECKOUT", "build", "work_folder"]
-
 CHECKOUT = "opt/tracetw"
 """Where a machine has the checkout (``vagrant/provision.sh``); the virtual environment is there already."""
 # Besides what scripts/vm wants in a root: what a machine is that boots by itself and that Vagrant can enter.

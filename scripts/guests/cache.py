@@ -11,8 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["folder", "locked", "point", "say", "tidy"]
-
 
 def say(text: str) -> None:
     """Tell the user, beside the output of the guest."""

@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 
 from scripts.guests.errors import Failed, Missing
 
-__all__ = ["run"]
-
 _LAST_LINES = 12
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from scripts.guests.command import run
 from scripts.guests.errors import Missing
 
-__all__ = ["SIZE_GB", "disk"]
-
 SIZE_GB = 4
 _GRUB = Path("/usr/lib/grub/i386-pc")
 _SECTOR = 512

@@ -15,8 +15,6 @@ from scripts.guests.cache import folder, locked
 from scripts.guests.errors import BadInput, Missing
 from scripts.guests.keyring import pin
 
-__all__ = ["Distribution", "Mirrors", "parse"]
-
 
 @dataclass(frozen=True, slots=True)
 class Distribution:

@@ -7,8 +7,6 @@ import signal
 from types import FrameType
 from typing import NoReturn
 
-__all__ = ["end_in_order"]
-
 
 def end_in_order() -> None:
     """From now on these signals raise SystemExit; the exit status is that of a shell, 128 and the signal's number."""

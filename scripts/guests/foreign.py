@@ -17,8 +17,6 @@ from scripts.guests.cache import locked
 from scripts.guests.command import run
 from scripts.guests.root import EXTRAS, PACKAGES, Root, bootstrap, on_shelf, reaching_an_index, venv
 
-__all__ = ["foreign_root"]
-
 # Of the releases of glibc for which a wheel may be built, and which the roots here have.
 _GLIBC = range(17, 42)
 _FOLDERS = ("dev", "proc", "sys", "run", "root", "tmp", "var/cache", "var/tmp")

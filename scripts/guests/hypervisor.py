@@ -22,8 +22,6 @@ from scripts.guests.machine import Machine, Share
 from scripts.guests.root import Root, host_root, release_root
 from scripts.guests.rows import HOST, ROOT, Row, distributions
 
-__all__ = ["RESULTS", "ROW", "Hypervisor", "Limits", "Sink"]
-
 # Where the guest finds the folder that the host keeps.
 RESULTS = "/run/results"
 # Says in a guest which row it is.

@@ -14,8 +14,6 @@ from scripts.guests.errors import Failed
 from scripts.guests.kernel import Kernel
 from scripts.guests.newc import archive
 
-__all__ = ["build", "insertion_order", "plain_name", "unpacked"]
-
 _SCRIPTS = {"init": "stage1.sh", "stage2": "stage2.sh"}
 _MODULES = ("virtio_pci", "virtio_console", "9p", "9pnet_virtio", "overlay")
 _FOLDERS = ("bin", "dev", "lower", "modules", "new", "proc", "sys", "upper")

@@ -7,8 +7,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Job"]
-
 _END = "# end of job\n"
 
 

@@ -8,8 +8,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Counts", "left_out", "read", "total"]
-
 
 @dataclass(frozen=True, slots=True)
 class Counts:

@@ -9,8 +9,6 @@ from pathlib import Path
 from scripts.guests.command import run
 from scripts.guests.errors import Failed
 
-__all__ = ["fingerprints", "pin"]
-
 
 def fingerprints(keyring: Path) -> list[str]:
     """Of the primary keys in a keyring, 40 hexadecimal digits each. Raises Failed, and Missing without gpg."""

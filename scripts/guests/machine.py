@@ -9,8 +9,6 @@ from pathlib import Path
 
 from scripts.guests.architecture import Architecture
 
-__all__ = ["PORTS", "Machine", "Share"]
-
 # Names of the channels between host and guest; "console" is the serial port.
 PORTS = ("control", "out", "err")
 # quiet, and only errors on the console: emulated serial ports are slow. An oops ends the guest: what

@@ -27,8 +27,6 @@ from scripts.guests.rows import ROOT, Row, chosen, rows
 from scripts.guests.survey import DATA, complaints, survey
 from scripts.guests.table import Result, as_text
 
-__all__ = ["main", "parse"]
-
 _TIMED_OUT, _LOST, _INTERRUPTED = 124, 125, 130
 _ENDS = {Ending.TIMEOUT: _TIMED_OUT, Ending.PANIC: _LOST, Ending.LOST: _LOST}
 _IN_GUESTS = ("recording", "query", "lab", "vm", "test", "emulator")

@@ -24,8 +24,6 @@ from scripts.guests.packages import bcc_version
 from scripts.guests.rows import ROOT, Row
 from scripts.guests.table import Result
 
-__all__ = ["Matrix", "unknown"]
-
 _REPORT = "junit.xml"
 _PYTEST = (
     str(ROOT / ".venv" / "bin" / "python"),

@@ -6,8 +6,6 @@ from __future__ import annotations
 import stat
 from collections.abc import Mapping
 
-__all__ = ["archive"]
-
 _TRAILER = "TRAILER!!!"
 
 

@@ -9,8 +9,6 @@ from typing import TextIO
 from scripts.guests.cache import say
 from scripts.guests.guest import Ending, Outcome
 
-__all__ = ["Prefixed", "Through", "explain"]
-
 
 class Through:
     """Passes on every byte at once to a descriptor."""

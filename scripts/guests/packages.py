@@ -6,8 +6,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-__all__ = ["bcc_version", "upstream"]
-
 # Roots of another architecture have no list of what dpkg installed: the package says it of itself.
 _BCC = Path("usr", "lib", "python3", "dist-packages", "bcc", "version.py")
 

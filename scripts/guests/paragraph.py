@@ -6,8 +6,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-__all__ = ["dependencies", "fields"]
-
 _FIELD = re.compile(r"^([A-Za-z][\w-]*):[ \t]*(.*(?:\n[ \t].*)*)", re.MULTILINE)
 
 

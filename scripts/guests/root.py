@@ -22,21 +22,6 @@ from scripts.guests.cache import locked, point, say, tidy
 from scripts.guests.command import run
 from scripts.guests.rows import ROOT
 
-__all__ = [
-    "APART",
-    "EXTRAS",
-    "PACKAGES",
-    "Root",
-    "bootstrap",
-    "host_root",
-    "on_shelf",
-    "reaching_an_index",
-    "release_root",
-    "set_up",
-    "skeleton_of",
-    "venv",
-]
-
 # For tracetw, for its lab and for the tests that are run in guests.
 PACKAGES = (
     "ca-certificates",

@@ -13,8 +13,6 @@ from scripts.guests.distribution import Distribution
 from scripts.guests.distribution import parse as distribution
 from scripts.guests.errors import BadInput
 
-__all__ = ["FILE", "HOST", "ROOT", "Row", "chosen", "distributions", "parse", "rows"]
-
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "vagrant" / "boxes.yaml"
 HOST = "host"

@@ -16,8 +16,6 @@ from scripts.guests.output import Through, explain
 from scripts.guests.packages import bcc_version, upstream
 from scripts.guests.rows import ROOT, Row
 
-__all__ = ["DATA", "complaints", "document", "survey"]
-
 DATA = ROOT / "tests" / "data" / "kernels"
 _DOCTOR = (str(ROOT / ".venv" / "bin" / "python"), "-I", "-m", "tracetw", "doctor", "-o", "json")
 

@@ -10,8 +10,6 @@ from tabulate import tabulate
 
 from scripts.guests.junit import Counts, total
 
-__all__ = ["Result", "as_text"]
-
 
 @dataclass(frozen=True, slots=True)
 class Result:

@@ -14,8 +14,6 @@ from pathlib import Path
 
 from scripts.guests.errors import Failed
 
-__all__ = ["btf_of"]
-
 _SETUP_SECTS, _MAGIC, _VERSION, _PAYLOAD = 0x1F1, 0x202, 0x206, 0x248
 _SECTOR = 512
 _WITH_PAYLOAD = 0x208

@@ -4,11 +4,9 @@
 from __future__ import annotations
 
 import re
-from textwrap import fill
 
+from tracetw.text import hanging
 from tracetw.verdict.handbook import GUIDES
-
-__all__ = ["item", "link", "marked", "paragraph"]
 
 _WIDTH = 100
 
@@ -48,11 +46,4 @@ def paragraph(text: str) -> str:
 
 def item(text: str, lead: str = "- ") -> str:
     """A line that begins with ``lead``, and what follows it."""
-    return fill(
-        text,
-        _WIDTH,
-        initial_indent=lead,
-        subsequent_indent=" " * len(lead),
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return hanging(lead, text, _WIDTH)

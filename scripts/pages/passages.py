@@ -9,8 +9,6 @@ import sys
 from scripts.checkout.made import ROOT, parser, settle
 from scripts.pages.texts import PASSAGES
 
-__all__ = ["PAGES", "filled", "main"]
-
 PAGES = (
     ROOT / "README.md",
     ROOT / "docs" / "hints.md",

@@ -12,8 +12,6 @@ from scripts.checkout.made import parser, settle
 from scripts.pages.ladder_file import FOLDER
 from scripts.pages.play import play
 
-__all__ = ["run"]
-
 
 def run(
     program: str,

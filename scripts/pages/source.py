@@ -9,9 +9,6 @@ from collections.abc import Sequence
 
 from scripts.checkout.made import ROOT
 
-__all__ = ["constant", "define", "size_of"]
-
-
 _SIZES = {"u64": 8, "u32": 4, "u16": 2, "u8": 1}
 
 

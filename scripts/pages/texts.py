@@ -18,8 +18,6 @@ from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS, EventEntry
 from tracetw.verdict.hints import HINTS
 from tracetw.verdict.taxonomy import CLOSED_BY_MEANINGS, FORM_MEANINGS, LIMIT_UNITS
 
-__all__ = ["PASSAGES"]
-
 _PAGE = 4096
 _NS = 1_000_000_000
 _PLACE = re.compile(r"\{\w+\}")

@@ -123,5 +123,5 @@ def test_the_other_end_has_none(played: Played, name: str) -> None:
 
 
 def test_what_is_no_connection_has_no_line(played: Played) -> None:
-    """A listener in a sockmap, and a close() after the end: each end of a connection is told once."""
+    """A listener in a sockmap, and a close() after the end: each end of a connection has one line."""
     assert len(played.closes) == 2 * played.connections, played.closes

@@ -260,7 +260,7 @@ def test_a_connection_older_than_the_trace_is_taken_once(kernel: Kernel, source:
     assert taken(source) == []
 
 
-def test_a_mini_socket_that_must_be_gone(kernel: Kernel, source: Source) -> None:
+def test_a_timewait_socket_that_must_be_gone(kernel: Kernel, source: Source) -> None:
     kernel.linger(0, 0xA, now() - 10 * SECOND)
     kernel.linger(1, 0xB, now() - 80 * SECOND)
     assert source.unfinished() == 2
@@ -282,7 +282,7 @@ def test_when_the_next_one_can_be_gone(kernel: Kernel, source: Source) -> None:
     assert 9 < source.stale_s - time.monotonic() < 11
 
 
-def test_a_mini_socket_reported_as_stale_is_not_reported_again(
+def test_a_timewait_socket_reported_as_stale_is_not_reported_again(
     kernel: Kernel, source: Source
 ) -> None:
     kernel.linger(1, 0xB, now() - 80 * SECOND)
@@ -352,7 +352,7 @@ def test_two_connections_without_a_history_at_one_address_are_two(
     assert taken(source) == [0xA]
 
 
-def test_a_long_half_closed_connection_is_not_stale_when_its_mini_socket_begins(
+def test_a_long_half_closed_connection_is_not_stale_when_its_timewait_socket_begins(
     kernel: Kernel, source: Source
 ) -> None:
     kernel.linger(0, 0xA, now() - 500 * SECOND)

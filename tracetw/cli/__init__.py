@@ -19,8 +19,6 @@ from tracetw.cli.completion import completed
 from tracetw.cli.ending import outcome
 from tracetw.errors import BadInput
 
-__all__ = ["main"]
-
 # Command to module. A module is loaded when its command runs: most need NumPy, some much more.
 _COMMANDS = {
     "trace": "tracetw.cli.trace",

@@ -8,20 +8,13 @@ from pathlib import Path
 import click
 
 from tracetw.cli.needs import need
-from tracetw.errors import BadInput
-
-__all__ = ["book"]
+from tracetw.cli.options import make_folder, pcap_option
 
 
 @click.command("book")
 @click.argument("numbers", metavar="[NUMBER]...", nargs=-1, type=int)
 @click.option("-6", "six", is_flag=True, help="With IPv6; the default is IPv4.")
-@click.option(
-    "--pcap",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Keep the captures there.",
-)
+@pcap_option
 def book(numbers: tuple[int, ...], six: bool, pcap: Path | None) -> int:
     """Play the experiments NUMBER of the lab book (docs/lab-book.md), or list them without a number.
 
@@ -44,11 +37,7 @@ def book(numbers: tuple[int, ...], six: bool, pcap: Path | None) -> int:
         click.echo(contents(BOOK))
         return 0
     wanted = chosen(numbers)
-    if pcap is not None:
-        try:
-            pcap.mkdir(mode=0o750, parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"--pcap {pcap}: {error.strerror}", "give a folder") from None
+    make_folder("--pcap", pcap)
     check_means()
     need("lab", "lab book")
     return run(BookOptions(wanted, 6 if six else 4, pcap))

@@ -18,20 +18,6 @@ import click
 from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = [
-    "EVENTS",
-    "Offer",
-    "cgroups",
-    "codes",
-    "comms",
-    "containers",
-    "events",
-    "incidents",
-    "namespaces",
-    "scenarios",
-    "verdicts",
-]
-
 EVENTS = ("retransmit", "timewait", "drop", "transition")
 """Values of ``--events``."""
 

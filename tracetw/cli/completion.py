@@ -12,8 +12,6 @@ import click
 
 from tracetw.errors import BadInput, Failed
 
-__all__ = ["command", "completed"]
-
 _NAME = "tracetw"
 _VARIABLE = "_TRACETW_COMPLETE"
 _SHELLS = ("bash", "zsh", "fish")

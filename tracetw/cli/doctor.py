@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tracetw.doctor.audit import Audit
     from tracetw.kernel.capability import Capability
 
-__all__ = ["command"]
-
 _PRESENT = {True: "yes", False: "NO", None: "unknown"}
 _FOUND = 4
 

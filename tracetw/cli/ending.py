@@ -19,8 +19,6 @@ from tracetw import extras
 from tracetw.errors import BadInput, CannotTrace, Failed, UserError, shortage
 from tracetw.messages import say
 
-__all__ = ["interruptible", "named_output", "outcome"]
-
 _INTERRUPTED = 130
 _STDOUT = "standard output"
 _SHOWN = 100

@@ -16,8 +16,6 @@ from tracetw.verdict.handbook.lines import guide_text, hint_page
 from tracetw.verdict.hints import HINT_BIT, HINTS
 from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS
 
-__all__ = ["command"]
-
 _WIDTH = 80
 _NAME = max(len(code) for code in (*VERDICT_INDEX, *HINT_BIT))
 

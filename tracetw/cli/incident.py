@@ -9,10 +9,8 @@ import click
 
 from tracetw.cli import complete
 from tracetw.cli.needs import need
-from tracetw.cli.options import output_option
+from tracetw.cli.options import make_folder, output_option
 from tracetw.errors import BadInput
-
-__all__ = ["incident"]
 
 _AT_ONCE = 4
 
@@ -50,20 +48,12 @@ def incident(
     from tracetw.lab.incidents import run as lab  # noqa: PLC0415 (labs load much, other commands not)
     from tracetw.lab.play.command import check_means  # noqa: PLC0415
 
-    if everything and names:
-        raise BadInput(
-            f"lab incident --all plays every incident, and {names[0]} is named as well",
-            "give names or --all",
-        )
     incidents = lab.chosen(names, everything=everything)
     if keep is not None:
         for each in incidents:
             if (keep / each.name).exists():
                 raise BadInput(f"--keep {keep}: there is {each.name} already", "give a new folder")
-        try:
-            keep.mkdir(mode=0o750, parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"--keep {keep}: {error.strerror}", "give a folder") from None
+        make_folder("--keep", keep)
     check_means()
     need("recording", "lab incident")
     return lab.run(incidents, keep, jobs, output)

@@ -13,7 +13,7 @@ from tracetw.cli import complete
 from tracetw.cli.book import book
 from tracetw.cli.incident import incident
 from tracetw.cli.needs import need
-from tracetw.cli.options import output_option
+from tracetw.cli.options import make_folder, output_option, pcap_option
 from tracetw.cli.packetdrill import packetdrill
 from tracetw.errors import BadInput
 
@@ -110,12 +110,7 @@ def list_(incidents: bool, where: str, output: str) -> None:
 @click.option(
     "-j", "--jobs", type=click.IntRange(1), default=8, show_default=True, help="So many at once."
 )
-@click.option(
-    "--pcap",
-    type=click.Path(path_type=Path, file_okay=False),
-    metavar="DIR",
-    help="Keep the captures there.",
-)
+@pcap_option
 @click.option("--keep", is_flag=True, help="Leave the namespaces: ip netns list, ip netns del.")
 @_ON
 @_OUTPUT
@@ -151,22 +146,13 @@ def run(
     """
     from tracetw.lab.play import command as laboratory  # noqa: PLC0415 (labs load much, other commands not)
 
-    if everything and names:
-        raise BadInput(
-            f"lab run --all plays every scenario, and {names[0]} is named as well",
-            "give names or --all",
-        )
     if where == "vagrant":
         for name, option in _IN_NAMESPACES.items():
             if context.get_parameter_source(name) is not ParameterSource.DEFAULT:
                 raise BadInput(f"{option} is for namespaces", f"leave {option} or --on vagrant out")
         return _between_machines(names, everything=everything, output=output)
     scenarios = laboratory.chosen(names, everything=everything)
-    if pcap is not None:
-        try:
-            pcap.mkdir(mode=0o750, parents=True, exist_ok=True)
-        except OSError as error:
-            raise BadInput(f"--pcap {pcap}: {error.strerror}", "give a folder") from None
+    make_folder("--pcap", pcap)
     families = frozenset({4} if four and not six else {6} if six and not four else {4, 6})
     options = laboratory.LabOptions(scenarios, families, repeat, jobs, pcap, keep, output)
     laboratory.check_means()

@@ -15,8 +15,6 @@ from pathlib import Path
 from tracetw import extras
 from tracetw.errors import CannotTrace
 
-__all__ = ["in_checkout", "need"]
-
 _ROOT = Path(__file__).resolve().parents[2]
 
 

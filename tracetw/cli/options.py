@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable
 from functools import wraps
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import click
@@ -27,12 +28,14 @@ __all__ = [
     "event_options",
     "filter_options",
     "live_filter",
+    "make_folder",
     "numeric_option",
     "output_option",
     "parse_duration",
     "parse_events",
     "parse_ready_fd",
     "parse_speed",
+    "pcap_option",
     "recorded_filter_options",
     "run_options",
     "runnable",
@@ -223,6 +226,25 @@ def output_option(text: str, *formats: str) -> Callable[[Command], Command]:
         show_default=True,
         help=text,
     )
+
+
+def pcap_option(function: Command) -> Command:
+    """Where the captures of a lab stay: ``pcap``."""
+    return click.option(
+        "--pcap",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Keep the captures there.",
+    )(function)
+
+
+def make_folder(option: str, folder: Path | None) -> None:
+    """The folder that an option names, if it names one. Raises BadInput."""
+    try:
+        if folder is not None:
+            folder.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput(f"{option} {folder}: {error.strerror}", "give a folder") from None
 
 
 def table_options(function: Command) -> Command:

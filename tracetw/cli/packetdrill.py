@@ -10,8 +10,6 @@ import click
 from tracetw.cli.options import output_option
 from tracetw.errors import BadInput
 
-__all__ = ["packetdrill"]
-
 
 @click.command("packetdrill")
 @click.argument("scripts", metavar="SCRIPT...", nargs=-1, type=click.Path(path_type=Path))

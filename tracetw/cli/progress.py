@@ -14,8 +14,6 @@ import click
 
 from tracetw.recording.progress import observed
 
-__all__ = ["Progress", "progress"]
-
 _AFTER_S = 0.5
 _EVERY_S = 0.1
 _MB = 1_000_000

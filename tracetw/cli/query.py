@@ -16,8 +16,6 @@ from tracetw.cli.progress import progress
 from tracetw.errors import BadInput
 from tracetw.messages import say
 
-__all__ = ["command"]
-
 _FORM = "as in: tracetw query rec 'SELECT count(*) FROM closes'"
 
 

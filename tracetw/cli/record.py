@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from tracetw.recorder.recorder import TapeLimits
     from tracetw.stream.filter import Filter
 
-__all__ = ["command"]
-
 _SEGMENT = 64 << 20
 _SMALLEST = 8 << 20
 _SEGMENTS = 4

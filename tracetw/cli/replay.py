@@ -24,8 +24,6 @@ from tracetw.messages import say, show
 if TYPE_CHECKING:
     from tracetw.recording.reader import Recording
 
-__all__ = ["command"]
-
 
 @click.command("replay", short_help="Print a recording as trace would have printed it.")
 @click.argument("paths", metavar="PATH...", nargs=-1, required=True, type=click.Path())

@@ -17,8 +17,6 @@ from tracetw.errors import Failed
 from tracetw.messages import say
 from tracetw.text import json_line
 
-__all__ = ["command"]
-
 _INCIDENTS = 4
 
 

@@ -13,8 +13,6 @@ from tracetw.messages import say
 if TYPE_CHECKING:
     from tracetw.host.resolver import Resolver
 
-__all__ = ["resolve_option", "resolver_for", "say_what_has_no_name"]
-
 
 def resolve_option(function: Command) -> Command:
     """The command receives ``resolve``."""

@@ -11,8 +11,6 @@ import click
 
 from tracetw.errors import BadInput
 
-__all__ = ["SIZE", "buffer_option", "parse_buffer", "parse_size"]
-
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 SIZE = re.compile(r"(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 _LEAST_BUFFER = 1 << 20

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from tracetw.timewait.carriers import Carriers
     from tracetw.timewait.snapshot import Snapshot
 
-__all__ = ["command"]
-
 _RUNS_OUT = 4
 _MOST = {"table": 20, "wide": 100, "json": 100}
 

@@ -19,8 +19,6 @@ from tracetw.cli.options import (
 from tracetw.cli.size import buffer_option, parse_buffer
 from tracetw.errors import BadInput
 
-__all__ = ["command"]
-
 _SCREENS = ("closes", "failing", "timewait", "story", "trust")
 _ONCE_S = 5.0
 

@@ -24,8 +24,6 @@ from tracetw.cli.size import buffer_option, parse_buffer
 if TYPE_CHECKING:
     from tracetw.stream.filter import Filter
 
-__all__ = ["command"]
-
 
 @click.command(
     "trace",

@@ -25,8 +25,6 @@ from tracetw.host.netns import Netns
 from tracetw.host.sysctld import Assignment, assignments
 from tracetw.text import decoded
 
-__all__ = ["HOST", "SETTINGS", "Audit", "AuditRow", "Namespace", "audit"]
-
 SETTINGS = (*WAITS, *PLACES, *TRACKED)
 """In the order in which they are shown, which is the same on every host."""
 

@@ -17,8 +17,6 @@ from tracetw.doctor.setting import Setting
 from tracetw.text import json_line
 from tracetw.verdict.timers import Wait
 
-__all__ = ["evidence", "findings", "idle", "lines", "listeners", "settings", "unseen"]
-
 
 def lines(document: Mapping[str, Any]) -> str:
     """A JSON object whose lists have one line for each element. ``json.loads`` takes it as any other."""

@@ -12,8 +12,6 @@ from tracetw.doctor.observed import Facts
 from tracetw.host.netns import Netns
 from tracetw.isolated import command, environment
 
-__all__ = ["Looked", "look"]
-
 _DEADLINE_S, _FOR_EACH_S = 20.0, 2.0
 
 

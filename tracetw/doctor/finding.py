@@ -11,8 +11,6 @@ from tracetw.doctor.observed import Facts
 from tracetw.host.sysctld import Assignment
 from tracetw.verdict.timers import TimerClock
 
-__all__ = ["Finding", "Seen", "ipv4"]
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:

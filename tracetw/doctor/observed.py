@@ -11,8 +11,6 @@ from tracetw.host.firewall import Tracking
 from tracetw.host.quiet import AcceptQueue, Idle, Quiet
 from tracetw.host.routes import RtoMin
 
-__all__ = ["Facts"]
-
 
 @dataclass(frozen=True, slots=True)
 class Facts:

@@ -10,8 +10,6 @@ from tracetw.doctor.finding import Finding, Seen, ipv4
 from tracetw.doctor.setting import text
 from tracetw.doctor.tracked import PREFIX
 
-__all__ = ["MIDDLEBOXES", "PATH_RULES", "PATIENCE_S"]
-
 MIDDLEBOXES = (
     (240, "Azure's load balancer"),
     (350, "AWS NLB and NAT gateway"),

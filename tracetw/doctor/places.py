@@ -8,8 +8,6 @@ from tracetw.doctor.setting import Meaning, Setting, by_table, exactly, known, t
 from tracetw.verdict import timers
 from tracetw.verdict.timers import TimerClock
 
-__all__ = ["PLACES"]
-
 _REUSE = {
     0: "connect() never takes a port over that is in TIME_WAIT",
     1: "connect() takes over ports in TIME_WAIT that are older than {delay}, with timestamps",

@@ -12,8 +12,6 @@ from tracetw.doctor.paths import PATH_RULES
 from tracetw.doctor.rules import RULES
 from tracetw.doctor.setting import clock
 
-__all__ = ["advice", "recorded"]
-
 _GAUGES = ("tw", "orphan")
 _PORTS, _RANGE = "ports", "net.ipv4.ip_local_port_range"
 

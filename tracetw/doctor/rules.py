@@ -10,8 +10,6 @@ from tracetw.doctor.setting import by_table, text
 from tracetw.doctor.tracked import PREFIX
 from tracetw.verdict import timers
 
-__all__ = ["RULES"]
-
 _RETRIES2_LOW, _RETRIES2_HIGH = 8, 15  # RFC 1122 4.2.3.5: at least 100 s; the default
 _FIN_TIMEOUT_LOW = 5
 _FEW_PORTS, _WIDE_PORTS = 10_000, "10240 65535"

@@ -12,8 +12,6 @@ from tracetw.doctor.observed import Facts
 from tracetw.verdict import timers
 from tracetw.verdict.timers import TimerClock, Wait
 
-__all__ = ["Meaning", "Means", "Setting", "by_table", "clock", "exactly", "known", "text"]
-
 
 class Meaning(NamedTuple):
     """What a value means here: a sentence without its full stop, and the times in it, by what ends then."""

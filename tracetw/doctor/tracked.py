@@ -7,8 +7,6 @@ from tracetw.doctor.observed import Facts
 from tracetw.doctor.setting import Meaning, Means, Setting, exactly, known, text
 from tracetw.verdict.timers import TimerClock
 
-__all__ = ["PREFIX", "TRACKED"]
-
 PREFIX = "net.netfilter.nf_conntrack_"
 _LOST = ("peer-lost-state", "peer-reset", "retransmit-exhausted")
 _FORGOTTEN = (

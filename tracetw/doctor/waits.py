@@ -8,8 +8,6 @@ from tracetw.doctor.setting import Meaning, Setting, exactly, known, text
 from tracetw.verdict import timers
 from tracetw.verdict.timers import TimerClock
 
-__all__ = ["WAITS"]
-
 _TIMEOUTS = ("TCPAbortOnTimeout", "TCPTimeouts")
 _KEEPALIVE = ("TCPKeepAlive", "TCPAbortOnTimeout")
 

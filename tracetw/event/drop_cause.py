@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import F_RST_IN, F_SYN_HIT, F_SYSCTL, Drop, EventKind
 
-__all__ = ["CAUSES", "drop_causes"]
-
 CAUSES = (None, "rst", "syn", "ack", "sysctl", "requests")
 """Names in the contract: the segment that ended a request; of a cookie tcp_syncookies 2, or too many requests."""
 

@@ -41,39 +41,6 @@ from tracetw.event.record import (
     Layer,
 )
 
-__all__ = [
-    "OPENING",
-    "ROLES",
-    "Rows",
-    "State",
-    "address_texts",
-    "among",
-    "by_path",
-    "bytes_received",
-    "bytes_sent",
-    "bytes_unacked",
-    "bytes_unread",
-    "depth",
-    "duration_ns",
-    "end_ns",
-    "error_name",
-    "exit_status",
-    "families",
-    "ipv4_packed",
-    "ipv4_texts",
-    "jiffies_to_ms",
-    "outstanding",
-    "past_tcp",
-    "path_states",
-    "role",
-    "rto_ms",
-    "state_names",
-    "teardown_ns",
-    "time_in",
-    "unsent",
-    "zero_nibbles",
-]
-
 Rows: TypeAlias = NDArray[np.void]
 """Records, of dtype ``CLOSE`` or ``EVENT``."""
 

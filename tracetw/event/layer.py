@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from tracetw.event.record import MP_CONNECTION, Layer
 
-__all__ = ["LAYERS", "is_connection"]
-
 LAYERS = {
     layer.value: None if layer in (Layer.NONE, Layer.UNKNOWN) else layer.name.lower()
     for layer in Layer

@@ -21,8 +21,6 @@ from tracetw.host.listeners import common
 from tracetw.host.listening import MOST_LISTENERS, Listening
 from tracetw.text import decoded
 
-__all__ = ["Bound", "Holders", "bound"]
-
 _SHARE = 0.02  # of one CPU
 _UNIFIED = re.compile(rb"^0::(/.*)$", re.MULTILINE)
 _LARGEST = 1 << 16

@@ -12,8 +12,6 @@ import re
 
 from tracetw.text import well_formed
 
-__all__ = ["Cgroups", "container", "mount_point", "unit"]
-
 _RESCAN_S = 1.0
 _MAX_PATHS = 65_536
 _ID = r"[0-9a-f]{64}|[0-9a-f]{12}"

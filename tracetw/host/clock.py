@@ -13,8 +13,6 @@ from typing import overload
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Clock", "jiffies_per_second", "local_times", "rfc3339", "rfc3339_all"]
-
 _SECOND = 1_000_000_000
 _ROUNDING_NS = 1_000
 _FAR = (1 << 62) - 1

@@ -18,8 +18,6 @@ from tracetw.errors import BadInput
 from tracetw.host.cgroup import container, mount_point
 from tracetw.text import visible, well_formed
 
-__all__ = ["belongs", "known", "resolve"]
-
 _DOCKER = Path("/var/lib/docker/containers")
 _PODMAN = Path("/var/lib/containers/storage/overlay-containers/containers.json")
 _LARGEST = 16 << 20

@@ -14,8 +14,6 @@ from collections.abc import Iterable
 from tracetw.host import netns as namespaces
 from tracetw.host.netns import Netns
 
-__all__ = ["COUNTERS", "Snapshot", "parse", "snapshot"]
-
 Snapshot = dict[int, dict[str, int]]
 """Namespace inode to counter to value. A counter that the kernel does not have is absent."""
 

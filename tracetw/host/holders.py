@@ -8,8 +8,6 @@ import time
 from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
-__all__ = ["Process", "comm", "holders", "owners_by_inode", "process"]
-
 _SOCKET = "socket:["
 _SECOND = 1_000_000_000
 _TICKS = os.sysconf("SC_CLK_TCK")

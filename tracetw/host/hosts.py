@@ -10,8 +10,6 @@ from pathlib import Path
 
 from tracetw.text import decoded
 
-__all__ = ["MOST", "read"]
-
 MOST = 4096
 """Addresses; those that come first in the file."""
 _FILE = Path("/etc/hosts")

@@ -7,8 +7,6 @@ import hmac
 import re
 from pathlib import Path
 
-__all__ = ["boot_id", "machine_id"]
-
 _MACHINE_ID = Path("/etc/machine-id")
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _FORM = re.compile(r"[0-9a-f]{32}")

@@ -15,8 +15,6 @@ from tracetw.host.holders import Process, holders, process
 from tracetw.host.netns import Netns
 from tracetw.host.socktable import Sockets
 
-__all__ = ["UNKNOWN", "Listener", "Listeners", "common", "listening"]
-
 _TTL_S = 1.0
 _SHARE = 0.05  # of one CPU
 _BURST_S = 0.5

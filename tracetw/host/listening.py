@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["MOST_LISTENERS", "Listening"]
-
 MOST_LISTENERS = 4096
 """Of a host at one time: those with the lowest ports of the first namespaces."""
 

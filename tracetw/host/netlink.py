@@ -12,8 +12,6 @@ import socket
 import struct
 from collections.abc import Iterator
 
-__all__ = ["LARGEST", "NAME", "attributes", "dump", "messages"]
-
 NAME = "netlink"
 """``filename`` of every OSError that tells that the kernel gives no list."""
 

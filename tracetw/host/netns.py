@@ -21,20 +21,6 @@ from typing import Protocol, TypeVar
 from tracetw.errors import BadInput
 from tracetw.text import visible, well_formed
 
-__all__ = [
-    "ALL",
-    "NamespaceRunner",
-    "Netns",
-    "NetnsNames",
-    "current",
-    "find",
-    "gone",
-    "inside",
-    "resolve",
-    "unreachable",
-    "visit",
-]
-
 ALL = 0
 """What :func:`resolve` answers for ``all``: no namespace has inode 0."""
 

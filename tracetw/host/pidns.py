@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-__all__ = ["numbered_as_the_kernel"]
-
 _KTHREADD = Path("/proc/2/stat")
 _FLAGS = 6  # counted from the state, behind the name: proc_pid_stat(5)
 _PF_KTHREAD = 0x00200000  # include/linux/sched.h, bpf/sock.h

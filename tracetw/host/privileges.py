@@ -11,8 +11,6 @@ import ctypes
 import os
 from collections.abc import Iterable
 
-__all__ = ["ENTER_NAMESPACES", "READ_PROCESSES", "drop", "held"]
-
 READ_PROCESSES = frozenset({"CAP_SYS_PTRACE", "CAP_DAC_READ_SEARCH"})
 """To see which process holds a socket: ``/proc/<pid>/fd``, ``/proc/<pid>/ns``."""
 

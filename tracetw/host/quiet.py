@@ -15,8 +15,6 @@ from typing import NamedTuple
 
 from tracetw.host import netlink
 
-__all__ = ["AcceptQueue", "Idle", "Quiet", "listening", "quiet"]
-
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 _REQUEST = struct.Struct("=BBBxI48x")  # struct inet_diag_req_v2, with no socket named
 _PROTOCOL = struct.Struct("=HHI")  # INET_DIAG_REQ_PROTOCOL, for a number beyond a byte

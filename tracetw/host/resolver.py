@@ -17,8 +17,6 @@ from collections.abc import Callable, Collection, Mapping
 
 from tracetw.text import well_formed
 
-__all__ = ["MOST", "PATIENCE_S", "Resolver"]
-
 MOST = 4096
 """Addresses to ask for, at most."""
 PATIENCE_S = 5.0

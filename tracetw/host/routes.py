@@ -10,8 +10,6 @@ from typing import NamedTuple
 
 from tracetw.host import netlink
 
-__all__ = ["RtoMin", "rto_mins"]
-
 _RTMSG = struct.Struct(
     "=BBBBBBBBI"
 )  # struct rtmsg: family, lengths, tos, table, protocol, scope, type, flags

@@ -13,8 +13,6 @@ from collections.abc import Iterator
 
 from tracetw.host import netlink
 
-__all__ = ["EVERY_STATE", "datagrams"]
-
 _NETLINK_SOCK_DIAG = 4
 _SOCK_DIAG_BY_FAMILY = 20
 EVERY_STATE = (1 << 14) - 1

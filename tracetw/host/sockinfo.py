@@ -16,8 +16,6 @@ import numpy as np
 from tracetw.host import netlink
 from tracetw.host.socktable import Sockets
 
-__all__ = ["Info", "infos"]
-
 _NETLINK_SOCK_DIAG, _SOCK_DIAG_BY_FAMILY = 4, 20
 _NLM_F_REQUEST = 1
 _INFO = 2  # INET_DIAG_INFO; asked for by the bit before it

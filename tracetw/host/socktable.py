@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 
 from tracetw.host import sockdiag
 
-__all__ = ["BYTES", "SOCKET", "Sockets", "address", "addresses", "here", "unsent"]
-
 Sockets = NDArray[np.void]
 """Rows of :data:`SOCKET`."""
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-__all__ = ["Facts", "read"]
-
 Facts: TypeAlias = Mapping[str, int]
 """Name to number: sysctls by their full name, and what /proc/net/sockstat says of sockets."""
 

@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-__all__ = ["FOLDERS", "Assignment", "assignments"]
-
 FOLDERS = ("/etc/sysctl.d", "/run/sysctl.d", "/usr/local/lib/sysctl.d", "/usr/lib/sysctl.d")
 """As systemd-sysctl and ``sysctl --system`` read them: of files with one name only the first folder's counts."""
 _LAST = "/etc/sysctl.conf"  # sysctl --system reads it after the folders

@@ -6,8 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-__all__ = ["FAMILIES", "AttachPoint", "AttachType"]
-
 
 class AttachType(Enum):
     """What a program is attached to."""

@@ -17,8 +17,6 @@ from types import ModuleType
 
 from tracetw.errors import CannotTrace
 
-__all__ = ["find", "load"]
-
 _DISTRIBUTION = Path("/usr/bin/python3")
 # Debian and Ubuntu have one folder for all versions of Python 3, the others one for each.
 _PLACES = (

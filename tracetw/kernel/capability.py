@@ -14,17 +14,6 @@ from tracetw.kernel.attach_point import FAMILIES, AttachType
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.function_probe import FUNCTION_PROBES, place
 
-__all__ = [
-    "HOOKS",
-    "KERNEL_FACTS",
-    "Answers",
-    "Capability",
-    "Hook",
-    "KernelFact",
-    "choose",
-    "survey",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Answers:

@@ -13,8 +13,6 @@ import numpy as np
 
 from tracetw.kernel.filter_values import FILTER_VALUES
 
-__all__ = ["MOST_VALUES", "KernelFilter", "KernelNet", "PortRange"]
-
 PortRange: TypeAlias = tuple[int, int]
 
 MOST_VALUES = FILTER_VALUES["netns"].shape[0]

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from tracetw.kernel.attach_point import AttachPoint, AttachType
 from tracetw.kernel.btf import Btf
 
-__all__ = ["FUNCTION_PROBES", "FunctionProbe", "PlacedProbe", "candidates", "place"]
-
 
 @dataclass(frozen=True, slots=True)
 class FunctionProbe:

@@ -9,8 +9,6 @@ from __future__ import annotations
 from tracetw.kernel.btf import Btf, BtfError
 from tracetw.kernel.layout import FieldMissing
 
-__all__ = ["layers"]
-
 _COMMON = {
     "OFF_ICSK_ULP_OPS": "inet_connection_sock.icsk_ulp_ops",
     "OFF_ICSK_ULP_DATA": "inet_connection_sock.icsk_ulp_data",

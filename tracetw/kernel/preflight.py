@@ -18,8 +18,6 @@ from pathlib import Path
 from tracetw.errors import CannotTrace, shortage
 from tracetw.kernel import bindings
 
-__all__ = ["System", "check"]
-
 # include/uapi/linux/capability.h
 _CAP_SYS_ADMIN = 21
 _CAP_PERFMON = 38

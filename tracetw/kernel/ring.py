@@ -15,8 +15,6 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Ring"]
-
 # The busy bit is above it: a marked length is no less than this.
 _DISCARD = np.uint32(1 << 30)
 _HEADER = 8

@@ -15,8 +15,6 @@ from numpy.typing import NDArray
 from tracetw.event.fields import Rows
 from tracetw.kernel.ring import Ring
 
-__all__ = ["Rings"]
-
 
 class Rings:
     """The reader's end of some ring buffers.

@@ -11,8 +11,6 @@ from pathlib import Path
 from tracetw.errors import CannotTrace
 from tracetw.kernel.plan import SECOND, Plan
 
-__all__ = ["join", "source_dir"]
-
 
 def source_dir() -> Path:
     """The folder of the BPF sources: in the wheel ``tracetw/_bpf``, in a checkout ``bpf``.

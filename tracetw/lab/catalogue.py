@@ -33,8 +33,6 @@ from tracetw.lab.scenarios import (
     twice,
 )
 
-__all__ = ["BY_NAME", "FAMILIES", "SCENARIOS"]
-
 FAMILIES: Mapping[str, tuple[Scenario, ...]] = {
     "Closed by FIN": orderly.SCENARIOS,
     "Ended by RST": abort.SCENARIOS,

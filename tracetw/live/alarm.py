@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-__all__ = ["Alarm"]
-
 _ALL = 1 << 12
 
 

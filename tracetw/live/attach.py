@@ -18,16 +18,6 @@ from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Plan, Sizes, make_plan
 from tracetw.live.request import Request
 
-__all__ = [
-    "BYTES_A_CONNECTION",
-    "LEAST_CONNECTIONS",
-    "MOST_BY_DEFAULT",
-    "attach",
-    "connections_for",
-    "memory",
-    "plan_of",
-]
-
 LEAST_CONNECTIONS, MOST_BY_DEFAULT = 1 << 16, 1 << 20
 _SHARE = 200
 # Kernel memory of Sizes.for_connections (tests/kernel/test_pressure.py adds it up).

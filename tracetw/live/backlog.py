@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What was read from the kernel and waits for the output, in bounded memory."""
+"""A queue of bounded size between the thread that reads the ring buffers and the one that writes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from numpy.typing import NDArray
 from tracetw.event.fields import Rows, end_ns
 from tracetw.event.layer import is_connection
 from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
-
-__all__ = ["Backlog", "Taken", "default_bytes"]
-
 
 # Rows handed on at once: enough for arrays, few enough for the processor's cache.
 _AT_ONCE = 4096
@@ -55,7 +52,7 @@ class Backlog:
         self.most = 0
 
     def full(self) -> bool:
-        """What is not taken from the kernel now stays there, and is lost there when that is full."""
+        """Then leave records in the ring buffers; when those are full, the kernel side drops and counts new ones."""
         return self._bytes >= self._limit
 
     def put(self, batch: Batch) -> None:
@@ -70,7 +67,7 @@ class Backlog:
             self._changed.notify()
 
     def close(self) -> None:
-        """No more will come."""
+        """The reader puts nothing more."""
         with self._changed:
             self._closed = True
             self._changed.notify()
@@ -84,9 +81,9 @@ class Backlog:
         return dropped
 
     def pop(self) -> Batch | None:
-        """The next batch, when there is one; None when there will be none.
+        """Wait for the next batch; None after :meth:`close`, when the queue is empty.
 
-        Ends that were read one after the other come as one batch, in the order of their times.
+        Joins consecutive batches of ends into one, sorted by the times of the ends.
         """
         with self._changed:
             while not self._batches:

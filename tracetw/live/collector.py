@@ -21,9 +21,6 @@ from tracetw.live.source import Source
 from tracetw.messages import say
 from tracetw.stream.batch import Ends, Events, Loss
 
-__all__ = ["Collector"]
-
-
 # Seconds. The ring wakes us; then it may fill for so long: it holds ten times as much.
 _PAUSE = 0.025
 _STORM_PAUSE = 0.005

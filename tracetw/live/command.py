@@ -12,8 +12,6 @@ from pathlib import Path
 
 from tracetw.errors import BadInput
 
-__all__ = ["Command"]
-
 _SIGNALLED = 128
 _OF_A_TERMINAL = frozenset({signal.SIGINT, signal.SIGQUIT})
 # Asked at import: later these have handlers of ours.

@@ -12,8 +12,6 @@ from tracetw.host.bound import Holders, bound
 from tracetw.host.listening import Listening
 from tracetw.stream.known import Heard, port_key
 
-__all__ = ["Finder"]
-
 _SHARE = 0.02  # of one CPU
 _AGAIN_S = 1.0
 _OLD_S = 10.0

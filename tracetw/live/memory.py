@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import ctypes
 
-__all__ = ["give_memory_back", "keep_little_memory"]
-
 # malloc.h of glibc.
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 # A batch of records and its lines are smaller. What is larger is mapped, and each of its pages is a fault.

@@ -21,9 +21,6 @@ from tracetw.event.record import (
 from tracetw.host import holders
 from tracetw.host.listeners import Listeners
 
-__all__ = ["resolve", "resolve_events"]
-
-
 _COMM = 15  # TASK_COMM_LEN without its final zero
 # As plain numbers: to compare an array with a member of an enum takes five times as long.
 _PENDING, _FULL = int(End.PENDING), int(End.FULL)

@@ -9,8 +9,6 @@ from tracetw.live.backlog import default_bytes
 from tracetw.stream.filter import Filter
 from tracetw.stream.known import Ask
 
-__all__ = ["Request"]
-
 
 @dataclass(frozen=True, slots=True)
 class Request:

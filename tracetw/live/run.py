@@ -37,8 +37,6 @@ from tracetw.stream.reconciliation import reconciled
 from tracetw.stream.stages import Stages
 from tracetw.stream.stop import Stop
 
-__all__ = ["run"]
-
 # A command has ended: its last connections may still wait for the other side.
 _DRAIN = 3.0
 _LOOK = 0.1

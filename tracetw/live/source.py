@@ -13,9 +13,6 @@ from tracetw.event.fields import Rows
 from tracetw.event.record import AT_CLOSED, F_DEAD, End, Owner, Stat
 from tracetw.kernel.load.session import Session
 
-__all__ = ["LostCount", "Source"]
-
-
 # A socket that died under its application is reported when the application closes it, which shows
 # the owner, but no later than this. A record that only waits for a RST needs no longer than the
 # softirq that it is in.

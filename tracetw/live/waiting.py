@@ -8,8 +8,6 @@ import time
 
 from tracetw.messages import say
 
-__all__ = ["Waiting"]
-
 _EVERY_S = 1.0
 _MANY = 32_768
 

@@ -21,8 +21,6 @@ from tracetw.stream.batch import Batch, Events, Loss, Unwritten
 from tracetw.stream.stages import Stages
 from tracetw.stream.stop import Stop
 
-__all__ = ["Writer"]
-
 _TICK_S = 0.05
 # After a reader was given up, judge the rest for the summary, but not for long.
 _LAST_S = 0.25

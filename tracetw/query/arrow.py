@@ -14,18 +14,6 @@ from tracetw.report.count.cube import group
 from tracetw.text import well_formed
 from tracetw.verdict.findings import UNKNOWN
 
-__all__ = [
-    "addresses",
-    "constant",
-    "dictionary",
-    "listed",
-    "milliseconds",
-    "nothing",
-    "numbers",
-    "struct",
-    "texts",
-]
-
 _ADDRESS = np.dtype([("hi", "<u8"), ("lo", "<u8")])
 _MS = 1_000_000
 

@@ -29,8 +29,6 @@ from tracetw.stream.stages import Stages
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TABLES", "cached", "files_of", "identity", "rules"]
-
 _ROWS = 1 << 16
 """Of a table, which is in memory whole, and of a row group."""
 _PACKAGE = Path(__file__).resolve().parents[1]

@@ -37,8 +37,6 @@ from tracetw.verdict.taxonomy import VERDICTS
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["closes_table", "events_table"]
-
 _KINDS = {kind.value: kind.name.lower() for kind in EventKind}
 _SIGNAL_BITS = 127
 _ARRAYS: Mapping[Unit, Callable[[NDArray[Any]], Any]] = {

@@ -25,8 +25,6 @@ from tracetw.recording.files import MOST_FILES, TooMany, below
 from tracetw.recording.reader import SUFFIX, open_recordings
 from tracetw.sink.private import write_private
 
-__all__ = ["Known", "judged_files"]
-
 _PARQUET = ".parquet"
 _INDEX_BYTES = 4 << 20
 

@@ -21,8 +21,6 @@ from tracetw.event.record import (
 from tracetw.query.arrow import nothing, numbers, texts
 from tracetw.sink.mptcp import fastclose, reset_reason, role
 
-__all__ = ["mptcp_columns"]
-
 _REASON_AT = 16
 _TYPES = {
     "mptcp_role": "text",

@@ -16,8 +16,6 @@ from tracetw.stream.known import Known, served_by
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["listeners_tables", "service_names"]
-
 
 def service_names(known: Known, rows: Rows) -> Any:  # noqa: ANN401
     """Name of the process that listens on the service's port, of connections whose server is on this host.

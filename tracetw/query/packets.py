@@ -18,8 +18,6 @@ from tracetw.verdict.explain import refusal_reasons
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import RESET_DIRECTIONS
 
-__all__ = ["packet_columns", "reset_columns"]
-
 _SENT, _RECEIVED = (RESET_DIRECTIONS.index(way) for way in ("sent", "received"))
 
 

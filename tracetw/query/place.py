@@ -16,8 +16,6 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["MOST_BYTES", "SYSTEM", "place", "tidy"]
-
 SYSTEM = Path("/var/cache")
 """Where root keeps its own, by the FHS."""
 

@@ -20,8 +20,6 @@ from tracetw.query.views import VIEWS
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["query"]
-
 _MEMORY = "256MiB"
 _DISK = "8GiB"
 _MOST_THREADS = 4

@@ -13,8 +13,6 @@ from tracetw.recording.reader import Recording
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["WHOLE", "counters_tables", "losses_tables", "sysctls_tables"]
-
 WHOLE = 1_000_000
 """Rows after which samples are no longer whole: only what changed since the one before is a row.
 

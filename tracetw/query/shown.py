@@ -16,8 +16,6 @@ from tracetw.text import decoded, json_line, visible
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["made_safe", "table", "text_columns"]
-
 
 def made_safe(result: pa.Table | pa.RecordBatch, text: Callable[[str], str]) -> pa.Table:
     """The same as a table, with ``text`` applied to every text and to the names of the columns.

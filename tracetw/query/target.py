@@ -13,8 +13,6 @@ from typing import BinaryIO
 
 from tracetw.errors import BadInput, Failed
 
-__all__ = ["replaced"]
-
 _MODE = 0o640
 """Addresses and names are nobody else's."""
 

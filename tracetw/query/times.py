@@ -17,8 +17,6 @@ from tracetw.event import fields
 from tracetw.event.fields import Rows, State
 from tracetw.query.arrow import struct
 
-__all__ = ["STATES", "died_ns", "time_columns"]
-
 STATES = (
     State.SYN_SENT,
     State.SYN_RECV,

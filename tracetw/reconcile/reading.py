@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from tracetw.event.record import Stat
 from tracetw.host.counters import Snapshot
 
-__all__ = ["Reading"]
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:

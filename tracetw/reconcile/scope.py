@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 
 from tracetw.host.counters import Snapshot
 
-__all__ = ["EVERYTHING", "NOTHING", "Scope"]
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:

@@ -12,8 +12,6 @@ from tracetw import isolated
 from tracetw.recorder.compact import HURRY
 from tracetw.recorder.store import Place, Store
 
-__all__ = ["Compaction"]
-
 _WITHOUT_PYARROW = 3
 
 

@@ -21,8 +21,6 @@ from tracetw.recording.convert import FORMAT_VERSION
 from tracetw.recording.facts import Sample
 from tracetw.recording.header import Header
 
-__all__ = ["Describe"]
-
 
 @dataclass(frozen=True, slots=True)
 class Describe:

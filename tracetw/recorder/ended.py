@@ -13,8 +13,6 @@ from tracetw.recording.facts import ListenerEnd
 from tracetw.stream.batch import Context
 from tracetw.text import decoded
 
-__all__ = ["ended"]
-
 _MOST = 4096
 _MAPPED = bytes(10) + b"\xff\xff"
 

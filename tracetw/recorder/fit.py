@@ -15,8 +15,6 @@ from tracetw.recorder.writer import to_json
 from tracetw.recording.facts import Sample
 from tracetw.recording.schema import JSON_BYTES, MOST_VALUES
 
-__all__ = ["fitted"]
-
 _NETNS_BYTES = JSON_BYTES * 5 // 8
 _LISTENER_BYTES = JSON_BYTES // 6
 """The rest is for names of the kernel, of hosts and of control groups."""

@@ -21,8 +21,6 @@ from typing import BinaryIO
 
 from tracetw.closing import Closing
 
-__all__ = ["FILE_MODE", "FOLDER_MODE", "Folder", "NotOurs"]
-
 FILE_MODE = 0o640
 FOLDER_MODE = 0o750
 """At most; the umask takes away more. Recordings name addresses, users and programs."""

@@ -24,8 +24,6 @@ from tracetw.recorder.trigger import Trigger, Triggers
 from tracetw.sink.human import amount
 from tracetw.stream.batch import Context, MakeSink, Sink
 
-__all__ = ["KEEP_SIGNAL", "records_to"]
-
 KEEP_SIGNAL = signal.SIGUSR1
 """A trigger named ``signal`` waits for it."""
 _NOTHING_KEPT = (

@@ -17,8 +17,6 @@ from tracetw.recording.segment import KINDS
 from tracetw.stream.known import MOST_HEARD, Heard, port_key
 from tracetw.text import well_formed
 
-__all__ = ["Found", "NewNames"]
-
 # A path has 4,096 bytes at most, each of which may become six in JSON.
 _PART = 256
 _DTYPES = dict(KINDS.values())

@@ -14,8 +14,6 @@ from tracetw.host.clock import Clock
 from tracetw.host.counters import Snapshot
 from tracetw.recording.facts import ListenerEnd, Sample
 
-__all__ = ["take"]
-
 _SOCKSTAT = Path("/proc/thread-self/net/sockstat")
 _GAUGES = ("tw", "orphan")
 _CLOCK_READINGS = 4

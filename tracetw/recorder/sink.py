@@ -17,8 +17,6 @@ from tracetw.sink.human import amount
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary, Unwritten
 from tracetw.stream.known import Heard
 
-__all__ = ["RecorderSink"]
-
 
 class RecorderSink:
     """A sink that records. Findings only decide whether a trigger fires.

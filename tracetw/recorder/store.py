@@ -16,8 +16,6 @@ from tracetw.recorder.compact import TEMPORARY, clean, files_of, is_raw
 from tracetw.recorder.folder import Folder, NotOurs
 from tracetw.recording.reader import SUFFIX
 
-__all__ = ["Place", "Store", "Stored"]
-
 _KEPT = "kept"
 _SEALED = ".parquet"
 

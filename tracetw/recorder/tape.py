@@ -25,8 +25,6 @@ from tracetw.recording.facts import Lost, Sample
 from tracetw.recording.frame import Chunk, FrameKind
 from tracetw.stream.known import Heard
 
-__all__ = ["Item", "Tape", "TapeLimits", "Totals"]
-
 # Room on the disk before we try again: no back and forth at the last byte.
 _ROOM_BYTES = 8 << 20
 _HOUR_S = 3600

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from tracetw.errors import BadInput
 from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS
 
-__all__ = ["SIGNAL", "Trigger", "Triggers"]
-
 SIGNAL = "signal"
 _ABNORMAL = "abnormal"
 _FORM = re.compile(r"(verdict|rate):([a-z0-9-]+)(?:>(\d+(?:\.\d+)?)(?:/s)?)?", re.ASCII)

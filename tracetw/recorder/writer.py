@@ -18,8 +18,6 @@ from tracetw.recording.header import Header
 from tracetw.recording.layout import dtypes_to_json
 from tracetw.text import json_line
 
-__all__ = ["SegmentWriter", "to_json"]
-
 _LAST_BYTES = 8 << 10
 
 

@@ -20,8 +20,6 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Column", "Columns", "columns", "rows"]
-
 Column: TypeAlias = "NDArray[Any] | np.ma.MaskedArray[Any, Any]"
 """Shape (n,); masked where null."""
 Columns: TypeAlias = dict[str, Column]

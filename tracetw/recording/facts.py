@@ -13,8 +13,6 @@ from tracetw.host.clock import Clock
 from tracetw.host.listening import Listening
 from tracetw.text import visible
 
-__all__ = ["ByNetns", "Damage", "Harm", "ListenerEnd", "Lost", "Sample"]
-
 ByNetns = Mapping[int, Mapping[str, int]]
 """Namespace inode to name to value."""
 

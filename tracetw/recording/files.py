@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["MOST_FILES", "NotRegular", "TooMany", "below", "open_regular"]
-
 MOST_FILES = 20_000
 """Segments that are read at once."""
 _MOST_ENTRIES = 1_000_000

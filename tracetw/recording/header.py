@@ -15,8 +15,6 @@ from tracetw.host.listening import Listening
 from tracetw.recording.facts import ByNetns
 from tracetw.recording.schema import HeaderDocument, ListenerDocument
 
-__all__ = ["Header", "listening"]
-
 
 @dataclass(frozen=True, slots=True)
 class Header:

@@ -8,8 +8,6 @@ from itertools import combinations
 
 from tracetw.recording.header import Header
 
-__all__ = ["host_names"]
-
 _SHORTEST = 6
 
 

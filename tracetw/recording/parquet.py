@@ -27,9 +27,6 @@ from tracetw.recording.columns import Column, columns, rows
 from tracetw.recording.schema import Invalid, SealDocument, decode
 from tracetw.recording.wall import walled
 
-__all__ = ["Part", "Seal", "check", "read", "write"]
-
-
 _LEVEL = 3  # more costs three times the CPU for 2 % less
 _LENGTH = struct.Struct("<I")
 _MAGIC = b"PAR1"

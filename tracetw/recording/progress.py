@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-__all__ = ["Observer", "observed", "observer"]
-
 
 class Observer(Protocol):
     """Hears of every file that is opened and every row that is read."""

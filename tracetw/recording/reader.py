@@ -23,9 +23,6 @@ from tracetw.recording.segment import KINDS, Segment, Unreadable
 from tracetw.recording.state import SegmentState
 from tracetw.text import visible
 
-__all__ = ["SUFFIX", "Recording", "open_recordings", "rebatch"]
-
-
 SUFFIX = ".tws"
 # CLOCK_MONOTONIC in rows.
 _TIMES = frozenset({"at", "born"})

@@ -34,9 +34,6 @@ from tracetw.recording.schema import (
     decode,
 )
 
-__all__ = ["KINDS", "Segment", "Unreadable"]
-
-
 KINDS: Mapping[str, tuple[FrameKind, np.dtype[np.void]]] = {
     "closes": (FrameKind.CLOSES, CLOSE),
     "events": (FrameKind.EVENTS, EVENT),

@@ -13,8 +13,6 @@ from tracetw.recording.facts import ListenerEnd, Sample
 from tracetw.recording.header import Header, listening
 from tracetw.recording.schema import MOST_VALUES, SampleDocument, count_values
 
-__all__ = ["SegmentState"]
-
 
 class SegmentState:
     """What is true in one segment, from its header on."""

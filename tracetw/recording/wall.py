@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = ["walled"]
-
 _STATUS = Path("/proc/self/status")
 _KIB = 1024
 

@@ -14,8 +14,6 @@ from tracetw.stream.impossible import check
 from tracetw.stream.parse import closest
 from tracetw.text import visible, well_formed
 
-__all__ = ["recorded_filter"]
-
 _ALL = "all"
 _INODE = re.compile(r"\d{1,10}", re.ASCII)
 _ID = re.compile(r"\d{1,20}", re.ASCII)

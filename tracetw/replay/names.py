@@ -11,8 +11,6 @@ from tracetw.recording.reader import Recording
 from tracetw.stream.batch import News
 from tracetw.stream.known import Ask, Heard, Known, port_key
 
-__all__ = ["heard", "known_of", "known_throughout", "listened"]
-
 _MOST = 1 << 18
 """Listeners of a recording, at most."""
 

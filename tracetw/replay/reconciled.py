@@ -10,8 +10,6 @@ from tracetw.recording.reader import Recording
 from tracetw.stream import reconciliation
 from tracetw.stream.stages import Stages
 
-__all__ = ["ONLY_A_PART", "reading", "reconciled"]
-
 ONLY_A_PART = "only a stretch of time was read"
 """Why a part of a recording is not compared with the counters of all of it."""
 

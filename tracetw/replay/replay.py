@@ -29,8 +29,6 @@ from tracetw.stream.filter import Filter
 from tracetw.stream.known import Ask
 from tracetw.stream.stages import Stages
 
-__all__ = ["replay"]
-
 _BATCH = 1 << 14
 _SLICE_NS = 100_000_000
 _SECOND = 1_000_000_000

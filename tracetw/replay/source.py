@@ -21,8 +21,6 @@ from tracetw.stream.batch import Closes, Context, Ends, Loss, News, ended_ns
 from tracetw.stream.known import Ask
 from tracetw.stream.stages import Stages
 
-__all__ = ["BATCH", "context_of", "end_of_trace", "ends", "judged"]
-
 BATCH = 1 << 17
 """Rows at a time: large enough for arrays, small enough for the cache and for memory."""
 

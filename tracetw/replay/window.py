@@ -16,8 +16,6 @@ from tracetw.errors import BadInput
 from tracetw.recording.reader import Recording
 from tracetw.stream.parse import seconds
 
-__all__ = ["ALWAYS", "Window"]
-
 _SECOND = 1_000_000_000
 _LONGEST = np.iinfo(np.int64).max
 _CLOCK = re.compile(r"\d{1,2}:\d{2}(:\d{2}(\.\d+)?)?Z?", re.ASCII)

@@ -31,8 +31,6 @@ from tracetw.sink.human import amount
 from tracetw.stream.filter import Filter
 from tracetw.stream.known import Ask
 
-__all__ = ["build"]
-
 _CAUSES = 40
 
 

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-__all__ = ["Heat", "HeatRow", "Histogram"]
-
 
 @dataclass(frozen=True, slots=True)
 class Histogram:

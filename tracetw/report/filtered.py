@@ -6,8 +6,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
-__all__ = ["recorded_only"]
-
 _INODE_DIGITS = 10
 _SAID = {
     "--port": "with port {}",

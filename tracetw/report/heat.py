@@ -19,8 +19,6 @@ from tracetw.report.figures import Heat, HeatRow
 from tracetw.sink.human import endpoint
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["heat"]
-
 _BINS = 96
 _ROWS = 20
 _WIDTHS = (

@@ -10,25 +10,6 @@ from typing import Any
 from tracetw.reconcile.compare import Reconciled
 from tracetw.report.figures import Heat, Histogram
 
-__all__ = [
-    "Both",
-    "Cause",
-    "ClockOffset",
-    "Culprit",
-    "Incident",
-    "Phase",
-    "Pressure",
-    "Ranked",
-    "RecordedHost",
-    "Report",
-    "Service",
-    "Story",
-    "SuspectSetting",
-    "Timeline",
-    "VerdictRow",
-    "Witness",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class RecordedHost:
@@ -63,7 +44,6 @@ class Culprit:
     """Whose doing an incident was, as far as that is recorded.
 
     Attributes:
-        what: ``process``, ``peer``, ``path`` or ``host``.
         host: recorded host of a process.
         comm, pid: of the process; the first one of several.
         unit, container: of its control group.
@@ -71,9 +51,10 @@ class Culprit:
         signal: that it died of, ``SIGKILL``.
         code: that it exited with.
         oom: it was killed for lack of memory.
+        what: what it is.
     """
 
-    what: str
+    what: str = "process"
     host: str | None = None
     comm: str | None = None
     pid: int | None = None

@@ -10,8 +10,6 @@ from tracetw.report.model import Incident, Report
 from tracetw.sink.human import endpoint
 from tracetw.stream.known import Ask
 
-__all__ = ["address_names", "known_of_incident", "named"]
-
 _MOST = 5
 
 

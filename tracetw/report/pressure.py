@@ -13,8 +13,6 @@ from tracetw.report.render.phrases import Words
 from tracetw.report.settings import place
 from tracetw.sink.human import endpoint
 
-__all__ = ["pressures"]
-
 _SERIOUS = 0.8
 _WORTH_SAYING = 0.1
 _MANY = 1000

@@ -14,8 +14,6 @@ from tracetw.report.model import RecordedHost
 from tracetw.report.render.phrases import Words
 from tracetw.sink.human import amount
 
-__all__ = ["hosts"]
-
 _SHOWN = 20
 
 

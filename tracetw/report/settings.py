@@ -9,8 +9,6 @@ from tracetw.doctor.recorded import advice, recorded
 from tracetw.report.count.scan import Scan, ScannedRecording
 from tracetw.report.model import SuspectSetting
 
-__all__ = ["place", "settings"]
-
 _WORST = ("tw", "orphan")
 _NAMED = 3
 _FORGOTTEN = 0

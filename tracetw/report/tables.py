@@ -18,8 +18,6 @@ from tracetw.report.count.wrong import ABNORMAL
 from tracetw.report.model import Ranked, Timeline, VerdictRow
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["abnormal", "ranked", "sizes", "timeline", "verdicts"]
-
 _BINS = 240
 _MINUTE = 60_000_000_000
 _SECOND = 1_000_000_000

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from tracetw.event import fields
 from tracetw.sink.template import Slot, text
 
-__all__ = ["address_columns", "address_slot"]
-
 _IPV4 = 4
 _HALF = 16
 

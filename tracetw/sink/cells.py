@@ -28,8 +28,6 @@ from tracetw.verdict.explain import sentences
 from tracetw.verdict.findings import UNKNOWN
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, VERDICTS
 
-__all__ = ["Cells", "close_cells", "event_cells", "loss_text"]
-
 _MARKS = {"local": ">", "remote": "<", "both": "=", "none": "!"}
 _MS = 1_000_000
 _UNKNOWN = "-"

@@ -28,16 +28,6 @@ from tracetw.sink.addresses import address_columns
 from tracetw.stream.batch import Closes
 from tracetw.verdict.findings import TEXTS
 
-__all__ = [
-    "KNOWN",
-    "SHAPE",
-    "WINDOW",
-    "columns",
-    "hint_column",
-    "shapes",
-    "why_column",
-]
-
 KNOWN = {
     name: 1 << bit
     for bit, name in enumerate(

@@ -25,8 +25,6 @@ from tracetw.verdict.evidence import evidence_names
 from tracetw.verdict.findings import TEXTS, UNKNOWN
 from tracetw.verdict.hints import hint_names
 
-__all__ = ["GROUP", "NO_REASON", "OWNERS", "close_document"]
-
 OWNERS = {owner.value: None if owner is Owner.NONE else owner.name.lower() for owner in Owner}
 """``owner_from`` by number."""
 

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Coded", "coded", "distinct"]
-
 _WORD = 8
 # Odd numbers with bits all over (the fractions of square roots).
 _FACTORS = np.array([0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B], np.uint64)

@@ -20,8 +20,6 @@ from tracetw.sink.schema import SCHEMA
 from tracetw.sink.template import Slot, millis, number, text
 from tracetw.stream.batch import Events
 
-__all__ = ["EVENT_SHAPE", "event_columns", "event_document", "event_name", "event_shapes"]
-
 _ADDRESS, _PID, _AGE, _RTO, _LNAME, _RNAME = (1 << bit for bit in range(6))
 
 EVENT_SHAPE = np.dtype(

@@ -7,8 +7,6 @@ from typing import BinaryIO
 
 from tracetw.stream.batch import Context, MakeSink, Sink
 
-__all__ = ["lines_to"]
-
 
 def lines_to(out: BinaryIO, output: str, *, color: bool, utc: bool) -> MakeSink:
     """Makes the sink that writes lines.

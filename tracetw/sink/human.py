@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from tracetw.sink.remembered import Remembered
 from tracetw.text import ELLIPSIS
 
-__all__ = ["amount", "endpoint", "endpoints", "share", "size", "span", "spans"]
-
 # Characters of the end of an IPv6 address that tell hosts apart: two groups. Only with more room
 # than that, its beginning is shown as well.
 _END = 9

@@ -32,8 +32,6 @@ from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.text import decoded, json_line
 from tracetw.verdict import explain, hint_text
 
-__all__ = ["JsonSink", "close_objects"]
-
 # Rows rendered at a time. Their Python objects live together, so this bounds the memory; more do not
 # stay in the cache.
 _CHUNK = 2048

@@ -21,8 +21,6 @@ from tracetw.stream.batch import Context
 from tracetw.stream.known import Heard, Known, served_by
 from tracetw.text import json_line, visible
 
-__all__ = ["listener_texts", "name_columns", "words"]
-
 _NULL = b"null"
 _IPV4 = 4
 _names: Remembered[str, bytes] = Remembered(lambda name: json_line(name).encode())

@@ -27,8 +27,6 @@ from tracetw.text import json_line
 from tracetw.verdict.findings import UNKNOWN, Findings
 from tracetw.verdict.taxonomy import FORMS, RESET_DIRECTIONS, TIME_WAIT, VERDICTS
 
-__all__ = ["fastclose", "mptcp_objects", "mptcp_texts", "reset_reason", "role"]
-
 # RFC 8684 3.6, MP_TCPRST.
 _REASONS = (
     "unspecified",

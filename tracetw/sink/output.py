@@ -26,8 +26,6 @@ from tracetw.sink.human import amount
 from tracetw.stream.batch import Unwritten
 from tracetw.stream.stop import Stop
 
-__all__ = ["Output", "OutputClosed", "OutputFailed", "OutputStalled", "missing"]
-
 _LOOK_MS = 50
 
 

@@ -13,8 +13,6 @@ from tracetw.host.clock import rfc3339, rfc3339_all
 from tracetw.sink.coded import Coded
 from tracetw.sink.remembered import Remembered
 
-__all__ = ["FORMS", "Column", "Pieces", "Place"]
-
 Column = Any
 """Values of all rows of a batch: an array of numbers, ``Coded``, or an array or a list of bytes or str."""
 

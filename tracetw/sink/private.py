@@ -10,8 +10,6 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["PRIVATE", "write_private"]
-
 PRIVATE = 0o640
 """The mode of a new file, at most."""
 

@@ -14,8 +14,6 @@ from tracetw.event.record import T_ICMP
 from tracetw.text import json_line
 from tracetw.verdict.explain import refusal_reasons
 
-__all__ = ["MOST_REFUSED", "columns"]
-
 _NULL = b"null"
 MOST_REFUSED = 255
 """Counted no further: this, or more."""

@@ -6,8 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["Remembered"]
-
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 

@@ -3,7 +3,5 @@
 
 from __future__ import annotations
 
-__all__ = ["SCHEMA"]
-
 SCHEMA = 1
 """``v`` of every object: a step tells readers that a field changed its meaning or is gone."""

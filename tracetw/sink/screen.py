@@ -6,8 +6,6 @@ from __future__ import annotations
 import os
 from typing import BinaryIO
 
-__all__ = ["Screen"]
-
 _COLUMNS = 80
 _MOST = 4096
 

@@ -13,8 +13,6 @@ from tracetw.stream.batch import Summary
 from tracetw.text import visible
 from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS, Verdict
 
-__all__ = ["agreement", "summary_text"]
-
 _WIDTH = 80
 _MEANING = 40
 _REASON = 28

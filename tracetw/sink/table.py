@@ -14,8 +14,6 @@ from tracetw.sink.output import Output
 from tracetw.sink.screen import Screen
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 
-__all__ = ["TableSink"]
-
 _RESET = "\x1b[0m"
 _COLORS = {"good": "\x1b[32m", "bad": "\x1b[33m", "worst": "\x1b[31m", "odd": "\x1b[35m"}
 # Repeat the heading so many lines before a screen is full: one stays in sight.

@@ -21,8 +21,6 @@ from tracetw.sink.pieces import FORMS, Column, Pieces, Place
 from tracetw.sink.remembered import Remembered
 from tracetw.text import json_line
 
-__all__ = ["Members", "Slot", "Template", "millis", "number", "number_or_null", "render", "text"]
-
 _PLACE = re.compile("(%%|" + "|".join(map(re.escape, FORMS)) + ")")
 # Below so many rows of a shape, to look for what is constant costs more than it saves.
 _MANY = 48

@@ -23,23 +23,6 @@ from tracetw.stream.known import Heard, Known
 from tracetw.stream.stop import Stop
 from tracetw.verdict.findings import Findings
 
-__all__ = [
-    "Batch",
-    "Closes",
-    "Context",
-    "Ends",
-    "Events",
-    "Listed",
-    "Loss",
-    "MakeSink",
-    "News",
-    "NoRoom",
-    "Sink",
-    "Summary",
-    "Unwritten",
-    "ended_ns",
-]
-
 
 class Unwritten(Failed):
     """Raised by a sink whose output did not take everything.

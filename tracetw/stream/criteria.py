@@ -19,8 +19,6 @@ from tracetw.host.container import belongs
 from tracetw.stream.parse import Network, PortRange
 from tracetw.text import spellings, visible
 
-__all__ = ["CgroupPath", "Criteria", "Mask", "below"]
-
 Mask: TypeAlias = NDArray[np.bool_]
 CgroupPath: TypeAlias = Callable[[int], str | None]
 

@@ -12,8 +12,6 @@ from tracetw.stream.filter import Filter
 from tracetw.stream.parse import Network, PortRange
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["check"]
-
 _ALL_PORTS = frozenset(range(1, 1 << 16))
 
 

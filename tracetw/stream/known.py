@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 from tracetw.event import fields
 from tracetw.event.fields import Rows
 
-__all__ = ["MOST_HEARD", "Ask", "Find", "Heard", "Known", "port_key", "served_by"]
-
 MOST_HEARD = 1 << 14
 """Ports whose listener is remembered."""
 _SERVER = fields.ROLES.index("server")

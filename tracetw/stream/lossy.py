@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from tracetw.stream.batch import Loss
 
-__all__ = ["Lossy"]
-
 # A fact that was lost belongs to a connection that ends then or soon after.
 _AFTERMATH_NS = 1_000_000_000
 

@@ -21,22 +21,6 @@ from tracetw.host import netns as namespaces
 from tracetw.text import decoded, visible, well_formed
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = [
-    "COMM_BYTES",
-    "Network",
-    "PortRange",
-    "cgroup",
-    "closest",
-    "comms",
-    "netns",
-    "nets",
-    "pids",
-    "ports",
-    "seconds",
-    "signed",
-    "verdicts",
-]
-
 Network: TypeAlias = IPv4Network | IPv6Network
 PortRange: TypeAlias = tuple[int, int]
 

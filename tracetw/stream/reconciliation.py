@@ -10,8 +10,6 @@ from tracetw.reconcile.compare import Missing, Reconciled, reconcile
 from tracetw.reconcile.reading import Reading
 from tracetw.stream.stages import Stages
 
-__all__ = ["NOT_COMPARABLE", "reconciled"]
-
 # Not records that were lost, but records that may lack a reset.
 _NO_ROOM = (Stat.CLOSING_FULL, Stat.END_FULL)
 NOT_COMPARABLE = (

@@ -19,20 +19,18 @@ from tracetw.verdict.habits import Habits
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["Stages"]
-
 
 class Stages:
-    """Judges what it is given and passes on what is wanted.
+    """Judges batches and passes the rows that pass the filter to the sink.
 
     Args:
-        context: what it is about.
+        context: host, namespace and names of the kernel's enums.
         wanted: which connections to pass on.
         sink: where to; None: nowhere.
         kinds: single events to pass on, of those that come; None: all.
 
     Attributes:
-        context: what stays the same.
+        context: as given.
         sink: may be taken away when it fails; what would have gone there is ``unwritten`` then.
         tally: what the kernel should have counted.
         judged: connections that came, wanted or not.
@@ -66,7 +64,7 @@ class Stages:
         self.unwritten = 0
 
     def feed(self, batch: Batch | News) -> None:
-        """All stages."""
+        """Run one batch through all stages."""
         if isinstance(batch, Ends):
             self._report(self.wanted(self.judge(batch)))
         elif isinstance(batch, Events):
@@ -101,14 +99,14 @@ class Stages:
         return Closes(rows, findings, ends.clock, at)
 
     def wanted(self, closes: Closes) -> Closes:
-        """Those that the filter lets through."""
+        """The connections that pass the filter."""
         if self._all:
             return closes
         keep = self._wanted.mask(closes.rows, closes.findings, self.context.cgroup_path)
         return closes if keep.all() else closes.take(keep)
 
     def events(self, events: Events) -> Events:
-        """Tally, and those that the filter lets through."""
+        """Tally the events; returns those that pass the filter."""
         rows = events.rows
         self.tally.add_events(rows)
         keep = self._wanted.mask_events(rows, self.context.cgroup_path)

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
-__all__ = ["Stop"]
-
 # A reader that has taken nothing for so long since we were asked to end stands still. All of
 # ending is to take a second.
 _PATIENCE_S = 0.4

@@ -22,8 +22,6 @@ from tracetw.event.record import (
 from tracetw.stream.batch import Closes, Listed
 from tracetw.verdict.findings import Findings
 
-__all__ = ["Subflows", "own_line"]
-
 # Subflows that may wait for their connection: those that ended on their own in connections that live.
 _MOST = 1 << 16
 # Connections at one address that may end in one batch; a recording may claim more.

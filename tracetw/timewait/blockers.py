@@ -21,8 +21,6 @@ from tracetw.timewait.note import Note
 from tracetw.timewait.snapshot import SocketKind, seconds_left
 from tracetw.timewait.wording import place, process
 
-__all__ = ["blocked"]
-
 _AT_MOST = 5
 
 

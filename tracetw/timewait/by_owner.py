@@ -13,8 +13,6 @@ from tracetw.timewait.groups import COUNTED
 from tracetw.timewait.owners import TimewaitOwner, TimewaitOwners
 from tracetw.timewait.snapshot import Snapshot, SocketKind, seconds_left
 
-__all__ = ["Owned", "by_owner"]
-
 
 @dataclass(frozen=True, slots=True)
 class Owned:

@@ -23,8 +23,6 @@ from tracetw.timewait.owners import TimewaitOwner
 from tracetw.timewait.snapshot import Snapshot, SocketKind
 from tracetw.verdict.findings import Findings
 
-__all__ = ["CARRIER", "Carried", "Carriers", "carriers", "join"]
-
 Carriers = NDArray[np.void]
 """Rows of :data:`CARRIER`."""
 

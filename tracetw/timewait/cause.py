@@ -9,8 +9,6 @@ from numpy.typing import NDArray
 from tracetw.timewait.carriers import Carried, Carriers
 from tracetw.verdict.taxonomy import FIRST_CLOSE
 
-__all__ = ["cause"]
-
 _FEW = 10
 _SHORT_NS = 1_000_000_000
 _IDLE_MS = 1000

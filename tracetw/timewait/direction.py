@@ -12,8 +12,6 @@ from tracetw.host.socktable import Sockets
 from tracetw.timewait.groups import codes
 from tracetw.timewait.snapshot import Snapshot
 
-__all__ = ["Direction", "directions"]
-
 _REMOTE = ("netns", "r_hi", "r_lo", "rport")
 _LOCAL = ("netns", "l_hi", "l_lo", "lport")
 _SEVERAL = 2

@@ -3,7 +3,7 @@
 
 A connection needs a local port that no other connection between the same two addresses and remote port
 has. TIME_WAIT keeps it for 60 s, unless tcp_twsk_unique() lets connect() take it over. Both follow from a
-single look: how old each TIME_WAIT is tells how fast they come, what they have left tells when they go.
+single look: the ages of the TIME_WAITs give the rate at which they come, their timers when they go.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tracetw.timewait.snapshot import TIMEWAIT_TIMER, Snapshot, SocketKind, Spac
 __all__ = ["Forecast", "forecasts", "reusable"]
 
 MOST = 256
-"""Destinations of a namespace of which it is worked out when ports run out: the fullest ones."""
+"""Destinations of a namespace to forecast, at most: the fullest ones."""
 
 _WINDOW_S = 10.0
 _LEAST_S, _TOO_SHORT_S = 1.0, 0.01
@@ -54,7 +54,7 @@ class Forecast:
         rate_s: TIME_WAIT sockets that come a second; None when fewer than two came lately,
             or none before the last 10 ms.
         window_s: seconds that the rate was taken from.
-        seconds_left: until there is no port left at this rate; 0 when there is none now, None when
+        seconds_left: until connect() finds no port at this rate; 0 if it finds none now, None if
             that does not happen at this rate.
         hold_s: how long a connection keeps its port after its end.
     """

@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from tracetw.host.socktable import Sockets
 from tracetw.timewait.snapshot import Snapshot, SocketKind, seconds_left
 
-__all__ = ["BY", "COUNTED", "SocketGroups", "codes", "groups"]
-
 _LOCAL, _REMOTE = ("l_hi", "l_lo"), ("r_hi", "r_lo")
 BY: dict[str, tuple[str, ...]] = {
     "port": ("netns", "lport"),

@@ -18,8 +18,6 @@ from tracetw.timewait.owners import TimewaitOwners
 from tracetw.timewait.ports import Ports
 from tracetw.timewait.snapshot import Snapshot, SocketKind
 
-__all__ = ["Look"]
-
 
 @dataclass(frozen=True)
 class Look:
@@ -71,7 +69,7 @@ class Look:
 
     @cached_property
     def notes(self) -> list[Note]:
-        """What it means, in sentences."""
+        """What the look means, in sentences."""
         from tracetw.timewait.advice import notes  # noqa: PLC0415 (it reads all of this)
 
         return notes(self)

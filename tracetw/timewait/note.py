@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-__all__ = ["CODES", "Note"]
-
 CODES = {
     "unread": "a namespace could not be read",
     "ports-run-out": "local ports run out, or have run out",

@@ -15,8 +15,6 @@ from tracetw.host.holders import holders, process
 from tracetw.host.listeners import common
 from tracetw.timewait.snapshot import Snapshot, SocketKind
 
-__all__ = ["TimewaitOwner", "TimewaitOwners"]
-
 
 class TimewaitOwner(NamedTuple):
     """A process; None each where it is not known.

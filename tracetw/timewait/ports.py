@@ -18,8 +18,6 @@ from tracetw.host.socktable import Sockets
 from tracetw.timewait.settings import PORTS, Settings
 from tracetw.timewait.snapshot import SocketKind
 
-__all__ = ["Ports", "chosen_by_bind"]
-
 # Of a group, look at so many of the newest connections, no older than this; so few are too few.
 _NEWEST, _WITHIN_S, _FEW = 64, 20.0, 8
 _SOME = 0.25

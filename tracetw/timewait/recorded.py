@@ -15,8 +15,6 @@ from tracetw.recording.reader import Recording, open_recordings
 from tracetw.timewait.carriers import CARRIER, Carriers, carriers
 from tracetw.verdict.judge import judge
 
-__all__ = ["joined", "recorded"]
-
 _RECENT_NS = 150_000_000_000  # TIME_WAIT, once more for a FIN that came again, and some room
 _BATCH = 1 << 16
 

@@ -8,8 +8,6 @@ import stat
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["recorders"]
-
 _LONGEST = 1 << 16
 _OUTPUT = ("-o", "--output")
 _JOINED = ("--output=", "-o")  # with the folder in the same word

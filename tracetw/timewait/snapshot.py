@@ -22,8 +22,6 @@ from tracetw.host.netns import Netns
 from tracetw.host.socktable import Sockets
 from tracetw.timewait.settings import TIME_WAIT_S, Settings
 
-__all__ = ["TIMEWAIT_TIMER", "Snapshot", "SocketKind", "Space", "kinds", "seconds_left", "take"]
-
 TIMEWAIT_TIMER = 3
 """``timer`` of a timewait socket (inet_twsk_diag_fill()); all others are full sockets."""
 

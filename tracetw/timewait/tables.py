@@ -9,8 +9,6 @@ from typing import Any, TypeAlias
 
 from tracetw.text import columns, padded, visible
 
-__all__ = ["text"]
-
 _Row: TypeAlias = Mapping[str, Any]
 _Cell: TypeAlias = Callable[[_Row], str]
 _WRAP = 78

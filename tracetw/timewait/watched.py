@@ -10,8 +10,6 @@ from tracetw.live.run import run
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.timewait.carriers import CARRIER, Carriers, carriers
 
-__all__ = ["watched"]
-
 _MOST = 1 << 22  # rows kept: a host cannot have more TIME_WAIT buckets by default
 _RECENT_NS = 150_000_000_000
 

@@ -7,8 +7,6 @@ from tracetw.text import decoded
 from tracetw.timewait.look import Look
 from tracetw.timewait.owners import TimewaitOwner
 
-__all__ = ["place", "process"]
-
 
 def place(look: Look, netns: int) -> str:
     """`` in namespace web``, or nothing where there is only one to speak of."""

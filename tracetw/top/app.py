@@ -56,7 +56,7 @@ class LineView(Widget, can_focus=True):
         """It has another size."""
 
     class Typed(Message):
-        """Words were typed; ``words`` is None when nothing is to come of them.
+        """The user typed a filter; ``words`` is None if Escape ended it.
 
         Args:
             words: them.

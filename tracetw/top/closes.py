@@ -15,10 +15,8 @@ from tracetw.top.board import Board
 from tracetw.top.groups import Shown, shown_key
 from tracetw.top.lines import Cell, Column, Line, fit, row, sparkline
 from tracetw.top.span import Span, clock_text, span_of, time_text
-from tracetw.top.state import Body, ViewState
+from tracetw.top.state import Body, ViewState, fits
 from tracetw.verdict.taxonomy import VERDICTS
-
-__all__ = ["GroupTexts", "closes_body"]
 
 _VERDICTS = (
     Column("VERDICT", 20, 24),
@@ -64,14 +62,9 @@ class GroupTexts:
         if not words.split():
             return np.ones(len(marks), np.bool_)
         different, first, which = np.unique(marks, return_index=True, return_inverse=True)
-        texts = (self.of(int(marks[at]), keys[at]).text.lower() for at in first.tolist())
-        wanted = words.lower().split()
-        fits = [_fits(text, wanted) for text in texts]
-        return np.array(fits, np.bool_)[which] if len(different) else np.zeros(0, np.bool_)
-
-
-def _fits(text: str, wanted: list[str]) -> bool:
-    return all((word[1:] not in text) if word[0] == "!" else word in text for word in wanted)
+        texts = (self.of(int(marks[at]), keys[at]).text for at in first.tolist())
+        fit = np.array([fits(text, words) for text in texts], np.bool_)
+        return fit[which] if len(different) else np.zeros(0, np.bool_)
 
 
 @dataclass(frozen=True, slots=True)

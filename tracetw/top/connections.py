@@ -23,8 +23,6 @@ from tracetw.top.span import clock_text, span_of, time_text
 from tracetw.top.state import Body, ViewState
 from tracetw.verdict.taxonomy import FIRST_CLOSE, VERDICTS
 
-__all__ = ["KeptConnection", "connections_body", "find"]
-
 _COLUMNS = (
     Column("TIME", 8, keep=2),
     Column("LOCAL", 17, 30, keep=4),

@@ -16,11 +16,9 @@ from tracetw.top.board import SECOND, Board
 from tracetw.top.failing_now import MOST, Failing
 from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.span import span_of
-from tracetw.top.state import Body, ListLook, ViewState
+from tracetw.top.state import Body, ListLook, ViewState, fits
 from tracetw.verdict.taxonomy import VERDICTS
 from tracetw.verdict.wheel import Wait
-
-__all__ = ["FailingRow", "now_rows", "recorded_rows", "rows_body"]
 
 _COLUMNS = (
     Column("REMOTE", 18, 47, keep=1),
@@ -112,8 +110,7 @@ def rows_body(
     rows: Sequence[FailingRow], state: ViewState, head: Sequence[Line], empty: str
 ) -> Body:
     """The screen of these rows."""
-    words = state.filter.lower().split()
-    chosen = [row for row in rows if _fits(row.text, words)]
+    chosen = [row for row in rows if fits(row.text, state.filter)]
     look = state.looks.get("failing", ListLook())
     chosen.sort(key=_ORDERS[_SORTS[look.sort]], reverse=look.backwards)
     places = {row.item: at for at, row in enumerate(chosen)}
@@ -127,10 +124,6 @@ def rows_body(
         _SORTS,
         empty if not rows else "nothing that fails fits the filter",
     )
-
-
-def _fits(text: str, words: list[str]) -> bool:
-    return all((word[1:] not in text) if word[0] == "!" else word in text for word in words)
 
 
 def _soonest(row: FailingRow) -> tuple[bool, float]:

@@ -21,8 +21,6 @@ from tracetw.text import decoded, visible
 from tracetw.top.given_up import KEEPALIVE, PROBE, RETRANSMIT, TimerSettings, given_up, what
 from tracetw.verdict.wheel import Wait
 
-__all__ = ["MOST", "Failing", "Owners", "look", "soonest"]
-
 MOST = 300
 """Connections of one look, at most: those that retransmit first."""
 

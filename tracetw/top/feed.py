@@ -20,8 +20,6 @@ from tracetw.stream.stop import Stop
 from tracetw.top.board import SECOND, Board
 from tracetw.top.slots import KEPT
 
-__all__ = ["Feed", "live", "recorded", "slot_width"]
-
 _TICK_S = 0.1
 
 

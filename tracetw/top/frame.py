@@ -16,8 +16,6 @@ from tracetw.top.lines import plain, speaks_utf8
 from tracetw.top.page import LEAST, Painter
 from tracetw.top.state import ViewState
 
-__all__ = ["check_terminal", "full_screen", "print_once"]
-
 _SIZE = (80, 24)
 _DIGITS = 3
 _KEEP = (*privileges.READ_PROCESSES, *privileges.ENTER_NAMESPACES)

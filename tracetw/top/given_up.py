@@ -17,8 +17,6 @@ from tracetw.verdict import timers
 from tracetw.verdict.timers import Since, TimerClock
 from tracetw.verdict.wheel import Wait
 
-__all__ = ["KEEPALIVE", "NEVER", "PROBE", "RETRANSMIT", "TimerSettings", "given_up", "what"]
-
 NEVER = Wait(math.inf, math.inf)
 
 RETRANSMIT, KEEPALIVE, PROBE = 1, 2, 4

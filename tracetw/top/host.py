@@ -13,8 +13,6 @@ from tracetw.top.state import Body, ViewState
 from tracetw.top.trust import Compared
 from tracetw.top.waiting import WaitingLook, waiting_body
 
-__all__ = ["HostLooks", "failing_body", "timewait_body"]
-
 
 class HostLooks:
     """Looks only while its screen is shown.

@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from tracetw.stream.batch import Closes, Context
 from tracetw.verdict.findings import Findings
 
-__all__ = ["LastRows", "Piece"]
-
 _SHARE = 8
 """A single batch may take so much of the room: 1 / 8."""
 _PIECE = 512

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from tracetw.top.lines import Line
 from tracetw.top.state import SCREENS, Body
 
-__all__ = ["KEYS", "Key", "help_body", "hints"]
-
 
 @dataclass(frozen=True, slots=True)
 class Key:

@@ -12,19 +12,6 @@ from numpy.typing import NDArray
 
 from tracetw.text import clip, columns, padded
 
-__all__ = [
-    "Cell",
-    "Column",
-    "Line",
-    "fit",
-    "joined",
-    "plain",
-    "row",
-    "sparkline",
-    "speaks_utf8",
-    "whole",
-]
-
 Cell = tuple[str, str]
 """A ``visible`` text and its tone: ``good``, ``bad``, ``worst``, ``odd``, ``dim``, ``head``, ``key`` or ``""``."""
 

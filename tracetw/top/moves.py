@@ -8,8 +8,6 @@ from tracetw.top.page import Page
 from tracetw.top.span import newest
 from tracetw.top.state import SCREENS, WINDOWS, ListLook, ViewState
 
-__all__ = ["Moves"]
-
 _LONGEST = 200
 
 

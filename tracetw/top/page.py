@@ -18,8 +18,6 @@ from tracetw.top.state import SCREENS, Body, ListLook, ViewState
 from tracetw.top.story import story_body
 from tracetw.top.trust import Compared, trust_body
 
-__all__ = ["LEAST", "Page", "Painter"]
-
 LEAST = (40, 8)
 """Columns and lines below which nothing can be shown."""
 

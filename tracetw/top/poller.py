@@ -13,8 +13,6 @@ from typing import Generic, TypeVar
 
 from tracetw.top.board import SECOND, Board
 
-__all__ = ["Polled", "Poller"]
-
 _T = TypeVar("_T")
 _KEPT = 120
 # A look may take so much of the time of a core: one part in fifty.
@@ -51,7 +49,7 @@ class Poller(Generic[_T]):
         self.failed = ""
 
     def want(self, *, wanted: bool) -> None:
-        """Does somebody look now? Begins with the first who does."""
+        """Does the screen show these looks now? The first time starts the thread."""
         if not wanted:
             self._wanted.clear()
             return

@@ -8,8 +8,6 @@ from numpy.typing import NDArray
 
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["KEPT", "VerdictSlots"]
-
 KEPT = 3600
 """Number of stretches of time that the counts reach back."""
 

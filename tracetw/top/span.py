@@ -12,8 +12,6 @@ from tracetw.host.clock import local_times
 from tracetw.top.board import Board
 from tracetw.top.state import ViewState
 
-__all__ = ["Span", "clock_text", "newest", "span_of", "time_text"]
-
 
 @dataclass(frozen=True, slots=True)
 class Span:

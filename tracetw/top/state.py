@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.slots import KEPT
 
-__all__ = ["SCREENS", "WINDOWS", "Body", "ListLook", "ViewState"]
-
 SCREENS = {
     "closes": "closes",
     "failing": "failing",
@@ -110,3 +108,11 @@ class ViewState:
     def stretches(self) -> int:
         """How many stretches of time the screen sums up."""
         return WINDOWS[self.window]
+
+
+def fits(text: str, words: str) -> bool:
+    """Whether a text has each word of a filter, in either case, and none that follows a ``!``."""
+    text = text.lower()
+    return all(
+        (word[1:] not in text) if word[0] == "!" else word in text for word in words.lower().split()
+    )

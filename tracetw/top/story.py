@@ -21,8 +21,6 @@ from tracetw.verdict.handbook import GUIDES
 from tracetw.verdict.handbook.lines import guide_text
 from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS
 
-__all__ = ["story_body", "story_lines"]
-
 _MOST = 100
 _NAME = 22
 _TONES = {"rst": "bad", "lost": "worst", "again": "odd", "end": "head", "note": "dim"}

@@ -17,8 +17,6 @@ from tracetw.top.board import Board
 from tracetw.top.lines import Line
 from tracetw.top.state import Body
 
-__all__ = ["Compared", "trust_body"]
-
 _MOST = 100
 _LOSSES = 20
 _SO_FAR = (

@@ -20,7 +20,7 @@ from tracetw.timewait.snapshot import SocketKind, take
 from tracetw.top.board import SECOND, Board
 from tracetw.top.lines import Cell, Column, Line
 from tracetw.top.span import span_of
-from tracetw.top.state import Body, ViewState
+from tracetw.top.state import Body, ViewState, fits
 
 __all__ = ["WaitingLook", "look", "recorded", "waiting_body"]
 
@@ -146,7 +146,11 @@ def waiting_body(
     seen: WaitingLook | None, state: ViewState, height: int, failed: str, *, live: bool
 ) -> Body:
     """The screen of one look; None: there was none yet."""
-    rows = [] if seen is None else [row for row in seen.rows if _fits(row, state.filter)]
+    rows = (
+        []
+        if seen is None
+        else [row for row in seen.rows if fits(f"{row.process} {row.netns}", state.filter)]
+    )
     order = state.looks.get("timewait")
     if order is not None:
         keys = {
@@ -163,13 +167,6 @@ def waiting_body(
         lambda at: _cells(rows[at]),
         sorts=_SORTS,
         empty=empty,
-    )
-
-
-def _fits(row: WaitingRow, words: str) -> bool:
-    text = f"{row.process} {row.netns}".lower()
-    return all(
-        (word[1:] not in text) if word[0] == "!" else word in text for word in words.lower().split()
     )
 
 

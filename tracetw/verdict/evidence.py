@@ -11,12 +11,6 @@ from functools import lru_cache
 
 from tracetw.verdict.facts import FACTS
 
-__all__ = [
-    "EVIDENCE",
-    "EVIDENCE_BIT",
-    "evidence_names",
-]
-
 EVIDENCE: dict[str, str] = {fact.name: fact.says for fact in FACTS if fact.says}
 """What each says, in the past tense, about one connection."""
 

@@ -29,8 +29,6 @@ from tracetw.verdict.missing import MISSING_BIT
 from tracetw.verdict.sentences import SENTENCES
 from tracetw.verdict.taxonomy import FIRST_CLOSE, FORMS, LIMITS, RESET_DIRECTIONS, VERDICT_INDEX
 
-__all__ = ["Template", "Why", "plan", "refusal_reasons", "sentences", "template"]
-
 
 @dataclass(frozen=True, slots=True)
 class Template:

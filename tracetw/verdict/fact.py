@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from tracetw.verdict.records import Records
 
-__all__ = ["FactRow", "Flag", "Is", "Read"]
-
 
 @dataclass(frozen=True, slots=True)
 class Flag:

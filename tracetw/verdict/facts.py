@@ -26,8 +26,6 @@ from tracetw.event.record import End, Owner
 from tracetw.verdict.fact import FactRow, Flag, Is, Read
 from tracetw.verdict.records import Kind
 
-__all__ = ["FACTS"]
-
 
 def _from(name: str, state: State, says: str = "") -> FactRow:
     """The state that CLOSE was entered from."""

@@ -20,8 +20,6 @@ from tracetw.verdict.taxonomy import (
     VERDICT_INDEX,
 )
 
-__all__ = ["TEXTS", "UNKNOWN", "Findings"]
-
 UNKNOWN = 255
 """Null in the columns ``form`` and ``closed_by``."""
 

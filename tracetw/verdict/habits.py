@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hints that only several connections show: the same idle time again, one forgotten while others go on.
+"""Hints that only several connections show: one idle time several times, one forgotten while others go on.
 
 The state depends on the rows and their order alone, not on how they come in batches: a live trace, its replay and a
 report of the same rows find the same. It is bounded, and what was not seen for longest is forgotten first.
@@ -22,8 +22,6 @@ from tracetw.verdict.latest import Latest
 from tracetw.verdict.other_end import OtherEnds
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICT_INDEX
 
-__all__ = ["Habits"]
-
 _KEPT = 4096
 _IDLE_MS = 1000
 _TIMES = 3
@@ -31,7 +29,7 @@ _SHARE, _LEAST_MS = 0.03, 60
 """Two idle times are the same: a share of the longer one, or what timers and jiffies add."""
 _FORGOTTEN_MS = 2000
 _TICK_NS, _EACH_TICK = 10_000_000, 16
-"""Of connections that are in order so many are remembered in each tick, whatever the rate."""
+"""Remember so many orderly connections in each tick, whatever the rate."""
 _ORDERLY = VERDICT_INDEX["orderly"]
 _SILENCE = np.zeros(256, np.bool_)
 _SILENCE[
@@ -41,7 +39,7 @@ _APP = CLOSED_BY.index("app")
 
 
 class Habits:
-    """What is remembered of the connections that came before."""
+    """Remembers what it needs of the connections that came before."""
 
     def __init__(self, names: KernelNames) -> None:
         self._names = names

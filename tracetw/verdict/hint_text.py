@@ -20,8 +20,6 @@ from tracetw.verdict.hinted import LOCAL, RST_RECEIVED, quiet
 from tracetw.verdict.hints import HINT_BIT, HINTS
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["COLUMNS", "before_ms", "columns", "phrase", "sentences"]
-
 _PLACE = re.compile(r"\{(\w+)\}")
 _CODES: NDArray[Any] = np.array(["unknown"] * 256, object)
 _CODES[: len(VERDICTS)] = [verdict.code for verdict in VERDICTS]

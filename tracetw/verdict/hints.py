@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
-__all__ = ["HINTS", "HINT_BIT", "Hint", "hint_names"]
-
 
 @dataclass(frozen=True, slots=True)
 class Hint:

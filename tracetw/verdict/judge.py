@@ -19,8 +19,6 @@ from tracetw.verdict.records import application_error
 from tracetw.verdict.signature import signatures
 from tracetw.verdict.taxonomy import CONFIDENCE, VERDICT_INDEX
 
-__all__ = ["judge"]
-
 _CONNECT_FAILED = VERDICT_INDEX["connect-failed"]
 _WEAKENED = CONFIDENCE.index("weakened")
 # Some hundred signatures exist in practice; a flood of invented ones must not grow without bound.

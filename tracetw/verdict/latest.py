@@ -7,8 +7,6 @@ from collections import OrderedDict
 from collections.abc import Hashable
 from typing import Generic, TypeVar
 
-__all__ = ["Latest"]
-
 _K = TypeVar("_K", bound=Hashable)
 _V = TypeVar("_V")
 

@@ -20,8 +20,6 @@ from tracetw.event.record import (
 from tracetw.verdict.taxonomy import LIMITS, VERDICT_INDEX
 from tracetw.verdict.timers import ORPHAN_RETRIES, TIME_WAIT_S
 
-__all__ = ["Limit", "limits"]
-
 Limit = tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.int64]]
 _Decision = tuple[NDArray[np.intp], NDArray[np.int64]]
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-__all__ = ["MISSING", "MISSING_BIT", "missing_names"]
-
 # name -> what would have had to be known
 MISSING: dict[str, str] = {
     "rst-flags": "the flags or timestamp of the RST received, while something of ours was unanswered",

@@ -19,8 +19,6 @@ from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.latest import Latest
 from tracetw.verdict.taxonomy import RESET_DIRECTIONS, VERDICT_INDEX
 
-__all__ = ["OtherEnds"]
-
 _End: TypeAlias = tuple[bytes, int, bytes, int, int]
 
 _KEPT = 512

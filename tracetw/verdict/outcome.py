@@ -16,8 +16,6 @@ from tracetw.verdict.rules import RULES, Rule
 from tracetw.verdict.signature import KnownFacts
 from tracetw.verdict.taxonomy import CLOSED_BY, FIRST_CLOSE, FORMS, TIME_WAIT, VERDICT_INDEX
 
-__all__ = ["OUTCOME", "outcomes"]
-
 OUTCOME = np.dtype(
     [
         ("evidence", "<u8"),

@@ -26,8 +26,6 @@ from tracetw.event.record import (
     Layer,
 )
 
-__all__ = ["Kind", "Records", "application_error"]
-
 # As plain numbers: to compare an array with a member of an enum takes five times as long.
 _FW2_TW = State.FIN_WAIT2 << 4 | State.TIME_WAIT
 _SYN_SENT, _FIN_WAIT1, _LAST_ACK = map(int, (State.SYN_SENT, State.FIN_WAIT1, State.LAST_ACK))

@@ -15,8 +15,6 @@ from tracetw.verdict.facts import FACTS
 from tracetw.verdict.missing import MISSING
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
-__all__ = ["RULES", "Rule"]
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:

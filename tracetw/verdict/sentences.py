@@ -23,8 +23,6 @@ from dataclasses import dataclass
 from tracetw.verdict.missing import MISSING
 from tracetw.verdict.sentences_mptcp import OF_MPTCP
 
-__all__ = ["SENTENCES", "Sentence"]
-
 
 @dataclass(frozen=True, slots=True)
 class Sentence:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["OF_MPTCP"]
-
 OF_MPTCP: Mapping[str, tuple[tuple[str, str], ...]] = {
     "orderly": (
         (

@@ -24,8 +24,6 @@ from tracetw.verdict.fact import Flag, Is, Read
 from tracetw.verdict.facts import FACTS
 from tracetw.verdict.records import Records
 
-__all__ = ["KnownFacts", "signatures"]
-
 # Rows whose columns and comparisons stay in the processor's cache.
 _AT_ONCE = 4096
 _NUMBERS_AT = 48

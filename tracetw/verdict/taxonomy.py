@@ -9,22 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = [
-    "CLOSED_BY",
-    "CLOSED_BY_MEANINGS",
-    "CONFIDENCE",
-    "FIRST_CLOSE",
-    "FORMS",
-    "FORM_MEANINGS",
-    "LIMITS",
-    "LIMIT_UNITS",
-    "RESET_DIRECTIONS",
-    "TIME_WAIT",
-    "VERDICTS",
-    "VERDICT_INDEX",
-    "Verdict",
-]
-
 FORM_MEANINGS = {
     "fin-4": "FIN, ACK, FIN, ACK",
     "fin-3": "one FIN came in one segment with the ACK of the other",

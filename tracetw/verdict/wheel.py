@@ -7,8 +7,6 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["TimerRun", "Wait", "span"]
-
 _SLOTS, _STEP = 64, 8  # LVL_SIZE, LVL_CLK_DIV in kernel/time/timer.c
 _PHASES = 32
 _STRIDE = (

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import struct
 
-__all__ = ["CALL", "FLAG", "expand"]
-
 CALL = 1_000_002
 FLAG = f"-DCMPXCHG_CALL={CALL}"
 """For the compiler."""

@@ -11,9 +11,6 @@ import os
 from tracetw.kernel.attach_point import AttachPoint, AttachType
 from tracetw.kernel.load import bpf, perf
 
-__all__ = ["attach", "load"]
-
-
 _TRACING = {AttachType.FENTRY: bpf.TRACE_FENTRY, AttachType.FEXIT: bpf.TRACE_FEXIT}
 _PROBES = {AttachType.KPROBE: False, AttachType.KRETPROBE: True}
 

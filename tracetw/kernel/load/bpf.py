@@ -14,22 +14,6 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-__all__ = [
-    "ARRAY_OF_MAPS",
-    "KPROBE",
-    "RAW_TRACEPOINT",
-    "TRACE_FENTRY",
-    "TRACE_FEXIT",
-    "TRACING",
-    "ProgramType",
-    "create_map",
-    "fill_and_freeze",
-    "load",
-    "misses",
-    "open_raw_tracepoint",
-    "put_map",
-]
-
 # asm/unistd.h
 _SYS_BPF = {"x86_64": 321, "aarch64": 280, "ppc64le": 361, "s390x": 351, "riscv64": 280}
 # enum bpf_cmd, enum bpf_prog_type: include/uapi/linux/bpf.h

@@ -18,8 +18,6 @@ from pathlib import Path
 from tracetw import __version__
 from tracetw.kernel.load.image import Image, hashed
 
-__all__ = ["Cache"]
-
 _KEEP = 16
 
 

@@ -24,8 +24,6 @@ from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Plan
 from tracetw.kernel.unit import join
 
-__all__ = ["ProbeRefused", "compiled", "load", "load_best", "unusable"]
-
 _FLAGS = ["-Wno-macro-redefined", "-Wno-unused-value"]
 
 _LESS_ROOM = "; or ask for smaller tables with --max-connections"

@@ -13,8 +13,6 @@ import platform
 import struct
 from pathlib import Path
 
-__all__ = ["attach_program", "open_kprobe"]
-
 # asm/unistd.h
 _SYS_PERF_EVENT_OPEN = {
     "x86_64": 298,

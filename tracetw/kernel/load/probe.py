@@ -13,8 +13,6 @@ from tracetw.kernel.capability import Answers
 from tracetw.kernel.function_probe import candidates
 from tracetw.kernel.load import attachment, bpf
 
-__all__ = ["ask", "has_cmpxchg"]
-
 # Of struct bpf_insn, include/uapi/linux/bpf.h: code, source and destination register, offset, immediate.
 _INSN = struct.Struct("=BBhi")
 _RETURN_0 = (

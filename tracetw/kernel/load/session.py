@@ -37,8 +37,6 @@ from tracetw.kernel.plan import CPUS, LISTENER_ENDS_PAGES, SECOND, Plan
 from tracetw.kernel.ring import Ring
 from tracetw.kernel.rings import Rings
 
-__all__ = ["SOON_MS", "Session"]
-
 SOON_MS = 2
 """Milliseconds after which every program that began before :meth:`Session.listen` has ended, or was interrupted for longer."""
 
@@ -115,14 +113,14 @@ class Session(Closing):
         return [self._fds[name] for name in names if name in self._fds]
 
     def listen(self) -> None:
-        """From now on records that come into a ring wake who polls. Else none does: each time costs an interrupt.
+        """From now on a record that comes into a ring wakes a poll of :meth:`rings`: each time costs an interrupt.
 
         A program that is on its way does not know of it yet: poll for ``SOON_MS`` first, then for as long as wanted.
         """
         self._polling[0] = 1
 
     def rest(self) -> None:
-        """No more."""
+        """The reverse of :meth:`listen`."""
         self._polling[0] = 0
 
     def sleep(self) -> None:
@@ -130,11 +128,11 @@ class Session(Closing):
         self._asleep[0] = 1
 
     def wake(self) -> None:
-        """No more."""
+        """The reverse of :meth:`sleep`."""
         self._asleep[0] = 0
 
     def heard(self) -> bool:
-        """Has one begun to wait since :meth:`sleep`? Asked once."""
+        """Has a record begun to wait since :meth:`sleep`? True once for each :meth:`sleep`."""
         if not self._bell.pending():
             return False
         rung = bool(len(self._bell.peek()))

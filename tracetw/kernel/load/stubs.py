@@ -11,8 +11,6 @@ import mmap
 import platform
 from pathlib import Path
 
-__all__ = ["write_stubs"]
-
 _TYPES = """#ifndef STUB_TYPES_H
 #define STUB_TYPES_H
 typedef signed char s8; typedef short s16; typedef int s32; typedef long long s64;

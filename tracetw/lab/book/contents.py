@@ -10,8 +10,6 @@ from tracetw.lab.book.programs import CRASHED, IDLE
 from tracetw.lab.book.sharing import BUCKETS_FULL, CLOSE_FIRST, RECYCLE
 from tracetw.lab.book.waiting import REUSE, TIME_WAIT
 
-__all__ = ["BOOK", "scenarios"]
-
 BOOK: tuple[Experiment, ...] = (
     SEGMENTS,
     LOST,

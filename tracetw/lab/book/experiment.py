@@ -14,8 +14,6 @@ from typing import Any
 from tracetw.lab.expect.match import EVERYTHING, Expected, differences, resolved
 from tracetw.lab.play.outcome import Outcome
 
-__all__ = ["Citation", "Experiment", "Measure", "Run", "Statement"]
-
 _S_MS = 1000
 _FEW_MS = 10
 _TENTH_MS = 0.1

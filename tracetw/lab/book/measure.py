@@ -18,21 +18,6 @@ from tracetw.lab.play.outcome import Outcome
 from tracetw.lab.play.tracer import Line
 from tracetw.lab.polling import patient
 
-__all__ = [
-    "about",
-    "after",
-    "between_events",
-    "count",
-    "counter",
-    "events",
-    "field",
-    "gap",
-    "in_state",
-    "lines",
-    "silence",
-    "until_end",
-]
-
 _MS = 1_000_000
 
 

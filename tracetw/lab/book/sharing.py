@@ -15,8 +15,6 @@ from tracetw.lab.book.measure import (
 )
 from tracetw.lab.scenarios.timewait import BUCKETS, MANY
 
-__all__ = ["BUCKETS_FULL", "CLOSE_FIRST", "RECYCLE"]
-
 RECYCLE = Experiment(
     name="tw-recycle-and-nat",
     question="What did tcp_tw_recycle break behind NAT?",

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Container, Iterator, Sequence
-from textwrap import fill
 
 from tracetw.lab.book.experiment import Experiment, Run
 from tracetw.lab.catalogue import BY_NAME
@@ -15,6 +14,7 @@ from tracetw.lab.play.ladder import ladder_of
 from tracetw.lab.play.outcome import ENDS, Outcome
 from tracetw.lab.play.render import essence
 from tracetw.lab.play.tracer import Line
+from tracetw.text import hanging
 
 __all__ = ["answer", "beginning", "contents", "line_shown", "run_text", "said"]
 
@@ -102,11 +102,4 @@ def _paragraphs(text: str) -> Iterator[str]:
 
 
 def _filled(text: str, lead: str = "") -> str:
-    return fill(
-        plain(text),
-        _WIDTH,
-        initial_indent=lead,
-        subsequent_indent=" " * len(lead),
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return hanging(lead, plain(text), _WIDTH)

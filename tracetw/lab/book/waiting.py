@@ -17,8 +17,6 @@ from tracetw.lab.book.measure import (
 )
 from tracetw.lab.scenarios.timewait import MANY
 
-__all__ = ["REUSE", "TIME_WAIT"]
-
 TIME_WAIT = Experiment(
     name="time-wait",
     question="TIME_WAIT: why, who, and how many?",

@@ -15,8 +15,6 @@ from tracetw.kernel.capability import survey
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.plan import kernel_names
 
-__all__ = ["BEHAVIOURS", "MPTCP_BYTES", "MPTCP_COUNT", "MPTCP_READ", "TW_AT_BIRTH", "shown"]
-
 TW_AT_BIRTH = "tw-at-birth"
 MPTCP_BYTES, MPTCP_READ, MPTCP_COUNT = "mptcp-bytes", "mptcp-bytes-read", "mptcp-subflow-count"
 BEHAVIOURS = {

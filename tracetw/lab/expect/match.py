@@ -7,23 +7,6 @@ from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-__all__ = [
-    "ANYTHING",
-    "EVERYTHING",
-    "SOME",
-    "Claim",
-    "Expected",
-    "KnownBy",
-    "accepted",
-    "at_least",
-    "between",
-    "differences",
-    "known_by",
-    "one_of",
-    "path",
-    "resolved",
-]
-
 # A mapping is a subset, a Claim a test of its own, anything else equality.
 Expected: TypeAlias = object
 

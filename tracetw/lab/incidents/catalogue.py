@@ -6,8 +6,6 @@ from __future__ import annotations
 from tracetw.lab.incidents import deaths, limits, paths
 from tracetw.lab.incidents.incident import PlayedIncident
 
-__all__ = ["BY_NAME", "INCIDENTS"]
-
 INCIDENTS: tuple[PlayedIncident, ...] = (*deaths.INCIDENTS, *paths.INCIDENTS, *limits.INCIDENTS)
 
 BY_NAME = {incident.name: incident for incident in INCIDENTS}

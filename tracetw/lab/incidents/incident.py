@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from tracetw.lab.incidents.stage import Stage
 
-__all__ = ["Act", "Happened", "PlayedIncident"]
-
 Act: TypeAlias = "Callable[[Stage], None]"
 
 

@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from tracetw.errors import BadInput
-from tracetw.lab.incidents.catalogue import BY_NAME, INCIDENTS
+from tracetw.lab.incidents.catalogue import BY_NAME
 from tracetw.lab.incidents.incident import PlayedIncident
 from tracetw.lab.incidents.judge import Told, problems
 from tracetw.lab.incidents.record import record
+from tracetw.lab.named import named
 from tracetw.lab.net.reaper import guarded
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.child import COMMAND, environment
@@ -80,16 +79,8 @@ class IncidentOutcome:
 
 def chosen(names: Sequence[str], *, everything: bool) -> tuple[PlayedIncident, ...]:
     """The incidents of these names, or all; BadInput where there is none of a name."""
-    if everything:
-        return INCIDENTS
-    if not names:
-        raise BadInput("no incident named", "give names (tracetw lab list --incidents) or --all")
-    for name in names:
-        if name not in BY_NAME:
-            near = get_close_matches(name, BY_NAME, 1)
-            hint = f"did you mean {near[0]}?" if near else "tracetw lab list --incidents names them"
-            raise BadInput(f"no such incident: {name}", hint)
-    return tuple(BY_NAME[name] for name in dict.fromkeys(names))
+    lists = "tracetw lab list --incidents"
+    return named("incident", BY_NAME, names, everything=everything, lists=lists)
 
 
 def listing(incidents: Sequence[PlayedIncident]) -> str:

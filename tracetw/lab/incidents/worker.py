@@ -21,9 +21,9 @@ from collections.abc import Callable
 from typing import Any
 
 from tracetw.lab.incidents.server import OUTCOMES, PIECE, REQUEST, ApplicationTally, Server
+from tracetw.lab.net.actor import eat
 
 PR_SET_NAME = 15
-EATEN_AT_ONCE = 1 << 20
 END_S = 120
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -221,9 +221,7 @@ class Program:
 
     def eat(self) -> None:
         """Take memory until the kernel kills us."""
-        eaten = []
-        while True:
-            eaten.append(os.urandom(EATEN_AT_ONCE))
+        eat()
 
 
 def main() -> None:

@@ -30,6 +30,13 @@ def _rename(comm: str) -> None:
     _libc.prctl(PR_SET_NAME, comm.encode(), 0, 0, 0)
 
 
+def eat() -> None:
+    """Take memory until the kernel kills us."""
+    eaten = []
+    while True:
+        eaten.append(os.urandom(EATEN_AT_ONCE))
+
+
 class Program:
     """The verbs. ``self.socket`` is the connection, ``self.listener`` where it was accepted."""
 
@@ -126,10 +133,7 @@ class Program:
         signal.pause()
 
     def eat(self) -> None:
-        """Take memory until the kernel kills us."""
-        eaten = []
-        while True:
-            eaten.append(os.urandom(EATEN_AT_ONCE))
+        eat()
 
     def spin(self) -> None:
         """Burn the processor until killed."""

@@ -26,8 +26,6 @@ from pathlib import Path
 from tracetw import isolated
 from tracetw.lab.net.spawn import popen
 
-__all__ = ["guarded", "note_group", "note_namespace"]
-
 _PREFIX = "TRACETW_GUARD_"
 _DONE, _NAMESPACE, _GROUP = "done", "namespace", "group"
 _NAMED = Path("/run/netns")

@@ -18,8 +18,6 @@ from typing import Any
 
 from tracetw.lab.play.interrupt import SIGNALS
 
-__all__ = ["UnsharedSocket", "popen", "run"]
-
 _one_at_a_time = threading.RLock()
 
 

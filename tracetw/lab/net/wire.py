@@ -10,8 +10,6 @@ from pathlib import Path
 from tracetw import extras
 from tracetw.lab.expect.match import Claim
 
-__all__ = ["Packet", "disagreements", "matches", "read"]
-
 _FLAGS = {"F": "FIN", "S": "SYN", "R": "RST", "P": "PSH", "A": "ACK"}
 _MAC_OF_B = "02:00:00:00:00:02"
 

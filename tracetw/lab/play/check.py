@@ -10,8 +10,6 @@ from tracetw.lab.expect.match import Claim, Expected, differences
 from tracetw.lab.expect.scenario import Differs
 from tracetw.lab.play.tracer import Line
 
-__all__ = ["SUMS", "check_events", "check_lines", "check_sums", "sums"]
-
 _TIMED_OUT = frozenset(
     {
         "retransmit-exhausted",

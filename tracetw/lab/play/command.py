@@ -8,12 +8,12 @@ import shutil
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 from tracetw.errors import BadInput, CannotTrace
-from tracetw.lab.catalogue import BY_NAME, SCENARIOS
+from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.named import named
 from tracetw.lab.net.reaper import guarded
 from tracetw.lab.play.interrupt import stoppable
 from tracetw.lab.play.outcome import Job, Outcome
@@ -22,9 +22,6 @@ from tracetw.lab.play.runner import TRACE, Runner
 from tracetw.lab.play.tracer import Tracer
 from tracetw.messages import show
 from tracetw.text import visible_lines
-
-__all__ = ["LabOptions", "check_means", "chosen", "run"]
-
 
 _PROGRAMS = {"ip": "iproute2", "ss": "iproute2", "nft": "nftables"}
 
@@ -44,20 +41,12 @@ class LabOptions:
 
 def chosen(names: Sequence[str], *, everything: bool) -> tuple[Scenario, ...]:
     """The scenarios of these names, or all; BadInput where there is none of a name."""
-    if everything:
-        return SCENARIOS
-    if not names:
-        raise BadInput("no scenario named", "give names (tracetw lab list) or --all")
-    for name in names:
-        if name not in BY_NAME:
-            from tracetw.lab.vagrant.catalogue import BY_NAME as MACHINES  # noqa: PLC0415 (only then)
+    if others := {*names} - BY_NAME.keys():
+        from tracetw.lab.vagrant.catalogue import BY_NAME as MACHINES  # noqa: PLC0415 (only then)
 
-            if name in MACHINES:
-                raise BadInput(f"{name} takes machines", "add --on vagrant (docs/vagrant.md)")
-            near = get_close_matches(name, BY_NAME, 1)
-            hint = f"did you mean {near[0]}?" if near else "tracetw lab list names them"
-            raise BadInput(f"no such scenario: {name}", hint)
-    return tuple(BY_NAME[name] for name in dict.fromkeys(names))
+        for name in sorted(others & MACHINES.keys()):
+            raise BadInput(f"{name} takes machines", "add --on vagrant (docs/vagrant.md)")
+    return named("scenario", BY_NAME, names, everything=everything)
 
 
 def run(options: LabOptions) -> int:

@@ -14,8 +14,6 @@ from types import FrameType
 
 from tracetw.errors import Failed
 
-__all__ = ["SIGNALS", "stoppable"]
-
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """What asks a lab to stop."""
 

@@ -10,8 +10,6 @@ from tracetw.timewait.document import document
 from tracetw.timewait.look import Look
 from tracetw.timewait.snapshot import take
 
-__all__ = ["left"]
-
 
 def left(host: Host) -> dict[str, Any]:
     """The JSON of ``tracetw timewait`` for a host: its ``sockets``, and the first rows of two tables.

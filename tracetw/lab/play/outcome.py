@@ -13,8 +13,6 @@ from tracetw.lab.net.topology import Step
 from tracetw.lab.net.wire import Packet
 from tracetw.lab.play.tracer import Line
 
-__all__ = ["ENDS", "Job", "Outcome", "Problem", "ProblemKind"]
-
 ENDS = ("a", "b")
 
 

@@ -29,8 +29,6 @@ from tracetw.lab.play.tracer import Line, Tracer
 from tracetw.lab.polling import LOOK_S, NotPlayed
 from tracetw.text import visible, visible_lines
 
-__all__ = ["find", "play"]
-
 _SCRIPT_LIMIT_S = 600
 _EVENTS = "timewait,drop,retransmit"
 _KINDS = frozenset({"close", *_EVENTS.split(",")})

@@ -16,8 +16,7 @@ from tracetw.lab.net.wire import matches
 from tracetw.lab.play.check import sums
 from tracetw.lab.play.ladder import ladder, rows
 from tracetw.lab.play.outcome import Outcome
-
-__all__ = ["essence", "listing", "outcome_json", "outcome_text", "scenario_json", "verdict_of"]
+from tracetw.text import hanging
 
 _WIDTH = 80
 _SHOWN = ("verdict", "form", "first_close", "closed_by", "time_wait", "error")
@@ -182,11 +181,4 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 (JSON)
 
 
 def _entry(name: str, text: str) -> str:
-    return fill(
-        text,
-        _WIDTH,
-        initial_indent=f"  {name:<{_NAME}} ",
-        subsequent_indent=" " * (_NAME + 3),
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return hanging(f"  {name:<{_NAME}} ", text, _WIDTH)

@@ -19,7 +19,7 @@ from tracetw.lab.expect.lines import (
 from tracetw.lab.expect.match import ANYTHING, Claim, accepted, at_least, known_by, path
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.cable import addresses
-from tracetw.lab.net.fault import FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, PacketLoss
+from tracetw.lab.net.fault import FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, SYNS, PacketLoss
 from tracetw.lab.net.host import PORT, Host
 from tracetw.lab.net.peer import Peer
 from tracetw.lab.net.topology import Link, Net
@@ -28,7 +28,6 @@ from tracetw.lab.scenarios.moves import abort, see_reset, wait_for_timeout
 
 __all__ = ["SCENARIOS"]
 
-SYN_ONLY = "tcp flags & (syn | ack) == syn"
 PORT_UNREACHABLE = "reject with icmpx type port-unreachable"
 TCP_MD5SIG = 14
 ROUTER = addresses(98, 254)[4]
@@ -71,7 +70,7 @@ def unreachable_at_once(net: Net) -> None:
 
 
 def rejected_by_router(net: Net) -> None:
-    with PacketLoss(net.r, SYN_ONLY, hook=FORWARD, verdict=HOST_UNREACHABLE):
+    with PacketLoss(net.r, SYNS, hook=FORWARD, verdict=HOST_UNREACHABLE):
         require(connect_and_wait(net) == errno.EHOSTUNREACH, "another error than EHOSTUNREACH")
 
 
@@ -81,7 +80,7 @@ def refused_by_icmp(net: Net) -> None:
 
 
 def rejected_by_own_rule(net: Net) -> None:
-    with PacketLoss(net.a, SYN_ONLY, hook=OUTPUT, verdict=HOST_UNREACHABLE):
+    with PacketLoss(net.a, SYNS, hook=OUTPUT, verdict=HOST_UNREACHABLE):
         require(
             connect_without_waiting(net) == errno.EHOSTUNREACH, "another error than EHOSTUNREACH"
         )
@@ -97,7 +96,7 @@ def no_route_for_the_port(net: Net) -> None:
 
 def dropped_by_own_rule(net: Net) -> None:
     """The near miss: nothing tells A; its application gives up."""
-    with PacketLoss(net.a, SYN_ONLY, hook=OUTPUT):
+    with PacketLoss(net.a, SYNS, hook=OUTPUT):
         end = net.client()
         end.setblocking(False)
         require(end.connect_ex(net.server) == errno.EINPROGRESS, "an error at once")

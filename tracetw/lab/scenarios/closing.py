@@ -18,13 +18,12 @@ from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.moves import meet_nobody
+from tracetw.lab.scenarios.timeout import LEFT_ON_THE_WIRE
 
 __all__ = ["SCENARIOS"]
 
 # An orphan has no application left to see it.
 UNSEEN = one_of("ETIMEDOUT", None)
-# A reset for the end that was left behind, which sends when packets arrive again.
-LEFT_ON_THE_WIRE = {"B>A DATA": 1, "A>B RST !ACK": 1}
 
 
 def close_into_the_void(net: Net) -> None:

@@ -24,13 +24,14 @@ from tracetw.lab.net.fault import PURE_ACKS
 from tracetw.lab.net.peer import Peer
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
-from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk
+from tracetw.lab.scenarios.moves import see_reset, talk
 from tracetw.lab.scenarios.reuse import (
     LOCAL,
     LONG_AGO,
     PAWS_IN_TIME_WAIT,
     STRAY,
     TW_PAWS,
+    close_by_a,
     leave_time_wait,
 )
 
@@ -49,19 +50,12 @@ def connect(net: Net) -> tuple[Link, Peer]:
     return link, peer
 
 
-def close(net: Net, link: Link) -> None:
-    """In turn, to show that the connection works still."""
-    talk(link)
-    close_in_turn(net, net.a, link.a, link.b)
-    eventually(lambda: net.b.states() == [])
-
-
 def challenge(net: Net) -> None:
     link, peer = connect(net)
     peer.say("R", ahead=STRAY)
     net.step("a RST in A's name, in B's window but not at its beginning")
     eventually(lambda: net.b.counters()["TCPChallengeACK"] == 1, what="B's challenge ACK")
-    close(net, link)
+    close_by_a(net, link)
 
 
 def miss_the_window(net: Net) -> None:
@@ -70,7 +64,7 @@ def miss_the_window(net: Net) -> None:
     net.step("a RST in A's name, beyond B's window")
     peer.say("R", ahead=-1)
     net.step("another, one byte before it")
-    close(net, link)
+    close_by_a(net, link)
 
 
 def hit_exactly(net: Net) -> None:
@@ -87,7 +81,7 @@ def repeat_old_data(net: Net) -> None:
     peer.say("PA", age=LONG_AGO, payload=b"old")
     net.step("data in A's name where B expects it, but with a timestamp of long ago")
     eventually(lambda: net.b.counters()["PAWSEstab"] == 1, what="B's PAWS")
-    close(net, link)
+    close_by_a(net, link)
 
 
 def assassinate(net: Net) -> None:
@@ -135,11 +129,9 @@ def reboot_and_reconnect(net: Net) -> None:
     net.step("A's end is gone without a segment, as after a power cut; A connects from that port")
     end = net.client()
     end.bind(where)
-    end.connect(net.server)
+    again = net.dial(link.listener, end)
     see_reset(link.b)
-    accepted_end = net.keep(link.listener.accept()[0])
-    accepted_end.settimeout(end.gettimeout())
-    close(net, Link(end, accepted_end, link.listener))
+    close_by_a(net, again)
 
 
 STALE = server(**got_reset("stale-syn-reset", ack=False, states=accepted("CLOSE")))

@@ -33,7 +33,7 @@ from tracetw.lab.scenarios.moves import (
     wait_for_timeout,
 )
 
-__all__ = ["SCENARIOS", "SMALL", "fill_the_window"]
+__all__ = ["KEEPALIVE_RESET", "LEFT_ON_THE_WIRE", "SCENARIOS", "SMALL", "fill_the_window"]
 
 KEEPALIVE_RESET = sent_by_us("keepalive-expired", "TCP_KEEPALIVE_TIMEOUT")
 RTO_MAX = "tcp_rto_max_ms"

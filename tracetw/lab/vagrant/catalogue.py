@@ -8,8 +8,6 @@ from collections.abc import Mapping
 from tracetw.lab.vagrant.play import MachineScenario
 from tracetw.lab.vagrant.scenarios import kernels, nat, pause, power
 
-__all__ = ["BY_NAME", "FAMILIES", "SCENARIOS"]
-
 FAMILIES: Mapping[str, tuple[MachineScenario, ...]] = {
     "Machines that stop": power.SCENARIOS,
     "Machines that go on": pause.SCENARIOS,

@@ -9,12 +9,11 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
-from tracetw.errors import BadInput
 from tracetw.lab import catalogue
 from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.named import named
 from tracetw.lab.play.interrupt import stoppable
 from tracetw.lab.play.outcome import Job, Outcome
 from tracetw.lab.play.render import outcome_json, outcome_text, verdict_of
@@ -24,9 +23,6 @@ from tracetw.lab.vagrant.play import MachineScenario, Played, Players, play
 from tracetw.lab.vagrant.site import Site
 from tracetw.messages import show
 from tracetw.text import visible_lines
-
-__all__ = ["chosen", "run"]
-
 
 _LEFT = "machines that were up stay: vagrant destroy -f ends them"
 
@@ -41,16 +37,7 @@ class _Count:
 def chosen(names: Sequence[str], *, everything: bool) -> tuple[Scenario, ...]:
     """The scenarios of these names, of machines or of both catalogues; BadInput where there is none of a name."""
     known: dict[str, Scenario] = {**catalogue.BY_NAME, **BY_NAME}
-    if everything:
-        return tuple(known.values())
-    if not names:
-        raise BadInput("no scenario named", "give names (tracetw lab list) or --all")
-    for name in names:
-        if name not in known:
-            near = get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else "tracetw lab list names them"
-            raise BadInput(f"no such scenario: {name}", hint)
-    return tuple(known[name] for name in dict.fromkeys(names))
+    return named("scenario", known, names, everything=everything)
 
 
 def run(scenarios: Sequence[Scenario], output: str) -> int:

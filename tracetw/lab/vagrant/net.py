@@ -16,8 +16,6 @@ from tracetw.lab.vagrant.remote import Elsewhere, Machine, RemoteActor
 from tracetw.lab.vagrant.site import Site
 from tracetw.lab.vagrant.ssh import Lost, Way
 
-__all__ = ["Machines"]
-
 _BOOT_S = 75.0
 _LOOK_S = 2.0
 

@@ -26,8 +26,6 @@ from tracetw.lab.vagrant.remote import Elsewhere, Machine
 from tracetw.lab.vagrant.site import Site
 from tracetw.lab.vagrant.ssh import CHECKOUT
 
-__all__ = ["MachineScenario", "Played", "Players", "play"]
-
 # Of a machine, what of its kernel shows in a claim. Asked once for each boot of another kernel.
 _SHOWN = (
     "import json;from tracetw.lab.expect.kernel import shown;print(json.dumps(sorted(shown())))"

@@ -22,8 +22,6 @@ from tracetw.lab.net.spawn import UnsharedSocket
 from tracetw.lab.polling import NotPlayed, patient, require
 from tracetw.lab.vagrant.ssh import CHECKOUT, Way
 
-__all__ = ["NETWORK", "Elsewhere", "Machine", "RemoteActor", "RemoteSocket"]
-
 NETWORK = "10.98.0.0/16"
 """Where all addresses of the labs between machines are."""
 _PROC = ("/proc/net/tcp", "/proc/net/tcp6")

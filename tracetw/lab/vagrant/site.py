@@ -28,8 +28,6 @@ from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, require
 from tracetw.lab.vagrant.ssh import CHECKOUT, Lost, Way, over_ssh
 from tracetw.messages import show
 
-__all__ = ["Plan", "Site"]
-
 # {id}: of the machine, as the provider has it; {mac}: of the interface. One command after the other.
 # The reset button of libvirt is its power switch: what QEMU 7.2 without KVM has translated stays when a machine is reset,
 # and a boot loader that writes over it may be slowed down to some bytes a second.

@@ -15,8 +15,6 @@ from tracetw.lab.net.spawn import popen
 from tracetw.lab.polling import STOP, NotPlayed, patient
 from tracetw.lab.vagrant.agent import decoded, encoded
 
-__all__ = ["AGENT", "CHECKOUT", "Lost", "Way", "over_ssh"]
-
 CHECKOUT = "/opt/tracetw"
 AGENT = f"{CHECKOUT}/tracetw/lab/vagrant/agent.py"
 _ANSWER_S = 60.0

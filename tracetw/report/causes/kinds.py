@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
-__all__ = ["CRASHES", "KINDS", "CauseKind"]
-
 CRASHES = ("process-crash", "oom-kill")
 """Values of ``closed_by`` that make a cause of their own, whatever the verdict."""
 

@@ -14,8 +14,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Burst", "burst"]
-
 _FEWEST = 3
 _UNLIKELY = 8.0
 _TIMES = 3.0

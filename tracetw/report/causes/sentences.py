@@ -13,16 +13,13 @@ from tracetw.report.causes.suspects import Suspect
 from tracetw.report.count.keys import address
 from tracetw.report.count.scan import Scan
 from tracetw.report.model import Cause, Witness
-from tracetw.report.render.phrases import Words, common_network, counted, joined, per_minute
+from tracetw.report.render.phrases import Words, addresses, counted, joined, per_minute
 from tracetw.sink.human import endpoint, span
 from tracetw.text import decoded
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["by_name", "port_name", "process_name", "tell"]
-
 _SHOWN = 20
 _LIST = 200
-_NAMED = 3
 _SECOND = 1_000_000_000
 _MINUTE = 60 * _SECOND
 
@@ -133,10 +130,7 @@ def _peers(suspect: Suspect, peers: dict[str, int], ports: dict[str, int]) -> st
     if len(peers) == 1:
         alone = len(ports) == 1 and (suspect.kind.by == "service" or suspect.kind.silent)
         return endpoint(next(iter(peers)), int(port) if alone and port.isdigit() else 0)
-    if len(peers) <= _NAMED:
-        return joined([*peers])
-    network = common_network(peers)
-    return f"{len(peers):,} peers" + (f" in {network}" if network else "")
+    return addresses(peers)
 
 
 def _sentence(

@@ -16,8 +16,6 @@ from tracetw.report.count.cube import NEVER, group
 from tracetw.report.count.keys import OTHERS, PULSE, SECOND
 from tracetw.verdict.taxonomy import CLOSED_BY
 
-__all__ = ["KEYS", "Suspect", "suspects"]
-
 _MOST = 2000
 _TOGETHER_NS = 5 * SECOND
 _SEVERAL = 3

@@ -17,8 +17,6 @@ from numpy.typing import NDArray
 
 from tracetw.report.count.slots import Slots
 
-__all__ = ["NEVER", "Cube", "Groups", "group"]
-
 NEVER = np.iinfo(np.int64).min
 """A time that did not occur."""
 

@@ -12,8 +12,6 @@ from tracetw.report.figures import Histogram
 from tracetw.stream.batch import Closes
 from tracetw.verdict.taxonomy import VERDICTS
 
-__all__ = ["BINS_PER_DECADE", "Histograms"]
-
 BINS_PER_DECADE = 20
 """Neighbouring edges differ by 12 %: 350 s and 300 s fall into two bins, 60 s and 61 s into one."""
 

@@ -13,9 +13,6 @@ from tracetw.event import fields
 from tracetw.event.record import F_ADDR, F_CLIENT, F_SERVER
 from tracetw.verdict.findings import Findings
 
-__all__ = ["CELL", "OTHERS", "PULSE", "SECOND", "TICK", "address", "addresses", "cell_keys"]
-__all__ += ["fill", "is_loopback", "service_ports"]
-
 SECOND = 1_000_000_000
 _AF_INET = 2
 _MAPPED = 0xFFFF_0000_0000

@@ -12,8 +12,6 @@ from tracetw.event.record import CLOSE
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import PULSE, SECOND, fill
 
-__all__ = ["Kept", "few"]
-
 _KEPT = np.dtype([("key", PULSE), ("at", "<i8"), ("row", CLOSE)])
 _SORT = np.dtype(
     [

@@ -27,8 +27,6 @@ from tracetw.stream.batch import Closes, Events
 from tracetw.stream.filter import Filter
 from tracetw.stream.stages import Stages
 
-__all__ = ["Scan", "ScannedRecording", "scan", "source_of"]
-
 _LOCAL = np.dtype([("hi", "<u8"), ("lo", "<u8"), ("netns", "<u4"), ("source", "<u4")])
 _FULL = np.dtype(
     [("netns", "<u4"), ("slot", "<u4"), ("port", "<u2"), ("source", "<u2"), ("pad", "<u4")]

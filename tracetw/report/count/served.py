@@ -14,8 +14,6 @@ from tracetw.report.count.keys import OTHERS, SECOND, addresses, fill
 from tracetw.report.count.slots import Slots
 from tracetw.stream.batch import Closes
 
-__all__ = ["BEGAN", "ENDED", "SERVED", "Served"]
-
 BEGAN, ENDED = range(2)
 """Kinds: a connection was established; one that a process had served for a while ended."""
 

@@ -20,8 +20,6 @@ from tracetw.verdict.evidence import EVIDENCE
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.taxonomy import TIME_WAIT
 
-__all__ = ["BUCKET", "NO_PORT", "PORT", "SKIPPED", "Peak", "Waits"]
-
 PORT, BUCKET, SKIPPED, NO_PORT = range(4)
 """Kinds: holds a local port; only a bucket; TIME_WAIT was skipped; connect() found no port."""
 

@@ -24,8 +24,6 @@ from tracetw.stream.batch import Closes
 from tracetw.verdict.hints import HINT_BIT
 from tracetw.verdict.taxonomy import CLOSED_BY, FORMS, VERDICT_INDEX, VERDICTS
 
-__all__ = ["ABNORMAL", "CRASHES", "SIGNS", "Wrong", "wrong"]
-
 ABNORMAL = np.array([verdict.abnormal for verdict in VERDICTS])
 """Verdicts that somebody should look at."""
 CRASHES = np.zeros(256, np.bool_)

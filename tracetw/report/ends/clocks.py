@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """How far the clocks of recorded hosts are apart, from connections of which both ends were recorded.
 
-What one end sends, the other gets later: each FIN, RST or ACK of a handshake is a bound for the difference of
-their clocks, and those of both directions hold it from both sides (as in NTP, RFC 5905, without its requests).
+The peer receives a segment after this end sent it: each FIN, RST or ACK of a handshake bounds the difference of
+their clocks from one side, and both directions bound it from both (as in NTP, RFC 5905, without its requests).
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-
-__all__ = ["Offset", "ahead_ns", "offsets"]
 
 _CLIENT, _SERVER = 1, 2
 _MANY = 100

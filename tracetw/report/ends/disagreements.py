@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["DISAGREEMENTS", "Disagreement", "classify"]
-
 _SOON_NS = 1_000_000_000
 
 

@@ -16,8 +16,6 @@ from tracetw.report.count.wrong import ABNORMAL, CRASHES
 from tracetw.stream.batch import Closes
 from tracetw.verdict.taxonomy import CLOSED_BY, FORMS
 
-__all__ = ["ENDPOINT", "endpoints", "flows", "mixed"]
-
 ENDPOINT = np.dtype(
     [
         ("flow", "<u8"),

@@ -27,8 +27,6 @@ from tracetw.stream.filter import Filter
 from tracetw.stream.stages import Stages
 from tracetw.stream.subflows import own_line
 
-__all__ = ["WRONG", "Joined", "join"]
-
 WRONG = np.dtype([("key", PULSE), ("at", "<i8"), ("heard", "<i8")])
 """What went wrong with one end."""
 

@@ -18,8 +18,6 @@ from tracetw.report.ends.stories import Place, objects
 from tracetw.report.model import Both, ClockOffset, Story
 from tracetw.sink.human import amount, span
 
-__all__ = ["both_ends", "clock_offsets"]
-
 _EACH = 4
 _TOLD = 50
 """Kinds and pairs of hosts with stories; a hundred hosts have thousands of pairs."""
@@ -96,7 +94,7 @@ def clock_offsets(scan: Scan, joined: Joined) -> tuple[ClockOffset, ...]:
         exact = "" if error is None else f", exact to {span(max(one.error_ns or 0, 1000))}"
         text = f"the clock of {host} is {span(abs(one.ahead_ns))} {where} that of {other}"
         text += f" ({amount(one.pairs, 'connection')} between them say so{exact})"
-        text += f"; incidents are told by the clock of {scan.hosts[0]}"
+        text += f"; times of incidents are by the clock of {scan.hosts[0]}"
         found.append(ClockOffset(host, other, ahead, error, one.pairs, text))
     return tuple(found)
 

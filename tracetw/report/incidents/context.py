@@ -21,18 +21,6 @@ from tracetw.report.incidents.counters import OVERFLOWS, Overflows, overflows
 from tracetw.stream.known import Heard, Known, port_key
 from tracetw.verdict.taxonomy import VERDICT_INDEX
 
-__all__ = [
-    "CLIENT",
-    "SERVER",
-    "Draft",
-    "Ended",
-    "IncidentContext",
-    "Service",
-    "codes",
-    "episodes",
-    "scene_of",
-]
-
 CLIENT, SERVER = 1, 2
 _APART_NS = 30 * SECOND
 _TIMES_APART = 4

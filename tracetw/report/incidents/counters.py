@@ -10,8 +10,6 @@ from numpy.typing import NDArray
 
 from tracetw.report.count.scan import Scan
 
-__all__ = ["OVERFLOWS", "Overflows", "overflows"]
-
 OVERFLOWS = "ListenOverflows"
 """Attempts to connect that met a full accept queue, of a namespace."""
 

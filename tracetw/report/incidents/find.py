@@ -19,8 +19,6 @@ from tracetw.report.incidents.habits import habits
 from tracetw.report.incidents.kinds import OF_CAUSE
 from tracetw.report.incidents.silence import silences
 
-__all__ = ["began_ns", "counted", "find"]
-
 _FEWEST = 3
 _MANY = 20
 _HALF = 0.5

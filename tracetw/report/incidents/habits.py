@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 from tracetw.report.count.keys import SECOND
 from tracetw.report.incidents.context import Draft, IncidentContext, episodes
 
-__all__ = ["habits"]
-
 _FEWEST = 3
 _MOST = 2000
 _LONG_NS = 600 * SECOND

@@ -12,8 +12,6 @@ from tracetw.event.fields import exit_status
 from tracetw.report.count.keys import address
 from tracetw.report.incidents.context import Draft, Ended, IncidentContext
 
-__all__ = ["at_service", "ended_before", "told_by", "violent"]
-
 _ASKED = {"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"}
 _SOON_NS = 500_000_000
 

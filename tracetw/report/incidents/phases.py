@@ -14,8 +14,6 @@ from tracetw.report.model import Phase
 from tracetw.report.render.phrases import Words
 from tracetw.sink.human import endpoint
 
-__all__ = ["phases"]
-
 _WHAT = np.array(["reset"] * 256, dtype="U16")
 for _name, _verdicts in {
     "closed": ("orderly", "namespace-gone"),

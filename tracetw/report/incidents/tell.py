@@ -19,17 +19,14 @@ from tracetw.report.incidents.find import began_ns
 from tracetw.report.incidents.kinds import KINDS
 from tracetw.report.incidents.phases import phases
 from tracetw.report.model import Culprit, Incident, Phase, Service, Story
-from tracetw.report.render.phrases import Words, common_network, joined
+from tracetw.report.render.phrases import Words, addresses, joined
 from tracetw.sink.human import endpoint
 from tracetw.text import decoded
 from tracetw.verdict.taxonomy import CLOSED_BY, VERDICTS
 
-__all__ = ["reader", "tell"]
-
 _SHOWN = 20
 _LIST = 200
 _REFUSED = "something on the path refused connections to {service}"
-_NAMED = 3
 _OOM = CLOSED_BY.index("oom-kill")
 _BY_PROCESS = frozenset(
     {"kill", "oom", "crash-loop", "restart", "stop", "deploy", "aborts", "listener", "failed"}
@@ -117,7 +114,6 @@ def _actor(context: IncidentContext, draft: Draft, cells: NDArray[Any]) -> Culpr
     if draft.kind not in ("kill", "oom", "crash-loop", "restart", "stop") and len(pids) > 1:
         pid = None
     return Culprit(
-        what="process",
         host=hosts[source],
         comm=decoded(bytes(one["comm"])) or None,
         pid=pid,
@@ -133,7 +129,6 @@ def _dead(context: IncidentContext, one: Ended) -> Culprit:
     """The process of a listener that closed as it died."""
     code, name, _ = exit_status(one.end.exit_code)
     return Culprit(
-        what="process",
         host=context.scan.hosts[one.source],
         comm=one.end.comm or None,
         pid=one.end.pid,
@@ -157,7 +152,6 @@ def _server(context: IncidentContext, draft: Draft) -> Culprit | None:
     group = int(mine["cgroup"][0]) if len(mine) else 0
     path = context.scan.sources[source].recording.cgroup_path(group) if group else None
     return Culprit(
-        what="process",
         host=context.scan.hosts[source],
         comm=comm or None,
         pid=draft.before_pid,
@@ -189,14 +183,7 @@ def _who(context: IncidentContext, draft: Draft, cells: NDArray[Any], actor: Cul
         return process_name((actor.comm or "").encode(), actor.pid or 0)
     if draft.kind in _BY_HOST:
         return joined([*by_name(cells, ("source",), lambda source: context.scan.hosts[source])])
-    return _addresses(by_name(cells, ("peer_hi", "peer_lo"), address))
-
-
-def _addresses(peers: dict[str, int]) -> str:
-    if len(peers) <= _NAMED:
-        return joined([*peers])
-    network = common_network(peers)
-    return f"{len(peers):,} peers" + (f" in {network}" if network else "")
+    return addresses(by_name(cells, ("peer_hi", "peer_lo"), address))
 
 
 def _reached(
@@ -208,10 +195,10 @@ def _reached(
         # Ours listened: those that fell silent are clients.
         port = f" of our port {service.port}" if service else ""
         one = len(peers) == 1
-        return f"{'client' if one else 'clients'} {_addresses(peers)}{port}"
+        return f"{'client' if one else 'clients'} {addresses(peers)}{port}"
     if service is not None:
         return endpoint(service.address, service.port)
-    return _addresses(peers)
+    return addresses(peers)
 
 
 def _sentence(draft: Draft, title: str, parts: tuple[Phase, ...], when: str) -> str:
@@ -237,7 +224,6 @@ def reader(stories: Sequence[Story]) -> Culprit | None:
     host, comm, group = known.pop()
     pids = {one["pid"] for one in others}
     return Culprit(
-        what="process",
         host=host,
         comm=comm,
         pid=pids.pop() if len(pids) == 1 else None,

@@ -12,8 +12,6 @@ from tracetw.report.render.phrases import Words
 from tracetw.sink.human import endpoint, span
 from tracetw.verdict.hints import HINTS
 
-__all__ = ["examples", "measured"]
-
 _MOST = 6
 _MS = 1_000_000
 _SECOND = 1_000_000_000

@@ -14,8 +14,6 @@ from tracetw.report.render.phrases import Words, joined
 from tracetw.text import html_json, html_text, visible
 from tracetw.verdict.hints import HINTS
 
-__all__ = ["page"]
-
 _FOLDER = "page"
 _SECOND = 1_000_000_000
 _SCRIPTS = (

@@ -10,8 +10,6 @@ from tracetw.host.clock import rfc3339
 from tracetw.report.model import Report
 from tracetw.sink.schema import SCHEMA
 
-__all__ = ["document"]
-
 
 def document(report: Report) -> dict[str, Any]:
     """``kind: report``; every time is RFC 3339 in UTC under the name without ``_ns``."""

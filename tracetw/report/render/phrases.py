@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 from tracetw.sink.human import amount, span
 
-__all__ = ["Words", "common_network", "counted", "joined", "per_minute"]
-
 _SECOND = 1_000_000_000
 _DAY = 86_400 * _SECOND
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,10 +83,18 @@ def per_minute(rate: float) -> str:
     return f"{rate * 60:.1f} an hour"
 
 
-def common_network(addresses: Iterable[str]) -> str | None:
+def addresses(peers: Collection[str]) -> str:
+    """Some addresses, or how many in which network."""
+    if len(peers) <= _NAMED:
+        return joined([*peers])
+    network = common_network(peers)
+    return f"{len(peers):,} peers" + (f" in {network}" if network else "")
+
+
+def common_network(peers: Iterable[str]) -> str | None:
     """The smallest network of at least /16 (IPv6: /48) that holds all addresses, or None."""
     parsed = []
-    for text in addresses:
+    for text in peers:
         try:
             parsed.append(ip_address(text))
         except ValueError:

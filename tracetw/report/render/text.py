@@ -17,8 +17,6 @@ from tracetw.sink.human import amount, share, span
 from tracetw.sink.summary import agreement
 from tracetw.text import clip, visible
 
-__all__ = ["report_text"]
-
 _WIDTH = 80
 _CAUSES = 12
 _INCIDENTS = 40

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from tracetw.verdict.handbook.entry import Folklore, OnCall, Question
 
-__all__ = ["ABORTS"]
-
 ABORTS: Mapping[str, OnCall] = {
     "abort-linger": OnCall(
         "linger-0",

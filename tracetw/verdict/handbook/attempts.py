@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from tracetw.verdict.handbook.entry import Folklore, OnCall, Question
 
-__all__ = ["ATTEMPTS"]
-
 ATTEMPTS: Mapping[str, OnCall] = {
     "connect-refused": OnCall(
         "connect-refused",

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from tracetw.verdict.handbook.entry import Folklore, OnCall, Question
 
-__all__ = ["CLOSES"]
-
 CLOSES: Mapping[str, OnCall] = {
     "orderly": OnCall(
         "four-way-close",

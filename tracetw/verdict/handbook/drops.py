@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from tracetw.verdict.handbook.entry import EventEntry, Folklore, OnCall, Question
 
-__all__ = ["DROP_EVENTS"]
-
 _SURE = "The kernel's drop reason says so (5.18 and newer); from 6.11 on it also gives the socket, and so the owner."
 
 DROP_EVENTS = (

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Choice", "EventEntry", "Folklore", "OnCall", "Question", "Symptom"]
-
 
 @dataclass(frozen=True, slots=True)
 class Folklore:

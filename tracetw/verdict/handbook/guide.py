@@ -7,21 +7,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 from tracetw.verdict.handbook.aborts import ABORTS
 from tracetw.verdict.handbook.attempts import ATTEMPTS
 from tracetw.verdict.handbook.closes import CLOSES
 from tracetw.verdict.handbook.drops import DROP_EVENTS
-from tracetw.verdict.handbook.entry import EventEntry, Folklore, OnCall, Question
+from tracetw.verdict.handbook.entry import EventEntry, OnCall
 from tracetw.verdict.handbook.missing import REMEDIES
 from tracetw.verdict.handbook.mptcp import MPTCP
 from tracetw.verdict.handbook.timeouts import TIMEOUTS
 from tracetw.verdict.handbook.timewait import TIMEWAIT_EVENTS
 from tracetw.verdict.missing import MISSING
 from tracetw.verdict.taxonomy import VERDICTS, Verdict
-
-__all__ = ["EVENTS", "GUIDES", "HANDBOOK", "HEADINGS", "Guide", "Lacked"]
 
 HEADINGS = ("What it means", "Do now", "Likely causes", "Settings")
 """Of the parts that every guide has, in order; what proves it comes after them."""
@@ -41,78 +40,52 @@ class Lacked:
     remedy: str
 
 
-@dataclass(frozen=True, slots=True)
-class Guide:
-    """Every text on one verdict or event.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Guide(OnCall):
+    """Every text on one verdict or event: its entry, with the advice of the taxonomy first, and more.
 
     Attributes:
         name: code of the verdict, name of the event.
         kind: ``normal``, ``look into it if frequent``, or ``event``.
         means: one sentence.
         seen_by: the side whose line has it; empty for an event.
-        now: first steps.
-        causes: questions in order; the last one has both answers.
-        settings: with values and costs.
         lacked: of ``undetermined`` alone, the facts that can be missing.
-        shown_by: scenario of the lab.
         mechanism: kernel functions or RFC.
         ways: groups of evidence, one of which proves it.
-        sure: what is proven and what concluded.
-        folklore: what people get wrong.
     """
 
     name: str
     kind: str
     means: str
-    seen_by: str
-    now: tuple[str, ...]
-    causes: tuple[Question, ...]
-    settings: tuple[str, ...]
-    lacked: tuple[Lacked, ...]
-    shown_by: str
     mechanism: str
-    ways: tuple[tuple[str, ...], ...]
-    sure: str
-    folklore: tuple[Folklore, ...]
+    seen_by: str = ""
+    lacked: tuple[Lacked, ...] = ()
+    ways: tuple[tuple[str, ...], ...] = ()
+
+
+def _guide(entry: OnCall, advice: str, **more: Any) -> Guide:  # noqa: ANN401 (the fields of Guide itself)
+    same = {each.name: getattr(entry, each.name) for each in fields(OnCall)}
+    return Guide(**{**same, "now": (advice, *entry.now)}, **more)
 
 
 def _of_verdict(verdict: Verdict) -> Guide:
-    entry = HANDBOOK[verdict.code]
     lacked = [Lacked(name, what, REMEDIES[name]) for name, what in MISSING.items()]
-    return Guide(
-        verdict.code,
-        "look into it if frequent" if verdict.abnormal else "normal",
-        verdict.meaning,
-        verdict.seen_by,
-        (verdict.advice, *entry.now),
-        entry.causes,
-        entry.settings,
-        tuple(lacked) if verdict.code == "undetermined" else (),
-        entry.shown_by,
-        verdict.mechanism,
-        tuple(group for group in verdict.requires if group),
-        entry.sure,
-        entry.folklore,
+    return _guide(
+        HANDBOOK[verdict.code],
+        verdict.advice,
+        name=verdict.code,
+        kind="look into it if frequent" if verdict.abnormal else "normal",
+        means=verdict.meaning,
+        seen_by=verdict.seen_by,
+        lacked=tuple(lacked) if verdict.code == "undetermined" else (),
+        mechanism=verdict.mechanism,
+        ways=tuple(group for group in verdict.requires if group),
     )
 
 
 def _of_event(event: EventEntry) -> Guide:
-    entry = event.entry
-    return Guide(
-        event.name,
-        "event",
-        event.meaning,
-        "",
-        (event.advice, *entry.now),
-        entry.causes,
-        entry.settings,
-        (),
-        entry.shown_by,
-        event.mechanism,
-        (),
-        entry.sure,
-        entry.folklore,
-    )
+    told = {"name": event.name, "means": event.meaning, "mechanism": event.mechanism}
+    return _guide(event.entry, event.advice, kind="event", **told)
 
 
 GUIDES: Mapping[str, Guide] = {

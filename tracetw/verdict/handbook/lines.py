@@ -5,13 +5,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from textwrap import fill
 
+from tracetw.text import hanging
 from tracetw.verdict.handbook.entry import Folklore, Question
 from tracetw.verdict.handbook.guide import HEADINGS, Guide, Lacked
 from tracetw.verdict.hints import Hint
-
-__all__ = ["guide_text", "hint_page"]
 
 _WIDTH = 80
 _LINK = re.compile(r"\[([^\]]*)\]\([^)]*\)")
@@ -97,14 +95,7 @@ def _entry(name: str, text: str, width: int) -> str:
 
 def _text(lead: str, text: str) -> str:
     """A paragraph that begins with ``lead`` and hangs below its end."""
-    return fill(
-        _plain(text),
-        _WIDTH,
-        initial_indent=lead,
-        subsequent_indent=" " * len(lead),
-        break_on_hyphens=False,
-        break_long_words=False,
-    )
+    return hanging(lead, _plain(text), _WIDTH)
 
 
 def _plain(text: str) -> str:

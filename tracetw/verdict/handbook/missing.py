@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-__all__ = ["REMEDIES"]
-
 REMEDIES: Mapping[str, str] = {
     "rst-flags": "Use a kernel with function probes (fentry or kprobes, 5.11 and newer: `reset_flags` in "
     "`tracetw doctor`), or keep net.ipv4.tcp_timestamps on at both ends. Now: `tcpdump` the RST; with ACK "

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from tracetw.verdict.handbook.entry import Folklore, OnCall, Question
 
-__all__ = ["MPTCP"]
-
 MPTCP: Mapping[str, OnCall] = {
     "subflows-lost": OnCall(
         "mptcp-only-subflow-killed",

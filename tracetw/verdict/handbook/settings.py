@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from tracetw.verdict.handbook.entry import Folklore
 
-__all__ = ["SETTINGS"]
-
 SETTINGS = (
     Folklore(
         "tcp_tw_recycle helps (or: breaks NAT).",

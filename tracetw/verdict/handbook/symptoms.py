@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from tracetw.verdict.handbook.entry import Choice, Symptom
 
-__all__ = ["SYMPTOMS"]
-
 _APPLICATION = (
     Symptom(
         "read() returns 0, `unexpected EOF`",

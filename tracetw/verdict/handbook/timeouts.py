@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from tracetw.verdict.handbook.entry import Folklore, OnCall, Question
 
-__all__ = ["TIMEOUTS"]
-
 TIMEOUTS: Mapping[str, OnCall] = {
     "retransmit-exhausted": OnCall(
         "data-retries-exhausted",

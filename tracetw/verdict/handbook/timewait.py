@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from tracetw.verdict.handbook.entry import EventEntry, Folklore, OnCall, Question
 
-__all__ = ["TIMEWAIT_EVENTS"]
-
 TIMEWAIT_EVENTS = (
     EventEntry(
         "fin-wait2",

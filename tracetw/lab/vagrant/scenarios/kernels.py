@@ -10,8 +10,6 @@ from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.scenario import Scenario
 from tracetw.lab.vagrant.play import MachineScenario
 
-__all__ = ["SCENARIOS"]
-
 
 def _between_kernels(name: str, claim: str, **more: Any) -> MachineScenario:  # noqa: ANN401 (fields of a scenario)
     """A scenario of the catalogue, between these two."""

@@ -12,11 +12,8 @@ from tracetw.lab.expect.lines import (
     connected,
     first,
     got_reset,
-    limit,
     second,
-    sent_by_us,
     server,
-    timed_out,
 )
 from tracetw.lab.expect.match import accepted, at_least
 from tracetw.lab.net.topology import Net
@@ -24,11 +21,10 @@ from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.moves import close_in_turn, see_reset, talk, wait_for_timeout
 from tracetw.lab.vagrant.net import Machines
 from tracetw.lab.vagrant.play import MachineScenario
-from tracetw.lab.vagrant.scenarios.power import connect_with_keepalive
+from tracetw.lab.vagrant.scenarios.power import GIVEN_UP, connect_with_keepalive
 
 __all__ = ["SCENARIOS"]
 
-KEEPALIVE_RESET = sent_by_us("keepalive-expired", "TCP_KEEPALIVE_TIMEOUT")
 AN_HOUR_NS = 3_600_000_000_000
 
 
@@ -91,12 +87,6 @@ def set_the_clock(net: Net) -> None:
 
 ACTIVE = connected("FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT")
 PASSIVE = accepted("CLOSE_WAIT", "LAST_ACK", "CLOSE")
-GIVEN_UP = client(
-    **timed_out("keepalive-expired", states=connected("CLOSE")),
-    limit=limit("TCP_KEEPCNT", 3, 5000, 30_000),
-    probes={"total": 3, "what": "keepalive"},
-    reset=KEEPALIVE_RESET,
-)
 
 SCENARIOS = (
     MachineScenario(

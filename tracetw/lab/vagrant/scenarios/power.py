@@ -7,17 +7,17 @@ import socket
 from functools import partial
 from typing import cast
 
-from tracetw.lab.expect.lines import client, connected, got_reset, limit, sent_by_us, timed_out
+from tracetw.lab.expect.lines import client, connected, got_reset, limit, timed_out
 from tracetw.lab.expect.match import at_least
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, require
 from tracetw.lab.scenarios.moves import see_reset, talk, wait_for_timeout
+from tracetw.lab.scenarios.timeout import KEEPALIVE_RESET
 from tracetw.lab.vagrant.net import Machines
 from tracetw.lab.vagrant.play import MachineScenario
 
-__all__ = ["SCENARIOS", "connect_with_keepalive", "remember_neighbours"]
+__all__ = ["GIVEN_UP", "SCENARIOS", "connect_with_keepalive"]
 
-KEEPALIVE_RESET = sent_by_us("keepalive-expired", "TCP_KEEPALIVE_TIMEOUT")
 HOUR_MS = 3_600_000
 
 
@@ -98,6 +98,12 @@ def panic_then_data(net: Net) -> None:
     eventually(lambda: net.a.states() == [])
 
 
+GIVEN_UP = client(
+    **timed_out("keepalive-expired", states=connected("CLOSE")),
+    limit=limit("TCP_KEEPCNT", 3, 5000, 30_000),
+    probes={"total": 3, "what": "keepalive"},
+    reset=KEEPALIVE_RESET,
+)
 LOST_STATE = client(**got_reset("peer-lost-state", ack=False, states=connected("CLOSE")))
 
 _stopped = partial(MachineScenario, b=None, cut=("b",), capture="a", seconds=90)
@@ -108,12 +114,7 @@ SCENARIOS = (
         name="power-cut-keepalive",
         claim="The power of an idle peer is cut: nothing is on the wire, and only keepalive finds out.",
         play=cut_while_idle,
-        a=client(
-            **timed_out("keepalive-expired", states=connected("CLOSE")),
-            limit=limit("TCP_KEEPCNT", 3, 5000, 30_000),
-            probes={"total": 3, "what": "keepalive"},
-            reset=KEEPALIVE_RESET,
-        ),
+        a=GIVEN_UP,
         wire={"FIN": 0, "B>A RST": 0, "A>B RST ACK": 1, "A>B DATA": 1},
         order=("B>A DATA", "A>B PURE", "A>B PURE", "A>B PURE", "A>B RST ACK"),
         counters={"a": {"TCPAbortOnTimeout": 1, "TCPKeepAlive": 3}},
