@@ -106,11 +106,11 @@ def sleeps(pids: Iterable[int]) -> int:
 
 
 def memory(pids: Iterable[int]) -> Memory:
-    """Memory of the processes."""
+    """Memory of the processes; of one that has ended and is not waited for yet the kernel tells none."""
     resident = peak = 0
     compiler = False
     for pid in pids:
-        with suppress(OSError):
+        with suppress(OSError, KeyError):
             lines = Path(f"/proc/{pid}/status").read_text().splitlines()
             status = {name: value for name, _, value in (line.partition(":") for line in lines)}
             resident += int(status["VmRSS"].split()[0]) * 1024

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -181,6 +182,14 @@ def test_processes_are_found_with_their_memory() -> None:
     assert 0 < held.resident <= held.peak
     assert not held.compiler
     assert usage([-1]).all == 0
+
+
+def test_a_process_that_has_ended_has_no_memory() -> None:
+    """Nobody has waited for it: /proc has it, without its memory."""
+    ended = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert memory([ended.pid]).resident == 0
+    ended.wait()
 
 
 def test_the_share_of_others() -> None:

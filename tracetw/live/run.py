@@ -23,7 +23,7 @@ from tracetw.live.backlog import Backlog
 from tracetw.live.collector import Collector
 from tracetw.live.command import Command
 from tracetw.live.listeners import Finder
-from tracetw.live.memory import keep_little_memory
+from tracetw.live.memory import give_memory_back, keep_little_memory
 from tracetw.live.request import Request
 from tracetw.live.waiting import Waiting
 from tracetw.live.writer import Writer
@@ -138,6 +138,8 @@ class _Trace:
         command = Command(self._request.command) if self._request.command else None
         _raise_priority()
         keep_little_memory()
+        # What reading BTF and loading the programs took: 1 MB.
+        give_memory_back()
         privileges.drop(_KEEP)
         self._writer.start()
         duration = self._request.duration
