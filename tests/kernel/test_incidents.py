@@ -25,16 +25,17 @@ NETNS = Path("/run/netns")
 
 @pytest.fixture(scope="module")
 def played(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, IncidentOutcome]:
-    """All of them, several side by side; one that proves nothing plays once more, alone."""
+    """All of them, several side by side; one that proves nothing plays again, alone, twice at most."""
     folder = tmp_path_factory.mktemp("incidents")
     with guarded():
         found = {
             each.incident.name: each
             for each in outcomes(INCIDENTS, folder / "first", AT_ONCE, lambda: None)
         }
-        spoiled = [each.incident for each in found.values() if each.spoiled]
-        for each in outcomes(spoiled, folder / "again", 1, lambda: None):
-            found[each.incident.name] = each
+        for again in ("second", "third"):
+            spoiled = [each.incident for each in found.values() if each.spoiled]
+            for each in outcomes(spoiled, folder / again, 1, lambda: None):
+                found[each.incident.name] = each
     return found
 
 

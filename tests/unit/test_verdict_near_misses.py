@@ -218,6 +218,19 @@ def test_a_missed_close_is_judged_by_its_path() -> None:
     assert (verdict(findings), words(findings)[-1]) == ("peer-reset", "weakened")
 
 
+@pytest.mark.parametrize(
+    "name", ["closed while connecting", "disconnected while connecting", "orphans, in close()"]
+)
+def test_a_missed_close_may_have_had_an_error(name: str) -> None:
+    """connect() has taken the ETIMEDOUT, and close() finds none: the kernel's timer ended it, or the application."""
+    values, code, _ = ALL[name]
+    assert code != "undetermined"
+    missed = int(values["flags"]) | r.F_MISSED | r.F_DEAD | r.F_OWNED
+    findings = judged({**values, "flags": missed, "end": End.DESTROY})
+    assert verdict(findings) == "undetermined"
+    assert words(findings)[-1] == "weakened"
+
+
 def test_an_older_kernel_without_reasons_judges_by_fields() -> None:
     for name, (values, code, _) in ALL.items():
         rows = row(values)
