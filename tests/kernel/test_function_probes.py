@@ -21,6 +21,7 @@ from typing import Any, TypeAlias
 import pytest
 
 from tests.kernel.kit.function_gains import BETTER, PLAYS, UNTIMED, Gain, Place
+from tests.kernel.kit.reader import SMALL
 from tracetw.event.record import End
 from tracetw.host.clock import Clock
 from tracetw.kernel import unit
@@ -32,7 +33,7 @@ from tracetw.kernel.load import probe
 from tracetw.kernel.load.loader import load, load_best
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
-from tracetw.kernel.plan import Plan, Sizes, make_plan
+from tracetw.kernel.plan import Plan, make_plan
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import NotPlayed, require
@@ -50,14 +51,6 @@ Line: TypeAlias = dict[str, Any]
 Told: TypeAlias = dict[Place, tuple[list[Line], list[str]]]
 """By place: what is said of the closes, and the names of the events."""
 
-SIZES = Sizes(
-    conn_slots=1 << 12,
-    closed_slots=1 << 10,
-    timewait_slots=1 << 10,
-    closes_pages=256,
-    events_pages=64,
-    timewait_owners=1 << 10,
-)
 EVENTS = frozenset({"timewait", "drop"})
 # What the kernels of the older rows have no tracepoint for: so every probe has something to do.
 OLD = frozenset({"packet_drop", "drop-socket", "reset-reason"})
@@ -185,7 +178,7 @@ def test_a_function_without_its_symbol_is_not_probed(
 def planner() -> partial[Plan]:
     """What gives a plan of a session here; what it was compiled to is in the cache."""
     hz = round(1 / time.clock_getres(6))
-    return partial(make_plan, Btf.read(), hz, events=EVENTS, sizes=SIZES)
+    return partial(make_plan, Btf.read(), hz, events=EVENTS, sizes=SMALL)
 
 
 @pytest.fixture(scope="module")

@@ -12,19 +12,21 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from tests.kernel.kit.reader import SMALL
 from tracetw.event.record import End
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import HOOKS, KERNEL_FACTS, Answers, choose
 from tracetw.kernel.load.loader import load
 from tracetw.kernel.load.probe import has_cmpxchg
 from tracetw.kernel.load.session import Session
-from tracetw.kernel.plan import Sizes, make_plan
+from tracetw.kernel.plan import make_plan
 from tracetw.lab.expect.kernel import shown
 from tracetw.lab.net.topology import Link, Net
 from tracetw.lab.polling import eventually, patient
@@ -36,14 +38,8 @@ pytestmark = pytest.mark.timeout(120)
 
 FIRST_PORT = 7100
 TRIES = 10
-# Small, so that a dozen fit beside each other.
-SIZES = Sizes(
-    conn_slots=1 << 12,
-    closed_slots=1 << 10,
-    timewait_slots=1 << 10,
-    closes_pages=256,
-    events_pages=16,
-)
+# A dozen fit beside each other.
+FEW_EVENTS = replace(SMALL, events_pages=16)
 LINGER_0 = struct.pack("ii", 1, 0)
 UNDETERMINED = "undetermined"
 
@@ -252,7 +248,7 @@ def reports() -> Iterator[dict[str, tuple[Found, Counter[Place]]]]:
     with ExitStack() as stack:
         sessions: dict[str, Session] = {}
         for name, without in VARIANTS.items():
-            plan = make_plan(btf, hz, sizes=SIZES, without=without, answers=answers)
+            plan = make_plan(btf, hz, sizes=FEW_EVENTS, without=without, answers=answers)
             sessions[name] = stack.enter_context(load(plan))
         pair = played(stack)
         yield {name: verdicts(session, pair) for name, session in sessions.items()}
