@@ -26,7 +26,7 @@ from tracetw.kernel.plan import Sizes, make_plan
 from tracetw.lab.net.topology import Net
 from tracetw.lab.scenarios.mptcp import close_in_turn, connect, no_mptcp, talk
 
-pytestmark = [pytest.mark.counts_ends, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 COUNT, FEW = 40, 10
 TRANSITIONS = 10
