@@ -53,7 +53,7 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 		if (!(r->flags & (F_RST_OUT | F_RST_IN | F_LINGER0)) && r->linger2 >= 0 &&
 		    time_wait_due(r, FIELD(u64, sk, OFF_SKC_NET)))
 #endif
-			tw_event(r, &t, 0, TIMEWAIT_OVERFLOW);
+			tw_began(r, &t, 0, TIMEWAIT_OVERFLOW);
 #endif
 		record_step(r, TCP_CLOSE, now);
 		return END_NONE;
@@ -66,7 +66,7 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	 */
 	if (r->flags & F_DONE) {
 #ifdef WANT_TIMEWAITS
-		tw_event(r, &t, (const void *)tw, TIMEWAIT_ENTERED);
+		tw_began(r, &t, (const void *)tw, TIMEWAIT_ENTERED);
 #endif
 		record_step(r, TCP_TIME_WAIT, now);
 		return END_NONE;
@@ -76,7 +76,7 @@ static __always_inline u8 carried_on(struct close_record *r, const void *sk, u64
 	if (!r->at[0])
 		record_step(r, TCP_FIN_WAIT2, now);
 #ifdef WANT_TIMEWAITS
-	tw_event(r, &t, (const void *)tw, TIMEWAIT_FIN_WAIT2);
+	tw_began(r, &t, (const void *)tw, TIMEWAIT_FIN_WAIT2);
 #endif
 	key = tuple_key(&t);
 	slot = tw_take(key);

@@ -108,9 +108,9 @@ BPF_F_TABLE("array", u32, u64, tw_reported, TW_SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, tw_sockets, TW_SLOTS, 0);
 #endif
 /* One record per CPU that is destroyed, but may still be answered with a RST (probes/destroy.c). */
-BPF_F_TABLE("array", u32, struct close_record, held, CPUS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct close_record, awaits_rst, CPUS, BPF_F_MMAPABLE);
 /* 1 while a program is at that record. */
-BPF_TABLE("array", u32, u64, held_busy, CPUS);
+BPF_TABLE("array", u32, u64, awaits_rst_busy, CPUS);
 BPF_F_TABLE("array", u32, u64, stats, STATS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, u64, learned, 1, 0);
 /* User space writes 1 here before it detaches: from then on no program begins a record. */

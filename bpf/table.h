@@ -287,11 +287,11 @@ static __always_inline void slot_free(struct slot slot, struct close_record *r)
  * (tcp_rcv_state_process, tcp_v4_do_rcv). The record waits for that on its CPU, where nothing else happens to
  * a connection in between. The next one that comes to wait sends it off, or user space takes it.
  */
-static __always_inline void hold(struct close_record *r)
+static __always_inline void await_rst(struct close_record *r)
 {
 	u32 cpu = bpf_get_smp_processor_id() & (CPUS - 1);
-	struct close_record *h = held.lookup(&cpu);
-	u64 *busy = held_busy.lookup(&cpu);
+	struct close_record *h = awaits_rst.lookup(&cpu);
+	u64 *busy = awaits_rst_busy.lookup(&cpu);
 	u32 flags = r->flags;
 
 	/* Interrupted while another record comes or goes there. */
@@ -312,8 +312,8 @@ static __always_inline void hold(struct close_record *r)
 	waits();
 }
 
-/* Whether this record waits for the RST of this socket: see held_sent(). */
-static __always_inline int is_held_for(const struct close_record *h, const void *sk)
+/* Whether this record waits for the RST of this socket: see rst_awaited(). */
+static __always_inline int is_awaited_by(const struct close_record *h, const void *sk)
 {
 	return h->flags && h->sk == (u64)sk &&
 	       GET(u8, sock_common, sk, OFF_SKC_STATE) == TCP_CLOSE &&
@@ -326,16 +326,16 @@ static __always_inline int is_held_for(const struct close_record *h, const void 
  * Sends the record that waits for the RST of this socket; 0 where none does. The address alone does not say so: it is
  * free, and the next connection on this CPU gets it while the record waits for user space.
  */
-static __always_inline int held_sent(const void *sk, u32 how, u8 reason)
+static __always_inline int rst_awaited(const void *sk, u32 how, u8 reason)
 {
 	u32 cpu = bpf_get_smp_processor_id() & (CPUS - 1);
-	struct close_record *h = held.lookup(&cpu);
-	u64 *busy = held_busy.lookup(&cpu);
+	struct close_record *h = awaits_rst.lookup(&cpu);
+	u64 *busy = awaits_rst_busy.lookup(&cpu);
 	int sent = 0;
 
 	if (!h || !h->flags || h->sk != (u64)sk || !busy || !cmpxchg(busy, 0, 1))
 		return 0;
-	if (is_held_for(h, sk)) {
+	if (is_awaited_by(h, sk)) {
 		h->flags |= how;
 		h->reset_reason = reason;
 		send(h, END_DESTROY);

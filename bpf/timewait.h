@@ -78,7 +78,7 @@ static __always_inline void tw_end_of(const struct tuple *t, const void *tw, u8 
 	record_step(r, state, bpf_ktime_get_ns());
 #ifdef WANT_TIMEWAITS
 	if (end == END_FIN)
-		tw_event(r, t, tw, TIMEWAIT_ENTERED);
+		tw_began(r, t, tw, TIMEWAIT_ENTERED);
 #endif
 	tw_send(slot, r, end);
 	subflow_left(r);

@@ -71,7 +71,7 @@ static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)
 #endif
 		}
 		if (may_be_answered(r))
-			hold(r);
+			await_rst(r);
 		else
 			closed_send(slot, r, END_DESTROY);
 		subflow_left(r);

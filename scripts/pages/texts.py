@@ -67,13 +67,16 @@ def _times() -> Iterator[str]:
         (
             ("after the first record user space lets a ring fill for", _time(constant("_PAUSE"))),
             ("in a storm for", _time(constant("_STORM_PAUSE"))),
-            ("it looks at what waits in `closed` and `held` every", _time(constant("_SWEEP"))),
+            (
+                "it looks at what waits in `closed` and `awaits_rst` every",
+                _time(constant("_SWEEP")),
+            ),
             ("it reads the counters of losses every", _time(constant("_AUDIT"))),
             (
                 "a dead socket waits for its application to close it",
                 _time(constant("_PATIENCE_NS") / _NS),
             ),
-            ("a record in `held` waits for its RST", _time(constant("_SOFTIRQ_NS") / _NS)),
+            ("a record in `awaits_rst` waits for its RST", _time(constant("_SOFTIRQ_NS") / _NS)),
             (
                 "a slot of `closed` can be reused, if its set is full, after",
                 _time(define("CLOSED_OLD_NS") / _NS),
