@@ -22,7 +22,7 @@ BPF_TABLE("lru_hash", u64, struct tw_owner, tw_owners, TW_OWNERS);
 /*
  * The event and the entry of the owner cache are built in separate functions: both at once are too much for the stack.
  */
-static __always_inline void tw_event_send(const struct close_record *r, const struct tuple *t,
+static __always_inline void tw_began_send(const struct close_record *r, const struct tuple *t,
 					  u8 code, u64 now)
 {
 	struct event_record *e;
@@ -45,8 +45,8 @@ static __always_inline void tw_event_send(const struct close_record *r, const st
 	event_send(e);
 }
 
-static __always_inline void tw_owner_keep(const struct close_record *r, const struct tuple *t,
-					  const void *tw, u8 code, u64 now)
+static __always_inline void tw_owner_remember(const struct close_record *r, const struct tuple *t,
+					      const void *tw, u8 code, u64 now)
 {
 	struct tw_owner c = {}, *before;
 	u64 key = tuple_key(t);
@@ -70,14 +70,14 @@ static __always_inline void tw_owner_keep(const struct close_record *r, const st
 }
 
 /* TIME_WAIT (or its FIN_WAIT2) begins, or should have: an event with the owner of its connection. */
-static __always_inline void tw_event(const struct close_record *r, const struct tuple *t,
+static __always_inline void tw_began(const struct close_record *r, const struct tuple *t,
 				     const void *tw, u8 code)
 {
 	u64 now = bpf_ktime_get_ns();
 
-	tw_event_send(r, t, code, now);
+	tw_began_send(r, t, code, now);
 	if (code != TIMEWAIT_OVERFLOW)
-		tw_owner_keep(r, t, tw, code, now);
+		tw_owner_remember(r, t, tw, code, now);
 }
 
 static __always_inline void tw_event_fill(struct event_record *e, const struct tuple *t, u8 last)

@@ -36,7 +36,7 @@ static __always_inline int on_reset_sent(struct bpf_raw_tracepoint_args *ctx)
 #endif
 		return 0;
 	}
-	if (held_sent(sk, how, reason))
+	if (rst_awaited(sk, how, reason))
 		return 0;
 	/* The answer to an unacceptable ACK while connecting ends nothing: the SYN is sent again. */
 	if (state == TCP_SYN_SENT && how & F_RST_REPLY) {

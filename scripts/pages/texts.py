@@ -70,13 +70,16 @@ def _times() -> Iterator[str]:
                 "in a storm for",
                 f"{_time(constant('_STORM_LEAST'))} to {_time(constant('_STORM_MOST'))}",
             ),
-            ("it looks at what waits in `closed` and `held` every", _time(constant("_SWEEP"))),
+            (
+                "it looks at what waits in `closed` and `awaits_rst` every",
+                _time(constant("_SWEEP")),
+            ),
             ("it reads the counters of losses every", _time(constant("_AUDIT"))),
             (
                 "a dead socket waits for its application to close it",
                 _time(constant("_PATIENCE_NS") / _NS),
             ),
-            ("a record in `held` waits for its RST", _time(constant("_SOFTIRQ_NS") / _NS)),
+            ("a record in `awaits_rst` waits for its RST", _time(constant("_SOFTIRQ_NS") / _NS)),
             (
                 "a slot of `closed` can be reused, if its set is full, after",
                 _time(define("CLOSED_OLD_NS") / _NS),

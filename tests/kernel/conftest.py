@@ -8,13 +8,12 @@ from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
-from _pytest.runner import runtestprotocol
 
 from scripts.benchmark.namespace import storm_host
 from scripts.benchmark.storm import LIMIT_S, LONGEST_S, Storm
+from tests.kernel.kit import again
 from tests.kernel.kit import namespace as throw_away
 from tests.kernel.kit.namespace import ip
-from tests.kernel.kit.untold import watch
 from tracetw.host.netns import Netns
 from tracetw.lab.net.host import Host
 from tracetw.lab.net.topology import Net
@@ -27,26 +26,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """With the marker ``counts_ends``: a failure counts unless the kernel kept events from programs.
-
-    That a kernel does so, and that it happened in these seconds, its own trace buffer shows (kit/untold.py).
-    Then the test is run again, twice at most, and says so.
-    """
-    if item.get_closest_marker("counts_ends") is None:
+    """A failure counts unless the kernel kept events from programs; with ``plays_again`` the test sees to that."""
+    if os.geteuid() != 0 or item.get_closest_marker("plays_again") is not None:
         return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    for again in (True, True, False):
-        with watch() as watching:
-            reports = runtestprotocol(item, nextitem=nextitem, log=False)
-            kept = watching.events()
-        if not (again and kept and any(report.failed for report in reports)):
-            break
-        print(f"\n{item.nodeid} runs again: the kernel kept {len(kept)} events from programs")
-        item._initrequest()  # type: ignore[attr-defined]  # as pytest does before each run
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
+    return again.run(item, nextitem)
 
 
 @pytest.hookimpl(wrapper=True)

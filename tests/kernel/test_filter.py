@@ -27,8 +27,6 @@ from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient
 from tracetw.stream.filter import Filter
 
-pytestmark = pytest.mark.counts_ends
-
 # Host and server port of a connection end.
 End: TypeAlias = tuple[str, int]
 

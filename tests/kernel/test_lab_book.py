@@ -10,14 +10,13 @@ from typing import cast
 import pytest
 
 from scripts.pages.ladder_file import load
+from tests.kernel.kit.plays import Plays, playing
 from tracetw.lab.book.contents import BOOK, scenarios
 from tracetw.lab.book.experiment import Experiment, Run
 from tracetw.lab.book.play import AT_ONCE, BookOptions, run
 from tracetw.lab.catalogue import BY_NAME
 from tracetw.lab.expect.kernel import shown
 from tracetw.lab.play.outcome import ENDS, Job, Outcome
-from tracetw.lab.play.runner import TRACE, Runner
-from tracetw.lab.play.tracer import Tracer
 
 FAMILY = 4
 JOBS = {name: Job(BY_NAME[name], FAMILY) for name in scenarios()}
@@ -27,15 +26,13 @@ RUNS = [
     for each in experiment.runs
 ]
 TOLD = ("role", "verdict", "first_close", "closed_by", "time_wait", "error")
-AGAIN = 3
-"""How often a run that a busy machine has spoiled may play again, alone."""
 
 # One run waits for a time that the kernel fixes.
 pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
+def plays(request: pytest.FixtureRequest) -> Iterator[Plays]:
     """Plays what was selected of the book."""
     selected = {
         cast("Run", item.callspec.params["each"]).scenario
@@ -45,22 +42,24 @@ def runner(request: pytest.FixtureRequest) -> Iterator[Runner]:
         and hasattr(item, "callspec")
     }
     jobs = [job for name, job in JOBS.items() if name in selected]
-    with Tracer(*TRACE) as tracer, Runner(tracer, jobs, at_once=2 * AT_ONCE) as playing:
-        yield playing
-        assert playing.finish() == []
+    with playing(jobs, at_once=2 * AT_ONCE) as made:
+        yield made
 
 
+@pytest.mark.plays_again
 @pytest.mark.parametrize(("each", "experiment"), RUNS)
-def test_what_the_book_says_happens(runner: Runner, each: Run, experiment: Experiment) -> None:
-    outcome = runner.outcome(JOBS[each.scenario])
+def test_what_the_book_says_happens(
+    plays: Plays, each: Run, experiment: Experiment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Where the scenario passes and a time is out of its bounds, the machine was busy.
+    outcome, reasons = plays.outcome(
+        JOBS[each.scenario], lambda played: each.wrong(played, shown())
+    )
+    with capsys.disabled():
+        for reason in reasons:
+            print(f"\n{reason}")
     if outcome.skipped is not None:
         pytest.skip(outcome.skipped)
-    for _ in range(AGAIN):
-        wrong = each.wrong(outcome, shown())
-        # The scenario passes and a time is out of its bounds: the machine was busy.
-        if not (outcome.spoiled or (outcome.passed and wrong)):
-            break
-        outcome = alone(each)
     assert outcome.problems == []
     assert each.wrong(outcome, shown()) == [], experiment.question
     recorded = load(each.scenario)
@@ -94,12 +93,6 @@ def told(outcome: Outcome) -> list[tuple[str, ...]]:
         for letter in ENDS
         for line in outcome.lines[letter]
     )
-
-
-def alone(each: Run) -> Outcome:
-    job = JOBS[each.scenario]
-    with Tracer(*TRACE) as tracer, Runner(tracer, [job]) as playing:
-        return playing.outcome(job)
 
 
 def test_the_command_plays_an_experiment(capsys: pytest.CaptureFixture[str]) -> None:

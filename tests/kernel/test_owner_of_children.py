@@ -19,7 +19,7 @@ from tracetw.event.record import Owner
 from tracetw.kernel.btf import Btf
 from tracetw.lab.polling import patient
 
-pytestmark = [pytest.mark.counts_ends, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.timeout(120)
 
 CONNECTIONS = 600 // round(patient(1))
 MPTCP = Path("/proc/sys/net/mptcp/enabled")

@@ -24,7 +24,7 @@ from tracetw.lab.polling import patient
 from tracetw.live.attach import BYTES_A_CONNECTION
 from tracetw.stream.filter import Filter
 
-pytestmark = [pytest.mark.counts_ends, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.timeout(300)
 
 ROOM = 4096
 FEW = Sizes.for_connections(ROOM)

@@ -30,7 +30,6 @@ from tracetw.recording.reader import open_recordings
 
 pytest.importorskip("duckdb")
 pytest.importorskip("pyarrow")
-pytestmark = pytest.mark.counts_ends
 
 PAGE = Path(__file__).parents[2] / "docs" / "questions.md"
 QUESTION = re.compile(

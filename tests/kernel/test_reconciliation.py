@@ -6,8 +6,6 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
-import pytest
-
 from tests.kernel.kit.namespace import connection, namespace
 from tests.kernel.kit.pair import LINGER_0, only, reset_once
 from tracetw.host import netns
@@ -15,8 +13,6 @@ from tracetw.lab.expect.kernel import TW_AT_BIRTH, shown
 from tracetw.lab.net.topology import Net
 from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually
-
-pytestmark = pytest.mark.counts_ends
 
 
 def test_summary_reconciles(pair: Net) -> None:

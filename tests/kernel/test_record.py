@@ -32,8 +32,6 @@ from tracetw.stream.filter import Filter
 from tracetw.stream.stages import Stages
 from tracetw.verdict.taxonomy import VERDICTS
 
-pytestmark = pytest.mark.counts_ends
-
 LINGER_0 = struct.pack("ii", 1, 0)
 READY_S = 20.0
 END_S = 30.0

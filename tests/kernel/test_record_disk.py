@@ -23,8 +23,6 @@ from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient
 from tracetw.recording.reader import open_recordings
 
-pytestmark = pytest.mark.counts_ends
-
 NOBODY = 65534
 
 

@@ -18,7 +18,7 @@ from tracetw.lab.net.host import Host
 from tracetw.lab.play.child import COMMAND, READY, ROOT, Child, environment
 from tracetw.lab.polling import eventually, patient
 
-pytestmark = [pytest.mark.counts_ends, pytest.mark.kernel, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(300)]
 
 READY_S = 60.0
 END_S = 120.0

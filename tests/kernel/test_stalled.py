@@ -20,7 +20,7 @@ from tracetw.lab.net.host import Host
 from tracetw.lab.play.child import COMMAND, READY, Child
 from tracetw.lab.polling import eventually, patient
 
-pytestmark = [pytest.mark.counts_ends, pytest.mark.kernel, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.kernel, pytest.mark.timeout(120)]
 
 READY_S = 60.0
 ENDED_S = 1.0

@@ -20,8 +20,6 @@ from tracetw.host.privileges import ENTER_NAMESPACES, READ_PROCESSES
 from tracetw.lab.net.topology import Net
 from tracetw.lab.polling import patient
 
-pytestmark = pytest.mark.counts_ends
-
 LINGER_0 = struct.pack("ii", 1, 0)
 TICKS = os.sysconf("SC_CLK_TCK")
 SPAN_S = 6.0

@@ -21,8 +21,6 @@ from tracetw.lab.play.child import COMMAND, ROOT, environment
 from tracetw.lab.play.tracer import Tracer
 from tracetw.lab.polling import eventually, patient
 
-pytestmark = pytest.mark.counts_ends
-
 NOBODY = 65534
 READY_S = 2.0
 RESIDENT_KB = 60 * 1024

@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from tests.kernel.kit.untold import EVENTS, Event, parse, watch
 from tracetw.host import netns
 from tracetw.host.netns import Netns
+from tracetw.lab.play.child import ROOT
 
 BUSY = """
 import os, sys
@@ -23,6 +26,42 @@ os.nice(-20)
 print(flush=True)
 while True:
     pass
+"""
+CONFTEST = """
+from contextlib import contextmanager
+from tests.kernel.kit import again
+from tests.kernel.kit.untold import Event, Watch
+
+class Shown(Watch):
+    def events(self):
+        return [Event("tcp_destroy_sock", 1, frozenset((1, 2)))] * KEPT
+
+@contextmanager
+def watch():
+    yield Shown(None)
+
+again.watch = watch
+
+def pytest_runtest_protocol(item, nextitem):
+    return again.run(item, nextitem)
+"""
+TESTS = """
+import itertools, pytest
+
+TURN = itertools.count()
+
+@pytest.fixture(scope="module")
+def turn():
+    yield next(TURN)
+
+def test_right_at_once(turn):
+    pass
+
+def test_right_the_third_time(turn):
+    assert turn == 2
+
+def test_wrong(turn):
+    assert turn < 0
 """
 TRIES = 10
 """Its CPU may have others to run at that moment."""
@@ -84,3 +123,33 @@ def test_each_event_is_understood() -> None:
     assert {*parse(text, 5)} == {
         Event(name.partition("/")[2], 13_743_832_048_005, ports) for name in EVENTS
     }
+
+
+@pytest.mark.parametrize(
+    ("kept", "outcomes", "turns"),
+    [
+        (0, {"passed": 1, "failed": 2}, ["0 == 2", "0 < 0"]),
+        (1, {"passed": 2, "failed": 1}, ["4 < 0"]),
+    ],
+)
+def test_what_failed_runs_again_from_new_fixtures_if_events_were_kept(
+    tmp_path: Path, kept: int, outcomes: dict[str, int], turns: list[str]
+) -> None:
+    (tmp_path / "conftest.py").write_text(f"KEPT = {kept}\n{CONFTEST}", encoding="utf-8")
+    (tmp_path / "test_some.py").write_text(TESTS, encoding="utf-8")
+    (tmp_path / "pytest.ini").touch()
+    quiet = ("-p", "no:cacheprovider", "-o", "addopts=", "-q", "-rN")
+    command = [sys.executable, "-m", "pytest", *quiet, "."]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    for outcome, number in outcomes.items():
+        assert f"{number} {outcome}" in done.stdout
+    assert [*re.findall(r"assert (\d+ \S+ \d+)", done.stdout)] == turns
+    assert done.stdout.count("runs again") == (4 if kept else 0)

@@ -35,7 +35,7 @@ from tracetw.report.ends.disagreements import DISAGREEMENTS
 from tracetw.report.incidents.kinds import KINDS as INCIDENTS
 from tracetw.sink.json import JsonSink
 from tracetw.stream.batch import Closes, Context, Events, Loss, NoRoom, Summary
-from tracetw.stream.known import Heard, Known
+from tracetw.stream.known import Known, PortListener
 from tracetw.stream.subflows import Subflows
 from tracetw.timewait.document import KIND
 from tracetw.timewait.note import CODES as CODES_OF_NOTES
@@ -329,7 +329,7 @@ def of_mptcp() -> list[dict[str, Any]]:
         {**mptcp, "mptcp_flags": connection}, {**mptcp, "mptcp_flags": subflow | record.MP_WENT_ON}
     )
     known = Known()
-    known.tell([Heard(int(batch.rows["netns"][0]), int(batch.rows["lport"][0]), "nginx")])
+    known.tell([PortListener(int(batch.rows["netns"][0]), int(batch.rows["lport"][0]), "nginx")])
     return rendered(Subflows().together(batch), replace(CONTEXT, known=known))
 
 

@@ -32,7 +32,7 @@ from tracetw.sink.json import JsonSink
 from tracetw.sink.table import TableSink
 from tracetw.stream.batch import Ends
 from tracetw.stream.filter import Filter
-from tracetw.stream.known import MOST_HEARD, Heard, Known, port_key
+from tracetw.stream.known import MOST_LISTENERS, Known, PortListener, port_key
 from tracetw.stream.stages import Stages
 
 HOUR = 3_600_000_000_000
@@ -65,9 +65,9 @@ def test_an_unknown_address_has_no_name() -> None:
 def test_who_listens_is_looked_for_once_for_each_port() -> None:
     asked: list[set[int]] = []
 
-    def find(keys: Collection[int], known: Mapping[int, Heard]) -> list[Heard]:
+    def find(keys: Collection[int], known: Mapping[int, PortListener]) -> list[PortListener]:
         asked.append({*keys} - known.keys())
-        return [Heard(NETNS, 443, "api", API), Heard(NETNS, 80, None)]
+        return [PortListener(NETNS, 443, "api", API), PortListener(NETNS, 80, None)]
 
     known = Known(find=find)
     from tracetw.event.record import F_ADDR, F_SERVER  # noqa: PLC0415
@@ -85,13 +85,13 @@ def test_who_listens_is_looked_for_once_for_each_port() -> None:
 
 def test_listeners_are_bounded() -> None:
     known = Known()
-    known.tell(Heard(number, 80, "x") for number in range(MOST_HEARD + 1))
-    assert len(known.listeners) <= MOST_HEARD
+    known.tell(PortListener(number, 80, "x") for number in range(MOST_LISTENERS + 1))
+    assert len(known.listeners) <= MOST_LISTENERS
 
 
 def test_the_table_shows_it_where_there_is_room() -> None:
     known = Known(HOSTS)
-    known.tell([Heard(4026531840, 443, "a\x1bpi", API)])
+    known.tell([PortListener(4026531840, 443, "a\x1bpi", API)])
     context = replace(context_of(golden()), known=known, cgroup_path=lambda _: API)
     out = BytesIO()
     TableSink(out, context, wide=True, color=False, utc=True).closes(
@@ -108,9 +108,9 @@ def test_a_recording_says_who_listened_as_the_trace_did(tmp_path: Path) -> None:
     recorded = Recorded(tmp_path)
     named = iter(("one", "two", "two", None, "three"))
 
-    def find(keys: Collection[int], _: Mapping[int, Heard]) -> list[Heard]:
+    def find(keys: Collection[int], _: Mapping[int, PortListener]) -> list[PortListener]:
         name = next(named)
-        return [Heard(key >> 16, key & 0xFFFF, name, API) for key in keys]
+        return [PortListener(key >> 16, key & 0xFFFF, name, API) for key in keys]
 
     context = replace(context_of(golden()), known=Known(HOSTS, find))
     out, clock = BytesIO(), recorded.recorder._clock

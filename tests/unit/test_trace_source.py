@@ -45,7 +45,7 @@ class Kernel:
         self.tw_keys = np.frombuffer(self._map("tw_keys", SLOTS * 8), "<u8", SLOTS)
         self.reported = np.frombuffer(self._map("closed_reported", SLOTS * 8), "<u8", SLOTS)
         self.timewaits_reported = np.frombuffer(self._map("tw_reported", SLOTS * 8), "<u8", SLOTS)
-        self.held = np.frombuffer(self._map("held", CPUS * CLOSE.itemsize), CLOSE, CPUS)
+        self.awaits_rst = np.frombuffer(self._map("awaits_rst", CPUS * CLOSE.itemsize), CLOSE, CPUS)
         self._map("bell", 4 * PAGE)
         self._map("listener_ends", (2 + 2 * LISTENER_ENDS_PAGES) * PAGE)
         self._map("asleep", 8)
@@ -231,7 +231,7 @@ def test_a_slot_whose_key_is_gone_is_left_alone(kernel: Kernel, source: Source) 
 
 def test_at_the_end_everything_is_taken(kernel: Kernel, source: Source) -> None:
     kernel.wait(3, 0xA, 100, now())
-    kernel.held[1] = row(0xB, 100, now(), ABORTED, end=End.DESTROY, flags=F_CLOSED | F_DEAD)
+    kernel.awaits_rst[1] = row(0xB, 100, now(), ABORTED, end=End.DESTROY, flags=F_CLOSED | F_DEAD)
     rest = source.overdue(everything=True)
     assert dict(zip(rest["sk"].tolist(), rest["end"].tolist(), strict=True)) == {
         0xA: End.PENDING,
@@ -243,10 +243,10 @@ def test_at_the_end_everything_is_taken(kernel: Kernel, source: Source) -> None:
 def test_a_record_that_waits_for_a_reset_waits_shorter(kernel: Kernel, source: Source) -> None:
     ended = now() - SECOND // 20
     kernel.wait(3, 0xA, 100, ended)
-    kernel.held[1] = row(0xB, 100, ended, ABORTED, end=End.DESTROY)
+    kernel.awaits_rst[1] = row(0xB, 100, ended, ABORTED, end=End.DESTROY)
     assert source.overdue()["sk"].tolist() == [0xB]
-    kernel.put(kernel.held[1])
-    kernel.held["flags"][1] = 0
+    kernel.put(kernel.awaits_rst[1])
+    kernel.awaits_rst["flags"][1] = 0
     assert taken(source) == []
 
 

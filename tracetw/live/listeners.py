@@ -10,7 +10,7 @@ from itertools import groupby
 from tracetw.host import netns
 from tracetw.host.bound import Holders, bound
 from tracetw.host.listening import Listening
-from tracetw.stream.known import Heard, port_key
+from tracetw.stream.known import PortListener, port_key
 
 _SHARE = 0.02  # of one CPU
 _AGAIN_S = 1.0
@@ -30,7 +30,9 @@ class Finder:
         self._read_s: dict[int, float] = {}
         self._not_before_s = 0.0
 
-    def __call__(self, keys: Collection[int], known: Mapping[int, Heard]) -> list[Heard]:
+    def __call__(
+        self, keys: Collection[int], known: Mapping[int, PortListener]
+    ) -> list[PortListener]:
         """See ``stream.known.Find``."""
         now = time.monotonic()
         if now < self._not_before_s:
@@ -56,7 +58,7 @@ class Finder:
         ]
 
 
-def _by_port(found: Collection[Listening]) -> Iterator[Heard]:
+def _by_port(found: Collection[Listening]) -> Iterator[PortListener]:
     """What all listeners of a port have in common; nothing of those whose processes are not known."""
     told = sorted((one.netns, one.port, one.comm, one.cgroup or "") for one in found if one.comm)
     for (inode, port), same in groupby(told, lambda one: one[:2]):
@@ -64,4 +66,4 @@ def _by_port(found: Collection[Listening]) -> Iterator[Heard]:
         comms, groups = {one[2] for one in several}, {one[3] for one in several}
         comm = comms.pop() if len(comms) == 1 else None
         group = groups.pop() if comm is not None and len(groups) == 1 else ""
-        yield Heard(inode, port, comm, group or None)
+        yield PortListener(inode, port, comm, group or None)

@@ -14,7 +14,7 @@ import numpy as np
 from tracetw.host.cgroup import Cgroups
 from tracetw.recording.frame import Chunk, FrameKind
 from tracetw.recording.segment import KINDS
-from tracetw.stream.known import MOST_HEARD, Heard, port_key
+from tracetw.stream.known import MOST_LISTENERS, PortListener, port_key
 from tracetw.text import well_formed
 
 # A path has 4,096 bytes at most, each of which may become six in JSON.
@@ -29,7 +29,7 @@ class Found:
     cgroups: frozenset[int]
     users: frozenset[int]
     found: dict[str, dict[int, str]]
-    heard: tuple[Heard, ...] = ()
+    heard: tuple[PortListener, ...] = ()
 
     def parts(self, closes: int) -> Iterator[dict[str, Any]]:
         """What was found after so many closes, in documents that a reader takes however long the names are."""
@@ -48,13 +48,13 @@ class NewNames:
     def __init__(self) -> None:
         self._cgroups = Cgroups()
         self._told: tuple[set[int], set[int]] = (set(), set())
-        self._heard: dict[int, Heard] = {}
-        self._unheard: dict[int, Heard] = {}
+        self._heard: dict[int, PortListener] = {}
+        self._unheard: dict[int, PortListener] = {}
 
-    def hear(self, heard: Iterable[Heard]) -> None:
+    def hear(self, heard: Iterable[PortListener]) -> None:
         """Write these with the next rows, and in each new segment."""
         new = {port_key(one.netns, one.port): one for one in heard}
-        if len(self._heard.keys() | new) > MOST_HEARD:
+        if len(self._heard.keys() | new) > MOST_LISTENERS:
             self._heard.clear()
         self._heard |= new
         self._unheard |= new

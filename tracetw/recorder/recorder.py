@@ -25,7 +25,7 @@ from tracetw.recorder.store import Store
 from tracetw.recorder.tape import Item, Tape, TapeLimits, Totals
 from tracetw.recording.facts import Lost, Sample
 from tracetw.recording.frame import FrameKind
-from tracetw.stream.known import Heard
+from tracetw.stream.known import PortListener
 
 __all__ = ["Recorder", "TapeLimits", "Totals"]
 
@@ -100,7 +100,7 @@ class Recorder:
         """Record single events, which must not change any more."""
         self._add_rows(FrameKind.EVENTS, rows)
 
-    def heard(self, heard: Sequence[Heard]) -> None:
+    def heard(self, heard: Sequence[PortListener]) -> None:
         """Record who listens, before the connections that it was shown with."""
         self._add(Item(FrameKind.NAMES, [], 0, 0, heard=heard))
 

@@ -15,7 +15,7 @@ from tracetw.recorder.trigger import Triggers
 from tracetw.recording.facts import Lost, Sample
 from tracetw.sink.human import amount
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary, Unwritten
-from tracetw.stream.known import Heard
+from tracetw.stream.known import PortListener
 
 
 class RecorderSink:
@@ -48,7 +48,7 @@ class RecorderSink:
         self._said = said
         self._holders = holders
         self._where = where
-        self._told: dict[int, Heard] = {}
+        self._told: dict[int, PortListener] = {}
         self._version = 0
 
     def head(self) -> None:

@@ -23,7 +23,7 @@ from tracetw.recorder.store import Place, Store
 from tracetw.recorder.writer import SegmentWriter, to_json
 from tracetw.recording.facts import Lost, Sample
 from tracetw.recording.frame import Chunk, FrameKind
-from tracetw.stream.known import Heard
+from tracetw.stream.known import PortListener
 
 # Room on the disk before we try again: no back and forth at the last byte.
 _ROOM_BYTES = 8 << 20
@@ -84,7 +84,7 @@ class Item:
     sample: Sample | None = None
     lost: Lost | None = None
     clock: Clock | None = None
-    heard: Sequence[Heard] | None = None
+    heard: Sequence[PortListener] | None = None
 
 
 def _halves(item: Item) -> Iterator[Item]:

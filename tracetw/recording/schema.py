@@ -199,7 +199,7 @@ class LostDocument(Struct, frozen=True):
 
 
 class HeardDocument(Struct, frozen=True):
-    """``stream.known.Heard``"""
+    """``stream.known.PortListener``"""
 
     netns: Inode
     port: Annotated[int, Meta(ge=0, le=0xFFFF)]

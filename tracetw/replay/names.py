@@ -8,8 +8,8 @@ from itertools import groupby
 
 from tracetw.host.listening import Listening
 from tracetw.recording.reader import Recording
-from tracetw.stream.batch import News
-from tracetw.stream.known import Ask, Heard, Known, port_key
+from tracetw.stream.batch import NewListeners
+from tracetw.stream.known import Ask, Known, PortListener, port_key
 
 _MOST = 1 << 18
 """Listeners of a recording, at most."""
@@ -30,16 +30,16 @@ def known_of(recording: Recording, ask: Ask | None = None) -> Known:
 def known_throughout(recording: Recording) -> Known:
     """What is known of all of it: of a port, if whoever listened on it bore one name."""
     known = Known(recording.header.host_names)
-    told = (Heard(one.netns, one.port, one.comm, one.cgroup) for _, one in recording.heard())
+    told = (PortListener(one.netns, one.port, one.comm, one.cgroup) for _, one in recording.heard())
     known.tell(_by_port((*told, *(one for _, one in listened(recording)))))
     return known
 
 
-def heard(recording: Recording) -> Iterator[tuple[int, News]]:
+def heard(recording: Recording) -> Iterator[tuple[int, NewListeners]]:
     """Who listened, each with its place among the connection ends."""
     for place, documents in groupby(recording.heard(), lambda each: each[0]):
-        news = (Heard(one.netns, one.port, one.comm, one.cgroup) for _, one in documents)
-        yield place, News(tuple(news))
+        found = (PortListener(one.netns, one.port, one.comm, one.cgroup) for _, one in documents)
+        yield place, NewListeners(tuple(found))
 
 
 def listened(recording: Recording) -> Iterator[tuple[int, Listening]]:
@@ -57,15 +57,18 @@ def listened(recording: Recording) -> Iterator[tuple[int, Listening]]:
                 yield time_ns, one
 
 
-def _by_port(found: Iterable[Listening | Heard]) -> Iterable[Heard]:
-    ports: dict[int, Heard] = {}
+def _by_port(found: Iterable[Listening | PortListener]) -> Iterable[PortListener]:
+    ports: dict[int, PortListener] = {}
     for one in found:
         if one.comm is None:
             continue
-        key, new = port_key(one.netns, one.port), Heard(one.netns, one.port, one.comm, one.cgroup)
+        key, new = (
+            port_key(one.netns, one.port),
+            PortListener(one.netns, one.port, one.comm, one.cgroup),
+        )
         old = ports.setdefault(key, new)
         if old != new:
             comm = new.comm if old.comm == new.comm else None
             group = new.cgroup if comm and old.cgroup == new.cgroup else None
-            ports[key] = Heard(one.netns, one.port, comm, group)
+            ports[key] = PortListener(one.netns, one.port, comm, group)
     return ports.values()

@@ -20,7 +20,7 @@ from tracetw.stream.batch import (
     Events,
     Loss,
     MakeSink,
-    News,
+    NewListeners,
     NoRoom,
     Summary,
     ended_ns,
@@ -123,7 +123,7 @@ def _traced_ns(recording: Recording, last_ns: int, window: Window) -> int:
 
 def _merged(
     recording: Recording, window: Window, *, sliced: bool
-) -> Iterator[tuple[int, Batch | News]]:
+) -> Iterator[tuple[int, Batch | NewListeners]]:
     """Ends and losses, and the events between them by time, each with its time."""
     events = _events(recording, window, sliced=sliced)
     event = next(events, None)
@@ -139,13 +139,13 @@ def _merged(
 
 def _ends(
     recording: Recording, window: Window, *, sliced: bool
-) -> Iterator[tuple[int, Ends | Loss | News]]:
+) -> Iterator[tuple[int, Ends | Loss | NewListeners]]:
     last = 0
     for one in ends(recording, _BATCH):
         if isinstance(one, Loss):
             yield one.until_ns, one
             continue
-        if isinstance(one, News):
+        if isinstance(one, NewListeners):
             yield last, one
             continue
         mono = ended_ns(one.rows)

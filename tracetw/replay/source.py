@@ -17,7 +17,7 @@ from tracetw.recording.reader import Recording
 from tracetw.replay.names import heard, known_of
 from tracetw.replay.reconciled import reading
 from tracetw.replay.window import ALWAYS, Window
-from tracetw.stream.batch import Closes, Context, Ends, Loss, News, ended_ns
+from tracetw.stream.batch import Closes, Context, Ends, Loss, NewListeners, ended_ns
 from tracetw.stream.known import Ask
 from tracetw.stream.stages import Stages
 
@@ -68,15 +68,15 @@ def _netns_names(recording: Recording) -> dict[int, str]:
     return {inode: name for inode, (name, *others) in names.items() if not others}
 
 
-def ends(recording: Recording, batch: int = BATCH) -> Iterator[Ends | Loss | News]:
+def ends(recording: Recording, batch: int = BATCH) -> Iterator[Ends | Loss | NewListeners]:
     """Its connection ends in the order of recording; each loss, and who listened, where it stood among them."""
     losses = deque(sorted(recording.losses(), key=lambda one: one.since_ns))
-    news = deque(heard(recording))
+    listeners = deque(heard(recording))
     passed = 0
     for rows in recording.closes(batch):
         at = recording.clock.to_wall_ns(ended_ns(rows))
         done = 0
-        while (found := _next(losses, news, at, passed)) is not None:
+        while (found := _next(losses, listeners, at, passed)) is not None:
             place, one = found
             yield from _ends(recording, rows[done:place])
             yield one
@@ -87,13 +87,16 @@ def ends(recording: Recording, batch: int = BATCH) -> Iterator[Ends | Loss | New
 
 
 def _next(
-    losses: deque[Lost], news: deque[tuple[int, News]], at: NDArray[np.int64], passed: int
-) -> tuple[int, Loss | News] | None:
+    losses: deque[Lost],
+    listeners: deque[tuple[int, NewListeners]],
+    at: NDArray[np.int64],
+    passed: int,
+) -> tuple[int, Loss | NewListeners] | None:
     """What comes next of both, taken, if it stands before any of these ends, and before which."""
     lost = _place(losses[0], at, passed) if losses else None
-    told = news[0][0] - passed if news else len(at)
+    told = listeners[0][0] - passed if listeners else len(at)
     if told < len(at) and (lost is None or told <= lost):
-        return max(told, 0), news.popleft()[1]
+        return max(told, 0), listeners.popleft()[1]
     return None if lost is None else (lost, _loss(losses.popleft()))
 
 
@@ -141,7 +144,7 @@ def judged(
         if isinstance(one, Loss):
             stages.loss(one)
             continue
-        if isinstance(one, News):
+        if isinstance(one, NewListeners):
             stages.feed(one)
             continue
         closes = stages.judge(one)

@@ -18,7 +18,7 @@ from tracetw.host.cgroup import container, unit
 from tracetw.sink.coded import Coded, distinct
 from tracetw.sink.remembered import Remembered
 from tracetw.stream.batch import Context
-from tracetw.stream.known import Heard, Known, served_by
+from tracetw.stream.known import Known, PortListener, served_by
 from tracetw.text import json_line, visible
 
 _NULL = b"null"
@@ -26,12 +26,12 @@ _IPV4 = 4
 _names: Remembered[str, bytes] = Remembered(lambda name: json_line(name).encode())
 
 
-def _object(one: Heard) -> bytes:
+def _object(one: PortListener) -> bytes:
     value = {"comm": one.comm, "unit": unit(one.cgroup), "container": container(one.cgroup)}
     return json_line(value).encode()
 
 
-_objects: Remembered[Heard, bytes] = Remembered(_object)
+_objects: Remembered[PortListener, bytes] = Remembered(_object)
 
 
 def name_columns(rows: Rows, families: NDArray[np.uint8], known: Known) -> dict[str, Coded]:
@@ -107,7 +107,7 @@ def listener_texts(rows: Rows, known: Known) -> Coded | None:
     return Coded(which, texts)
 
 
-def _heard(rows: Rows, known: Known) -> tuple[NDArray[np.intp], list[Heard | None]] | None:
+def _heard(rows: Rows, known: Known) -> tuple[NDArray[np.intp], list[PortListener | None]] | None:
     """Who listens on the port of each connection: an index of each row, and the known listeners."""
     if not known.listeners:
         return None
@@ -161,7 +161,7 @@ def _end_words(
     return np.where(rows["flags"] & F_ADDR, which + 1, 0), texts
 
 
-def _listening(one: Heard | None) -> str:
+def _listening(one: PortListener | None) -> str:
     return "" if one is None else f"listener={visible(one.comm or '')}"
 
 

@@ -19,7 +19,7 @@ from tracetw.host.clock import Clock
 from tracetw.reconcile.compare import Reconciled
 from tracetw.reconcile.reading import Reading
 from tracetw.reconcile.scope import EVERYTHING, Scope
-from tracetw.stream.known import Heard, Known
+from tracetw.stream.known import Known, PortListener
 from tracetw.stream.stop import Stop
 from tracetw.verdict.findings import Findings
 
@@ -201,14 +201,14 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class NewListeners:
     """Who listens from now on. A recording gives it before the ends that it is shown with."""
 
-    heard: Sequence[Heard]
+    heard: Sequence[PortListener]
 
 
 Batch: TypeAlias = Ends | Events | Loss
-"""What the kernel side gives; a recording gives ``News`` besides."""
+"""What the kernel side gives; a recording gives ``NewListeners`` besides."""
 
 
 @dataclass(frozen=True, slots=True)

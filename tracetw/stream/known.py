@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known of addresses and ports, for every output: names of addresses, who listens on a port.
 
-The stream itself says who listens (:class:`Heard`), before the connections with which a sink shows it, and a
+The stream itself says who listens (:class:`PortListener`), before the connections with which a sink shows it, and a
 recording has it at that place. So a recording says of each connection what the trace said.
 """
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tracetw.event import fields
 from tracetw.event.fields import Rows
 
-MOST_HEARD = 1 << 14
+MOST_LISTENERS = 1 << 14
 """Ports whose listener is remembered."""
 _SERVER = fields.ROLES.index("server")
 _IPV4 = 4
@@ -25,7 +25,7 @@ _AF_INET = 2
 _LOOPBACK4 = 127
 
 
-class Heard(NamedTuple):
+class PortListener(NamedTuple):
     """Who listens on a port from now on, as far as is known.
 
     Attributes:
@@ -41,7 +41,7 @@ class Heard(NamedTuple):
     cgroup: str | None = None
 
 
-Find: TypeAlias = Callable[[Collection[int], Mapping[int, Heard]], Iterable[Heard]]
+Find: TypeAlias = Callable[[Collection[int], Mapping[int, PortListener]], Iterable[PortListener]]
 """Looks at ports, by :func:`port_key`, of which something is known already; gives what is new."""
 
 
@@ -74,7 +74,7 @@ class Known:
         self._ask = ask
         packed = map(_packed, self.names)
         self._fours = np.array(sorted({one for one in packed if one is not None}), np.uint32)
-        self.listeners: dict[int, Heard] = {}
+        self.listeners: dict[int, PortListener] = {}
         self.version = 0
 
     def look(self, rows: Rows) -> None:
@@ -87,13 +87,13 @@ class Known:
             different = {int(keys[0])} if (keys == keys[0]).all() else {*np.unique(keys).tolist()}
             self.tell(self._find(different, self.listeners))
 
-    def tell(self, heard: Iterable[Heard]) -> None:
+    def tell(self, heard: Iterable[PortListener]) -> None:
         """Somebody else listens there now."""
         for one in heard:
             key = port_key(one.netns, one.port)
             if self.listeners.get(key) == one:
                 continue
-            if len(self.listeners) >= MOST_HEARD and key not in self.listeners:
+            if len(self.listeners) >= MOST_LISTENERS and key not in self.listeners:
                 self.listeners.clear()
             self.listeners[key] = one
             self.version += 1

@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 from tracetw.event.fields import end_ns
 from tracetw.event.record import EventKind
 from tracetw.reconcile.tally import Tally
-from tracetw.stream.batch import Batch, Closes, Context, Ends, Events, Loss, News, Sink, ended_ns
+from tracetw.stream.batch import (
+    Batch,
+    Closes,
+    Context,
+    Ends,
+    Events,
+    Loss,
+    NewListeners,
+    Sink,
+    ended_ns,
+)
 from tracetw.stream.filter import Filter
 from tracetw.stream.lossy import Lossy
 from tracetw.stream.subflows import Subflows
@@ -63,13 +73,13 @@ class Stages:
         self.lost = 0
         self.unwritten = 0
 
-    def feed(self, batch: Batch | News) -> None:
+    def feed(self, batch: Batch | NewListeners) -> None:
         """Run one batch through all stages."""
         if isinstance(batch, Ends):
             self._report(self.wanted(self.judge(batch)))
         elif isinstance(batch, Events):
             self._report_events(self.events(batch))
-        elif isinstance(batch, News):
+        elif isinstance(batch, NewListeners):
             self.context.known.tell(batch.heard)
         else:
             self.loss(batch)

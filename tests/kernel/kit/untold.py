@@ -33,6 +33,8 @@ IN_SOFTIRQ = 0x10
 """``TRACE_FLAG_SOFTIRQ`` of include/linux/trace_events.h."""
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
 """``PROC_PID_INIT_INO``: events name threads by their number there."""
+THREADS = 150
+"""How many threads a filter can name: it is at most a page long."""
 AMONG_THE_LAST = 5
 """An end untold is noticed when the kernel uses its socket again: so many, at most, it no more does."""
 LINE = re.compile(
@@ -52,9 +54,26 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """An instance of the kernel's trace buffer; None: it cannot be had here, so nothing is shown."""
+    """An instance of the kernel's trace buffer; None: it cannot be had here, so nothing is shown.
+
+    ``process`` is whose threads are watched.
+    """
 
     instance: Path | None
+    process: int = 1
+
+    def follow(self) -> None:
+        """Watch the threads that the process has now; those that it has begun since are not watched before."""
+        if self.instance is None:
+            return
+        threads = sorted(int(path.name) for path in Path(f"/proc/{self.process}/task").iterdir())
+        theirs = " || ".join(f"common_pid == {thread}" for thread in threads[:THREADS])
+        wanted = f"common_flags & {IN_SOFTIRQ} && ({theirs})"
+        for name in EVENTS:
+            filtered = self.instance / "events" / name / "filter"
+            with suppress(FileNotFoundError):  # an older kernel
+                if filtered.read_text(encoding="utf-8").strip() != wanted:
+                    filtered.write_text(wanted)
 
     def events(self) -> list[Event]:
         """What came so far."""
@@ -87,7 +106,12 @@ def watch(process: int = 1) -> Iterator[Watch]:
         yield Watch(None)
         return
     with ExitStack() as undo:
-        instances = Path(undo.enter_context(_tracefs()), "instances")
+        try:
+            folder = undo.enter_context(_tracefs())
+        except subprocess.CalledProcessError:  # it may not be mounted here
+            yield Watch(None)
+            return
+        instances = Path(folder, "instances")
         for left in instances.glob("tracetw-*-*"):  # of a run that was killed
             if not Path("/proc", left.name.split("-")[1]).exists():
                 left.rmdir()
@@ -95,14 +119,12 @@ def watch(process: int = 1) -> Iterator[Watch]:
         instance.mkdir()
         undo.callback(instance.rmdir)
         (instance / "trace_clock").write_text("mono")
-        threads = [int(path.name) for path in Path(f"/proc/{process}/task").iterdir()]
-        theirs = " || ".join(f"common_pid == {thread}" for thread in threads)
+        watching = Watch(instance, process)
+        watching.follow()
         for name in EVENTS:
-            event = instance / "events" / name
-            with suppress(FileNotFoundError):  # an older kernel
-                (event / "filter").write_text(f"common_flags & {IN_SOFTIRQ} && ({theirs})")
-                (event / "enable").write_text("1")
-        yield Watch(instance)
+            with suppress(FileNotFoundError):
+                (instance / "events" / name / "enable").write_text("1")
+        yield watching
 
 
 @contextmanager
@@ -114,8 +136,9 @@ def _tracefs() -> Iterator[str]:
             yield folder
             return
     folder = mkdtemp()
+    mount = ["mount", "-t", "tracefs", "tracefs", folder]
     try:
-        subprocess.run(["mount", "-t", "tracefs", "tracefs", folder], check=True, timeout=30)
+        subprocess.run(mount, check=True, timeout=30, capture_output=True)
         try:
             yield folder
         finally:

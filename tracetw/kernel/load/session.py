@@ -84,7 +84,7 @@ class Session(Closing):
         self._asleep = self._table("asleep", np.dtype("<u8"), 1, writable=True)
         self._polling = self._table("polling", np.dtype("<u8"), 1, writable=True)
         cpus = _possible_cpus()
-        self._held = self._table("held", CLOSE, CPUS)[:cpus]
+        self._awaits_rst = self._table("awaits_rst", CLOSE, CPUS)[:cpus]
         stats = self._table("stats", np.dtype("<u8"), CPUS * len(_STATS))
         self._stats = stats.reshape(CPUS, len(_STATS))[:cpus]
 
@@ -153,7 +153,7 @@ class Session(Closing):
     def any_waiting(self) -> bool:
         """May :meth:`waiting` give something? Costs a few microseconds."""
         return bool(
-            self._keys.any() or self._held["flags"][: os.sysconf("SC_NPROCESSORS_CONF")].any()
+            self._keys.any() or self._awaits_rst["flags"][: os.sysconf("SC_NPROCESSORS_CONF")].any()
         )
 
     def waiting(self) -> NDArray[np.void]:
@@ -167,8 +167,8 @@ class Session(Closing):
         # changed since it was copied is on its way to the ring.
         whole = (rows["flags"] & F_CLOSED) != 0
         whole &= (_bytes(rows) == _bytes(self._copies("closed", slots))).all(axis=1)
-        held = self._held[np.flatnonzero(self._held["flags"].copy() & F_CLOSED)]
-        return np.concatenate([rows[whole], held]) if len(held) else rows[whole]
+        waiting = self._awaits_rst[np.flatnonzero(self._awaits_rst["flags"].copy() & F_CLOSED)]
+        return np.concatenate([rows[whole], waiting]) if len(waiting) else rows[whole]
 
     def timewaits(self) -> NDArray[np.void]:
         """Copies of the records that wait for the end of FIN_WAIT2."""
@@ -205,7 +205,7 @@ class Session(Closing):
         A record is in the ring before its slot is free: look into the ring afterwards.
         """
         closed = self._copies("closed", _taken(self._keys, above=0))
-        return np.concatenate([closed, self._timewaits(above=0), self._held.copy()])
+        return np.concatenate([closed, self._timewaits(above=0), self._awaits_rst.copy()])
 
     def reported(self, rows: NDArray[np.void]) -> None:
         """Mark these waiting records as reported, for the BPF programs.

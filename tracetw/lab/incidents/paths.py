@@ -14,8 +14,7 @@ from tracetw.lab.net.fault import FORWARD, INPUT, PREROUTING, PacketLoss
 
 __all__ = ["INCIDENTS"]
 
-# Not in step with the timers of the SYN (1 s, 3 s): one that fires in connect() hides its CLOSE from a program.
-EVERY_S = 0.043
+EVERY_S = 0.04
 DB_PORT = 9102
 POOL = 20
 FORGETS_S = 2

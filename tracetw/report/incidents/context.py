@@ -18,7 +18,7 @@ from tracetw.report.count.served import BEGAN, ENDED
 from tracetw.report.count.wrong import SIGNS
 from tracetw.report.ends.join import Joined
 from tracetw.report.incidents.counters import OVERFLOWS, Overflows, overflows
-from tracetw.stream.known import Heard, Known, port_key
+from tracetw.stream.known import Known, PortListener, port_key
 from tracetw.verdict.taxonomy import verdict_numbers
 
 CLIENT, SERVER = 1, 2
@@ -136,7 +136,7 @@ class IncidentContext:
         header = self.scan.sources[source].recording.header
         return any(OVERFLOWS in values for values in header.counters.values())
 
-    def listener(self, service: int) -> Heard | None:
+    def listener(self, service: int) -> PortListener | None:
         """Who listened on its port all along; None: its host was not recorded, or nobody knows."""
         host = self.host_of(service)
         if host is None:

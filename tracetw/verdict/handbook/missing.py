@@ -26,8 +26,9 @@ REMEDIES: Mapping[str, str] = {
     "with `--events retransmit`: if the same segment repeats, read it as retransmit-exhausted.",
     "netns-state": "Look whether a container stopped at that time (then read namespace-gone), and whether "
     "`dmesg` says `out of memory` or TCPAbortOnMemory grew (then read abort-memory).",
-    "close-event": "The program at inet_sock_set_state missed this CLOSE: see `lost` in the summary. A single "
-    "one is harmless; for many, filter in the kernel (`--port`, `--addr`, `--netns`).",
+    "close-event": "The program at inet_sock_set_state missed this CLOSE. If `lost` in the summary counts it, "
+    "filter in the kernel (`--port`, `--addr`, `--netns`). If `lost` is 0, the kernel did not run it (README, "
+    "Limits): a filter does not help, only a trace on the peer.",
     "cause": "Trace at the peer, and with `--transitions` here: the states before CLOSE say how far the "
     "close had come.",
 }
