@@ -17,7 +17,7 @@ from tracetw.kernel.load.session import SOON_MS, Session
 from tracetw.kernel.rings import Rings
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.owners import resolve
-from tracetw.live.pace import Pace
+from tracetw.live.pauses import Pauses
 from tracetw.live.source import Source
 from tracetw.messages import say
 from tracetw.stream.batch import Ends, Events, Loss
@@ -60,7 +60,7 @@ class Collector:
         self._checked_ns = time.monotonic_ns()
         self._next_sweep = self._next_audit = 0.0
         self._sweeps = True
-        self._pace = Pace(session.closes.room, time.monotonic())
+        self._pauses = Pauses(session.closes.room, time.monotonic())
         self._pause = 0.0
         self._said = False
         self._poll = select.poll()
@@ -114,7 +114,7 @@ class Collector:
             if self._source.pending():
                 batches += self._rings()
             count = sum(len(batch.rows) for batch in batches)
-            self._pause = self._pace.pause(now, count)
+            self._pause = self._pauses.after(now, count)
             if audit or (self._sweeps and now >= self._next_sweep):
                 batches += self._sweep(now)
             if audit:

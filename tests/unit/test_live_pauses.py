@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from tracetw.live.pace import Pace
+from tracetw.live.pauses import Pauses
 
 ROOM = 13_107
 
@@ -13,20 +13,20 @@ ROOM = 13_107
 def pause(rate: float, *, room: int = ROOM, rounds: int = 20) -> float:
     """After some rounds in which so many records came a second."""
     now, wait = 0.0, 0.025
-    pace = Pace(room, now)
+    pauses = Pauses(room, now)
     for _ in range(rounds):
         now += wait
-        wait = pace.pause(now, int(rate * wait))
+        wait = pauses.after(now, int(rate * wait))
     return wait
 
 
 def test_without_a_record_it_waits_for_the_next() -> None:
-    assert Pace(ROOM, 0.0).pause(1.0, 0) == 0
+    assert Pauses(ROOM, 0.0).after(1.0, 0) == 0
 
 
 @pytest.mark.parametrize("count", [1, 64, 1023])
 def test_after_a_few_the_next_line_comes_soon(count: int) -> None:
-    assert Pace(ROOM, 0.0).pause(1.0, count) == 0.025
+    assert Pauses(ROOM, 0.0).after(1.0, count) == 0.025
 
 
 @pytest.mark.parametrize("rate", [150_000, 300_000, 700_000])
@@ -46,6 +46,6 @@ def test_a_small_ring_does_not_run_over() -> None:
 
 def test_a_burst_after_a_rest_is_looked_at_soon() -> None:
     """Nothing came for a second: how fast they come now is not known."""
-    pace = Pace(ROOM, 0.0)
-    assert pace.pause(1.0, 2) == 0.025
-    assert pace.pause(1.025, 10_000) == pytest.approx(0.025 * 4096 / 10_000)
+    pauses = Pauses(ROOM, 0.0)
+    assert pauses.after(1.0, 2) == 0.025
+    assert pauses.after(1.025, 10_000) == pytest.approx(0.025 * 4096 / 10_000)

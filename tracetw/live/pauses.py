@@ -14,8 +14,8 @@ _PART = 3
 _STORM = 1024
 
 
-class Pace:
-    """Chooses the pauses so that a round of a storm brings about as many records as are best judged at once.
+class Pauses:
+    """Chooses them so that a round of a storm brings about as many records as are best judged at once.
 
     Args:
         room: records that one ring holds.
@@ -26,8 +26,8 @@ class Pace:
         self._wanted = min(_WANTED, room // _PART)
         self._looked_s = now_s
 
-    def pause(self, now_s: float, count: int) -> float:
-        """Seconds to wait after the round that began now and found so many records; 0: wait for the next record."""
+    def after(self, now_s: float, count: int) -> float:
+        """Seconds to wait after a round that began now and found so many records; 0: wait for the next record."""
         passed_s, self._looked_s = now_s - self._looked_s, now_s
         if not count:
             return 0.0
