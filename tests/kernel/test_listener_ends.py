@@ -16,6 +16,7 @@ from tracetw.lab.play.child import COMMAND, environment
 from tracetw.lab.polling import patient
 from tracetw.recording.facts import ListenerEnd
 from tracetw.recording.reader import open_recordings
+from tracetw.report.build import build
 
 pytestmark = [pytest.mark.kernel, pytest.mark.timeout(200)]
 
@@ -34,6 +35,38 @@ CHILDREN = textwrap.dedent("""
             os.kill(os.getpid(), number)
         os.waitpid(child, 0)
     time.sleep(0.2)
+""")
+
+# One child with two ports, one of them for IPv4 and IPv6, and another child; all answer once, die, and refuse.
+TWO_PORTS = textwrap.dedent("""
+    import os, signal, socket
+    def listening(*ports):
+        ready, told = os.pipe()
+        child = os.fork()
+        if child:
+            os.read(ready, 1)
+            return child
+        listeners = [socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True) for port in ports]
+        os.write(told, b"1")
+        for listener in listeners * 2:
+            listener.accept()[0].close()
+        signal.pause()
+    def call(address, port):
+        try:
+            with socket.create_connection((address, port)) as made:
+                made.recv(1)
+        except ConnectionRefusedError:
+            pass
+    one, other = listening(9201, 9202), listening(9203)
+    everything = [(address, port) for address in ("127.0.0.1", "::1") for port in (9201, 9202, 9203)]
+    for each in everything:
+        call(*each)
+    for child in (one, other):
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    for each in everything * 5:
+        call(*each)
+    print(one, other)
 """)
 
 
@@ -67,3 +100,23 @@ def test_only_of_processes_that_die(tmp_path: Path) -> None:
     assert killed.pid != crashed.pid
     assert killed.comm.startswith("python")
     assert not killed.oom
+
+
+def test_a_process_with_several_ports_dies_once(tmp_path: Path) -> None:
+    """Near miss: another process that died in the same moment is another incident."""
+    with alone() as host:
+        inside = host.inside([sys.executable, "-c", TWO_PORTS])
+        done = subprocess.run(
+            [*COMMAND, "record", "-o", str(tmp_path), "--netns", str(host.netns), "--", *inside],
+            capture_output=True,
+            text=True,
+            timeout=patient(100),
+            env=environment(),
+            check=False,
+        )
+    assert done.returncode == 0, done.stderr
+    one, other = map(int, done.stdout.split())
+    found = build(open_recordings([tmp_path]), utc=True).incidents
+    assert [each.kind for each in found] == ["kill", "kill"]
+    reach = {each.actor.pid: each.total for each in found if each.actor is not None}
+    assert reach == {one: 20, other: 10}

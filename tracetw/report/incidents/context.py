@@ -131,6 +131,11 @@ class IncidentContext:
         self.free[draft.cells] = False
         return draft
 
+    def began_ns(self, draft: Draft) -> int:
+        """The first sign of an incident."""
+        first = int(self.cells["first"][draft.cells].min())
+        return first if draft.began_ns is None else min(first, draft.began_ns)
+
     def counted(self, source: int) -> bool:
         """Does a recording have the kernel's counter of full accept queues?"""
         header = self.scan.sources[source].recording.header
