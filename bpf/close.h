@@ -138,18 +138,16 @@ static __always_inline void settle_layer(struct close_record *r, const void *sk,
 		r->layer = LAYER_KERNEL;
 }
 
-/* Neither in the table nor on this CPU: an end is lost. */
+/* No slot in the table, nor behind it: an end is lost. */
 static __always_inline void no_place(const void *sk, struct slot conn)
 {
-	if (conn.key)
-		*conn.key = 0;
+	conn_free(conn);
 	if (GET(u16, sock, sk, OFF_SK_PROTOCOL) == IPPROTO_TCP)
 		count(STAT_LOST_CLOSES);
 }
 
 static __always_inline void reached_close(const void *sk, u32 from)
 {
-	struct spare_place *place = 0;
 	struct slot conn, slot;
 	struct close_record *r;
 	struct conn *c;
@@ -159,19 +157,16 @@ static __always_inline void reached_close(const void *sk, u32 from)
 
 	if (tracing_stopped())
 		return;
-	conn = conn_slot((u64)sk);
-	c = conn.key ? conn_at(conn.index) : 0;
+	conn = conn_slot_or_empty((u64)sk);
+	c = conn_at(conn.index);
+	/* Both are always there. */
+	if (!conn.key || !c)
+		return;
 	slot = closed_take((u64)sk, waits_for_owner(sk));
 	r = closed_at(slot);
 	if (!r) {
-		place = spare_claim();
-		if (!place) {
-			no_place(sk, conn);
-			return;
-		}
-		r = &place->is;
-		slot.key = 0;
-		end = END_FULL;
+		no_place(sk, conn);
+		return;
 	}
 	tcp = load_socket(r, sk, from);
 	load_history(r, c);
@@ -186,20 +181,19 @@ static __always_inline void reached_close(const void *sk, u32 from)
 		r->flags |= F_SEGMENT_TIME;
 	}
 	r->at[AT_CLOSED] = now;
-	if (conn.key)
-		*conn.key = 0;
+	conn_free(conn);
 	if (!tcp) {
 		end = END_FIN;
 	} else if (!PASSES(r)) {
 		count(STAT_FILTERED);
 		end = END_PENDING;
 	} else if (!r->err && (from == TCP_FIN_WAIT2 || from == TCP_CLOSING)) {
-		u8 how = carried_on(r, sk, now);
-
-		end = how ? how : end;
+		end = carried_on(r, sk, now);
 	} else {
 		record_step(r, TCP_CLOSE, now);
 	}
+	if (!end && is_spare(slot))
+		end = END_FULL;
 	if (!end) {
 		record_whole(r);
 		if (!(r->flags & F_DEAD))
@@ -217,8 +211,5 @@ static __always_inline void reached_close(const void *sk, u32 from)
 	/* Sent, or filtered: the end of FIN_WAIT2 has the others. */
 	if (end != END_FIN)
 		subflow_left(r);
-	if (place)
-		GIVE_BACK(place);
-	else
-		slot_free(slot, r);
+	slot_free(slot, r);
 }

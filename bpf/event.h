@@ -17,7 +17,7 @@ static __always_inline struct event_record *event_begin(void)
 
 static __always_inline void event_leave(struct event_record *e)
 {
-	GIVE_BACK((struct event_place *)e);
+	event_give_back((struct event_place *)e);
 }
 
 static __always_inline void event_send(struct event_record *e)

@@ -25,13 +25,10 @@ struct ends {
 };
 
 /*
- * What the compiler must not see through. It would turn an index into a pointer, and compare that with the end of the
- * array: the verifier knows numbers that are constant, and so when a loop ends, but no such pointers.
- *
- * And it would turn arithmetic into branches. What follows here is 0 or 1, and computed without a branch that depends
- * on the connection, since the verifier walks all that comes behind a branch twice.
+ * What follows here is 0 or 1, and computed without a branch that depends on the connection (OPAQUE, prelude.h). An
+ * index is opaque, too: the compiler would turn it into a pointer, and compare that with the end of the array: the
+ * verifier knows numbers that are constant, and so when a loop ends, but no such pointers.
  */
-#define OPAQUE(x) asm volatile("" : "+r"(x))
 
 /* Of 32 bits. */
 static __always_inline u64 is_zero(u64 bits)

@@ -242,48 +242,42 @@ static __always_inline void load_connection_history(struct close_record *r, cons
 static __always_inline struct slot connection_closed(const void *sk, u32 from)
 {
 	struct slot conn, slot, none = {};
-	struct spare_place *place = 0;
 	struct close_record *r;
 	struct conn *c;
 
 	if (tracing_stopped())
 		return none;
-	conn = conn_slot((u64)sk);
-	c = conn.key ? conn_at(conn.index) : 0;
+	conn = conn_slot_or_empty((u64)sk);
+	c = conn_at(conn.index);
+	/* Both are always there. */
+	if (!conn.key || !c)
+		return none;
 	if (is_plain_connection((u64)sk, from)) {
-		if (c)
-			tell_first((u64)sk, c);
-		if (conn.key)
-			*conn.key = 0;
+		tell_first((u64)sk, c);
+		conn_free(conn);
 		return none;
 	}
 	slot = closed_take((u64)sk, 1);
 	r = closed_at(slot);
 	if (!r) {
-		place = spare_claim();
-		if (!place) {
-			count(STAT_LOST_CLOSES);
-			if (conn.key)
-				*conn.key = 0;
-			return none;
-		}
-		r = &place->is;
+		count(STAT_LOST_CLOSES);
+		conn_free(conn);
+		return none;
 	}
 	load_connection(r, sk, from);
 	load_connection_history(r, c);
 	/* From here on the history may be another connection's. */
-	if (conn.key)
-		*conn.key = 0;
+	conn_free(conn);
 	r->at[AT_CLOSED] = bpf_ktime_get_ns();
 	record_step(r, TCP_CLOSE, r->at[AT_CLOSED]);
 	/* The worker of MPTCP holds the lock as a call does, and the application still holds the socket. */
 	if (kernel_runs())
 		r->flags &= ~F_OWNED;
-	if (place) {
+	if (is_spare(slot)) {
 		count(STAT_CLOSING_FULL);
 		r->flags |= F_CLOSED;
 		send(r, END_FULL);
-		GIVE_BACK(place);
+		slot_free(slot, r);
 		return none;
 	}
 	record_whole(r);

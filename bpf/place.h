@@ -1,57 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR Apache-2.0 */
-/*
- * Places in memory of the CPU, for what has no room on the stack of 512 bytes. A program in softirq may interrupt the
- * one that uses a place, one in hardirq that, one in NMI all. And where a tracepoint does not disable preemption
- * (include/linux/tracepoint.h: __DO_TRACE_CALL() under SRCU), a task may be stopped in its program, and those of
- * others run on its CPU (migrate_disable) and end after it. So a place is claimed, and the claim given back: counting
- * how many are in use would do only where the last one to begin is the first to end.
- *
- * Without HAVE_CMPXCHG (see cmpxchg()) no tracepoint can be preempted, and what interrupts between the look and the
- * claim has given the place back when the interrupted program goes on: the claim is as safe.
- */
-#define PLACES 4
-
-/* `none` is always 0: the verifier is not to know the number of the place, or it walks what follows once for each. */
-#define ROOM_OF(name, type)                     \
-	struct name##_place {                   \
-		type is;                        \
-		u64 busy;                       \
-	};                                      \
-	struct name##_room {                    \
-		u64 none;                       \
-		struct name##_place at[PLACES]; \
-	}
-
-/* A free place, claimed, with what was left in it; 0 where all are taken. GIVE_BACK() must follow. */
-#define CLAIM(room)                                                                      \
-	({                                                                               \
-		u32 n_;                                                                  \
-                                                                                         \
-		for (n_ = 0; n_ < PLACES; n_++) {                                        \
-			if (!(room)->at[n_].busy && cmpxchg(&(room)->at[n_].busy, 0, 1)) \
-				break;                                                   \
-		}                                                                        \
-		n_ == PLACES ? 0 : &(room)->at[(n_ + (u32)(room)->none) & (PLACES - 1)]; \
-	})
-
-/* The compiler is to keep it behind what was done in the place. */
-#define GIVE_BACK(place)                       \
-	({                                     \
-		asm volatile("" ::: "memory"); \
-		(place)->busy = 0;             \
-	})
-
-/* For close records that found no room in the tables. */
-ROOM_OF(spare, struct close_record);
-BPF_TABLE("percpu_array", u32, struct spare_room, spare_rooms, 1);
-
-static __always_inline struct spare_place *spare_claim(void)
-{
-	u32 zero = 0;
-	struct spare_room *room = spare_rooms.lookup(&zero);
-
-	return room ? CLAIM(room) : 0;
-}
+/* What each CPU has of its own: the event that it has seen last, and room to build events. */
 
 #ifdef HAVE_GUARD
 /*
@@ -96,14 +44,50 @@ static __always_inline int was_seen(u64 event)
 #endif
 
 #ifdef WANT_EVENTS
-ROOM_OF(event, struct event_record);
+/*
+ * Places for what has no room on the stack of 512 bytes. A program in softirq may interrupt the
+ * one that uses a place, one in hardirq that, one in NMI all. And where a tracepoint does not disable preemption
+ * (include/linux/tracepoint.h: __DO_TRACE_CALL() under SRCU), a task may be stopped in its program, and those of
+ * others run on its CPU (migrate_disable) and end after it. So a place is claimed, and the claim given back: counting
+ * how many are in use would do only where the last one to begin is the first to end.
+ *
+ * Without HAVE_CMPXCHG (see cmpxchg()) no tracepoint can be preempted, and what interrupts between the look and the
+ * claim has given the place back when the interrupted program goes on: the claim is as safe.
+ */
+#define PLACES 4
+
+struct event_place {
+	struct event_record is;
+	u64 busy;
+};
+
+struct event_room {
+	/* Always 0: the verifier is not to know the number of the place, or it walks what follows once for each. */
+	u64 none;
+	struct event_place at[PLACES];
+};
+
 BPF_TABLE("percpu_array", u32, struct event_room, event_rooms, 1);
 
+/* A free place, claimed, with what was left in it; 0 where all are taken. event_give_back() must follow. */
 static __always_inline struct event_place *event_claim(void)
 {
-	u32 zero = 0;
+	u32 zero = 0, n;
 	struct event_room *room = event_rooms.lookup(&zero);
 
-	return room ? CLAIM(room) : 0;
+	if (!room)
+		return 0;
+	for (n = 0; n < PLACES; n++) {
+		if (!room->at[n].busy && cmpxchg(&room->at[n].busy, 0, 1))
+			break;
+	}
+	return n == PLACES ? 0 : &room->at[(n + (u32)room->none) & (PLACES - 1)];
+}
+
+/* The compiler is to keep it behind what was done in the place. */
+static __always_inline void event_give_back(struct event_place *place)
+{
+	asm volatile("" ::: "memory");
+	place->busy = 0;
 }
 #endif

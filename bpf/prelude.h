@@ -19,6 +19,7 @@
 
 #define CONN_SLOTS (CONN_SETS * WAYS)
 #define CLOSED_SLOTS (CLOSED_SETS * WAYS)
+#define SPARE_SLOTS (SPARE_SETS * WAYS)
 #define TW_SLOTS (TW_SETS * WAYS)
 #define STATS (CPUS * STAT_MAX)
 
@@ -90,14 +91,14 @@ struct conn {
 	u8 pad[6];
 };
 
-BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SETS, 0);
-BPF_F_TABLE("array", u32, struct conn, conns, CONN_SLOTS, 0);
+BPF_F_TABLE("array", u32, struct keys, conn_keys, CONN_SETS + 1, 0);
+BPF_F_TABLE("array", u32, struct conn, conns, CONN_SLOTS + WAYS, 0);
 /*
  * Finished records that wait: for the application to close a dead socket (key: the socket), or for the
  * end of FIN_WAIT2 (key: the tuple). User space maps both and takes what waits for too long.
  */
-BPF_F_TABLE("array", u32, struct keys, closed_keys, CLOSED_SETS, BPF_F_MMAPABLE);
-BPF_F_TABLE("array", u32, struct close_record, closed, CLOSED_SLOTS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct keys, closed_keys, CLOSED_SETS + SPARE_SETS, BPF_F_MMAPABLE);
+BPF_F_TABLE("array", u32, struct close_record, closed, CLOSED_SLOTS + SPARE_SLOTS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct keys, tw_keys, TW_SETS, BPF_F_MMAPABLE);
 BPF_F_TABLE("array", u32, struct close_record, timewaits, TW_SLOTS, BPF_F_MMAPABLE);
 /* By slot: at[AT_CLOSED] of the record that user space has reported. User space writes it. */
@@ -134,6 +135,21 @@ BPF_ARRAY_OF_MAPS(closes_of, "closes", RINGS);
 #ifdef WANT_EVENTS
 BPF_RINGBUF_OUTPUT(events, EVENTS_PAGES);
 #endif
+
+/*
+ * What the compiler must not see through: it would turn arithmetic into branches, and the verifier walks all that comes
+ * behind a branch twice.
+ */
+#define OPAQUE(x) asm volatile("" : "+r"(x))
+
+/* 1 unless all bits are 0: the sign of bits | -bits. */
+static __always_inline u64 nonzero(u64 bits)
+{
+	u64 negative = -bits;
+
+	OPAQUE(negative);
+	return (bits | negative) >> 63;
+}
 
 static __always_inline void count(u32 stat)
 {

@@ -35,7 +35,7 @@ static __always_inline struct slot slot_at(struct keys *keys, u32 set, u32 way, 
 {
 	struct slot slot = {};
 
-	if (way == WAYS)
+	if (!keys || way == WAYS)
 		return slot;
 	way = (way + (u32)key) & (WAYS - 1);
 	slot.key = &keys->key[way];
@@ -43,19 +43,24 @@ static __always_inline struct slot slot_at(struct keys *keys, u32 set, u32 way, 
 	return slot;
 }
 
-static __always_inline struct slot slot_find(struct keys *keys, u32 set, u64 wanted)
+/* The way of this key; WAYS where there is none. */
+static __always_inline u32 way_of(const struct keys *keys, u64 wanted)
 {
-	struct slot none = {};
 	u32 way;
 
 	if (!keys)
-		return none;
+		return WAYS;
 #pragma unroll
 	for (way = 0; way < WAYS; way++) {
 		if (keys->key[way] == wanted)
 			break;
 	}
-	return slot_at(keys, set, way, wanted);
+	return way;
+}
+
+static __always_inline struct slot slot_find(struct keys *keys, u32 set, u64 wanted)
+{
+	return slot_at(keys, set, way_of(keys, wanted), wanted);
 }
 
 /* In the one set, else in the other. */
@@ -83,18 +88,6 @@ static __always_inline struct slot slot_take(struct keys *keys, u32 set, u64 key
 	return slot_at(keys, set, way, key);
 }
 
-/*
- * 1 unless the key is free: the sign of key | -key. The compiler is not to see that, or it would branch, and the
- * verifier walk every combination of 8 branches.
- */
-static __always_inline u32 taken(u64 key)
-{
-	u64 negative = -key;
-
-	asm("" : "+r"(negative));
-	return (key | negative) >> 63;
-}
-
 /* Free ways of a set. */
 static __always_inline u32 room_in(const struct keys *keys)
 {
@@ -102,7 +95,7 @@ static __always_inline u32 room_in(const struct keys *keys)
 
 #pragma unroll
 	for (way = 0; way < WAYS; way++)
-		room -= taken(keys->key[way]);
+		room -= nonzero(keys->key[way]);
 	return room;
 }
 

@@ -36,14 +36,28 @@ static __always_inline u64 tuple_key(const struct tuple *t)
  */
 static __always_inline void tuple_unmap(struct tuple *t)
 {
-	if (t->family != AF_INET6 || t->local[0] || t->remote[0] ||
-	    (u32)t->local[1] != 0xffff0000 || (u32)t->remote[1] != 0xffff0000)
-		return;
-	t->family = AF_INET;
-	t->local[0] = t->local[1] >> 32;
-	t->local[1] = 0;
-	t->remote[0] = t->remote[1] >> 32;
-	t->remote[1] = 0;
+	u64 other = nonzero((t->family ^ AF_INET6) | t->local[0] | t->remote[0] |
+			    ((u32)t->local[1] ^ 0xffff0000) | ((u32)t->remote[1] ^ 0xffff0000));
+	u64 mapped = other - 1;
+
+	/* All bits or none. */
+	OPAQUE(mapped);
+	t->family ^= (AF_INET ^ AF_INET6) & mapped;
+	t->local[0] |= t->local[1] >> 32 & mapped;
+	t->local[1] &= ~mapped;
+	t->remote[0] |= t->remote[1] >> 32 & mapped;
+	t->remote[1] &= ~mapped;
+}
+
+/* 0 where both are the same. No branch for each field: see OPAQUE. */
+static __always_inline u64 tuples_differ(const struct tuple *a, const struct tuple *b)
+{
+	u64 bits = (a->net ^ b->net) | (a->ports ^ b->ports) | (a->family ^ b->family) |
+		   (a->local[0] ^ b->local[0]) | (a->local[1] ^ b->local[1]) |
+		   (a->remote[0] ^ b->remote[0]) | (a->remote[1] ^ b->remote[1]);
+
+	OPAQUE(bits);
+	return bits;
 }
 
 static __always_inline void tuple_of_record(struct tuple *t, const struct close_record *r, u64 net)

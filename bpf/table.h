@@ -19,6 +19,25 @@ static __always_inline struct place conn_place(u64 sk)
 	return emptier(conn_keys.lookup(&first), first, conn_keys.lookup(&second), second);
 }
 
+/*
+ * The same where a socket without a slot has one, too: in the set behind the others, whose histories stay empty. What
+ * follows knows no branch then, and the verifier walks it once.
+ */
+static __always_inline struct slot conn_slot_or_empty(u64 sk)
+{
+	u32 set = first_set(sk, CONN_SETS), way = way_of(conn_keys.lookup(&set), sk);
+
+	if (way == WAYS) {
+		set = second_set(sk, CONN_SETS);
+		way = way_of(conn_keys.lookup(&set), sk);
+	}
+	if (way == WAYS) {
+		set = CONN_SETS;
+		way = 0;
+	}
+	return slot_at(conn_keys.lookup(&set), set, way, sk);
+}
+
 /* Free ways where a connection that has no slot would get one. */
 static __always_inline u32 conn_room(u64 sk)
 {
@@ -98,6 +117,13 @@ static __always_inline struct conn *conn_open(u64 sk, enum occasion occasion)
 		conn_begin(c);
 	}
 	return c;
+}
+
+/* The history goes. An empty one is only read, since all CPUs share it. */
+static __always_inline void conn_free(struct slot slot)
+{
+	if (*slot.key)
+		*slot.key = 0;
 }
 
 static __always_inline void conn_drop(u64 sk)
@@ -214,6 +240,24 @@ static __always_inline struct slot closed_start(struct slot slot, struct close_r
 }
 
 /*
+ * A slot behind the others, busy, for a record that found no room and is sent at once; no key where all of this CPU are
+ * taken. slot_free() must follow. SPARE_SETS is a power of two: a set for each CPU that there was when the programs were
+ * loaded, since several programs may be under way on one (place.h). In the table of the others, so that what follows
+ * is the same for both, and the verifier walks it once.
+ */
+static __always_inline struct slot spare_take(u64 sk)
+{
+	u32 set = CLOSED_SETS + (bpf_get_smp_processor_id() & (SPARE_SETS - 1));
+
+	return slot_take(closed_keys.lookup(&set), set, sk, KEY_BUSY);
+}
+
+static __always_inline int is_spare(struct slot slot)
+{
+	return slot.index >= CLOSED_SLOTS;
+}
+
+/*
  * The slot for this socket: the one it has, a free one, an old one. The last free way of a set is not for records that
  * wait until the application closes a dead socket, which may never happen.
  */
@@ -239,6 +283,8 @@ static __always_inline struct slot closed_take(u64 sk, int waits)
 	if (slot.key)
 		return slot;
 	slot = closed_evict(place.keys, place.set, sk);
+	if (!slot.key)
+		return spare_take(sk);
 	r = closed_at(slot);
 	if (r)
 		closed_send(slot, r, END_PENDING);
@@ -275,10 +321,11 @@ static __always_inline struct slot tw_take(u64 key)
 	return slot_at(place.keys, place.set, way, key);
 }
 
-/* A reader in user space believes a record that has F_CLOSED: flags go first. */
+/* A reader in user space believes a record that has F_CLOSED: flags go first. The key goes when all is done. */
 static __always_inline void slot_free(struct slot slot, struct close_record *r)
 {
 	r->flags = 0;
+	asm volatile("" ::: "memory");
 	*slot.key = 0;
 }
 

@@ -31,10 +31,7 @@ static __always_inline u64 tw_find(const struct tuple *wanted, const void *sk)
 		if (GET(u8, sock_common, candidate, OFF_SKC_STATE) == TCP_TIME_WAIT &&
 		    GET(u32, sock_common, candidate, OFF_SKC_HASH) == hash) {
 			tuple_of_common(&t, candidate);
-			if (t.net == net && t.ports == wanted->ports &&
-			    t.family == wanted->family && t.local[0] == wanted->local[0] &&
-			    t.local[1] == wanted->local[1] && t.remote[0] == wanted->remote[0] &&
-			    t.remote[1] == wanted->remote[1])
+			if (!tuples_differ(&t, wanted))
 				return (u64)candidate;
 		}
 		node = FIELD(u64, node, 0);

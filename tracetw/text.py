@@ -14,7 +14,6 @@ import json
 import math
 import re
 from collections.abc import Callable, Iterator
-from html import escape
 
 ELLIPSIS = "…"
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -152,6 +151,8 @@ def csv_text(text: str) -> str:
 
 def html_text(text: str) -> str:
     """A text between the tags or in a quoted attribute of a page."""
+    from html import escape  # noqa: PLC0415  its table of entities is for pages only
+
     return escape(visible(text))
 
 

@@ -33,18 +33,19 @@ static __always_inline void load_missed(struct close_record *r, const void *sk, 
 
 static __always_inline void send_missed(const void *sk, struct conn *c)
 {
-	struct spare_place *place = spare_claim();
+	struct slot slot = spare_take((u64)sk);
+	struct close_record *r = closed_at(slot);
 
-	if (!place) {
+	if (!r) {
 		count(STAT_LOST_CLOSES);
 		return;
 	}
-	if (load_socket(&place->is, sk, 0)) {
-		load_missed(&place->is, sk, c);
-		if (PASSES(&place->is))
-			send(&place->is, END_DESTROY);
+	if (load_socket(r, sk, 0)) {
+		load_missed(r, sk, c);
+		if (PASSES(r))
+			send(r, END_DESTROY);
 	}
-	GIVE_BACK(place);
+	slot_free(slot, r);
 }
 
 static __always_inline int on_destroy(struct bpf_raw_tracepoint_args *ctx)

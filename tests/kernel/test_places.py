@@ -16,8 +16,8 @@ import pytest
 from scripts.benchmark.namespace import storm_host
 from tests.kernel.kit.crowd import Crowd
 from tests.kernel.kit.reader import SMALL, Reader, attached, once, verdicts
-from tests.kernel.kit.room import PLACES, Room
-from tracetw.event.record import CLOSE, EVENT, MP_CONNECTION, Stat
+from tests.kernel.kit.room import PLACES, SPARE_PLACES, EventRoom, SpareRoom
+from tracetw.event.record import MP_CONNECTION, Stat
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.load.loader import load
 from tracetw.kernel.load.probe import ask
@@ -69,7 +69,7 @@ def events_of(session: Session, netns: int) -> int:
 def test_an_event_does_not_touch_the_place_of_another(
     crowd: Crowd, eventful: Session, places: tuple[int, ...]
 ) -> None:
-    room = Room(eventful._fds["map:event_rooms"], EVENT.itemsize)
+    room = EventRoom(eventful)
     room.take(*places)
     crowd.do("open", COUNT)
     crowd.do("half", COUNT)
@@ -82,7 +82,7 @@ def test_an_event_does_not_touch_the_place_of_another(
 
 def test_an_event_without_a_place_is_counted_as_lost(crowd: Crowd, eventful: Session) -> None:
     every = tuple(range(PLACES))
-    room = Room(eventful._fds["map:event_rooms"], EVENT.itemsize)
+    room = EventRoom(eventful)
     room.take(*every)
     crowd.do("open", COUNT)
     crowd.do("half", COUNT)
@@ -92,13 +92,13 @@ def test_an_event_without_a_place_is_counted_as_lost(crowd: Crowd, eventful: Ses
     assert eventful.stats()[Stat.LOST_EVENTS] >= TRANSITIONS * COUNT
 
 
-@pytest.mark.parametrize("places", [(), (0,), (0, 2), (0, 1, 2)], ids=str)
+@pytest.mark.parametrize("places", [(), (0,), (0, 2), tuple(range(SPARE_PLACES - 1))], ids=str)
 def test_a_record_without_a_slot_does_not_touch_that_of_another(
     crowd: Crowd, places: tuple[int, ...]
 ) -> None:
     """Sockets that died and wait for their application, more than the table has room for."""
     with attached(TINY) as opened:
-        room = Room(opened._fds["map:spare_rooms"], CLOSE.itemsize)
+        room = SpareRoom(opened)
         room.take(*places)
         reader = Reader(opened, crowd.netns)
         crowd.do("open", COUNT)
@@ -114,9 +114,9 @@ def test_a_record_without_a_slot_does_not_touch_that_of_another(
 
 
 def test_a_record_without_a_place_is_counted_as_lost(crowd: Crowd) -> None:
-    every = tuple(range(PLACES))
+    every = tuple(range(SPARE_PLACES))
     with attached(TINY) as opened:
-        room = Room(opened._fds["map:spare_rooms"], CLOSE.itemsize)
+        room = SpareRoom(opened)
         room.take(*every)
         reader = Reader(opened, crowd.netns)
         crowd.do("open", COUNT)

@@ -15,7 +15,6 @@ import pytest
 from tracetw import isolated
 from tracetw.errors import CannotTrace
 from tracetw.kernel import bindings
-from tracetw.kernel.load.compiler import NO_BINDINGS
 from tracetw.kernel.load.loader import unusable
 from tracetw.kernel.preflight import System, check
 
@@ -192,7 +191,7 @@ def test_what_the_import_of_bcc_has_to_say_is_said(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout) == (NO_BINDINGS, "")
+    assert (done.returncode, done.stdout) == (bindings.UNUSABLE, "")
     assert done.stderr == "ImportError: no module named imp\n"
     message, hint = unusable(folder, done.stderr)
     assert f"{folder} do not work with this Python" in message

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 from typing import Any
@@ -40,7 +39,7 @@ _USAGE = 2
 _BLAS_THREADS = "OPENBLAS_NUM_THREADS"
 
 
-class _OneThread(MetaPathFinder):
+class _OneThread:
     """Imports NumPy so that its BLAS, which we never call, starts no thread for each CPU.
 
     Those would keep every capability when the tracing thread drops its own. The variable is taken back

@@ -7,7 +7,6 @@ Loads no NumPy before a command runs: help and completion are asked for more oft
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterable
 from functools import wraps
 from pathlib import Path
@@ -342,7 +341,9 @@ def parse_ready_fd(number: int | None) -> int | None:
 
 def runnable(words: tuple[str, ...]) -> tuple[str, ...]:
     """The command to run, which exists. Raises BadInput."""
-    if words and shutil.which(words[0]) is None:
+    from shutil import which  # noqa: PLC0415  with it come three compressors
+
+    if words and which(words[0]) is None:
         raise BadInput(f"{words[0]}: no such command", "give a program on PATH after --")
     return words
 

@@ -17,6 +17,8 @@ from types import ModuleType
 
 from tracetw.errors import CannotTrace
 
+UNUSABLE = 3
+"""Exit status of the compiler when they cannot be imported; the last line of its stderr says why."""
 _DISTRIBUTION = Path("/usr/bin/python3")
 # Debian and Ubuntu have one folder for all versions of Python 3, the others one for each.
 _PLACES = (

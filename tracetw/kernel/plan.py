@@ -94,6 +94,7 @@ class Sizes:
     events_pages: int = 1024
     timewait_owners: int = 1 << 17
     rings: int = 1
+    spare_sets: int = 1
 
     @classmethod
     def for_connections(cls, live: int, cpus: int = 1) -> Sizes:
@@ -108,6 +109,7 @@ class Sizes:
             closed_slots=_whole_sets(live / 8 * _CLOSED_SPREAD),
             timewait_slots=_whole_sets(live / 4 * _TIMEWAIT_SPREAD),
             rings=1 << (min(cpus, _MOST_RINGS).bit_length() - 1),
+            spare_sets=1 << (min(cpus, CPUS) - 1).bit_length(),
         )
 
     @property
@@ -253,6 +255,7 @@ def make_plan(
         "CPUS": str(CPUS),
         "CONN_SETS": str(sizes.conn_slots // WAYS),
         "CLOSED_SETS": str(sizes.closed_slots // WAYS),
+        "SPARE_SETS": str(sizes.spare_sets),
         "TW_SETS": str(sizes.timewait_slots // WAYS),
         "RINGS": str(sizes.rings),
         "CLOSES_PAGES": str(sizes.closes_pages // sizes.rings),

@@ -57,6 +57,7 @@ def run(request: Request, make_sink: MakeSink, stop: Stop | None = None) -> int:
     With ``stop`` signals are the caller's, who asks to end with it, and any thread may run this.
     Raises CannotTrace before tracing began, OutputFailed when the output cannot be written.
     """
+    keep_little_memory()
     before = Reading(counters.snapshot(), {}, time.monotonic_ns())
     with ExitStack() as stack:
         session = stack.enter_context(attach(request, say))
@@ -137,7 +138,6 @@ class _Trace:
         self._announce()
         command = Command(self._request.command) if self._request.command else None
         _raise_priority()
-        keep_little_memory()
         # What reading BTF and loading the programs took: 1 MB.
         give_memory_back()
         privileges.drop(_KEEP)

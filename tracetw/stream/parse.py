@@ -10,7 +10,6 @@ import os
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from difflib import get_close_matches
 from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_network
 from pathlib import Path
 from typing import TypeAlias
@@ -61,6 +60,8 @@ def seconds(option: str, text: str) -> float:
 
 def closest(word: str, known: Iterable[str]) -> str:
     """`` (did you mean X?)`` when ``word`` looks like a known one, else an empty string."""
+    from difflib import get_close_matches  # noqa: PLC0415  for mistakes only
+
     near = get_close_matches(word, [*known], n=1, cutoff=0.5)
     return f" (did you mean {near[0]}?)" if near else ""
 

@@ -12,7 +12,6 @@ import contextlib
 import mmap
 import os
 import stat
-import tempfile
 from pathlib import Path
 
 from tracetw import __version__
@@ -52,6 +51,8 @@ class Cache:
 
     def put(self, source: str, flags: list[str], image: Image) -> None:
         """Keep an image; the oldest ones go."""
+        import tempfile  # noqa: PLC0415  only after a compilation; it loads three compressors
+
         path = self._entry(source, flags)
         with contextlib.suppress(OSError):
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)

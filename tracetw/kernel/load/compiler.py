@@ -23,10 +23,7 @@ from tracetw.kernel.load import atomic
 from tracetw.kernel.load.image import Image, MapSpec, abstract
 from tracetw.kernel.load.stubs import write_stubs
 
-__all__ = ["NO_BINDINGS", "main"]
-
-NO_BINDINGS = 3
-"""Exit status when BCC cannot be imported; the last line of stderr says why."""
+__all__ = ["main"]
 
 
 def compile_image(bcc: ModuleType, request: Mapping[str, Any]) -> Image:
@@ -59,12 +56,12 @@ def compile_image(bcc: ModuleType, request: Mapping[str, Any]) -> Image:
 
 
 def _bindings(folder: Path) -> ModuleType:
-    """BCC. If its import fails, write why to stderr and exit with NO_BINDINGS."""
+    """BCC. If its import fails, write why to stderr and exit with bindings.UNUSABLE."""
     try:
         return bindings.load(folder)
     except Exception as error:  # noqa: BLE001 - it is code of others
         sys.stderr.write(f"{type(error).__name__}: {error}\n")
-        sys.exit(NO_BINDINGS)
+        sys.exit(bindings.UNUSABLE)
 
 
 def main() -> None:

@@ -13,14 +13,15 @@ import json
 import os
 import resource
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib.util import source_hash
 
 from tracetw.kernel.attach_point import AttachPoint, AttachType
 from tracetw.kernel.load import attachment, bpf
+from tracetw.kernel.load.programs import Refused, load_all
 
-__all__ = ["Image", "MapSpec", "Refused", "hashed", "instantiate"]
+__all__ = ["Image", "MapSpec", "hashed", "instantiate"]
 
 # struct bpf_insn: BPF_LD | BPF_IMM | BPF_DW with source register BPF_PSEUDO_MAP_FD; a call, and
 # the source register that marks a kfunc.
@@ -102,12 +103,6 @@ def _rewrite(code: bytes, maps: Mapping[int, int], *, call: int, function: int) 
     return bytes(patched)
 
 
-class Refused(OSError):
-    """The kernel does not take a program; ``program`` is its name."""
-
-    program: str = ""
-
-
 def instantiate(
     image: Image,
     points: Iterable[AttachPoint],
@@ -142,17 +137,19 @@ def instantiate(
             bpf.fill_and_freeze(held[f"map:{name}"], content)
         numbers = {number: held[f"map:{spec.name}"] for number, spec in enumerate(image.maps)}
         points = list(points)
-        # Load tracepoint programs first, so that an error common to all is reported for a program that
-        # is required.
-        for point in sorted(points, key=lambda point: point.type is not AttachType.RAW_TRACEPOINT):
-            code = _rewrite(image.programs[point.program], numbers, call=call, function=function)
-            with _naming(point.program):
-                held[f"program:{point.program}"] = attachment.load(point, code)
+        # Tracepoint programs first, so that an error common to all is reported for a program that is required.
+        ordered = sorted(points, key=lambda point: point.type is not AttachType.RAW_TRACEPOINT)
+        work = [
+            (point, _rewrite(image.programs[point.program], numbers, call=call, function=function))
+            for point in ordered
+        ]
+        held |= {f"program:{name}": fd for name, fd in load_all(work).items()}
         for point in points:
-            with _naming(point.program):
-                held[f"link:{point.program}"] = attachment.attach(
-                    point, held[f"program:{point.program}"]
-                )
+            try:
+                link = attachment.attach(point, held[f"program:{point.program}"])
+            except OSError as error:
+                raise Refused.of(point.program, error) from error
+            held[f"link:{point.program}"] = link
     except BaseException:
         for fd in held.values():
             os.close(fd)
@@ -175,14 +172,3 @@ def _create(spec: MapSpec, image: Image, held: dict[str, int]) -> None:
         more = replace(like, name=f"{name}{place}")
         _create(more, image, held)
         bpf.put_map(outer, place, held[f"map:{more.name}"])
-
-
-@contextlib.contextmanager
-def _naming(program: str) -> Iterator[None]:
-    """What goes wrong in here is this program's."""
-    try:
-        yield
-    except OSError as error:
-        refused = Refused(error.errno, error.strerror)
-        refused.program = program
-        raise refused from error

@@ -18,8 +18,8 @@ from tracetw.errors import CannotTrace, shortage
 from tracetw.kernel import bindings
 from tracetw.kernel.layout import CAST_CALL
 from tracetw.kernel.load.cache import Cache
-from tracetw.kernel.load.compiler import NO_BINDINGS
-from tracetw.kernel.load.image import Image, Refused, instantiate
+from tracetw.kernel.load.image import Image, instantiate
+from tracetw.kernel.load.programs import Refused
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import Plan
 from tracetw.kernel.unit import join
@@ -127,7 +127,7 @@ def _compile(source: str, plan: Plan) -> Image:
     said = done.stderr.decode(errors="replace")
     if done.returncode:
         _check_limits(said)
-    if done.returncode == NO_BINDINGS:
+    if done.returncode == bindings.UNUSABLE:
         raise CannotTrace(*unusable(Path(request["bindings"]), said))
     if done.returncode:
         raise CannotTrace(_reason(said, done.returncode))
