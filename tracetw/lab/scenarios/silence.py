@@ -135,7 +135,7 @@ def forget_on_the_path(net: Net) -> None:
     eventually(lambda: "TIME_WAIT" in net.a.states())
     net.step("another connection between A and B has ended in order")
     talk(recent)
-    for link in (forgotten, recent, sending):
+    for link in (recent, sending, forgotten):
         port = link.a.getsockname()[1]
         _lose(net, link, f"tcp sport {port}", b"hello")
 
