@@ -153,3 +153,42 @@ def test_ports_of_one_process_are_one_incident(
     assert all((each.service is None) is (count == 1) for each in found)
     if code == 0x300 and count == 1:
         assert "10.0.0.1:9101 and 10.0.0.1:9102 refused connections" in found[0].title
+
+
+def dying(*deaths: tuple[float, int], code: int = int(signal.SIGSEGV), **other: Any) -> list[Any]:
+    """Incidents of a server that died so long after the first death, as these pids; each time it refused for 3 s."""
+    ended = [
+        END._replace(time_ns=END.time_ns + int(after * SECOND), pid=pid, exit_code=code, **other)
+        for after, pid in deaths
+    ]
+    times = [DIED + after + np.arange(0.1, 3, 0.1) for after, _ in deaths]
+    refused = connections(
+        "connect-refused", np.concatenate(times), local="10.0.0.1", remote="10.0.0.1", rport=9101
+    )
+    sample = Sample("running", WALL, Clock(WALL, 0), {}, {}, {}, {}, 0, ended=tuple(ended))
+    memory = Memory(refused, *traffic(), samples=[sample])
+    return [one for one in build([memory], utc=True).incidents if one.actor is not None]
+
+
+def test_a_server_that_dies_again_and_again_is_one_incident() -> None:
+    (one,) = dying((0, 1), (20, 2), (40, 3))
+    assert (one.kind, one.deaths, one.total) == ("crash-loop", 3, 87)
+    assert one.began_ns == END.time_ns
+    assert "api (pid 1) died 3 times" in one.sentence
+    assert "SIGSEGV" in one.evidence[0]
+    (also,) = dying((0, 1), (20, 2), (40, 3), code=9, oom=True)
+    assert also.kind == "crash-loop"
+
+
+@pytest.mark.parametrize(
+    ("deaths", "code"),
+    [
+        (((0, 1), (20, 2)), int(signal.SIGSEGV)),
+        (((0, 1), (70, 2), (140, 3)), int(signal.SIGSEGV)),
+        (((0, 1), (20, 2), (40, 3)), int(signal.SIGKILL)),
+        # One process with three listeners.
+        (((0, 1), (0, 1), (0, 1)), int(signal.SIGSEGV)),
+    ],
+)
+def test_what_is_no_loop(deaths: tuple[tuple[float, int], ...], code: int) -> None:
+    assert {one.kind for one in dying(*deaths, code=code)} == {"kill"}

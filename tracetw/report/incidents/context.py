@@ -59,6 +59,7 @@ class Draft:
         silent_since_ns: when the peer was last heard of.
         running: it went on when the recording began.
         ended: the listener that says whose doing it was, if no connection does.
+        again: those of the same program that died after it.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class Draft:
     silent_since_ns: int | None = None
     running: bool = False
     ended: Ended | None = None
+    again: tuple[Ended, ...] = ()
 
 
 @dataclass(slots=True)

@@ -16,13 +16,13 @@ _Process = tuple[int, int]
 """Number of its recording, pid."""
 
 _NEAR_NS = 30 * SECOND
-_RANK = ("oom", "kill", "restart", "deploy", "stop", "service-down")
+_RANK = ("crash-loop", "oom", "kill", "restart", "deploy", "stop", "service-down")
 """Kinds in which a process that served goes, the one that says most of it first."""
 _EXIT = CLOSED_BY.index("process-exit")
 
 
 def same_death(context: IncidentContext, drafts: Sequence[Draft]) -> list[Draft]:
-    """Drafts, those of one process that began within half a minute as one; the others as they are."""
+    """Drafts, those of one process with no pause of half a minute between as one; the others as they are."""
     made: list[Draft] = []
     of_process: dict[_Process, Draft] = {}
     order = sorted((draft for draft in drafts if draft.kind in _RANK), key=_rank)
@@ -30,11 +30,7 @@ def same_death(context: IncidentContext, drafts: Sequence[Draft]) -> list[Draft]
         gone = _gone(context, draft)
         near = (of_process[one] for one in gone if one in of_process)
         first = next(
-            (
-                one
-                for one in near
-                if abs(context.began_ns(one) - context.began_ns(draft)) <= _NEAR_NS
-            ),
+            (one for one in near if _apart_ns(context, one, draft) <= _NEAR_NS),
             None,
         )
         if first is None:
@@ -54,7 +50,7 @@ def _gone(context: IncidentContext, draft: Draft) -> set[_Process]:
     """Processes that served and are gone, as far as it is known which."""
     found: set[_Process] = set()
     if draft.ended is not None:
-        found.add((draft.ended.source, draft.ended.end.pid))
+        found |= {(one.source, one.end.pid) for one in (draft.ended, *draft.again)}
     elif draft.before_pid and draft.service is not None:
         host = context.host_of(context.services.index(draft.service))
         if host is not None:
@@ -65,12 +61,20 @@ def _gone(context: IncidentContext, draft: Draft) -> set[_Process]:
     return {one for one in found if one[1]}
 
 
+def _apart_ns(context: IncidentContext, one: Draft, other: Draft) -> int:
+    """The pause between two."""
+    begun = [context.began_ns(each) for each in (one, other)]
+    ended = [int(context.cells["last"][each.cells].max()) for each in (one, other)]
+    return max(begun[1] - ended[0], begun[0] - ended[1], 0)
+
+
 def _join(draft: Draft, other: Draft) -> None:
     """What the other one has is of this one."""
     draft.cells = np.union1d(draft.cells, other.cells)
     draft.evidence += [one for one in other.evidence if one not in draft.evidence]
     draft.missing += [one for one in other.missing if one not in draft.missing]
-    draft.ended = draft.ended or other.ended
+    if draft.ended is None:
+        draft.ended, draft.again = other.ended, other.again
     if other.began_ns is not None:
         draft.began_ns = min(other.began_ns, draft.began_ns or other.began_ns)
     if other.service != draft.service:
