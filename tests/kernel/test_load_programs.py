@@ -12,7 +12,7 @@ from tests.kernel.kit.bpf_ids import alive
 from tracetw.kernel.attach_point import AttachPoint
 from tracetw.kernel.load import attachment
 from tracetw.kernel.load.programs import Refused, load_all
-from tracetw.lab.polling import eventually
+from tracetw.lab.polling import eventually, patient
 
 GOOD = bytes.fromhex("b700000000000000 9500000000000000")  # r0 = 0; exit
 BAD = bytes.fromhex("9500000000000000")  # exit, r0 is not set
@@ -55,10 +55,13 @@ def test_the_first_one_refused_is_named_and_the_others_are_closed() -> None:
 
 def test_an_interrupt_ends_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     before, load, main = alive(), attachment.load, threading.get_ident()
+    came = threading.Event()
 
     def interrupted(point: AttachPoint, code: bytes) -> int:
         if threading.get_ident() == main:
+            came.set()
             raise KeyboardInterrupt
+        came.wait(patient(10))  # else it may have loaded all before
         return load(point, code)
 
     monkeypatch.setattr(attachment, "load", interrupted)

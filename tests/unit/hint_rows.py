@@ -24,8 +24,14 @@ SECOND = 250
 """Jiffies of NAMES."""
 BOTH = F_BORN | F_ADDR | F_CLOSED
 READ = T_READ | T_QUIET
-SERVER: dict[str, Any] = {"flags": BOTH | F_SERVER | F_SOCKET, "traits": READ, "first_close": LOCAL}
-CLIENT: dict[str, Any] = {"flags": BOTH | F_CLIENT | F_SOCKET, "traits": READ, "first_close": LOCAL}
+ACKED: dict[str, Any] = {
+    "traits": READ,
+    "first_close": LOCAL,
+    "bytes_sent": 1000,
+    "bytes_acked": 1001,
+}
+SERVER: dict[str, Any] = {**ACKED, "flags": BOTH | F_SERVER | F_SOCKET}
+CLIENT: dict[str, Any] = {**ACKED, "flags": BOTH | F_CLIENT | F_SOCKET}
 UNREAD: dict[str, Any] = {
     **SERVER,
     "flags": BOTH | F_SERVER | F_SOCKET | F_OWNED,

@@ -16,12 +16,14 @@ from tracetw.event.record import (
     F_CLIENT,
     F_DEAD,
     F_DONE,
+    F_MISSED,
     F_OWNED,
     F_RST_IN,
     F_SERVER,
     F_SOCKET,
     F_TW,
     SHUT_READ_FINAL,
+    T_READ,
     Layer,
 )
 
@@ -118,6 +120,11 @@ def test_bytes_unread(values: dict[str, Any], expected: int) -> None:
         ({"snd_una": 11, "snd_nxt": 11, "write_seq": 11, "old_state": State.LAST_ACK}, 0),
         ({"snd_una": 0xFFFFFFFE, "snd_nxt": 3, "write_seq": 3, "old_state": State.ESTABLISHED}, 5),
         ({"snd_una": 1, "snd_nxt": 2, "write_seq": 2, "old_state": State.SYN_SENT}, 0),
+        ({"snd_una": 1, "snd_nxt": 1, "write_seq": 1, "old_state": State.SYN_SENT}, 0),
+        # TCP Fast Open: data with the SYN, and of a child that has not got the ACK of its SYN+ACK.
+        ({"snd_una": 1, "snd_nxt": 7, "write_seq": 7, "old_state": State.SYN_SENT}, 5),
+        ({"snd_una": 1, "snd_nxt": 7, "old_state": State.SYN_RECV, "flags": F_SERVER}, 6),
+        ({"snd_una": 1, "snd_nxt": 7, "old_state": State.SYN_RECV, "flags": F_CLIENT}, 5),
     ],
 )
 def test_bytes_unacked(values: dict[str, Any], expected: int) -> None:
@@ -127,6 +134,33 @@ def test_bytes_unacked(values: dict[str, Any], expected: int) -> None:
 def test_bytes_sent_counts_each_byte_once() -> None:
     assert fields.bytes_sent(row(bytes_sent=30, bytes_retrans=10)).tolist() == [20]
     assert fields.bytes_sent(row(bytes_sent=3, bytes_retrans=10)).tolist() == [0]
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({}, 12),
+        ({"flags": F_CLIENT}, 11),
+        ({"bytes_acked": 40}, 30),
+        ({"traits": 0}, 30),
+        ({"flags": F_MISSED}, 30),
+        ({"snd_nxt": 106, "write_seq": 106, "old_state": State.FIN_WAIT1}, 12),
+        ({"snd_nxt": 106, "write_seq": 107, "old_state": State.FIN_WAIT1}, 13),
+        ({"snd_una": 0xFFFFFFFE, "snd_nxt": 3}, 12),
+    ],
+)
+def test_what_could_not_be_sent_was_not_sent(values: dict[str, Any], expected: int) -> None:
+    """Twice more than 12 bytes were handed down; 7 were acknowledged, and 5 are outstanding."""
+    rows = {
+        "bytes_sent": 30,
+        "bytes_acked": 7,
+        "traits": T_READ,
+        "snd_una": 100,
+        "snd_nxt": 105,
+        "write_seq": 110,
+        "old_state": State.ESTABLISHED,
+    }
+    assert fields.bytes_sent(row(**{**rows, **values})).tolist() == [expected]
 
 
 def test_role() -> None:

@@ -72,7 +72,9 @@ def test_idle_times_of_different_services_are_different() -> None:
 SILENT = {
     **CLIENT,
     "verdict": "user-timeout",
+    "form": FORMS.index("timeout"),
     "since_received": 4 * SECOND,
+    "quiet": 4 * SECOND,
     "limit_elapsed_ms": 500,
 }
 WHEN = [90_000_000_000 + at for at in range(5)] + [0, 0]
@@ -88,7 +90,15 @@ FORGOTTEN = ("forgotten-on-the-path",)
         ({"netns": 7}, {}, False),
         ({"verdict": "peer-reset"}, {}, False),
         ({"at": BEFORE}, {}, False),
-        ({}, {"since_received": 2 * SECOND}, False),
+        ({}, {"since_received": 2 * SECOND, "quiet": 2 * SECOND}, False),
+        # What this side sent meanwhile was acknowledged.
+        ({}, {"quiet": SECOND // 10}, False),
+        # As long as two timeouts may have passed before the first repetition.
+        ({}, {"rto": 6 * SECOND, "backoff": 2}, True),
+        ({}, {"rto": 7 * SECOND, "backoff": 2}, False),
+        ({}, {"quiet": int(2.9 * SECOND)}, True),
+        ({}, {"quiet": int(2.8 * SECOND)}, False),
+        ({}, {"limit_elapsed_ms": -1}, False),
         ({}, {"since_received": NEVER}, False),
         ({}, {"verdict": "abort-linger"}, False),
         ({}, {**RESET, "flags": CLIENT["flags"] | F_RST_ACK_KNOWN}, True),

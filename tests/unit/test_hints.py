@@ -129,6 +129,7 @@ def test_waited_for_an_answer(change: dict[str, Any], *, holds: bool) -> None:
         ({"since_sent": SECOND // 2 - 1, "since_received": SECOND}, False),
         ({"since_received": SECOND // 2}, False),
         ({"verdict": "abort-unread"}, False),
+        ({"flags": CLIENT["flags"]}, False),
     ],
 )
 def test_a_request_that_met_our_close(change: dict[str, Any], *, holds: bool) -> None:
@@ -224,6 +225,7 @@ def test_only_full_segments(change: dict[str, Any], *, holds: bool) -> None:
         ({"old_state": 2}, False),
         ({"bytes_sent": 0}, False),
         ({"traits": 0}, False),
+        ({"flags": SERVER["flags"]}, False),
     ],
 )
 def test_nothing_acknowledged(change: dict[str, Any], *, holds: bool) -> None:

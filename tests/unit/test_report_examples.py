@@ -19,7 +19,13 @@ from tracetw.verdict.hints import HINTS
 
 OWN = "10.0.0.1"
 # Jiffies of 4 ms.
-QUIET = {"traits": T_QUIET | T_READ, "quiet": 500, "since_sent": 500, "since_received": 250}
+QUIET = {
+    "traits": T_QUIET | T_READ,
+    "quiet": 500,
+    "since_sent": 500,
+    "since_received": 250,
+    "bytes_acked": 1201,
+}
 
 
 def text(**more: Any) -> str:

@@ -147,12 +147,23 @@ def known(value: Any, *, when: bool) -> int | None:
     return int(value) if when else None
 
 
+def once(row: Any) -> int:
+    sent = int(row["bytes_sent"]) - int(row["bytes_retrans"])
+    if row["traits"] & record.T_READ and not row["flags"] & record.F_MISSED:
+        # In sequence space, in which 32 bits go round.
+        ahead = (int(row["snd_nxt"]) - int(row["snd_una"]) + (1 << 31)) % (1 << 32) - (1 << 31)
+        fin = row["old_state"] in (4, 5, 9, 11) and row["snd_nxt"] == row["write_seq"]
+        most = int(row["bytes_acked"]) + ahead - fin - bool(row["flags"] & record.F_CLIENT)
+        sent = min(sent, most)
+    return max(sent, 0)
+
+
 def measures(row: Any) -> dict[str, Any]:
     traits, flags = int(row["traits"]), int(row["flags"])
     quiet, read = bool(traits & record.T_QUIET), bool(traits & record.T_READ)
     whole = read and not flags & record.F_MISSED
     never = record.SINCE_UNKNOWN
-    sent = int(row["bytes_sent"]) - int(row["bytes_retrans"])
+    sent = once(row)
     queued = int(row["write_seq"]) - int(row["snd_nxt"])
     unacked = int(row["snd_nxt"]) - int(row["snd_una"])
     fin = row["old_state"] in (4, 5, 9, 11)
@@ -227,7 +238,7 @@ def plain(batch: Closes, at: int, why: str) -> dict[str, Any]:
         "duration_ms": ms(int(fields.duration_ns(one)[0])),
         "teardown_ms": ms(int(fields.teardown_ns(one)[0])),
         "half_closed_ms": half_closed(row),
-        "bytes_sent": None if past else max(int(row["bytes_sent"]) - int(row["bytes_retrans"]), 0),
+        "bytes_sent": None if past else once(row),
         "bytes_received": None
         if past
         else max(int(row["bytes_received"]) - bool(flags & record.F_DONE), 0),

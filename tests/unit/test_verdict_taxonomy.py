@@ -152,7 +152,7 @@ SAID: list[tuple[str, Values, str]] = [
     (
         "no route",
         {},
-        "The peer was reported unreachable (EHOSTUNREACH), and 5 retransmission timeouts brought no ACK.",
+        "An ICMP error or the routes of this host gave EHOSTUNREACH, and 5 retransmission timeouts brought no ACK.",
     ),
     (
         "peer reset after its FIN",

@@ -25,6 +25,7 @@ from tracetw.event.record import (
     F_CLIENT,
     F_DEAD,
     F_DONE,
+    F_MISSED,
     F_OWNED,
     F_RST_IN,
     F_RST_OUT,
@@ -38,6 +39,7 @@ from tracetw.event.record import (
     MP_READ,
     PATH_MAX,
     SHUT_READ_FINAL,
+    T_READ,
     Layer,
 )
 
@@ -98,6 +100,7 @@ def among(*numbers: int) -> NDArray[np.bool_]:
 
 OPENING = among(State.SYN_SENT, State.SYN_RECV)
 """The states in which a connection is being opened, as :func:`among` gives them."""
+FIN_SENT = among(State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSING, State.LAST_ACK)
 FIN_ON_ITS_WAY = among(State.FIN_WAIT1, State.CLOSING, State.LAST_ACK)
 """Those in which our FIN was sent and not acknowledged, likewise."""
 # A first FIN leads to one of these. The other FIN states come second: a path that begins with one
@@ -253,20 +256,32 @@ def bytes_unacked(rows: Rows) -> NDArray[np.int64]:
     """Payload sent and not acknowledged by the peer.
 
     ``snd_nxt - snd_una`` counts a FIN as one byte: subtract it when the state says that one was sent, after
-    all data (``snd_nxt == write_seq``). A SYN is no payload.
+    all data (``snd_nxt == write_seq``). So does a SYN, which TCP Fast Open sends with data (tcp_send_syn_data); the
+    socket that a SYN made begins behind its SYN+ACK (tcp_create_openreq_child).
     """
     ahead = outstanding(rows).astype(np.int64)
     state = rows["old_state"]
     fin = FIN_ON_ITS_WAY[state] & (rows["snd_nxt"] == rows["write_seq"])
-    return np.where(OPENING[state], 0, np.maximum(ahead - fin, 0))
+    syn = OPENING[state] & ((rows["flags"] & F_SERVER) == 0)
+    unacked: NDArray[np.int64] = np.maximum(ahead - fin - syn, 0)
+    return unacked
 
 
 def bytes_sent(rows: Rows) -> NDArray[np.int64]:
-    """Payload sent, each byte once: ``bytes_sent`` of the kernel counts repetitions."""
+    """Payload sent, each byte once: ``bytes_sent`` of the kernel counts repetitions.
+
+    It counts as well what this host could not send and tried again (__tcp_transmit_skb counts first and sends then):
+    never more was sent than was acknowledged and is outstanding.
+    """
     once: NDArray[np.int64] = rows["bytes_sent"].astype(np.int64) - rows["bytes_retrans"].astype(
         np.int64
     )
-    return np.maximum(once, 0)
+    flags, state = rows["flags"], rows["old_state"]
+    space = rows["bytes_acked"].astype(np.int64) + outstanding(rows)
+    fin = FIN_SENT[state] & (rows["snd_nxt"] == rows["write_seq"])
+    most = space - fin - ((flags & F_CLIENT) != 0)
+    known = ((rows["traits"] & T_READ) != 0) & ((flags & F_MISSED) == 0)
+    return np.maximum(np.where(known, np.minimum(once, most), once), 0)
 
 
 def bytes_received(rows: Rows) -> NDArray[np.int64]:

@@ -44,7 +44,6 @@ __all__ = [
 
 Measure = NDArray[np.int64]
 
-_FIN_SENT = fields.among(State.FIN_WAIT1, State.FIN_WAIT2, State.CLOSING, State.LAST_ACK)
 _SYN_SENT = int(State.SYN_SENT)
 _FIRST_FIN = (State.FIN_WAIT1, State.CLOSE_WAIT)
 # After FIN_WAIT1 the peer's FIN leads to one of these; after CLOSE_WAIT ours does.
@@ -96,7 +95,7 @@ def bytes_acked(rows: Rows) -> Measure:
     whose role is not known the SYN is found by what was sent.
     """
     flags, state = rows["flags"], rows["old_state"]
-    fin = ((flags & F_FIN_ACKED) != 0) & _FIN_SENT[state]
+    fin = ((flags & F_FIN_ACKED) != 0) & fields.FIN_SENT[state]
     acked = rows["bytes_acked"].astype(np.int64) - fin
     acked -= (flags & F_CLIENT) != 0
     unknown = np.flatnonzero((flags & (F_CLIENT | F_SERVER)) == 0)
@@ -112,7 +111,7 @@ def bytes_unsent(rows: Rows) -> Measure:
     """Payload that the application had written and that was never sent; the FIN behind it is none of it."""
     queued = fields.unsent(rows).astype(np.int64)
     state = rows["old_state"]
-    fin = _FIN_SENT[state] & (queued > 0)
+    fin = fields.FIN_SENT[state] & (queued > 0)
     unsent = np.where(fields.OPENING[state], 0, np.maximum(queued - fin, 0))
     known = ((rows["flags"] & (F_CLOSED | F_MISSED)) != 0) & ~fields.past_tcp(rows)
     return np.where(known, unsent, -1)

@@ -258,7 +258,7 @@ FACTS: tuple[FactRow, ...] = (
     FactRow(
         "error-unreachable",
         "error-of-timer | from-syn-sent icmp-error",
-        "the error came from an unreachable report (ICMP, or no link address)",
+        "the error came from an ICMP error (as for want of a link address) or from the routes of this host",
     ),
     FactRow("expired", "error-timeout !rst-in | error-of-timer !rst-in"),
     # tcp_disconnect sets ECONNRESET itself: without a RST received the peer did not cause it.

@@ -31,7 +31,7 @@ _FORGOTTEN_MS = 2000
 _TICK_NS, _EACH_TICK = 10_000_000, 16
 """Remember so many orderly connections in each tick, whatever the rate."""
 _ORDERLY = VERDICT_INDEX["orderly"]
-_SILENCE = among(*verdict_numbers("retransmit-exhausted", "user-timeout", "keepalive-expired"))
+_SILENCE = among(*verdict_numbers("retransmit-exhausted", "user-timeout"))
 _APP = CLOSED_BY.index("app")
 
 
@@ -106,7 +106,7 @@ class Habits:
             some = some.of(silent & (before >= _FORGOTTEN_MS))
         if not len(fine) and not len(some.which):
             return
-        since = measures.since_received_ms(some.here, self._names) * 1_000_000
+        since = measures.idle_ms(some.here, self._names) * 1_000_000
         places = dict(zip(some.which.tolist(), since.tolist(), strict=True))
         # In order: a connection is fine for those that end after it.
         for at in sorted([*fine.tolist(), *places]):

@@ -18,8 +18,10 @@ from tracetw.verdict.explain import Template
 from tracetw.verdict.findings import Findings
 from tracetw.verdict.hinted import LOCAL, RST_RECEIVED, quiet
 from tracetw.verdict.hints import HINT_BIT, HINTS
-from tracetw.verdict.taxonomy import VERDICTS
+from tracetw.verdict.taxonomy import FORMS, VERDICTS
 
+_TIMEOUT = FORMS.index("timeout")
+_TWO_RTO_MIN_MS = 400
 _PLACE = re.compile(r"\{(\w+)\}")
 _CODES: NDArray[Any] = np.array(["unknown"] * 256, object)
 _CODES[: len(VERDICTS)] = [verdict.code for verdict in VERDICTS]
@@ -39,10 +41,17 @@ _OF_MASK = {bit: hint for hint, bit in zip(HINTS, HINT_BIT.values(), strict=True
 
 
 def before_ms(rows: Rows, findings: Findings, names: KernelNames) -> NDArray[np.int64]:
-    """How long no data came before the time-out began, or the RST came; -1 unknown."""
-    waited = np.maximum(findings.limit_elapsed_ms, 0)
-    received = measures.since_received_ms(rows, names)
-    return np.where(received >= 0, np.maximum(received - waited, 0), -1)
+    """How long nothing of the peer came, at least, before what met silence was sent, or before the RST; -1 unknown.
+
+    Data that only this side sends is acknowledged, so it is no such time either. Of a time-out the kernel keeps when it
+    repeated first (retrans_stamp); a loss probe and a first timeout may lie before that, which is the first doubled one.
+    """
+    silent = findings.form == _TIMEOUT
+    waited = findings.limit_elapsed_ms
+    first = np.maximum(fields.jiffies_to_ms(rows["rto"], names) >> rows["backoff"], _TWO_RTO_MIN_MS)
+    before = measures.idle_ms(rows, names) - np.where(silent, waited + first, 0)
+    known = (measures.since_received_ms(rows, names) >= 0) & (~silent | (waited >= 0))
+    return np.where(known, np.maximum(before, -1), -1)
 
 
 @lru_cache(maxsize=1024)

@@ -211,9 +211,9 @@ def _reset_before_accept(some: Some) -> Holds:
 
 
 def _met_our_close(some: Some) -> Holds:
-    """The last data was our answer, and that was a while ago."""
+    """The last data was our answer, and that was a while ago. What a client sends last is a question."""
     answered = (some.received_ms >= some.sent_ms) & (some.sent_ms >= QUIET_MS)
-    result: Holds = answered & (some.first == LOCAL)
+    result: Holds = answered & (some.first == LOCAL) & ((some.flags & F_SERVER) != 0)
     return result
 
 
@@ -255,12 +255,12 @@ def _only_full(some: Some) -> Holds:
 
 
 def _nothing_acknowledged(some: Some) -> Holds:
+    """Not of a server: whoever completed a handshake that it answered had the connection."""
     rows = some.here
     connected = (rows["old_state"] != State.SYN_SENT) & (rows["old_state"] != State.SYN_RECV)
     nothing = (measures.bytes_acked(rows) == 0) & (_received(rows) == 0)
-    result: Holds = (
-        connected & nothing & (fields.bytes_sent(rows) > 0) & (fields.bytes_unacked(rows) > 0)
-    )
+    sent = (fields.bytes_sent(rows) > 0) & (fields.bytes_unacked(rows) > 0)
+    result: Holds = connected & nothing & sent & ((some.flags & F_SERVER) == 0)
     return result
 
 

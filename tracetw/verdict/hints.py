@@ -48,8 +48,7 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "keepalive-race",
-        "A connection on which requests were answered was closed 0.5 s or more after the last answer, and data met that "
-        "close: the peer's met our close, or ours the peer's.",
+        "A server closed a connection 0.5 s or more after its last answer, and data of the client met that close.",
         {
             "local": (
                 "This side closed {sent_s} after its last answer; {later_s} later more came for the closed connection."
@@ -68,7 +67,7 @@ HINTS: tuple[Hint, ...] = (
         "connection with that peer ended in order.",
         {
             "": (
-                "It had been without data for {before_s}, and other connections with this peer were in order meanwhile: "
+                "It had been without data for {before_s} or more, and other connections with this peer were in order meanwhile: "
                 "something on the path, or the peer, no longer knew this one."
             )
         },
@@ -89,8 +88,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "nothing-ever-acknowledged",
-        "Data was sent and repeated, and the peer acknowledged none of it and sent none, although the handshake was "
-        "complete.",
+        "Data of a client was sent and repeated, and the peer acknowledged none of it and sent none, although the handshake "
+        "was complete.",
         {
             "": (
                 "Nothing of the {sent} bytes sent was ever acknowledged, and nothing was received: the peer may never have "
@@ -102,8 +101,8 @@ HINTS: tuple[Hint, ...] = (
     ),
     Hint(
         "reset-before-accept",
-        "A RST of the client ended a connection that no application had accepted.",
-        {"": "The client reset it before the application had accepted it."},
+        "A RST in the name of the client ended a connection that no application had accepted.",
+        {"": "The RST came before the application had accepted the connection."},
         "The application accepts too late: look at its accept queue (ss -ltn), at what keeps it from accept(), and at the "
         "client's timeout. Health checks that connect and reset look like this, too.",
     ),
@@ -135,12 +134,14 @@ HINTS: tuple[Hint, ...] = (
         "A RST without ACK flag or timestamp came although nothing of ours was unacknowledged and no probe was out.",
         {
             "": (
-                "Nothing of ours was unanswered when this RST came, and it is of a kind that answers a segment without a "
-                "connection: a segment that came late or twice, or a device on the path."
+                "Nothing of ours waited for an ACK when this RST came, and it is of a kind that answers a segment without a "
+                "connection: one that came late or twice, one that a device on the path refused, or an ACK of ours, as the one "
+                "that opens the window when the application reads."
             )
         },
         "Look for devices on the path that take segments for invalid (conntrack INVALID) and let them through or reject "
-        "them: nf_conntrack_tcp_be_liberal 1, or drop INVALID before a REJECT.",
+        "them: nf_conntrack_tcp_be_liberal 1, or drop INVALID before a REJECT. If the application had just begun to read "
+        "again, ask the peer whether it has restarted.",
     ),
     Hint(
         "waited-for-answer",

@@ -257,17 +257,24 @@ _TIMED_OUT = {
     ),
     "unreachable": (
         (
+            "from-syn-sent timeout",
+            (
+                "Connecting failed with {error}: no SYN+ACK came{over}, and an ICMP error or the routes of this host "
+                "gave the reason{refused}."
+            ),
+        ),
+        (
             "from-syn-sent",
             "Connecting failed with {error}: an ICMP error reported the peer unreachable.",
         ),
         (
             "retransmitted",
             (
-                "The peer was reported unreachable ({error}), and {retransmits:retransmission timeout}{over} "
+                "An ICMP error or the routes of this host gave {error}, and {retransmits:retransmission timeout}{over} "
                 "brought no ACK{refused}."
             ),
         ),
-        ("", "The peer was reported unreachable ({error}) while data waited to be sent."),
+        ("", "An ICMP error or the routes of this host gave {error} while data waited to be sent."),
     ),
     "output-blocked": (
         (

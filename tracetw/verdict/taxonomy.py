@@ -277,8 +277,8 @@ VERDICTS: tuple[Verdict, ...] = (
     Verdict(
         "unreachable",
         "Sending or connecting ended with an unreachable error from ICMP, ARP or the routing table.",
-        "tcp_v4_err or tcp_v6_err sets sk_err_soft, tcp_write_err reports it; in SYN_SENT tcp_v4_err ends the "
-        "attempt at once",
+        "tcp_v4_err or tcp_v6_err sets sk_err_soft, or inet_sk_rebuild_header without a route, and tcp_write_err "
+        "reports it; in SYN_SENT tcp_v4_err ends the attempt at once",
         _TIMES_OUT,
         (("error-unreachable",),),
         "Check the route, the neighbour and the firewall that sent the ICMP error (ip route get, "

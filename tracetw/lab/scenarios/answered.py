@@ -17,7 +17,7 @@ from tracetw.lab.expect.lines import (
     timed_out,
 )
 from tracetw.lab.expect.match import ANYTHING, Claim, accepted, at_least, known_by, path
-from tracetw.lab.expect.scenario import Scenario
+from tracetw.lab.expect.scenario import Differs, Scenario
 from tracetw.lab.net.cable import addresses
 from tracetw.lab.net.fault import FORWARD, HOST_UNREACHABLE, INPUT, OUTPUT, SYNS, PacketLoss
 from tracetw.lab.net.host import PORT, Host
@@ -92,6 +92,22 @@ def no_route_for_the_port(net: Net) -> None:
     ports = ("ipproto", str(socket.IPPROTO_TCP), "sport", "1024-65534", "dport", str(PORT))
     net.a.run("ip", "rule", "add", *ports, "prohibit", "prio", "10")
     require(connect_without_waiting(net) == errno.EACCES, "another error than EACCES")
+
+
+def route_taken_away(net: Net) -> None:
+    """A's SYN gets no answer, and the repetition finds no route (inet_sk_rebuild_header)."""
+    net.drop(net.b, SYNS)
+    end = net.client(TCP_USER_TIMEOUT=600)
+    end.setblocking(False)
+    require(end.connect_ex(net.server) == errno.EINPROGRESS, "an error at once")
+    eventually(lambda: net.a.states() == ["SYN_SENT"])
+    net.a.run("ip", "route", "add", "blackhole", net.server[0], "metric", "1")
+    net.step("A's SYN was lost, and now A's routes lead B's address into a black hole")
+    # To read SO_ERROR now would take the error of the routes (sk_err_soft) away from the timer.
+    eventually(lambda: net.a.states() == [])
+    found = end.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    require(found == errno.EINVAL, "another error than EINVAL")
+    end.close()
 
 
 def dropped_by_own_rule(net: Net) -> None:
@@ -251,7 +267,7 @@ SCENARIOS = (
         play=rejected_by_own_rule,
         a=client(
             **{**BY_ICMP, "verdict": "unreachable", "error": "EHOSTUNREACH"},
-            why=says("EHOSTUNREACH"),
+            why=says("EHOSTUNREACH", "an ICMP error reported"),
         ),
         b=None,
         wire={"A>B SYN": 0},
@@ -283,6 +299,24 @@ SCENARIOS = (
         b=None,
         wire={"A>B SYN": 0},
         counters={"a": {"AttemptFails": 0, "OutRsts": 0}},
+    ),
+    Scenario(
+        name="connect-loses-its-route",
+        claim="A's SYN gets no answer, then A has no route any more: the error is that of the routes (EINVAL, which no"
+        " ICMP error gives), and a timer reports it.",
+        play=route_taken_away,
+        a=client(
+            **timed_out("unreachable", states=path("SYN_SENT", "CLOSE"), error="EINVAL"),
+            icmp_from=None,
+            why=says("EINVAL", "routes of this host", without=("reported",)),
+        ),
+        b=None,
+        wire={"A>B SYN": 1, "ICMP": 0, "RST": 0},
+        counters={"a": {"TCPAbortOnTimeout": 1}},
+        differs={
+            "a": {"TCPAbortOnTimeout": Differs(1, 0, "tcp_write_err counts it, whatever the error")}
+        },
+        seconds=1.5,
     ),
     Scenario(
         name="connect-meets-time-wait",

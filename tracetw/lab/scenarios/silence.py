@@ -16,7 +16,7 @@ from tracetw.lab.scenarios.moves import abort, pause, see_hang_up, see_reset, ta
 
 __all__ = ["SCENARIOS"]
 
-IDLE_S, LONG_S = 1.1, 2.2
+IDLE_S, LONG_S = 1.1, 2.7
 FULL = "meta length > 1000"
 # Which of the two ends is seen first is free, and with it whether the other one can tell of it (peer-record).
 RACE = Claim("keepalive-race among them", lambda value: "keepalive-race" in value)
@@ -41,7 +41,8 @@ def _unacked(end: socket.socket) -> int:
 
 
 def race(net: Net) -> None:
-    late, at_once = several(net, 2)
+    late, at_once, asked = several(net, 3)
+    talk(asked)
     for link, seconds in ((late, PAUSE_S), (at_once, 0.0)):
         talk(link)
         pause(seconds)
@@ -51,6 +52,16 @@ def race(net: Net) -> None:
         link.a.sendall(b"another request")
         see_hang_up(link.a)
         link.b.close()
+    # A gives up waiting, and its answer comes late: nobody's connection was idle.
+    pause(0.05)
+    asked.a.sendall(b"question")
+    require(asked.b.recv(100) == b"question", "B did not receive")
+    pause(PAUSE_S)
+    asked.a.shutdown(socket.SHUT_RDWR)
+    eventually(lambda: "FIN_WAIT2" in net.a.states())
+    asked.b.sendall(b"answer")
+    see_hang_up(asked.b)
+    asked.a.close()
 
 
 def close_idle(net: Net) -> None:
@@ -110,9 +121,13 @@ def lose_full_segments(net: Net) -> None:
 
 
 def forget_on_the_path(net: Net) -> None:
-    forgotten, other, recent = several(net, 3, TCP_USER_TIMEOUT=500)
+    forgotten, other, recent, sending = several(net, 4, TCP_USER_TIMEOUT=500)
     talk(forgotten)
-    pause(LONG_S)
+    talk(sending)
+    for _ in range(9):
+        pause(LONG_S / 9)
+        sending.a.sendall(b"more")
+        require(sending.b.recv(100) == b"more", "B did not receive")
     talk(other)
     other.a.close()
     eventually(lambda: "CLOSE_WAIT" in net.b.states())
@@ -120,7 +135,7 @@ def forget_on_the_path(net: Net) -> None:
     eventually(lambda: "TIME_WAIT" in net.a.states())
     net.step("another connection between A and B has ended in order")
     talk(recent)
-    for link in (forgotten, recent):
+    for link in (recent, sending, forgotten):
         port = link.a.getsockname()[1]
         _lose(net, link, f"tcp sport {port}", b"hello")
 
@@ -147,11 +162,12 @@ SCENARIOS: tuple[Scenario, ...] = (
     scenario(
         "hint-keepalive-race",
         "The server closes an idle connection, and another request meets that close; at once after an answer it is "
-        "no idle connection.",
+        "no idle connection, nor is one whose client gives up waiting for an answer that then comes.",
         race,
         (
             client(hints=RACE, since_received_ms=between(600, 60_000)),
             client(hints=NO_RACE, since_received_ms=between(0, 499)),
+            client(verdict="abort-late-data", **hinted("waited-for-answer")),
         ),
         (
             server(
@@ -160,9 +176,10 @@ SCENARIOS: tuple[Scenario, ...] = (
                 why=says("after its last answer"),
             ),
             server(verdict="abort-late-data", **hinted(since_sent_ms=between(0, 499))),
+            server(verdict=RESET, hints=NO_RACE),
         ),
-        wire={"B>A FIN": 2, "B>A RST": 2},
-        counters={"b": {"OutRsts": 2, "TCPAbortOnData": 2}},
+        wire={"B>A FIN": 2, "B>A RST": 2, "A>B FIN": 1, "A>B RST": 1},
+        counters={"b": {"OutRsts": 2, "TCPAbortOnData": 2}, "a": {"TCPAbortOnData": 1}},
         seconds=1,
     ),
     scenario(
@@ -215,20 +232,22 @@ SCENARIOS: tuple[Scenario, ...] = (
     scenario(
         "hint-forgotten-on-the-path",
         "After a long pause data meets silence while another connection with that peer ended in order; without the "
-        "pause it is a plain loss.",
+        "pause it is a plain loss, also for who has received nothing for long but sent until then.",
         forget_on_the_path,
         (
             client(verdict="user-timeout", **hinted("forgotten-on-the-path")),
             client(verdict="orderly", hints=[]),
             client(verdict="user-timeout", hints=[]),
+            client(verdict="user-timeout", hints=[], since_received_ms=at_least(2000)),
         ),
         (
             server(verdict="orderly", hints=[]),
             server(form="rst-received"),
             server(form="rst-received"),
+            server(form="rst-received"),
         ),
-        wire={"A>B DATA": at_least(4)},
-        counters={"a": {"TCPAbortOnTimeout": 2}},
-        seconds=4,
+        wire={"A>B DATA": at_least(15)},
+        counters={"a": {"TCPAbortOnTimeout": 3}},
+        seconds=5,
     ),
 )

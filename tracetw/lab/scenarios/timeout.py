@@ -257,7 +257,10 @@ SCENARIOS = (
         claim="Our own firewall drops what we send: no packet is on the wire, and it looks like loss.",
         play=send_through_own_firewall,
         sysctls={"a": FEW_RETRIES},
-        a=client(**timed_out("output-blocked", states=connected("CLOSE"))),
+        # tcp_sock.bytes_sent counts every attempt.
+        a=client(
+            **timed_out("output-blocked", states=connected("CLOSE")), bytes_sent=0, bytes_unsent=5
+        ),
         b=server(**LEFT_BEHIND),
         wire={"A>B DATA": 0, **LEFT_ON_THE_WIRE},
         counters={"a": {"TCPAbortOnTimeout": 1}},

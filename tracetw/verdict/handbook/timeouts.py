@@ -267,14 +267,15 @@ TIMEOUTS: Mapping[str, OnCall] = {
                 "Does `tcpdump -ni any icmp or icmp6` show an unreachable message?",
                 "A router without a route, or a firewall that rejects with ICMP: the source of the message "
                 "says which.",
-                "What remains is this host: it has no route, see `ip route get ADDRESS`.",
+                "What remains is this host: it has no route (EINVAL: a blackhole route, EACCES: a prohibited one), see "
+                "`ip route get ADDRESS`.",
             ),
         ),
         settings=(
             "net.ipv4.tcp_retries2 or TCP_USER_TIMEOUT decide for how long the kernel tries, as ever.",
         ),
-        sure="proven: only such a report sets that error, and something of ours was unanswered. The record "
-        "does not say who sent the report.",
+        sure="proven: only an ICMP error or a missing route sets that error, and something of ours was unanswered. The "
+        "record says neither which of them it was nor who sent the ICMP error.",
         folklore=(
             Folklore(
                 "An ICMP error ends an established connection.",
