@@ -66,7 +66,10 @@ def _times() -> Iterator[str]:
         ("what", "how long"),
         (
             ("after the first record user space lets a ring fill for", _time(constant("_PAUSE"))),
-            ("in a storm for", _time(constant("_STORM_PAUSE"))),
+            (
+                "in a storm for",
+                f"{_time(constant('_STORM_LEAST'))} to {_time(constant('_STORM_MOST'))}",
+            ),
             (
                 "it looks at what waits in `closed` and `awaits_rst` every",
                 _time(constant("_SWEEP")),

@@ -23,7 +23,7 @@ from tests.kernel.kit.untold import watch
 from tracetw.event.record import F_MISSED, Stat
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.capability import Answers
-from tracetw.kernel.load.bpf import misses
+from tracetw.kernel.load.bpf import Misses
 from tracetw.kernel.load.loader import load
 from tracetw.kernel.load.probe import has_cmpxchg
 from tracetw.kernel.load.session import Session
@@ -87,7 +87,7 @@ def server(host: Host, port: int, cpu: int) -> Iterator[None]:
 
 def missed(session: Session, program: str) -> int:
     """Runs that the recursion guard skipped."""
-    return misses([session.programs()[program]])
+    return Misses([session.programs()[program]]).total()
 
 
 def test_every_end_once_though_programs_are_interrupted() -> None:

@@ -126,6 +126,16 @@ def test_nothing_is_given_back_before_release(kernel: Kernel, ring: Ring) -> Non
     assert kernel.consumed() == 2
 
 
+def test_of_what_was_given_some_may_stay(kernel: Kernel, ring: Ring) -> None:
+    for number in (1, 2, 3):
+        kernel.write(number)
+    assert ring.peek()["sk"].tolist() == [1, 2, 3]
+    ring.keep(1)
+    ring.release()
+    assert kernel.consumed() == 1
+    assert read(ring) == [2, 3]
+
+
 def test_what_comes_after_the_look_is_not_given_back(kernel: Kernel, ring: Ring) -> None:
     kernel.write(1)
     assert ring.peek()["sk"].tolist() == [1]

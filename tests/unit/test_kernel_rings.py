@@ -32,6 +32,9 @@ class Source(Ring):
         self._given = min(most, self._piece, len(self.rows))
         return self.rows[: self._given]
 
+    def keep(self, count: int) -> None:
+        self._given = count
+
     def release(self) -> None:
         self.rows = self.rows[self._given :]
         self._given = 0
@@ -116,3 +119,22 @@ def test_what_was_kept_back_does_not_wait() -> None:
     rings.release()
     assert (given, rings.held, rings.pending()) == (65, True, 2)
     assert not is_enough(rings, given)
+
+
+def test_what_comes_while_a_ring_is_read_is_for_the_next_call() -> None:
+    """Else a later record of the ring that is read last would stand before an earlier one of the first."""
+    late = Source([2], 1)
+
+    class First(Source):
+        def peek(self, most: int = Ring.AT_ONCE) -> NDArray[np.void]:
+            rows = super().peek(most)
+            if not self._given_before:
+                self._given_before = True
+                self.rows = np.append(self.rows, np.array([(3, 0)], ROW))
+                late.rows = np.append(late.rows, np.array([(4, 1)], ROW))
+            return rows
+
+        _given_before = False
+
+    rings = Rings([First([1], 0), late], ended)
+    assert everything(rings) == [[1, 2], [3, 4]]

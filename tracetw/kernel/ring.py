@@ -80,6 +80,10 @@ class Ring:
         records: NDArray[np.void] = rows["record"][: self._peeked]
         return records
 
+    def keep(self, count: int) -> None:
+        """Of what the last :meth:`peek` gave take so many only: the others stay, and come again."""
+        self._peeked = count
+
     def release(self) -> None:
         """Give the room of the last :meth:`peek` back to the kernel."""
         self._consumer[0] += np.uint64(self._peeked * self._row)

@@ -17,14 +17,13 @@ from tracetw.kernel.load.session import SOON_MS, Session
 from tracetw.kernel.rings import Rings
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.owners import resolve
+from tracetw.live.pace import Pace
 from tracetw.live.source import Source
 from tracetw.messages import say
 from tracetw.stream.batch import Ends, Events, Loss
 
-# Seconds. The ring wakes us; then it may fill for so long: it holds ten times as much.
-_PAUSE = 0.025
-_STORM_PAUSE = 0.005
-_STORM = 16
+# Seconds. Nothing is read while the backlog is full.
+_FULL_PAUSE = 0.025
 # Records that came while more than these were read: they are in the next round.
 _FEW = 64
 # While records wait in tables: how often to look. The first one wakes us (Session.sleep).
@@ -61,6 +60,7 @@ class Collector:
         self._checked_ns = time.monotonic_ns()
         self._next_sweep = self._next_audit = 0.0
         self._sweeps = True
+        self._pace = Pace(session.closes.room, time.monotonic())
         self._pause = 0.0
         self._said = False
         self._poll = select.poll()
@@ -108,14 +108,13 @@ class Collector:
         audit = now >= self._next_audit
         batches: list[Ends | Events] = []
         if self._backlog.full():
-            self._pause = _PAUSE
+            self._pause = _FULL_PAUSE
             self._say_that_it_is_full()
         else:
             if self._source.pending():
                 batches += self._rings()
             count = sum(len(batch.rows) for batch in batches)
-            storm = count > self._session.closes.capacity // _STORM
-            self._pause = (_STORM_PAUSE if storm else _PAUSE) if count else 0.0
+            self._pause = self._pace.pause(now, count)
             if audit or (self._sweeps and now >= self._next_sweep):
                 batches += self._sweep(now)
             if audit:

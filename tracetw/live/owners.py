@@ -6,6 +6,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+from numpy.typing import NDArray
 
 from tracetw.event.fields import Rows, State, end_ns
 from tracetw.event.record import (
@@ -38,20 +39,15 @@ def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
     if listeners is None:
         return rows
     ends, known = rows["end"], rows["owner_from"]
-    # What found no room to wait may still be held, too.
-    waits = (ends == _PENDING) | ((ends == _FULL) & (known != _CLOSE))
-    # An MPTCP subflow is closed by a kernel thread while its application has the socket open.
-    waits |= (known == _NONE) & (rows["flags"] & F_KTHREAD != 0) & (rows["inode"] != 0)
-    waits &= (rows["flags"] & F_DEAD == 0) & (known != _KERNEL)
-    # A connection of MPTCP that its application has closed waits for its subflows only.
-    waits &= rows["mptcp_flags"] & MP_LET_GO == 0
-    held = np.flatnonzero(waits)
-    if not len(held):
+    # Few are one of these; only their other fields are read.
+    some = np.flatnonzero((ends == _PENDING) | (ends == _FULL) | (known == _NONE))
+    some = some[_may_be_held(rows, some)]
+    if not len(some):
         return rows
     rows = rows.copy()
-    ended = zip(rows["inode"][held].tolist(), end_ns(rows[held]).tolist(), strict=True)
+    ended = zip(rows["inode"][some].tolist(), end_ns(rows[some]).tolist(), strict=True)
     owners = holders.owners_by_inode({inode: at for inode, at in ended if inode})
-    for index in held:
+    for index in some:
         row = rows[index]
         owner = owners.get(int(row["inode"]))
         if owner is not None:
@@ -63,6 +59,19 @@ def resolve(rows: Rows, listeners: Listeners | None) -> Rows:
             _put(rows, index, None, None, Owner.NONE)
 
     return rows
+
+
+def _may_be_held(rows: Rows, some: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """By what these records say: the application may have the socket open, or nobody has accepted it yet."""
+    ends, known, flags = (rows[name][some] for name in ("end", "owner_from", "flags"))
+    # What found no room to wait may still be held, too.
+    waits: NDArray[np.bool_] = (ends == _PENDING) | ((ends == _FULL) & (known != _CLOSE))
+    # An MPTCP subflow is closed by a kernel thread while its application has the socket open.
+    waits |= (known == _NONE) & (flags & F_KTHREAD != 0) & (rows["inode"][some] != 0)
+    waits &= (flags & F_DEAD == 0) & (known != _KERNEL)
+    # A connection of MPTCP that its application has closed waits for its subflows only.
+    waits &= rows["mptcp_flags"][some] & MP_LET_GO == 0
+    return waits
 
 
 def resolve_events(rows: Rows, listeners: Listeners | None) -> Rows:

@@ -110,7 +110,8 @@ _TIMEWAIT_LEN_S = 60  # TCP_TIMEWAIT_LEN
 _ETIMEDOUT = 110
 _SHUT_BOTH = record.SHUT_RECEIVE | record.SHUT_SEND
 _CONNECTING = (State.SYN_SENT, State.SYN_RECV)
-_MPTCP = int(Layer.MPTCP)  # with a member of an enum a comparison takes five times as long
+# With a member of an enum a comparison takes five times as long.
+_MPTCP, _LATE_DATA = int(Layer.MPTCP), int(End.LATE_DATA)
 
 # Longer than any timewait socket lives in FIN_WAIT2.
 _LONGEST_NS = 200_000_000_000
@@ -241,16 +242,18 @@ class Tally:
         """One bit for each counter that the end of a connection must have bumped, shape (n,)."""
         verdict = findings.verdict
         flags = np.ascontiguousarray(rows["flags"])
-        masks: _U16 = self._by_verdict[verdict]
-        masks |= self._by_state[rows["old_state"]]
-        masks |= self._by_time_wait[findings.time_wait]
-        masks |= (flags & record.F_TW != 0) * np.uint16(_BIT["TW"])
-        if np.bitwise_or.reduce(flags) & (record.F_MISSED | record.F_TW_FIN_WAIT2):
+        masks: _U16 = self._by_verdict.take(verdict)
+        masks |= self._by_state.take(rows["old_state"])
+        masks |= self._by_time_wait.take(findings.time_wait)
+        of_any = np.bitwise_or.reduce(flags)
+        if of_any & record.F_TW:
+            masks |= (flags & record.F_TW != 0) * np.uint16(_BIT["TW"])
+        if of_any & (record.F_MISSED | record.F_TW_FIN_WAIT2):
             masks[flags & record.F_MISSED != 0] |= _BIT[UNCLEAR]
             waiting = np.flatnonzero(flags & record.F_TW_FIN_WAIT2)
             short = waiting[self._short_lived(rows, waiting)]
             masks[short] ^= _BIT["TW"] | _BIT["TWKilled"]
-        open_cases = np.flatnonzero(self._look[verdict])
+        open_cases = np.flatnonzero(self._look.take(verdict))
         if len(open_cases):
             masks[open_cases] |= self._sometimes(rows, open_cases, verdict[open_cases])
         mptcp = np.flatnonzero(rows["layer"] == _MPTCP)
@@ -287,7 +290,7 @@ class Tally:
         in_close = flags & (record.F_LINGER0 | record.F_RST_OUT) == record.F_RST_OUT
         linger = verdict == VERDICT_INDEX["abort-linger"]
         late = verdict == VERDICT_INDEX["abort-late-data"]
-        late &= rows["end"][which] != End.LATE_DATA
+        late &= rows["end"][which] != _LATE_DATA
         on_data = (linger & ~in_close) | late
         timeout = np.zeros(len(which), dtype=np.bool_)
         connecting = ~(linger | late)
@@ -301,10 +304,10 @@ class Tally:
             closed = flags & (record.F_LINGER0 | record.F_RST_IN) == record.F_LINGER0
             closed &= rows["shutdown"][which] & _SHUT_BOTH == _SHUT_BOTH
             on_data |= closed & (verdict == VERDICT_INDEX["connect-aborted"])
-        masks = np.where(on_data, _BIT["TCPAbortOnData"], 0)
-        masks |= np.where(linger & in_close, _BIT["TCPAbortOnLinger"], 0)
-        masks |= np.where(timeout, _BIT["TCPAbortOnTimeout"], 0)
-        return masks.astype(np.uint16)
+        masks: _U16 = on_data * np.uint16(_BIT["TCPAbortOnData"])
+        masks |= (linger & in_close) * np.uint16(_BIT["TCPAbortOnLinger"])
+        masks |= timeout * np.uint16(_BIT["TCPAbortOnTimeout"])
+        return masks
 
 
 def _of_mptcp(mptcp: _U16, flags: NDArray[np.uint32], masks: _U16) -> _U16:

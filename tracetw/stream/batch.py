@@ -120,7 +120,7 @@ class Listed:
     rows: NDArray[Any]
     findings: Findings
 
-    def take(self, which: NDArray[np.bool_] | NDArray[np.intp], count: int) -> Listed:
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp] | slice, count: int) -> Listed:
         """Of some of the ``count`` rows, by index or mask."""
         place = np.full(count, -1, np.intp)
         place[which] = np.arange(len(place[which]))
@@ -148,8 +148,8 @@ class Closes:
     at: NDArray[np.int64]
     subflows: Listed | None = None
 
-    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> Closes:
-        """Some of them, by index or mask."""
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Closes:
+        """Some of them, by index, mask or slice."""
         listed = self.subflows and self.subflows.take(which, len(self.rows))
         # Field by field it takes several times as long.
         raw = np.ascontiguousarray(self.rows).view(f"V{self.rows.dtype.itemsize}")

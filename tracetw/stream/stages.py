@@ -113,7 +113,10 @@ class Stages:
         if self._all:
             return closes
         keep = self._wanted.mask(closes.rows, closes.findings, self.context.cgroup_path)
-        return closes if keep.all() else closes.take(keep)
+        if keep.all():
+            return closes
+        # Mostly a filter wants few.
+        return closes.take(keep if keep.any() else slice(0))
 
     def events(self, events: Events) -> Events:
         """Tally the events; returns those that pass the filter."""

@@ -55,7 +55,7 @@ def limits(rows: Rows, verdict: NDArray[np.uint8], names: KernelNames) -> Limit:
     limit = np.zeros(len(rows), np.uint8)
     value = np.full(len(rows), -1, np.int64)
     elapsed = np.full(len(rows), -1, np.int64)
-    kinds = _KIND[verdict]
+    kinds = _KIND.take(verdict)
     if not kinds.any():
         return limit, value, elapsed
     # The timers of MPTCP are its own.

@@ -151,7 +151,7 @@ class Records:
     def unacked_data(self) -> NDArray[np.bool_]:
         """Whether data was sent and not acknowledged, the FIN apart."""
         # With a FIN on its way and nothing unsent one of the sequence numbers is no data.
-        return np.asarray(self.ahead > (FIN_ON_ITS_WAY[self.state] & (self.queued == 0)))
+        return np.asarray(self.ahead > (FIN_ON_ITS_WAY.take(self.state) & (self.queued == 0)))
 
     @cached_property
     def close_seen(self) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ import ctypes
 import os
 import platform
 import struct
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 # asm/unistd.h
@@ -137,18 +137,36 @@ def open_raw_tracepoint(program: int, event: str | None) -> int:
     return _bpf(_RAW_TRACEPOINT_OPEN, struct.pack("=QII", address, program, 0))
 
 
-def misses(fds: Iterable[int]) -> int:
-    """Runs of all these programs that were skipped, since the program was already running on that CPU.
+class Misses:
+    """Asks programs how many of their runs were skipped, since the program was already running on that CPU.
 
-    Raw tracepoints do so since Linux kernel commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw
-    tracepoint probes") (in v6.1). 0 on a kernel that does not count them. Asked each time that records are
-    read. Raises OSError.
+    Raw tracepoints skip them since Linux kernel commit 05b24ff9b2cf ("bpf: Prevent bpf program recursion for raw
+    tracepoint probes") (in v6.1). Asked each time that records are read: so what is asked is made once.
+
+    Args:
+        fds: descriptors of the programs, which stay open.
     """
-    info = ctypes.create_string_buffer(_INFO_SIZE)
-    address, total = ctypes.addressof(info), 0
-    for fd in fds:
+
+    def __init__(self, fds: Sequence[int]) -> None:
+        self._number = _SYS_BPF[platform.machine()]
+        self._infos = ctypes.create_string_buffer(len(fds) * _INFO_SIZE)
+        begin = ctypes.addressof(self._infos)
+        self._asked = [
+            ctypes.create_string_buffer(
+                struct.pack("=IIQ", fd, _INFO_SIZE, begin + at * _INFO_SIZE), 128
+            )
+            for at, fd in enumerate(fds)
+        ]
+
+    def total(self) -> int:
+        """Of all programs since they were loaded; 0 on a kernel that does not count them. Raises OSError."""
         # The kernel would take its last answer for the sizes of buffers to fill (bpf_prog_get_info_by_fd).
-        ctypes.memset(address, 0, _INFO_SIZE)
-        _bpf(_OBJ_GET_INFO_BY_FD, struct.pack("=IIQ", fd, _INFO_SIZE, address))
-        total += int(struct.unpack_from("=Q", info, _MISSES)[0])
-    return total
+        ctypes.memset(self._infos, 0, len(self._infos))
+        for asked in self._asked:
+            if _libc.syscall(self._number, _OBJ_GET_INFO_BY_FD, asked, 128) < 0:
+                error = ctypes.get_errno()
+                raise OSError(error, os.strerror(error))
+        return sum(
+            int(struct.unpack_from("=Q", self._infos, at * _INFO_SIZE + _MISSES)[0])
+            for at in range(len(self._asked))
+        )

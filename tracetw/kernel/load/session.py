@@ -32,7 +32,7 @@ from tracetw.event.record import (
     End,
     Stat,
 )
-from tracetw.kernel.load.bpf import misses
+from tracetw.kernel.load.bpf import Misses
 from tracetw.kernel.plan import CPUS, LISTENER_ENDS_PAGES, SECOND, Plan
 from tracetw.kernel.ring import Ring
 from tracetw.kernel.rings import Rings
@@ -64,7 +64,9 @@ class Session(Closing):
         self.plan = plan
         self._fds = dict(descriptors)
         # Of each hook the program that runs first.
-        self._first = [fd for name, fd in self.programs().items() if not name.startswith(SECOND)]
+        self._missed = Misses(
+            [fd for name, fd in self.programs().items() if not name.startswith(SECOND)]
+        )
         self._rings = [f"map:closes{number or ''}" for number in range(plan.sizes.rings)]
         pages = plan.sizes.closes_pages // plan.sizes.rings
         self.closes = Rings([Ring(self._fds[name], CLOSE, pages) for name in self._rings], end_ns)
@@ -103,7 +105,7 @@ class Session(Closing):
 
     def misses(self) -> int:
         """Runs that the recursion guard skipped, and that no second program made up for."""
-        missed = misses(self._first)
+        missed = self._missed.total()
         # In this order: a run is skipped before the second program makes up for it.
         return max(missed - int(self._stats[:, Stat.SECOND].sum()), 0)
 
