@@ -16,13 +16,13 @@ import pytest
 from scripts.benchmark.namespace import storm_host
 from tests.kernel.kit.crowd import Crowd
 from tests.kernel.kit.reader import SMALL, Reader, attached, once, verdicts
-from tests.kernel.kit.room import PLACES, SPARE_PLACES, EventRoom, SpareRoom
-from tracetw.event.record import MP_CONNECTION, Stat
+from tests.kernel.kit.room import PLACES, SPARE_PLACES, EventRoom, SpareRoom, element
+from tracetw.event.record import AT_CLOSED, F_BORN, MP_CONNECTION, Stat
 from tracetw.kernel.btf import Btf
 from tracetw.kernel.load.loader import load
 from tracetw.kernel.load.probe import ask
 from tracetw.kernel.load.session import Session
-from tracetw.kernel.plan import Sizes, make_plan
+from tracetw.kernel.plan import WAYS, Sizes, make_plan
 from tracetw.lab.net.topology import Net
 from tracetw.lab.scenarios.mptcp import close_in_turn, connect, no_mptcp, talk
 
@@ -127,6 +127,23 @@ def test_a_record_without_a_place_is_counted_as_lost(crowd: Crowd) -> None:
     assert lost >= COUNT - TINY.closed_slots
     assert len(rows) + lost == 2 * COUNT
     assert once(rows)
+
+
+def test_the_history_of_those_that_have_none_stays_empty(crowd: Crowd) -> None:
+    """Connections from before the trace share one: nothing of one of them becomes another's."""
+    crowd.do("open", COUNT)
+    with attached(SMALL) as opened:
+        reader = Reader(opened, crowd.netns)
+        crowd.do("dead", COUNT)
+        rows = reader.finish()
+        sets = SMALL.conn_slots // WAYS
+        assert not any(element(opened, "conn_keys", sets))
+        histories = [element(opened, "conns", sets * WAYS + way) for way in range(WAYS)]
+    assert not any(map(any, histories))
+    assert len(rows) == 2 * COUNT
+    # When they began nobody knows, not even from each other.
+    assert not (rows["flags"] & F_BORN).any()
+    assert (rows["at"][:, 0] == rows["at"][:, AT_CLOSED]).all()
 
 
 def test_a_connection_of_mptcp_and_its_subflows_leave_by_one_ring() -> None:

@@ -50,6 +50,31 @@ def test_the_same_idle_time_again_and_again() -> None:
     assert remembered(idle(60, 61, 61.5, 63)) == [(), (), IDLE, ()]
 
 
+@pytest.mark.parametrize(
+    ("end", "sent", "received", "holds"),
+    [
+        # A client that closes before the answer, at both ends; one that was answered.
+        ({**CLIENT}, 2, NEVER, False),
+        ({**CLIENT}, 2, 3, False),
+        ({**CLIENT}, 3, 2, True),
+        ({**CLIENT}, 2, 2, True),
+        ({**SERVER, "first_close": REMOTE}, NEVER, 2, False),
+        ({**SERVER, "first_close": REMOTE}, 2, 3, True),
+        # A server that closes a stream to it.
+        ({**SERVER}, NEVER, 2, True),
+        ({**CLIENT, "first_close": REMOTE}, 2, NEVER, True),
+    ],
+)
+def test_a_client_that_waits_for_an_answer_is_not_idle(
+    end: dict[str, Any], sent: int, received: int, *, holds: bool
+) -> None:
+    since = {
+        name: value if value == NEVER else value * SECOND
+        for name, value in (("since_sent", sent), ("since_received", received))
+    }
+    assert remembered(closes(*[{**end, **since}] * 3))[-1] == (IDLE if holds else ())
+
+
 def test_a_reset_after_our_fin_is_our_own_timeout() -> None:
     """The peer answers the close of an idle connection with RST: nothing points to a timeout of the peer."""
     reset = {"form": RST_RECEIVED, "verdict": "peer-reset"}

@@ -129,3 +129,18 @@ def test_what_is_dropped_is_counted() -> None:
     assert backlog.drop() == 2
     assert backlog.records == 0
     assert backlog.pop() is None
+
+
+def test_it_rests_when_nothing_comes() -> None:
+    backlog = Backlog(1 << 20)
+    assert backlog.rests(0.01)
+    backlog.put(ends(1))
+    assert not backlog.rests(0.01)
+    assert times(backlog) == [1]
+    late = threading.Timer(0.05, backlog.put, [ends(2)])
+    late.start()
+    assert not backlog.rests(60)
+    late.join()
+    assert times(backlog) == [2]
+    backlog.close()
+    assert not backlog.rests(60)

@@ -107,3 +107,88 @@ def test_who_served_it_since_is_not_dead() -> None:
     memory = recorded(END, since=900.0)
     both = Memory(served, memory._all, samples=memory._samples)
     assert told(both).kind == "service-down"
+
+
+def refusing(*ports: int, since: float = 1.0, apart: float = 0.0) -> list[Any]:
+    """Attempts at these ports of this host, the first ones so long after the death."""
+    return [
+        connections(
+            "connect-refused",
+            DIED + since + apart * number + np.arange(0, 3, 0.1),
+            local="10.0.0.1",
+            remote="10.0.0.1",
+            rport=port,
+        )
+        for number, port in enumerate(ports)
+    ]
+
+
+def incidents(*ended: ListenerEnd, **more: float) -> list[Incident]:
+    sample = Sample("running", WALL, Clock(WALL, 0), {}, {}, {}, {}, 0, ended=ended)
+    rows = np.concatenate(refusing(9101, 9102, **more))
+    return list(build([Memory(rows, *traffic(), samples=[sample])], utc=True).incidents)
+
+
+@pytest.mark.parametrize(
+    ("code", "other", "apart", "count"),
+    [
+        (9, {}, 0.0, 1),
+        (9, {}, 20.0, 1),
+        # Of both it is known when the process died.
+        (9, {}, 40.0, 1),
+        (9, {"pid": 8}, 0.0, 2),
+        (0x300, {}, 0.0, 1),
+        (0x300, {}, 40.0, 2),
+        (0x300, {"pid": 8}, 0.0, 2),
+    ],
+)
+def test_ports_of_one_process_are_one_incident(
+    code: int, other: dict[str, Any], apart: float, count: int
+) -> None:
+    one = END._replace(exit_code=code)
+    found = incidents(one, one._replace(port=9102, **other), apart=apart)
+    assert len(found) == count
+    assert sum(each.total for each in found) == 60
+    assert len({each.kind for each in found}) == 1
+    assert all((each.service is None) is (count == 1) for each in found)
+    if code == 0x300 and count == 1:
+        assert "10.0.0.1:9101 and 10.0.0.1:9102 refused connections" in found[0].title
+
+
+def dying(*deaths: tuple[float, int], code: int = int(signal.SIGSEGV), **other: Any) -> list[Any]:
+    """Incidents of a server that died so long after the first death, as these pids; each time it refused for 3 s."""
+    ended = [
+        END._replace(time_ns=END.time_ns + int(after * SECOND), pid=pid, exit_code=code, **other)
+        for after, pid in deaths
+    ]
+    times = [DIED + after + np.arange(0.1, 3, 0.1) for after, _ in deaths]
+    refused = connections(
+        "connect-refused", np.concatenate(times), local="10.0.0.1", remote="10.0.0.1", rport=9101
+    )
+    sample = Sample("running", WALL, Clock(WALL, 0), {}, {}, {}, {}, 0, ended=tuple(ended))
+    memory = Memory(refused, *traffic(), samples=[sample])
+    return [one for one in build([memory], utc=True).incidents if one.actor is not None]
+
+
+def test_a_server_that_dies_again_and_again_is_one_incident() -> None:
+    (one,) = dying((0, 1), (20, 2), (40, 3))
+    assert (one.kind, one.deaths, one.total) == ("crash-loop", 3, 87)
+    assert one.began_ns == END.time_ns
+    assert "api (pid 1) died 3 times" in one.sentence
+    assert "SIGSEGV" in one.evidence[0]
+    (also,) = dying((0, 1), (20, 2), (40, 3), code=9, oom=True)
+    assert also.kind == "crash-loop"
+
+
+@pytest.mark.parametrize(
+    ("deaths", "code"),
+    [
+        (((0, 1), (20, 2)), int(signal.SIGSEGV)),
+        (((0, 1), (70, 2), (140, 3)), int(signal.SIGSEGV)),
+        (((0, 1), (20, 2), (40, 3)), int(signal.SIGKILL)),
+        # One process with three listeners.
+        (((0, 1), (0, 1), (0, 1)), int(signal.SIGSEGV)),
+    ],
+)
+def test_what_is_no_loop(deaths: tuple[tuple[float, int], ...], code: int) -> None:
+    assert {one.kind for one in dying(*deaths, code=code)} == {"kill"}

@@ -6,6 +6,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from tracetw.report.count.scan import source_of
 from tracetw.report.count.slots import Slots
 from tracetw.report.ends.ladder import steps
 from tracetw.report.ends.stories import documents
-from tracetw.report.render.phrases import common_network, counted, joined, per_minute
+from tracetw.report.render.phrases import Words, common_network, counted, joined, per_minute
 
 KEY = np.dtype([("a", "<u8"), ("b", "<u8")])
 SLOTTED = np.dtype([("who", "<u4"), ("slot", "<u4")])
@@ -126,6 +129,52 @@ def test_a_burst_in_many_slots() -> None:
 def test_times(text: str, second: float) -> None:
     window = Window.parse(text, None, WALL + 3600 * 10**9)
     assert window.since_ns == WALL + int(second * 1e9)
+
+
+# Summer time (+1) ends on 30 September; the clock of the tests is in winter or in summer.
+SUMMER_TIME = "WWW0SSS-1,J90/0,J273/0"
+
+
+@pytest.fixture
+def summer_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setenv("TZ", SUMMER_TIME)
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("summer_time")
+def test_times_without_a_zone_are_as_shown() -> None:
+    end = july(14)
+    assert Window.parse("12:30", None, end).since_ns == july(11, 30)
+    assert Window.parse("12:30", None, end, utc=True).since_ns == july(12, 30)
+    assert Window.parse("12:30Z", None, end).since_ns == july(12, 30)
+    assert Window.parse("2026-07-01 12:30", None, end, utc=True).since_ns == july(12, 30)
+    assert Window.parse("2026-07-01T12:30+02:00", None, end, utc=True).since_ns == july(10, 30)
+
+
+@pytest.mark.usefixtures("summer_time")
+def test_the_zone_is_that_of_the_time_shown() -> None:
+    winter = WALL
+    for begin, zone, hour in ((july(11), "SSS", "12:00:00"), (winter, "WWW", "12:00:00")):
+        words = Words.spanning(begin, begin + 60 * 10**9, utc=False)
+        assert (words.time(begin), words.zone(begin)) == (hour, zone)
+        assert Words.spanning(begin, begin, utc=True).zone(begin) == "UTC"
+
+
+@pytest.mark.usefixtures("summer_time")
+@pytest.mark.parametrize(
+    ("days", "utc"), [((0, 1), False), ((90, 92), True), ((0, 92), True), ((0, 365), True)]
+)
+def test_in_utc_where_the_clocks_changed(days: tuple[int, int], *, utc: bool) -> None:
+    """One hour comes twice in local time; a year has both changes, and the same offset at its ends."""
+    begin, end = (july(0) + day * 86_400 * 10**9 for day in days)
+    assert Words.spanning(begin, end, utc=False).utc is utc
+
+
+def july(hour: int, minute: int = 0) -> int:
+    return int(datetime(2026, 7, 1, hour, minute, tzinfo=timezone.utc).timestamp()) * 10**9
 
 
 def test_times_that_are_none() -> None:

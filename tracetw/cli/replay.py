@@ -75,7 +75,7 @@ def command(
     with progress(shown=not out.isatty()) as bar:
         recordings = open_recordings(paths)
         wanted = recorded_filter(conditions, recordings)
-        window = Window.of_recordings(since, until, recordings)
+        window = Window.of_recordings(since, until, recordings, utc=utc)
         if any(recording.compacted for recording in recordings):
             bar.pause()
             need("recording", "replay")

@@ -120,7 +120,7 @@ def command(
 
         recordings = open_recordings(paths)
         only = recorded_filter(conditions, recordings)
-        window = Window.of_recordings(since, until, recordings)
+        window = Window.of_recordings(since, until, recordings, utc=utc)
         if any(recording.compacted for recording in recordings):
             need("recording", "top")
         board = Board(slot_width(recordings, window), utc=utc, recorded=True)

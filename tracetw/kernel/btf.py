@@ -29,6 +29,8 @@ _PER_MEMBER = {_STRUCT: 12, _UNION: 12, _ENUM: 8, _FUNC_PROTO: 8, _DATASEC: 12, 
 # Found by name; a union counts as a structure.
 _NAMED = {_STRUCT: _STRUCT, _UNION: _STRUCT, _ENUM: _ENUM, _ENUM64: _ENUM64, _TYPEDEF: _TYPEDEF}
 _VOID = 0
+# What stays in the processor's cache.
+_WORDS_AT_ONCE = 1 << 14
 # Modifiers on modifiers, and structures in structures, that a sane compiler makes.
 _DEEPEST = 64
 _MODIFIERS = {_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG}
@@ -329,15 +331,17 @@ def _begins(words: NDArray[np.uint32]) -> array[int]:
     for kind in range(32):
         fixed[kind] = 3 + _FIXED.get(kind, 0) // 4
         of_member[kind] = _PER_MEMBER.get(kind, 0) // 4
-    # As if a type began in each word: where would the next one begin? The second word has kind and members.
-    kinds = (words[1:] >> 24 & 31).astype(np.uint8)
-    size = of_member[kinds] * (words[1:] & 0xFFFF) + fixed[kinds]
-    sizes = size.data
     begins = array("I")
     append, at, end = begins.append, 0, len(words)
-    while at < end:
-        append(at)
-        at += sizes[at]
+    # As if a type began in each word: how long would it be? The word behind has kind and number of members.
+    for low in range(0, end - 1, _WORDS_AT_ONCE):
+        infos = words[low + 1 : low + 1 + _WORDS_AT_ONCE]
+        kinds = infos >> 24 & 31
+        sizes = (of_member[kinds] * (infos & 0xFFFF) + fixed[kinds]).data
+        high = low + len(infos)
+        while at < high:
+            append(at)
+            at += sizes[at - low]
     if at != end:
         raise IndexError(at)
     return begins

@@ -101,6 +101,13 @@ class Backlog:
         rows = parts[0] if len(parts) == 1 else np.concatenate([_opaque(part) for part in parts])
         return _in_order(kind(rows.view(batch.rows.dtype), batch.clock, batch.gone))
 
+    def rests(self, seconds: float) -> bool:
+        """Nothing waits, and nothing comes for so long; false when it is closed."""
+        with self._changed:
+            if not self._batches and not self._closed:
+                self._changed.wait(seconds)
+            return not self._batches and not self._closed
+
     def _more(self, first: Ends) -> list[Rows]:
         """The rows of ends that can be in one batch with the first."""
         parts: list[Rows] = []

@@ -26,8 +26,8 @@ _TICK_S = 0.05
 _LAST_S = 0.25
 # Longer than giving a reader up takes: it is a write that does not return.
 _STUCK_S = 0.3
-# Records that waited: their memory is given back when none waits any more.
-_MANY = 1 << 12
+# After so many records their memory is given back, once none has come for a moment: in a storm it is needed again.
+_MANY, _REST_S = 1 << 12, 0.2
 
 
 class Writer:
@@ -103,13 +103,15 @@ class Writer:
         """A thread begins with the priority of the one that starts it, which reads the kernel."""
         try:
             os.setpriority(os.PRIO_PROCESS, 0, self._nice)
-            most = 0
+            fed = 0
             while (batch := self._backlog.pop()) is not None:
                 self._feed(batch)
-                most = max(most, self._backlog.records)
-                if most > _MANY and not self._backlog.records:
+                fed += 0 if isinstance(batch, Loss) else len(batch.rows)
+                # A batch that is still referred to keeps its memory.
+                del batch
+                if fed > _MANY and self._backlog.rests(_REST_S):
                     give_memory_back()
-                    most = 0
+                    fed = 0
         except BaseException as error:  # noqa: BLE001  raised again in the main thread
             self._bug = error
             self._tell()

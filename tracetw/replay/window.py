@@ -29,7 +29,9 @@ class Window:
     until_ns: int = _LONGEST
 
     @classmethod
-    def parse(cls, since: str | None, until: str | None, last_ns: int) -> Window:
+    def parse(
+        cls, since: str | None, until: str | None, last_ns: int, *, utc: bool = False
+    ) -> Window:
         """From the texts of ``--since`` and ``--until``.
 
         Args:
@@ -37,12 +39,13 @@ class Window:
                 the recordings end (``12:04:07``), or a time before their end (``30m``). Local time
                 unless it ends in ``Z`` or an offset.
             last_ns: wall time of that end.
+            utc: UTC instead of local time, as what is shown.
 
         Raises BadInput naming the value and the valid forms.
         """
         window = cls(
-            -_LONGEST if since is None else _bounded(_moment("--since", since, last_ns)),
-            _LONGEST if until is None else _bounded(_moment("--until", until, last_ns)),
+            -_LONGEST if since is None else _bounded(_moment("--since", since, last_ns, utc=utc)),
+            _LONGEST if until is None else _bounded(_moment("--until", until, last_ns, utc=utc)),
         )
         if window.since_ns >= window.until_ns:
             raise BadInput(f"--since {since} is not before --until {until}", "swap them")
@@ -50,7 +53,12 @@ class Window:
 
     @classmethod
     def of_recordings(
-        cls, since: str | None, until: str | None, recordings: Sequence[Recording]
+        cls,
+        since: str | None,
+        until: str | None,
+        recordings: Sequence[Recording],
+        *,
+        utc: bool = False,
     ) -> Window:
         """As :meth:`parse`, with the end of the last of these.
 
@@ -59,7 +67,7 @@ class Window:
         headers = [recording.header for recording in recordings]
         first = min(min(one.run_started_ns, one.started_ns) for one in headers)
         last = max(one.ended_ns or one.started_ns for one in headers)
-        window = cls.parse(since, until, last)
+        window = cls.parse(since, until, last, utc=utc)
         for option, text, outside, edge, what in (
             ("--since", since, window.since_ns > last + _SECOND, last, "after the end"),
             ("--until", until, window.until_ns <= first, first, "before the beginning"),
@@ -90,10 +98,10 @@ def _bounded(wall_ns: int) -> int:
     return max(-int(_LONGEST), min(int(_LONGEST), wall_ns))
 
 
-def _moment(option: str, text: str, last_ns: int) -> int:
+def _moment(option: str, text: str, last_ns: int, *, utc: bool) -> int:
     word = text.strip()
     if _CLOCK.fullmatch(word):
-        utc = word.endswith("Z")
+        utc = utc or word.endswith("Z")
         convert = time.gmtime if utc else time.localtime
         hour, _, rest = word.rstrip("Z").partition(":")
         word = time.strftime("%Y-%m-%dT", convert(last_ns / _SECOND)) + f"{hour:0>2}:{rest}"
@@ -109,7 +117,8 @@ def _moment(option: str, text: str, last_ns: int) -> int:
                 "give one as in 2026-01-02T03:04:05, 12:04:07, or 30m for before the end",
             ) from None
     try:
-        moment = moment if moment.tzinfo else moment.astimezone()
+        if moment.tzinfo is None:
+            moment = moment.replace(tzinfo=timezone.utc) if utc else moment.astimezone()
     except (ValueError, OverflowError, OSError):  # the first and the last year, in another zone
         moment = moment.replace(tzinfo=timezone.utc)
     since_epoch = moment - datetime(1970, 1, 1, tzinfo=timezone.utc)

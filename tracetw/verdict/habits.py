@@ -72,7 +72,11 @@ class Habits:
         local = ~reset & (some.first == LOCAL) & (by == _APP)
         remote = ~reset & (some.first == REMOTE)
         client = (some.flags & F_CLIENT) != 0
-        known = (reset | local | remote) & (client | ((some.flags & F_SERVER) != 0))
+        server = (some.flags & F_SERVER) != 0
+        known = (reset | local | remote) & (client | server)
+        # A client that gives up waiting for an answer has a timeout, but the connection was not idle.
+        ours, theirs = _last(some.sent_ms, some.received_ms), _last(some.received_ms, some.sent_ms)
+        known &= ~(local & client & ours) & ~((reset | remote) & server & theirs)
         kinds = (reset * 2 + local) * 2 + client
         services = np.where(client, here["rport"], here["lport"])
         # A server's service is its port; a client's is the port of one peer.
@@ -126,3 +130,9 @@ class Habits:
         self._tick, self._in_tick = int(ticks[-1]), int(rank[-1]) + 1
         kept: NDArray[np.intp] = which[rank < _EACH_TICK]
         return kept
+
+
+def _last(one_ms: NDArray[np.int64], other_ms: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the one was later than the other, both before the end; -1 never."""
+    result: NDArray[np.bool_] = (one_ms >= 0) & ((other_ms < 0) | (other_ms > one_ms))
+    return result

@@ -34,7 +34,7 @@ HINTS: tuple[Hint, ...] = (
     Hint(
         "idle-timeout",
         "Three connections or more of one service, in a row, were closed by the same side after the same time without "
-        "data: 1 s at least, and no more than 3 % or 60 ms apart.",
+        "data: 1 s at least, and no more than 3 % or 60 ms apart. A client that closes while it waits for an answer is none.",
         {
             "local": "It was without data for {quiet_s}, as others before it: this looks like an idle timeout of this side.",
             "remote": "It was without data for {quiet_s}, as others before it: this looks like an idle timeout of the peer.",

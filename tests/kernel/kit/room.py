@@ -19,7 +19,7 @@ from tracetw.kernel.load import bpf
 from tracetw.kernel.load.session import Session
 from tracetw.kernel.plan import WAYS
 
-__all__ = ["PLACES", "SPARE_PLACES", "EventRoom", "SpareRoom"]
+__all__ = ["PLACES", "SPARE_PLACES", "EventRoom", "SpareRoom", "element"]
 
 PLACES = 4
 """As in bpf/place.h."""
@@ -56,10 +56,7 @@ class EventRoom:
         return busy == sorted(places) and bool((at["is"][:, list(places)] == _PATTERN).all())
 
     def _call(self, command: int, content: bytearray) -> None:
-        key = ctypes.c_uint32(0)
-        value = (ctypes.c_char * len(content)).from_buffer(content)
-        addresses = ctypes.addressof(key), ctypes.addressof(value)
-        bpf._bpf(command, struct.pack("=I4xQQQ", self._fd, *addresses, 0))
+        _call(command, self._fd, 0, content)
 
 
 class SpareRoom:
@@ -87,3 +84,19 @@ class SpareRoom:
         return busy == sorted(places) and bool(
             (self._records["is"][:, list(places)] == _PATTERN).all()
         )
+
+
+def element(session: Session, name: str, number: int) -> bytes:
+    """One element of an array map."""
+    fd = session._fds[f"map:{name}"]
+    info = Path(f"/proc/self/fdinfo/{fd}").read_text(encoding="ascii")
+    content = bytearray(int(info.split("value_size:")[1].split()[0]))
+    _call(_LOOKUP, fd, number, content)
+    return bytes(content)
+
+
+def _call(command: int, fd: int, number: int, content: bytearray) -> None:
+    key = ctypes.c_uint32(number)
+    value = (ctypes.c_char * len(content)).from_buffer(content)
+    addresses = ctypes.addressof(key), ctypes.addressof(value)
+    bpf._bpf(command, struct.pack("=I4xQQQ", fd, *addresses, 0))

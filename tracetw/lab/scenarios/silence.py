@@ -65,7 +65,11 @@ def race(net: Net) -> None:
 
 
 def close_idle(net: Net) -> None:
-    links = several(net, 4)
+    links, asked = several(net, 4), []
+    for _ in range(3):
+        asked.append(net.dial(links[0].listener))
+        asked[-1].a.sendall(b"question")
+        require(asked[-1].b.recv(100) == b"question", "B did not receive")
     talked = []
     for link in links:
         talk(link)
@@ -78,6 +82,11 @@ def close_idle(net: Net) -> None:
     net.step("B has closed three connections that were idle for the same time")
     for link in links[:3]:
         link.a.close()
+    for link in asked:
+        link.a.close()
+        require(link.b.recv(100) == b"", "B did not see the end")
+        link.b.close()
+    net.step("A has given three others up, on which no answer came for the same time")
     pause(patient(PAUSE_S))
     links[3].b.close()
     eventually(lambda: "CLOSE_WAIT" in net.a.states())
@@ -185,17 +194,18 @@ SCENARIOS: tuple[Scenario, ...] = (
     scenario(
         "hint-idle-timeout",
         "The third connection that the server closes after the same idle time shows a timeout; one that was idle for "
-        "longer does not.",
+        "longer does not, nor does one whose client gives up waiting for an answer after a time that is always the same.",
         close_idle,
         (
             client(verdict="orderly", **hinted("idle-timeout"), why=says("of the peer")),
             *(client(verdict="orderly", hints=[]),) * 3,
+            *(client(verdict="orderly", **hinted("waited-for-answer")),) * 3,
         ),
         (
             server(verdict="orderly", **hinted("idle-timeout"), why=says("of this side")),
-            *(server(verdict="orderly", hints=[]),) * 3,
+            *(server(verdict="orderly", hints=[]),) * 6,
         ),
-        wire={"B>A FIN": 4, "RST": 0},
+        wire={"B>A FIN": 7, "RST": 0},
         counters={"b": {"TCPAbortOnTimeout": 0}},
         seconds=2,
     ),

@@ -59,6 +59,7 @@ class Draft:
         silent_since_ns: when the peer was last heard of.
         running: it went on when the recording began.
         ended: the listener that says whose doing it was, if no connection does.
+        again: those of the same program that died after it.
     """
 
     kind: str
@@ -75,6 +76,7 @@ class Draft:
     silent_since_ns: int | None = None
     running: bool = False
     ended: Ended | None = None
+    again: tuple[Ended, ...] = ()
 
 
 @dataclass(slots=True)
@@ -130,6 +132,11 @@ class IncidentContext:
         """Its cells are free no more."""
         self.free[draft.cells] = False
         return draft
+
+    def began_ns(self, draft: Draft) -> int:
+        """The first sign of an incident."""
+        first = int(self.cells["first"][draft.cells].min())
+        return first if draft.began_ns is None else min(first, draft.began_ns)
 
     def counted(self, source: int) -> bool:
         """Does a recording have the kernel's counter of full accept queues?"""

@@ -13,7 +13,14 @@ from tracetw.report.count.cube import group
 from tracetw.report.count.keys import PULSE, SECOND, fill
 from tracetw.report.count.wrong import CRASHES
 from tracetw.report.incidents.context import SERVER, Draft, IncidentContext, episodes
-from tracetw.report.incidents.idle import at_service, ended_before, told_by, violent
+from tracetw.report.incidents.idle import (
+    at_service,
+    ended_before,
+    loops,
+    told_by,
+    told_by_loop,
+    violent,
+)
 from tracetw.sink.human import amount
 from tracetw.verdict.taxonomy import CLOSED_BY, verdict_numbers
 
@@ -183,6 +190,7 @@ def restarts(context: IncidentContext) -> Iterator[Draft]:
 
 def _idle(context: IncidentContext) -> Iterator[Draft]:
     """Deaths of servers that held no connection: the refusals soon after."""
+    yield from _idle_loops(context)
     refused = context.free & context.verdict("connect-refused")
     for one in sorted(filter(violent, context.ended), key=lambda one: one.at_ns)[:_MOST]:
         for service in np.unique(context.service[refused & context.free]).tolist()[:_MOST]:
@@ -202,6 +210,33 @@ def _idle(context: IncidentContext) -> Iterator[Draft]:
                 back_pid=back_pid,
             )
             told_by(draft, one)
+            yield context.claim(draft)
+
+
+def _idle_loops(context: IncidentContext) -> Iterator[Draft]:
+    """As ``_idle``, of programs that died again and again."""
+    refused = context.free & context.verdict("connect-refused")
+    for loop in [*loops(context)][:_MOST]:
+        first, last, ports = loop[0], loop[-1], {one.end.port for one in loop}
+        for service in np.unique(context.service[refused & context.free]).tolist()[:_MOST]:
+            port = context.services[service][2]
+            if port not in ports:
+                continue
+            back, back_pid = context.serving(service, last.at_ns, last.end.pid)
+            mine = after(context, service, first.at_ns, back, soon_ns=0)
+            cells = context.cells[mine]
+            places = {*zip(cells["source"].tolist(), cells["netns"].tolist(), strict=True)}
+            heard = (one for one in loop if one.end.port == port)
+            if not len(mine) or not any(at_service(context, one, service, places) for one in heard):
+                continue
+            draft = Draft(
+                kind="crash-loop",
+                cells=mine,
+                service=context.services[service],
+                back_ns=back,
+                back_pid=back_pid,
+            )
+            told_by_loop(draft, loop)
             yield context.claim(draft)
 
 

@@ -17,6 +17,7 @@ from tracetw.report.incidents.context import Draft, IncidentContext, episodes
 from tracetw.report.incidents.deaths import deaths, restarts
 from tracetw.report.incidents.habits import habits
 from tracetw.report.incidents.kinds import OF_CAUSE
+from tracetw.report.incidents.same_death import same_death
 from tracetw.report.incidents.silence import silences
 
 _FEWEST = 3
@@ -29,6 +30,7 @@ _NEAR_NS = 5_000_000_000
 def find(context: IncidentContext) -> tuple[list[Draft], list[Suspect]]:
     """Incidents in the order of their beginning, and what belongs to none."""
     drafts = [*deaths(context), *habits(context), *restarts(context), *silences(context)]
+    drafts = same_death(context, drafts)
     bursts: list[tuple[tuple[object, ...], Draft]] = []
     for _ in range(_ROUNDS):
         new = [each for one, which in _suspects(context) for each in _bursts(context, one, which)]
@@ -47,23 +49,17 @@ def find(context: IncidentContext) -> tuple[list[Draft], list[Suspect]]:
     for one, which in _suspects(context, steady=True):
         if _most_of_all(context, one):
             draft = context.claim(Draft(OF_CAUSE[one.kind.name], which, actor=int(which[0])))
-            draft.running = began_ns(context, draft) <= context.begin_ns + _NEAR_NS
+            draft.running = context.began_ns(draft) <= context.begin_ns + _NEAR_NS
             drafts.append(draft)
         else:
             steady.append(one)
-    return sorted(drafts, key=lambda one: (began_ns(context, one), one.service or ())), steady
+    return sorted(drafts, key=lambda one: (context.began_ns(one), one.service or ())), steady
 
 
 def counted(cells: NDArray[Any]) -> NDArray[np.bool_]:
     """Cells that somebody should look at in any case: not those of attempts that an application gave up."""
     result: NDArray[np.bool_] = ABNORMAL[cells["verdict"]] | CRASHES[cells["closed_by"]]
     return result
-
-
-def began_ns(context: IncidentContext, draft: Draft) -> int:
-    """The first sign of an incident."""
-    first = int(context.cells["first"][draft.cells].min())
-    return first if draft.began_ns is None else min(first, draft.began_ns)
 
 
 def _suspects(

@@ -4,16 +4,19 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracetw.event.fields import exit_status
-from tracetw.report.count.keys import address
+from tracetw.report.count.keys import SECOND, address
 from tracetw.report.incidents.context import Draft, Ended, IncidentContext
+from tracetw.report.render.phrases import joined
 
 _ASKED = {"SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"}
 _SOON_NS = 500_000_000
+_LOOP, _LOOP_NS = 3, 60 * SECOND
 
 
 def ended_before(context: IncidentContext, service: int, refused: NDArray[np.intp]) -> Ended | None:
@@ -71,6 +74,37 @@ def told_by(draft: Draft, one: Ended) -> None:
         draft.deaths = 1
     how = f"died of {name}" if name else f"exited with code {code}"
     draft.evidence.append(f"its listener closed when pid {one.end.pid} {how}")
+
+
+def loops(context: IncidentContext) -> Iterator[list[Ended]]:
+    """Listeners of a program whose processes died three times or more without a minute between, not all by SIGKILL.
+
+    In the order of their deaths; a process with several listeners is there with all of them.
+    """
+    programs: dict[tuple[int, int, str], list[Ended]] = {}
+    for one in sorted(filter(violent, context.ended), key=lambda one: one.at_ns):
+        programs.setdefault((one.source, one.end.netns, one.end.comm), []).append(one)
+    for mine in programs.values():
+        at = np.array([one.at_ns for one in mine])
+        for part in np.split(np.arange(len(mine)), np.flatnonzero(np.diff(at) > _LOOP_NS) + 1):
+            loop = [mine[number] for number in part.tolist()]
+            killed = {exit_status(one.end.exit_code)[1] for one in loop} == {"SIGKILL"}
+            if len({one.end.pid for one in loop}) >= _LOOP and (not killed or loop[0].end.oom):
+                yield loop
+
+
+def told_by_loop(draft: Draft, loop: Sequence[Ended]) -> None:
+    """As :func:`told_by`, of a program that died again and again."""
+    draft.kind = "crash-loop"
+    draft.ended, *again = loop
+    draft.again = tuple(again)
+    draft.began_ns = loop[0].at_ns
+    draft.before_pid = loop[-1].end.pid
+    draft.deaths = len({one.end.pid for one in loop})
+    names = [exit_status(one.end.exit_code)[1] or "a signal" for one in loop]
+    draft.evidence.append(
+        f"its listener closed each time, as it died of {joined(sorted({*names}))}"
+    )
 
 
 def violent(one: Ended) -> bool:

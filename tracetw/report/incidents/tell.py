@@ -15,7 +15,6 @@ from tracetw.report.causes.sentences import by_name, port_name, process_name
 from tracetw.report.count.keys import SECOND, address
 from tracetw.report.count.wrong import CRASHES
 from tracetw.report.incidents.context import CLIENT, SERVER, Draft, Ended, IncidentContext
-from tracetw.report.incidents.find import began_ns
 from tracetw.report.incidents.kinds import KINDS
 from tracetw.report.incidents.phases import phases
 from tracetw.report.model import Culprit, Incident, Phase, Service, Story
@@ -37,7 +36,7 @@ _BY_HOST = frozenset({"memory", "admin", "blocked", "mptcp", "undetermined"})
 def tell(context: IncidentContext, draft: Draft, number: int, words: Words) -> Incident:
     """One incident."""
     cells = context.cells[draft.cells]
-    began, ended = began_ns(context, draft), int(cells["last"].max())
+    began, ended = context.began_ns(draft), int(cells["last"].max())
     hosts = context.scan.hosts
     peers = by_name(cells, ("peer_hi", "peer_lo"), address)
     ports = by_name(cells, ("port",), port_name)
@@ -45,7 +44,7 @@ def tell(context: IncidentContext, draft: Draft, number: int, words: Words) -> I
     kind = KINDS[draft.kind]
     actor, service = _actor(context, draft, cells), _service(context, draft)
     who = _who(context, draft, cells, actor)
-    what = _reached(draft, cells, service, peers)
+    what = _reached(context, draft, service, peers)
     form = _REFUSED if draft.kind == "path" and _refused(cells) else kind.title
     title = form.format(
         who=who, service=what, how=(actor and actor.signal) or "a signal", deaths=draft.deaths
@@ -94,7 +93,7 @@ def _actor(context: IncidentContext, draft: Draft, cells: NDArray[Any]) -> Culpr
     hosts = context.scan.hosts
     if draft.ended is not None:
         return _dead(context, draft.ended)
-    if draft.kind in ("deploy", "accept-queue") and draft.service is not None:
+    if draft.kind in ("deploy", "accept-queue") and (draft.service or draft.before_pid):
         return _server(context, draft)
     if draft.kind in ("path", "forgotten"):
         return None
@@ -142,8 +141,7 @@ def _dead(context: IncidentContext, one: Ended) -> Culprit:
 
 def _server(context: IncidentContext, draft: Draft) -> Culprit | None:
     """The process that served a port before; its name is that of its connections."""
-    service = context.services.index(draft.service) if draft.service else -1
-    source = context.host_of(service)
+    source = context.host_of(int(context.service[draft.cells[0]]))
     if source is None or not draft.before_pid:
         return None
     known = context.scan.cells.cells()
@@ -187,10 +185,10 @@ def _who(context: IncidentContext, draft: Draft, cells: NDArray[Any], actor: Cul
 
 
 def _reached(
-    draft: Draft, cells: NDArray[Any], service: Service | None, peers: dict[str, int]
+    context: IncidentContext, draft: Draft, service: Service | None, peers: dict[str, int]
 ) -> str:
     """The side that was to be reached, by its role."""
-    server = cells["role"] == SERVER
+    server = context.cells["role"][draft.cells] == SERVER
     if draft.kind in ("silent", "peer-down", "slow-consumer") and server.all():
         # Ours listened: those that fell silent are clients.
         port = f" of our port {service.port}" if service else ""
@@ -198,6 +196,10 @@ def _reached(
         return f"{'client' if one else 'clients'} {addresses(peers)}{port}"
     if service is not None:
         return endpoint(service.address, service.port)
+    if draft.kind in ("deploy", "service-down"):
+        numbers = np.unique(context.service[draft.cells]).tolist()
+        hit = sorted(context.services[number] for number in numbers)
+        return joined([endpoint(address(high, low), port) for high, low, port, _ in hit])
     return addresses(peers)
 
 

@@ -37,9 +37,10 @@ def page(report: Report, *, utc: bool) -> str:
     """
     words = Words.spanning(report.begin_ns, report.end_ns, utc=utc)
     names = [*dict.fromkeys(host.name for host in report.hosts)]
-    offset = 0 if utc else time.localtime(report.begin_ns // _SECOND).tm_gmtoff // 60
+    offset = 0 if words.utc else time.localtime(report.begin_ns // _SECOND).tm_gmtoff // 60
+    zone = words.zone(report.begin_ns)
     hints = {hint.code: hint.advice for hint in HINTS}
-    shown = {"offset_min": offset, "zone": words.zone, "dated": words.dated, "hints": hints}
+    shown = {"offset_min": offset, "zone": zone, "dated": words.dated, "hints": hints}
     data = _seen({**document(report), "shown": shown})
     parts = {
         "title": html_text(f"{joined(names)}, {words.day(report.begin_ns)}"),

@@ -29,15 +29,15 @@ class Words:
 
     @classmethod
     def spanning(cls, begin_ns: int, end_ns: int, *, utc: bool) -> Words:
-        """With the day when the times are on more than one."""
+        """With the day when the times are on more than one; in UTC where clocks were put forward or back meanwhile."""
+        utc = utc or _clocks_changed(begin_ns // _SECOND, end_ns // _SECOND)
         far = end_ns - begin_ns >= _DAY
         same = cls(utc, dated=True).time(begin_ns)[:10] == cls(utc, dated=True).time(end_ns)[:10]
         return cls(utc, dated=far or not same)
 
-    @property
-    def zone(self) -> str:
-        """Name of the time zone."""
-        return "UTC" if self.utc else time.strftime("%Z")
+    def zone(self, ns: int) -> str:
+        """Name of the time zone at that time: in summer it is another one."""
+        return "UTC" if self.utc else time.strftime("%Z", time.localtime(ns // _SECOND))
 
     def time(self, ns: int) -> str:
         """``12:04:07``, with the day if that matters."""
@@ -53,6 +53,15 @@ class Words:
         """``12:04:07 to 12:05:09 (1m02s)``, or one time."""
         begin, end = self.time(begin_ns), self.time(end_ns)
         return begin if begin == end else f"{begin} to {end} ({span(end_ns - begin_ns)})"
+
+
+def _clocks_changed(begin: int, end: int) -> bool:
+    """Whether local time jumps between two times, in seconds since 1970; so it does in whatever is a year long."""
+    step = _DAY // _SECOND
+    if end - begin > 366 * step:
+        return True
+    offset = time.localtime(begin).tm_gmtoff
+    return any(time.localtime(at).tm_gmtoff != offset for at in [*range(begin, end, step), end])
 
 
 def counted(counts: Mapping[str, int], noun: str = "connection") -> str:

@@ -58,7 +58,7 @@ def _head(report: Report, words: Words) -> Iterator[str]:
     names = [*dict.fromkeys(host.name for host in report.hosts)]
     begin, end = words.time(report.begin_ns), words.time(report.end_ns)
     yield from _wrapped(
-        f"{joined(names)}, {words.day(report.begin_ns)} {begin} to {end} {words.zone}"
+        f"{joined(names)}, {words.day(report.begin_ns)} {begin} to {end} {words.zone(report.begin_ns)}"
         f" ({span(report.end_ns - report.begin_ns)})"
     )
     wrong = f"{report.abnormal:,} abnormally" if report.abnormal else "none abnormally"
