@@ -25,7 +25,7 @@ struct ends {
 };
 
 /*
- * What follows here is 0 or 1, and computed without a branch that depends on the connection (OPAQUE, prelude.h). An
+ * What follows here is 0 or 1, and computed without a branch that depends on the connection (OPAQUE, opaque.h). An
  * index is opaque, too: the compiler would turn it into a pointer, and compare that with the end of the array: the
  * verifier knows numbers that are constant, and so when a loop ends, but no such pointers.
  */

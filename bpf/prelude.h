@@ -136,21 +136,6 @@ BPF_ARRAY_OF_MAPS(closes_of, "closes", RINGS);
 BPF_RINGBUF_OUTPUT(events, EVENTS_PAGES);
 #endif
 
-/*
- * What the compiler must not see through: it would turn arithmetic into branches, and the verifier walks all that comes
- * behind a branch twice.
- */
-#define OPAQUE(x) asm volatile("" : "+r"(x))
-
-/* 1 unless all bits are 0: the sign of bits | -bits. */
-static __always_inline u64 nonzero(u64 bits)
-{
-	u64 negative = -bits;
-
-	OPAQUE(negative);
-	return (bits | negative) >> 63;
-}
-
 static __always_inline void count(u32 stat)
 {
 	u32 key = (bpf_get_smp_processor_id() & (CPUS - 1)) * STAT_MAX + stat;

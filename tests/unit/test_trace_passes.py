@@ -155,6 +155,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
         static struct {{ struct filter *(*lookup)(u32 *); }} filter;
         #include "{BPF}/record.h"
         #include "{BPF}/filter_values.h"
+        #include "{BPF}/opaque.h"
         #include "{BPF}/filter.h"
 
         static struct filter *content;

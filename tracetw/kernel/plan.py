@@ -33,6 +33,7 @@ HEADERS = (
     "record.h",
     "filter_values.h",
     "prelude.h",
+    "opaque.h",
     "place.h",
     "filter.h",
     "slot.h",
