@@ -135,11 +135,7 @@ def test_no_room_is_above_itself() -> None:
 
 # Public classes of one name, and why they may be: the same thing in two rooms, or programs that run alone.
 DOUBLED = {
-    "Known": "query: of files; stream: of addresses",
-    "Lost": "vagrant: an exception; recording: a frame",
-    "Plan": "of programs to load; of a machine to boot",
     "Program": "each the whole of a process of its own",
-    "Recorder": "of this host; of a machine",
     "Template": "of a sentence; of a line",
 }
 

@@ -19,7 +19,7 @@ import pytest
 from tracetw.lab.polling import NotPlayed
 from tracetw.lab.vagrant import agent
 from tracetw.lab.vagrant.remote import Elsewhere, RemoteActor, RemoteSocket
-from tracetw.lab.vagrant.ssh import Lost, Way
+from tracetw.lab.vagrant.ssh import MachineLost, Way
 
 
 @pytest.fixture
@@ -114,19 +114,19 @@ def test_it_ends_with_its_way_and_so_does_what_it_started(way: Way) -> None:
     while Path(f"/proc/{pid}").exists() and time.monotonic() < end:
         time.sleep(0.02)
     assert not Path(f"/proc/{pid}").exists()
-    with pytest.raises(Lost):
+    with pytest.raises(MachineLost):
         way.ask("hello")
 
 
 def test_a_machine_that_vanishes_is_lost_and_not_waited_for(way: Way) -> None:
-    with pytest.raises(Lost):
+    with pytest.raises(MachineLost):
         way.ask("signal", way.ask("hello")["pid"], int(signal.SIGKILL))
 
 
 def test_no_agent_at_the_other_end() -> None:
     made = Way("here", ["sh", "-c", "echo 'sudo: a password is required' >&2; echo no json"])
     try:
-        with pytest.raises(Lost, match="does not answer"):
+        with pytest.raises(MachineLost, match="does not answer"):
             made.ask("hello")
     finally:
         made.close()

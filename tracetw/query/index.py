@@ -29,7 +29,7 @@ _PARQUET = ".parquet"
 _INDEX_BYTES = 4 << 20
 
 
-class Known(Struct, frozen=True):
+class IndexedFiles(Struct, frozen=True):
     """What is known of some paths.
 
     Attributes:
@@ -59,7 +59,7 @@ def judged_files(
         recordings = open_recordings(paths)
         keys = [cached(recording, folder) for recording in recordings]
         damage = [str(damage) for recording in recordings for damage in recording.damage]
-        known = Known(state, keys, damage)
+        known = IndexedFiles(state, keys, damage)
         with suppress(OSError):
             write_private(index, msgspec.json.encode(known))
         tidy(folder, {*keys, index.name})
@@ -69,11 +69,11 @@ def judged_files(
     return [files_of(folder, key) for key in known.keys], known.damage
 
 
-def _read(index: Path, state: str, folder: Path) -> Known | None:
+def _read(index: Path, state: str, folder: Path) -> IndexedFiles | None:
     """What an index says, if it is of this state and its files are there."""
     try:
         with index.open("rb") as file:
-            known = msgspec.json.decode(file.read(_INDEX_BYTES), type=Known)
+            known = msgspec.json.decode(file.read(_INDEX_BYTES), type=IndexedFiles)
     except (OSError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         return None
     files = [file for key in known.keys for file in files_of(folder, key).values()]

@@ -14,7 +14,7 @@ from tracetw.lab.net.topology import Net, Step
 from tracetw.lab.polling import STOP, NotPlayed, eventually, patient, require
 from tracetw.lab.vagrant.remote import Elsewhere, Machine, RemoteActor
 from tracetw.lab.vagrant.site import Site
-from tracetw.lab.vagrant.ssh import Lost, Way
+from tracetw.lab.vagrant.ssh import MachineLost, Way
 
 _BOOT_S = 75.0
 _LOOK_S = 2.0
@@ -96,7 +96,7 @@ class Machines(Net):
         self.step(f"the kernel of {letter.upper()} panics")
         self.dead.add(letter)
         # The answer never comes, but the order has to get there: ssh gives up when nobody answers.
-        with suppress(Lost):
+        with suppress(MachineLost):
             self.machines[letter].way.ask("store", "/proc/sysrq-trigger", "c")
 
     def suspend(self, letter: str) -> None:

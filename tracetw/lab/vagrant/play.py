@@ -21,7 +21,7 @@ from tracetw.lab.play.gather import expected_lines, repetitions
 from tracetw.lab.play.outcome import Job, Outcome, ProblemKind
 from tracetw.lab.polling import NotPlayed
 from tracetw.lab.vagrant.net import Machines
-from tracetw.lab.vagrant.recorder import CUT, Recorder, report, told
+from tracetw.lab.vagrant.recorder import CUT, MachineRecorder, report, told
 from tracetw.lab.vagrant.remote import Elsewhere, Machine
 from tracetw.lab.vagrant.site import Site
 from tracetw.lab.vagrant.ssh import CHECKOUT
@@ -122,7 +122,9 @@ def _play(players: Players, played: Played) -> None:
         with ThreadPoolExecutor() as pool:
             list(pool.map(Machine.put_right, machines.values()))
         recorders = {
-            letter: Recorder(machine, players.site.data / "images", capture=letter == watcher)
+            letter: MachineRecorder(
+                machine, players.site.data / "images", capture=letter == watcher
+            )
             for letter, machine in machines.items()
             if letter != "r"
         }

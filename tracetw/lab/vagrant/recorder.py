@@ -18,7 +18,7 @@ from tracetw.lab.polling import eventually, require
 from tracetw.lab.vagrant.remote import NETWORK, Machine
 from tracetw.lab.vagrant.ssh import CHECKOUT
 
-__all__ = ["CUT", "EVENTS", "MOST_CONNECTIONS", "Recorder", "report", "told"]
+__all__ = ["CUT", "EVENTS", "MOST_CONNECTIONS", "MachineRecorder", "report", "told"]
 
 EVENTS = "timewait,drop"
 """What is recorded besides closes."""
@@ -36,7 +36,7 @@ _STOP_S = 30.0
 _TRACETW = (f"{CHECKOUT}/.venv/bin/python", "-I", "-m", "tracetw")
 
 
-class Recorder:
+class MachineRecorder:
     """Records a machine from now on, and with ``capture`` its wire. What a dead machine had written is fetched too.
 
     Args:

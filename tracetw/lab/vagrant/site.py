@@ -25,7 +25,7 @@ from typing import Any
 from tracetw.errors import BadInput, CannotTrace
 from tracetw.lab.play.child import ROOT
 from tracetw.lab.polling import LOOK_S, STOP, NotPlayed, require
-from tracetw.lab.vagrant.ssh import CHECKOUT, Lost, Way, over_ssh
+from tracetw.lab.vagrant.ssh import CHECKOUT, MachineLost, Way, over_ssh
 from tracetw.messages import show
 
 # {id}: of the machine, as the provider has it; {mac}: of the interface. One command after the other.
@@ -56,7 +56,7 @@ _FOLDERS = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_D
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class MachinePlan:
     """A machine of a topology, as ``machines.json`` has it; addresses without their prefix."""
 
     name: str
@@ -123,10 +123,10 @@ class Site:
     # --- the way to a machine
 
     def way(self, name: str) -> Way:
-        """Its agent, over ssh. Raises :class:`Lost`."""
+        """Its agent, over ssh. Raises :class:`MachineLost`."""
         configuration = self.data / f"ssh-{self.topology}"
         if not configuration.is_file():
-            raise Lost(f"{name} was not entered before")
+            raise MachineLost(f"{name} was not entered before")
         return Way(name, over_ssh(name, configuration))
 
     def ways(self) -> dict[str, Way]:
@@ -280,6 +280,6 @@ def _only_here(path: Path) -> bool:
     return path.parent.name == "vagrant" and path.name != "agent.py"
 
 
-def _plan(name: str, about: Mapping[str, Any]) -> Plan:
+def _plan(name: str, about: Mapping[str, Any]) -> MachinePlan:
     addresses = tuple(address.partition("/")[0] for address in about["cables"].values())
-    return Plan(name, about["letter"], addresses)
+    return MachinePlan(name, about["letter"], addresses)

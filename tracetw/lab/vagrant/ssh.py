@@ -35,7 +35,7 @@ def over_ssh(name: str, configuration: Path) -> list[str]:
     return ["ssh", "-F", str(configuration), *_OPTIONS, name, *agent]
 
 
-class Lost(NotPlayed):
+class MachineLost(NotPlayed):
     """The machine does not answer any more."""
 
 
@@ -73,7 +73,7 @@ class Way:
             self._changed.notify_all()
 
     def ask(self, verb: str, *arguments: Any, wait_s: float = _ANSWER_S) -> Any:  # noqa: ANN401 (JSON)
-        """The value of an order. Raises OSError as it was raised there, :class:`Lost`, NotPlayed."""
+        """The value of an order. Raises OSError as it was raised there, :class:`MachineLost`, NotPlayed."""
         return self.answer(self.order(verb, *arguments), wait_s)
 
     def order(self, verb: str, *arguments: Any) -> int:  # noqa: ANN401 (JSON)
@@ -87,7 +87,7 @@ class Way:
                     self._orders.write(line.encode() + b"\n")
                     self._orders.flush()
             except (OSError, ValueError) as error:
-                raise Lost(self._why()) from error
+                raise MachineLost(self._why()) from error
         return number
 
     def answer(self, number: int, wait_s: float = _ANSWER_S) -> Any:  # noqa: ANN401 (JSON)
@@ -96,11 +96,11 @@ class Way:
         with self._changed:
             while number not in self._ready:
                 if self._gone:
-                    raise Lost(self._why())
+                    raise MachineLost(self._why())
                 if STOP.is_set():
                     raise NotPlayed("stopped")
                 if time.monotonic() > end:
-                    raise Lost(f"{self.name} did not answer within {patient(wait_s):.0f} s")
+                    raise MachineLost(f"{self.name} did not answer within {patient(wait_s):.0f} s")
                 self._changed.wait(0.2)
             answer = self._ready.pop(number)
         if "error" in answer:
