@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tracetw.lab.net.host import alone
+from tracetw.lab.net.host import Host, alone
 from tracetw.lab.play.child import COMMAND, environment
 from tracetw.lab.polling import patient
 from tracetw.recording.facts import ListenerEnd
@@ -95,19 +95,25 @@ def ended(folder: Path, netns: int) -> dict[int, ListenerEnd]:
     return {one.port: one for one in found}
 
 
+def record(folder: Path, host: Host, program: str, *words: str) -> str:
+    """Record a host while a program runs on it; what that printed."""
+    inside = host.inside([sys.executable, "-c", program, *words])
+    done = subprocess.run(
+        [*COMMAND, "record", "-o", str(folder), "--netns", str(host.netns), "--", *inside],
+        capture_output=True,
+        text=True,
+        timeout=patient(100),
+        env=environment(),
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def test_only_of_processes_that_die(tmp_path: Path) -> None:
     words = ["9101:0", "9102:9", "9103:11"]
     with alone() as host:
-        inside = host.inside([sys.executable, "-c", CHILDREN, *words])
-        done = subprocess.run(
-            [*COMMAND, "record", "-o", str(tmp_path), "--netns", str(host.netns), "--", *inside],
-            capture_output=True,
-            text=True,
-            timeout=patient(100),
-            env=environment(),
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
+        record(tmp_path, host, CHILDREN, *words)
         found = ended(tmp_path, host.netns)
     assert {*found} == {9102, 9103}, "9101 was closed by a process that lived"
     killed, crashed = found[9102], found[9103]
@@ -122,18 +128,9 @@ def test_only_of_processes_that_die(tmp_path: Path) -> None:
 def incidents(folder: Path, program: str) -> tuple[list[int], Sequence[Incident]]:
     """The pids that a program prints, and what a report says of its recording."""
     with alone() as host:
-        inside = host.inside([sys.executable, "-c", program])
-        done = subprocess.run(
-            [*COMMAND, "record", "-o", str(folder), "--netns", str(host.netns), "--", *inside],
-            capture_output=True,
-            text=True,
-            timeout=patient(100),
-            env=environment(),
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
+        printed = record(folder, host, program)
     found = build(open_recordings([folder]), utc=True).incidents
-    return [*map(int, done.stdout.split())], found
+    return [*map(int, printed.split())], found
 
 
 def test_a_process_with_several_ports_dies_once(tmp_path: Path) -> None:

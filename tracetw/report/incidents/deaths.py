@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tracetw.report.count.cube import group
 from tracetw.report.count.keys import PULSE, SECOND, fill
 from tracetw.report.count.wrong import CRASHES
-from tracetw.report.incidents.context import SERVER, Draft, IncidentContext, episodes
+from tracetw.report.incidents.context import SERVER, Draft, Ended, IncidentContext, episodes
 from tracetw.report.incidents.idle import (
     at_service,
     ended_before,
@@ -189,55 +189,40 @@ def restarts(context: IncidentContext) -> Iterator[Draft]:
 
 
 def _idle(context: IncidentContext) -> Iterator[Draft]:
-    """Deaths of servers that held no connection: the refusals soon after."""
-    yield from _idle_loops(context)
+    """Deaths of servers that held no connection: the refusals soon after. Loops first, since one is many deaths."""
     refused = context.free & context.verdict("connect-refused")
-    for one in sorted(filter(violent, context.ended), key=lambda one: one.at_ns)[:_MOST]:
+    single = sorted(filter(violent, context.ended), key=lambda one: one.at_ns)
+    for dead in [*[*loops(context)][:_MOST], *((one,) for one in single[:_MOST])]:
         for service in np.unique(context.service[refused & context.free]).tolist()[:_MOST]:
-            if context.services[service][2] != one.end.port:
-                continue
-            back, back_pid = context.serving(service, one.at_ns, one.end.pid)
-            mine = after(context, service, one.at_ns, back, soon_ns=0)
-            cells = context.cells[mine]
-            places = {*zip(cells["source"].tolist(), cells["netns"].tolist(), strict=True)}
-            if not len(mine) or not at_service(context, one, service, places):
-                continue
-            draft = Draft(
-                kind="kill",
-                cells=mine,
-                service=context.services[service],
-                back_ns=back,
-                back_pid=back_pid,
-            )
-            told_by(draft, one)
-            yield context.claim(draft)
+            draft = _refused_after(context, dead, service)
+            if draft is not None:
+                yield context.claim(draft)
 
 
-def _idle_loops(context: IncidentContext) -> Iterator[Draft]:
-    """As ``_idle``, of programs that died again and again."""
-    refused = context.free & context.verdict("connect-refused")
-    for loop in [*loops(context)][:_MOST]:
-        first, last, ports = loop[0], loop[-1], {one.end.port for one in loop}
-        for service in np.unique(context.service[refused & context.free]).tolist()[:_MOST]:
-            port = context.services[service][2]
-            if port not in ports:
-                continue
-            back, back_pid = context.serving(service, last.at_ns, last.end.pid)
-            mine = after(context, service, first.at_ns, back, soon_ns=0)
-            cells = context.cells[mine]
-            places = {*zip(cells["source"].tolist(), cells["netns"].tolist(), strict=True)}
-            heard = (one for one in loop if one.end.port == port)
-            if not len(mine) or not any(at_service(context, one, service, places) for one in heard):
-                continue
-            draft = Draft(
-                kind="crash-loop",
-                cells=mine,
-                service=context.services[service],
-                back_ns=back,
-                back_pid=back_pid,
-            )
-            told_by_loop(draft, loop)
-            yield context.claim(draft)
+def _refused_after(context: IncidentContext, dead: Sequence[Ended], service: int) -> Draft | None:
+    """Refusals of a service from the first of these deaths of one program on, if it was that program's."""
+    heard = [one for one in dead if one.end.port == context.services[service][2]]
+    if not heard:
+        return None
+    first, last = dead[0], dead[-1]
+    back, back_pid = context.serving(service, last.at_ns, last.end.pid)
+    mine = after(context, service, first.at_ns, back, soon_ns=0)
+    cells = context.cells[mine]
+    places = {*zip(cells["source"].tolist(), cells["netns"].tolist(), strict=True)}
+    if not len(mine) or not any(at_service(context, one, service, places) for one in heard):
+        return None
+    draft = Draft(
+        kind="crash-loop" if len(dead) > 1 else "kill",
+        cells=mine,
+        service=context.services[service],
+        back_ns=back,
+        back_pid=back_pid,
+    )
+    if len(dead) > 1:
+        told_by_loop(draft, dead)
+    else:
+        told_by(draft, first)
+    return draft
 
 
 def _refused(context: IncidentContext, service: int, mine: NDArray[np.intp]) -> Draft:
