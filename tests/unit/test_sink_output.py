@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.sink_rows import CONTEXT, varied
 from tracetw.errors import Failed
+from tracetw.sink.json import JsonSink
 from tracetw.sink.output import Output, OutputClosed, OutputFailed
 
 LINES = b"".join(b"line %d\n" % number for number in range(1000))
@@ -87,6 +89,19 @@ def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
     kept = text.splitlines()[1:-1]
     assert kept == LINES.splitlines()[: len(kept)]
     assert len(kept) + caught.value.unwritten == 1000
+
+
+@pytest.mark.parametrize("room", [500, 40_000, 400_000, 9_000_000])
+def test_lines_of_a_batch_that_a_full_disk_refuses_are_all_counted(
+    tmp_path: Path, room: int
+) -> None:
+    path = tmp_path / "out"
+    rows = 9000
+    with path.open("wb") as stream, no_file_above(room), pytest.raises(OutputFailed) as caught:
+        JsonSink(stream, CONTEXT).closes(varied(rows))
+    kept = path.read_bytes()
+    assert not kept or kept.endswith(b"}\n")
+    assert kept.count(b"\n") + caught.value.unwritten == rows
 
 
 def test_lines_that_others_appended_are_not_cut(tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ from tracetw.sink.mptcp import mptcp_texts
 from tracetw.sink.output import Output, missing
 from tracetw.sink.remembered import Remembered
 from tracetw.sink.schema import SCHEMA
-from tracetw.sink.template import Slot, Template, render
+from tracetw.sink.template import JOINED, Slot, Template, render
 from tracetw.stream.batch import Closes, Context, Events, Loss, Summary
 from tracetw.text import decoded, json_line
 from tracetw.verdict import explain, hint_text
 
 # Rows rendered at a time. Their Python objects live together, so this bounds the memory; more do not
 # stay in the cache.
-_CHUNK = 2048
+_CHUNK = 4096
 # Templates kept. A host has some dozens of shapes; a template has about 2 KB.
 _TEMPLATES = 4096
 
@@ -138,8 +138,7 @@ class JsonSink:
             return
         for part in batch.parts(_CHUNK):
             left -= len(part.rows)
-            with missing(left):
-                self._write(*self._values.closes(part), self._closes)
+            self._write(*self._values.closes(part), self._closes, left)
 
     def events(self, batch: Events) -> None:
         """One line per single event."""
@@ -147,8 +146,7 @@ class JsonSink:
             return
         for part in batch.parts(_CHUNK):
             left -= len(part.rows)
-            with missing(left):
-                self._write(*self._values.events(part), self._events)
+            self._write(*self._values.events(part), self._events, left)
 
     def loss(self, loss: Loss) -> None:
         """A ``loss`` line."""
@@ -178,9 +176,15 @@ class JsonSink:
             },
         )
 
-    def _write(self, values: dict[str, Any], keys: NDArray[np.void], made: _Templates) -> None:
-        """Render the lines of some rows and write them at once."""
-        self._out.write(render(*made.of(keys), values))
+    def _write(
+        self, values: dict[str, Any], keys: NDArray[np.void], made: _Templates, later: int
+    ) -> None:
+        """Render the lines of some rows and write them; ``later``: rows that come behind these."""
+        left = len(keys)
+        for lines in render(*made.of(keys), values):
+            left = max(left - JOINED, 0)
+            with missing(left + later):
+                self._out.write(lines)
 
     def _write_object(self, kind: str, time_ns: int, own: Mapping[str, Any]) -> None:
         common = {
@@ -199,5 +203,5 @@ def close_objects(batch: Closes, context: Context) -> list[Mapping[str, Any]]:
         return []
     described = _Values(context)
     values, keys = described.closes(batch)
-    lines = render(*_Templates(described.close_document).of(keys), values)
+    lines = b"".join(render(*_Templates(described.close_document).of(keys), values))
     return [json.loads(line) for line in lines.splitlines()]

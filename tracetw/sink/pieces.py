@@ -135,15 +135,25 @@ class Pieces:
         form, name = place
         column = self._columns[name]
         if isinstance(column, Coded):
-            which = column.which[rows]
-            text: bytes | None = column.texts[which[0]]
-            return text if (which == which[0]).all() else None
+            which = _all_same(column.which, rows)
+            text: bytes | None = None if which is None else column.texts[which]
+            return text
         if isinstance(column, np.ndarray) and column.dtype != object:
-            values = column[rows]
-            return FORMS[form].one(values.item(0)) if (values == values[0]).all() else None
+            value = _all_same(column, rows)
+            return None if value is None else FORMS[form].one(value)
         texts = self._whole(place, rows).tolist()
         text = texts[0]
         return text if texts.count(text) == len(texts) else None
+
+
+def _all_same(column: NDArray[Any], rows: NDArray[np.intp] | slice) -> Any:  # noqa: ANN401
+    """The number that all of some rows have, of which there is one at least; None when they differ."""
+    first, last = (0, -1) if isinstance(rows, slice) else (rows[0], rows[-1])
+    value = column.item(first)
+    # Most columns that differ do so here, and then nothing is copied.
+    if column.item(last) != value or (column[rows] != value).any():
+        return None
+    return value
 
 
 def _integers_or_null(column: Column) -> NDArray[Any]:

@@ -4,13 +4,13 @@
 A document is what ``json.dumps`` would take, except that a leaf may be a ``Slot``: text with
 placeholders for values of the row. A shape becomes constant pieces of text with a column between each
 two. A column that has one value in all rows of its shape becomes constant text, too. The pieces of all
-lines of a batch are laid out as one matrix, column by column, and joined once.
+lines of a batch are laid out as one matrix, column by column, and joined a hundred lines at a time.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,6 +24,8 @@ from tracetw.text import json_line
 _PLACE = re.compile("(%%|" + "|".join(map(re.escape, FORMS)) + ")")
 # Below so many rows of a shape, to look for what is constant costs more than it saves.
 _MANY = 48
+JOINED = 128
+"""Lines joined at a time. Those of a whole batch are megabytes: not in the cache when they are written, and each page a fault."""
 _TEXTS: Remembered[str, str] = Remembered(lambda value: json_line(value).replace("%", "%%"))
 
 
@@ -97,8 +99,8 @@ class Template:
 
 def render(
     templates: Sequence[Template], which: NDArray[np.intp], values: Mapping[str, Column]
-) -> bytes:
-    """The lines of a batch, in the order of its rows.
+) -> Iterator[bytes]:
+    """The lines of a batch, in the order of its rows, ``JOINED`` of them at a time.
 
     Args:
         templates: the shapes of the batch, each used by some row.
@@ -120,7 +122,8 @@ def render(
     for rows, lines in few:
         pieces[rows, 0] = lines
         pieces[rows, 1:] = b""
-    return b"".join(pieces.ravel().tolist())
+    for first in range(0, len(which), JOINED):
+        yield b"".join(pieces[first : first + JOINED].ravel().tolist())
 
 
 def _fill(
