@@ -7,12 +7,14 @@ import threading
 from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
 from tests.unit.sink_rows import CLOCK, closes
 from tracetw.event.fields import end_ns
 from tracetw.event.record import CLOSE
 from tracetw.host.clock import Clock
+from tracetw.live import backlog as waiting
 from tracetw.live.backlog import Backlog, Taken, default_bytes
 from tracetw.stream.batch import Ends, Loss, ended_ns
 
@@ -93,6 +95,49 @@ def test_large_batches_are_not_made_larger() -> None:
     for _ in range(3):
         backlog.put(ends(*range(1, 3001)))
     assert [len(times(backlog)) for _ in range(3)] == [3000] * 3
+
+
+def test_a_batch_of_many_waits_for_the_next() -> None:
+    backlog = Backlog(1 << 24)
+    backlog.put(ends(*range(100, 200)))
+    later = threading.Timer(0.02, backlog.put, [ends(*range(1, 100))])
+    later.start()
+    assert times(backlog) == [*range(1, 200)]
+    later.join()
+
+
+def test_nothing_is_waited_for_where_a_few_come_or_no_more_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(waiting, "_PATIENCE", 3600)
+    backlog = Backlog(1 << 24)
+    backlog.put(ends(*range(1, 65)))
+    assert len(times(backlog)) == 64
+    backlog.put(Loss(1, "ring", 1, 2))
+    backlog.put(ends(*range(1, 1001)))
+    assert isinstance(backlog.pop(), Loss)
+    for _ in range(4):
+        backlog.put(ends(*range(1, 1001)))
+    assert len(times(backlog)) == 4000
+    full = Backlog(1000 * SIZE)
+    full.put(ends(*range(1, 1002)))
+    assert len(times(full)) == 1001
+    backlog.close()
+    assert len(times(backlog)) == 1000
+    assert backlog.pop() is None
+
+
+def test_what_is_dropped_while_a_batch_waits_does_not_come() -> None:
+    backlog = Backlog(1 << 24)
+    found: list[object] = []
+    thread = threading.Thread(target=lambda: found.append(backlog.pop()))
+    backlog.put(ends(*range(1, 101)))
+    thread.start()
+    backlog.close()
+    dropped = backlog.drop()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert found == [None] or (dropped == 0 and found[0] is not None)
 
 
 def test_it_is_full_by_its_bytes_and_takes_more_when_it_must() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from dataclasses import dataclass, replace
 
@@ -17,6 +18,9 @@ from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
 
 # Rows handed on at once: enough for arrays, few enough for the processor's cache.
 _AT_ONCE = 4096
+# Where more than a few come at a time, a batch waits for more like it, so many seconds at most.
+_FEW = 64
+_PATIENCE = 0.05
 _MOST_BYTES = 512 << 20
 _PART = 8
 
@@ -83,13 +87,12 @@ class Backlog:
     def pop(self) -> Batch | None:
         """Wait for the next batch; None after :meth:`close`, when the queue is empty.
 
-        Joins consecutive batches of ends into one, sorted by the times of the ends.
+        Joins consecutive batches of ends into one, sorted by the times of the ends; where more than a few come
+        at a time it waits a moment for them.
         """
         with self._changed:
-            while not self._batches:
-                if self._closed:
-                    return None
-                self._changed.wait()
+            if not self._wait():
+                return None
             batch = self._batches.popleft()
             if isinstance(batch, Loss):
                 return batch
@@ -107,6 +110,24 @@ class Backlog:
             if not self._batches and not self._closed:
                 self._changed.wait(seconds)
             return not self._batches and not self._closed
+
+    def _wait(self) -> bool:
+        """For a batch, and for about as many rows as are handed on at once; false: there is none, and none comes.
+
+        In a small batch a row costs several times as much.
+        """
+        while not self._batches:
+            if self._closed:
+                return False
+            self._changed.wait()
+        first, until_s = self._batches[0], time.monotonic() + _PATIENCE
+        count = 0 if isinstance(first, Loss) else len(first.rows)
+        while _FEW < count <= _AT_ONCE - self.records and not self.full() and not self._closed:
+            left_s = until_s - time.monotonic()
+            if left_s <= 0 or not self._changed.wait(left_s):
+                break
+        # All may have been dropped meanwhile, at the end.
+        return bool(self._batches)
 
     def _more(self, first: Ends) -> list[Rows]:
         """The rows of ends that can be in one batch with the first."""
