@@ -121,7 +121,7 @@ def test_the_command(folder: Path) -> None:
     table = CliRunner().invoke(main, ["replay", str(folder), "--verdict", "abort-unread", "--utc"])
     assert len(table.stdout.splitlines()) == 3
     assert "12:01:40" in table.stdout
-    assert "2 connections ended" in table.stderr
+    assert "2 connections that the filter lets through ended" in table.stderr
 
 
 @pytest.mark.parametrize(

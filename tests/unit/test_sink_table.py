@@ -12,6 +12,7 @@ from tracetw.event import record
 from tracetw.sink.human import amount, endpoint, endpoints, share, size, span, spans
 from tracetw.sink.summary import summary_text
 from tracetw.sink.table import TableSink
+from tracetw.stream import loss_places
 from tracetw.stream.batch import Closes, Events, Loss, NoRoom, Summary
 from tracetw.text import columns
 from tracetw.verdict.explain import sentences
@@ -231,10 +232,40 @@ def test_numbers_and_nouns_of_the_summary() -> None:
     assert "12,350 connections ended in 1.0s, 5 abnormally" in text
     assert ">99.9%" in text
     assert "<0.1%" in text
-    assert "lost: 1 record. That connection is not above" in " ".join(text.split())
+    assert "lost: 1 record. What it told is not above" in " ".join(text.split())
     assert "1 kernel counter agrees with what was explained, 1 differs" in text
     text = summary_text(Summary(0, 1.0, closed, 0, [same, same, off, off]))  # type: ignore[list-item]
     assert "2 kernel counters agree with what was explained, 2 differ" in text
+
+
+def test_the_summary_of_a_filter_speaks_of_what_the_filter_lets_through() -> None:
+    text = summary_text(Summary(0, 2.0, {}, 0, [], filtered=True))
+    assert "no connection that the filter lets through ended in 2.0s" in text
+    text = summary_text(Summary(0, 2.0, {"orderly": 2}, 0, [], filtered=True))
+    assert "2 connections that the filter lets through ended in 2.0s, none abnormally" in text
+
+
+def test_what_helps_against_a_loss_depends_on_its_place() -> None:
+    def told(**places: int) -> str:
+        at = {getattr(loss_places, name): number for name, number in places.items()}
+        text = summary_text(Summary(0, 2.0, {}, sum(at.values()), [], lost_at=at))
+        assert max(map(len, text.splitlines())) <= 80
+        return " ".join(text.split())
+
+    assert "lost: 3 records (ring buffer of closes). What they told is not above" in told(CLOSES=3)
+    assert "A filter that lets fewer through helps." in told(CLOSES=3)
+    assert "helps." not in told(NOT_ANNOUNCED=1)
+    assert "No option helps against ends that the kernel ran no program for" in told(
+        NOT_ANNOUNCED=1
+    )
+    both = told(EVENTS=2, CLOSES=1, INTERRUPTED=1_000)
+    assert (
+        "(ring buffer of events: 2; ring buffer of closes: 1; program interrupted on its CPU: 1,000)"
+        in both
+    )
+    assert both.count("fewer through helps.") == 1
+    hostile = Summary(0, 2.0, {}, 1, [], lost_at={"\x1b[2Jdisk": 1})
+    assert "\x1b" not in summary_text(hostile)
 
 
 def test_what_had_no_room_is_in_the_summary_with_the_option_that_gives_more() -> None:

@@ -101,3 +101,15 @@ def test_batches_of_any_size_are_weakened_alike(size: int) -> None:
     confidence = np.concatenate([batch.findings.confidence for batch in told.batches])
     assert np.flatnonzero(confidence == WEAKENED).tolist() == [*range(31, 51)]
     assert (stages.lost, stages.judged, stages.unwritten) == (3, 100, 0)
+
+
+def test_losses_are_counted_by_place_and_of_many_places_in_one() -> None:
+    stages = Stages(CONTEXT, Filter())
+    for number in range(20):
+        stages.loss(Loss(2, f"place {number}", 1, 2))
+    stages.loss(Loss(5, "place 3", 1, 2))
+    stages.loss(Loss(7, "place 3", 1, 2), counted=False)
+    assert stages.lost_at["place 3"] == 7
+    assert stages.lost_at["elsewhere"] == 2 * 12
+    assert sum(stages.lost_at.values()) == stages.lost == 45
+    assert len(stages.lost_at) == 9

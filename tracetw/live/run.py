@@ -238,6 +238,8 @@ class _Trace:
             duration_s=(self._context.clock.to_wall_ns(at_ns) - self._context.started_ns) / 1e9,
             closes=self._stages.by_verdict(),
             lost=self._stages.lost,
+            lost_at=self._stages.lost_at,
+            filtered=not self._stages.wants_all,
             reconciliation=rows,
             not_reconciled=why,
             ended=ended,

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tracetw.event.fields import Rows
 from tracetw.event.record import AT_CLOSED, F_DEAD, End, Owner, Stat
 from tracetw.kernel.load.session import Session
+from tracetw.stream import loss_places
 
 # A socket that died under its application is reported when the application closes it, which shows
 # the owner, but no later than this. A record that only waits for a RST needs no longer than the
@@ -25,11 +26,10 @@ _TIMEWAIT_S = 60
 _WHEEL = 1.125
 _SLACK_NS = 3_000_000_000
 _WHERE = {
-    Stat.LOST_CLOSES: "ring buffer of closes",
-    Stat.LOST_EVENTS: "ring buffer of events",
-    Stat.UNSEEN_ENDS: "end not announced by the kernel",
+    Stat.LOST_CLOSES: loss_places.CLOSES,
+    Stat.LOST_EVENTS: loss_places.EVENTS,
+    Stat.UNSEEN_ENDS: loss_places.NOT_ANNOUNCED,
 }
-_RECURSION = "program interrupted on its CPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +187,7 @@ class Source:
                 self._counted[stat] = stats[stat]
         misses = self._session.misses()
         if misses > self._misses:
-            lost.append(LostCount(misses - self._misses, _RECURSION))
+            lost.append(LostCount(misses - self._misses, loss_places.INTERRUPTED))
             self._misses = misses
         return lost
 

@@ -78,6 +78,8 @@ def replay(
         duration_s=_traced_ns(recording, last, window) / _SECOND,
         closes=stages.by_verdict(),
         lost=stages.lost,
+        lost_at=stages.lost_at,
+        filtered=not stages.wants_all,
         reconciliation=rows or (),
         not_reconciled=why,
         no_room=_no_room(recording) if window == ALWAYS else None,

@@ -10,6 +10,7 @@ from tabulate import tabulate
 
 from tracetw.sink.human import amount, share, span
 from tracetw.stream.batch import Summary
+from tracetw.stream.loss_places import ADVICE
 from tracetw.text import visible
 from tracetw.verdict.taxonomy import VERDICT_INDEX, VERDICTS, Verdict
 
@@ -41,12 +42,14 @@ def summary_text(summary: Summary) -> str:
 def _closes(summary: Summary) -> Iterator[str]:
     total = sum(summary.closes.values())
     traced = span(round(summary.duration_s * 1e9))
+    of_these = " that the filter lets through" if summary.filtered else ""
     if not total:
-        yield f"no connection ended in {traced}"
+        yield f"no connection{of_these} ended in {traced}"
         return
     counts = sorted(_known(summary.closes), key=lambda pair: -pair[1])
     abnormal = sum(count for verdict, count in counts if verdict.abnormal)
-    yield f"{amount(total, 'connection')} ended in {traced}, {f'{abnormal:,}' if abnormal else 'none'} abnormally"
+    how_many = f"{abnormal:,}" if abnormal else "none"
+    yield f"{amount(total, 'connection')}{of_these} ended in {traced}, {how_many} abnormally"
     rows = [
         (verdict.code, f"{count:,}", share(count, total), verdict.meaning)
         for verdict, count in counts
@@ -79,13 +82,18 @@ def _lost(summary: Summary) -> Iterator[str]:
         if not summary.unwritten:
             yield "lost: nothing"
         return
-    one = summary.lost == 1
-    text = (
-        f"lost: {amount(summary.lost, 'record')}."
-        f" {'That connection is' if one else 'Those connections are'} not above, and verdicts"
-        " around the loss are weakened. A filter that lets fewer through helps."
+    several = len(summary.lost_at) > 1
+    places = "; ".join(
+        f"{visible(where)}: {number:,}" if several else visible(where)
+        for where, number in summary.lost_at.items()
     )
-    yield from textwrap.wrap(text, _WIDTH)
+    text = (
+        f"lost: {amount(summary.lost, 'record')}{f' ({places})' if places else ''}."
+        f" What {'it' if summary.lost == 1 else 'they'} told is not above, and verdicts around the loss are"
+        " weakened."
+    )
+    advice = dict.fromkeys(ADVICE[where] for where in summary.lost_at if where in ADVICE)
+    yield from textwrap.wrap(" ".join((text, *advice)), _WIDTH)
 
 
 def _output(summary: Summary) -> Iterator[str]:

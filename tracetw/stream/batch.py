@@ -260,6 +260,8 @@ class Summary:
         waited: records that waited for the output, at most.
         unwritten: connections and events that the output did not take.
         no_room: what did not fit into the tables of the kernel side; None where that is unknown.
+        lost_at: lost records by place (``Loss.where``).
+        filtered: a filter left connections out, or would have.
     """
 
     time_ns: int
@@ -274,6 +276,8 @@ class Summary:
     waited: int = 0
     unwritten: int = 0
     no_room: NoRoom | None = None
+    lost_at: Mapping[str, int] = field(default_factory=dict)
+    filtered: bool = False
 
 
 class Sink(Protocol):

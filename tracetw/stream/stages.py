@@ -29,6 +29,8 @@ from tracetw.verdict.habits import Habits
 from tracetw.verdict.judge import judge
 from tracetw.verdict.taxonomy import VERDICTS
 
+_PLACES, _ELSEWHERE = 8, "elsewhere"
+
 
 class Stages:
     """Judges batches and passes the rows that pass the filter to the sink.
@@ -45,6 +47,8 @@ class Stages:
         tally: what the kernel should have counted.
         judged: connections that came, wanted or not.
         lost: records.
+        lost_at: the same by place; those of many places in one.
+        wants_all: no connection is left out.
         unwritten: connections and events that were wanted and had no sink.
     """
 
@@ -57,7 +61,7 @@ class Stages:
     ) -> None:
         self.context = context
         self._wanted = wanted
-        self._all = wanted == Filter()
+        self.wants_all = wanted == Filter()
         self._kinds = (
             None
             if kinds is None
@@ -71,6 +75,7 @@ class Stages:
         self.tally = Tally(context.names, context.attached.at_ns)
         self.judged = 0
         self.lost = 0
+        self.lost_at: dict[str, int] = {}
         self.unwritten = 0
 
     def feed(self, batch: Batch | NewListeners) -> None:
@@ -110,7 +115,7 @@ class Stages:
 
     def wanted(self, closes: Closes) -> Closes:
         """The connections that pass the filter."""
-        if self._all:
+        if self.wants_all:
             return closes
         keep = self._wanted.mask(closes.rows, closes.findings, self.context.cgroup_path)
         if keep.all():
@@ -130,7 +135,13 @@ class Stages:
     def loss(self, loss: Loss, *, counted: bool = True) -> None:
         """Weakens ends that come later; ``counted`` unless it is outside of what is reported."""
         self._lossy.add(loss)
-        self.lost += loss.records if counted else 0
+        if not counted:
+            return
+        self.lost += loss.records
+        # A recording may name any number of places.
+        known = loss.where in self.lost_at or len(self.lost_at) < _PLACES
+        where = loss.where if known else _ELSEWHERE
+        self.lost_at[where] = self.lost_at.get(where, 0) + loss.records
 
     def by_verdict(self) -> dict[str, int]:
         """Connections passed on, by verdict code."""
