@@ -8,14 +8,15 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.benchmark.closes import count_closes, read_summary
 from tracetw.lab.net.host import Host
+from tracetw.stream.loss_places import NOT_ANNOUNCED
 
 __all__ = ["Account", "Output", "Reader", "backlog", "json_lines", "lines_of", "lost_messages"]
-__all__ += ["recording", "silent", "storm_lines", "table_lines"]
+__all__ += ["not_announced", "recording", "silent", "storm_lines", "table_lines"]
 
 # Client addresses of the loads, 127.16.x.y to 127.215.x.y: one is in each line about a connection. The
 # table puts an ellipsis in place of the beginning of what is too long for its column.
@@ -24,6 +25,9 @@ CLIENT = re.compile(
 )
 LOST = re.compile(rb"lost (\d+) (?:events|samples)", re.IGNORECASE)
 SUMMARY_LOST = re.compile(r"^lost: (nothing|[\d,]+)", re.MULTILINE)
+SUMMARY_NOT_ANNOUNCED = re.compile(
+    rf"lost: ([\d,]+) records? \([^)]*{NOT_ANNOUNCED}(?:: ([\d,]+))?"
+)
 SUMMARY_WAITED = re.compile(r"up to ([\d,]+) records waited")
 REPORT_LIMIT_S = 300
 UNTOLD = 5
@@ -44,12 +48,14 @@ class Output:
 class Account:
     """Ends that there were, that were reported, and that the tracer says it lost; None: not known.
 
-    A peer that says nothing lost what is missing in its output.
+    A peer that says nothing lost what is missing in its output. ``not_announced``: of the lost ones, those that
+    tracetw says the kernel announced to no program.
     """
 
     truth: int
     rows: int | None
     lost: int | None
+    not_announced: int = 0
 
     def wrong(self) -> str | None:
         """Why the account does not add up; None when it does, or when nothing is known."""
@@ -73,19 +79,21 @@ def silent(output: Output, namespace: Host, connections: int, load: str) -> Acco
     """Nothing is printed but the summary."""
     del namespace, load
     summary = read_summary(output.stdout)
-    return Account(2 * connections, None, None if summary is None else int(summary["lost"]))
+    lost = None if summary is None else int(summary["lost"])
+    return Account(2 * connections, None, lost, not_announced(output))
 
 
 def json_lines(output: Output, namespace: Host, connections: int, load: str) -> Account:
     """``close`` objects of the namespace, and what the summary says."""
     known = silent(output, namespace, connections, load)
-    return Account(known.truth, count_closes(output.stdout, namespace.netns), known.lost)
+    return replace(known, rows=count_closes(output.stdout, namespace.netns))
 
 
 def table_lines(output: Output, namespace: Host, connections: int, load: str) -> Account:
     """Lines about clients of the load, and the summary on standard error."""
     del namespace, load
-    return Account(2 * connections, storm_lines(output.stdout), _lost(output))
+    rows = storm_lines(output.stdout)
+    return Account(2 * connections, rows, _lost(output), not_announced(output))
 
 
 def recording(output: Output, namespace: Host, connections: int, load: str) -> Account:
@@ -99,7 +107,7 @@ def recording(output: Output, namespace: Host, connections: int, load: str) -> A
         check=False,
     )
     rows = int(json.loads(done.stdout)["closes"]) if done.returncode == 0 else 0
-    return Account(2 * connections, rows, _lost(output))
+    return Account(2 * connections, rows, _lost(output), not_announced(output))
 
 
 def lines_of(changes: dict[str, int]) -> Reader:
@@ -120,6 +128,13 @@ def _lost(output: Output) -> int | None:
     if said is None:
         return None
     return 0 if said[1] == "nothing" else int(said[1].replace(",", ""))
+
+
+def not_announced(output: Output) -> int:
+    """Lost ends that the kernel announced to no program, as the summary says."""
+    text = " ".join(output.stderr.read_text(errors="replace").split())
+    said = SUMMARY_NOT_ANNOUNCED.search(text)
+    return 0 if said is None else int((said[2] or said[1]).replace(",", ""))
 
 
 def backlog(output: Output) -> int | None:

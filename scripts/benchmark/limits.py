@@ -80,7 +80,10 @@ def _each(
 
 _kept = _of(Measured, lambda row: row.kept().scaled(100))
 _added = _of(Measured, Measured.added)
-_lost = _of(Measured, lambda row: None if row.lost is None else Interval(row.lost))
+# What the kernel announced to no program, no program can hold.
+_lost = _of(
+    Measured, lambda row: None if row.lost is None else Interval(row.lost - row.not_announced)
+)
 _wrong = _of(Measured, lambda row: Interval(len(row.wrong)))
 _bpf = _of(
     Measured, lambda row: Interval(row.cost.net) if row.cost and row.cost.net is not None else None

@@ -152,6 +152,11 @@ class Measured:
         return None if None in known else sum(one or 0 for one in known)
 
     @property
+    def not_announced(self) -> int:
+        """Of the lost ones, ends that the kernel announced to no program."""
+        return sum(one.tracing.account.not_announced for one in self.rounds)
+
+    @property
     def backlog(self) -> int | None:
         """Most records that ever waited; None when no round says."""
         said = [one.tracing.backlog for one in self.rounds if one.tracing.backlog is not None]

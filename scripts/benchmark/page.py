@@ -50,7 +50,9 @@ Written by `sudo scripts/bench --write`, which repeats it. Every number here was
 - BPF ns/end: what the kernel counts (`kernel.bpf_stats_enabled`), all hooks together, in a round of its
   own. net: less the counting itself, which a program that does nothing shows in the same round.
 - lost: what the tracer says. For tracetw, rows + lost must be the ends that there were, in every round;
-  the row fails otherwise. For peers it is what they say or what is missing in their output.
+  the row fails otherwise. Ends that the kernel announced to no program (README, Limits) are counted among them,
+  and named below each table; the limit is about the others. For peers it is what they say or what is
+  missing in their output.
 
 ## Limits
 
@@ -95,13 +97,21 @@ def as_page(
         parts += ["", f"## Load: {load}", "", titles[load], ""]
         if storms := [row for row in some if isinstance(row, Measured)]:
             parts += [load_table(storms, "github"), "", tracer_table(storms, "github")]
-            parts += [*_threads(storms)]
+            parts += [*_not_announced(storms), *_threads(storms)]
         if idles := [row for row in some if isinstance(row, Idle)]:
             parts.append(idle_table(idles, "github"))
         said = failures(some, "- ")
         parts += ["", *said] if said else []
     parts += ["", "## Rows", "", *[f"- `{row.name}`: {row.what}." for row in ROWS], ""]
     return "\n".join(parts)
+
+
+def _not_announced(rows: Sequence[Measured]) -> list[str]:
+    """How many of the lost ends no program could see."""
+    found = [
+        f"- {row.name}: {row.not_announced:,} of {row.lost:,}" for row in rows if row.not_announced
+    ]
+    return ["", "Lost ends that the kernel announced to no program:", "", *found] if found else []
 
 
 def _threads(rows: Sequence[Measured]) -> list[str]:

@@ -100,6 +100,13 @@ ROWS = (
         ready_option="",
     ),
     _tracetw(
+        "filtered",
+        "trace -o json --port 1",
+        "no end is wanted, and the programs know it: the floor of a trace with a filter",
+        silent,
+        "nginx",
+    ),
+    _tracetw(
         "judge",
         "trace -o json --verdict keepalive-expired",
         "every end read and judged, none printed: the filter asks for a verdict that does not occur",

@@ -12,7 +12,14 @@ from typing import Any
 
 import pytest
 
-from scripts.benchmark.account import Account, Output, backlog, lost_messages, storm_lines
+from scripts.benchmark.account import (
+    Account,
+    Output,
+    backlog,
+    lost_messages,
+    not_announced,
+    storm_lines,
+)
 from scripts.benchmark.calibrate import connections_for
 from scripts.benchmark.closes import count_closes, read_summary
 from scripts.benchmark.errors import BenchError, NotStarted
@@ -23,6 +30,9 @@ from scripts.benchmark.unpack import find
 from scripts.benchmark.usage import memory, sleeps, threads, tree, usage
 from scripts.benchmark.web import parse_ab
 from tests.kernel.kit.closes import read_closes
+from tracetw.sink.summary import summary_text
+from tracetw.stream.batch import Summary
+from tracetw.stream.loss_places import CLOSES, NOT_ANNOUNCED
 
 NETNS = 4026532345
 
@@ -132,6 +142,26 @@ def test_rows_and_losses_are_the_truth(
     rows: int | None, lost: int | None, wrong: str | None
 ) -> None:
     assert Account(2000, rows, lost).wrong() == wrong
+
+
+@pytest.mark.parametrize(
+    ("at", "count"),
+    [
+        ({NOT_ANNOUNCED: 1}, 1),
+        ({NOT_ANNOUNCED: 1_234}, 1_234),
+        ({CLOSES: 5}, 0),
+        ({CLOSES: 5, NOT_ANNOUNCED: 3}, 3),
+        ({NOT_ANNOUNCED: 2, CLOSES: 5}, 2),
+        ({}, 0),
+    ],
+)
+def test_what_the_kernel_announced_to_nobody_is_in_the_summary(
+    tmp_path: Path, at: dict[str, int], count: int
+) -> None:
+    lost = sum(at.values())
+    tmp_path.joinpath("out").touch()
+    tmp_path.joinpath("err").write_text(summary_text(Summary(0, 1.0, {}, lost, [], lost_at=at)))
+    assert not_announced(output(tmp_path)) == count
 
 
 def test_the_backlog_is_what_the_tracer_says(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,17 @@ def test_an_unknown_loss_is_not_zero() -> None:
     row = measured("tracetw-json", pair(1, lost=None), pair(1))
     assert row.lost is None
     assert verdicts(row)["json", "rst", "records lost"] == "not measured"
+
+
+def test_what_the_kernel_announced_to_nobody_is_no_loss_of_ours() -> None:
+    one = pair(1, lost=3)
+    tracing = replace(one.tracing, account=replace(one.tracing.account, not_announced=2))
+    row = measured("tracetw-json", replace(one, tracing=tracing), pair(1))
+    assert verdicts(row)["json", "rst", "records lost"].startswith("FAIL")
+    assert "- tracetw-json: 2 of 3\n" in as_page([row], MACHINE, ROOT, "abc123", TITLES)
+    account = replace(one.tracing.account, not_announced=3)
+    row = measured("tracetw-json", replace(one, tracing=replace(tracing, account=account)))
+    assert verdicts(row)["json", "rst", "records lost"] == "pass"
 
 
 def test_limits_and_rows_have_names_of_their_own() -> None:
