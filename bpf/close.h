@@ -146,6 +146,19 @@ static __always_inline void no_place(const void *sk, struct slot conn)
 		count(STAT_LOST_CLOSES);
 }
 
+/*
+ * The filter does not want it, and nobody waits for it: no more is read of it. For the record of a subflow its connection
+ * waits (subflow_left), so what has an upper layer goes the whole way.
+ */
+static __always_inline int ruled_out(const void *sk)
+{
+#ifdef HAVE_MPTCP
+	if (GET(u64, inet_connection_sock, sk, OFF_ICSK_ULP_OPS))
+		return 0;
+#endif
+	return GET(u16, sock, sk, OFF_SK_PROTOCOL) == IPPROTO_TCP && !may_pass(sk);
+}
+
 static __always_inline void reached_close(const void *sk, u32 from)
 {
 	struct slot conn, slot;
@@ -157,6 +170,11 @@ static __always_inline void reached_close(const void *sk, u32 from)
 
 	if (tracing_stopped())
 		return;
+	if (ruled_out(sk)) {
+		conn_drop((u64)sk);
+		count(STAT_FILTERED);
+		return;
+	}
 	conn = conn_slot_or_empty((u64)sk);
 	c = conn_at(conn.index);
 	/* Both are always there. */

@@ -8,6 +8,8 @@ before user space looks at it again.
 from __future__ import annotations
 
 import os
+import socket
+import struct
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,7 +20,12 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from scripts.benchmark.namespace import storm_host
+from scripts.benchmark.storm import Storm
 from tests.kernel.kit.reader import SMALL, Reader, attached
+from tests.kernel.kit.room import element
+from tracetw.event.record import Stat
+from tracetw.kernel.plan import WAYS
 from tracetw.lab.net.actor_process import Actor
 from tracetw.lab.net.cable import networks
 from tracetw.lab.net.cgroup import joined
@@ -211,3 +218,38 @@ def test_selects_exactly(selected: dict[str, list[End]], case: str) -> None:
 @pytest.mark.parametrize("case", IN_KERNEL)
 def test_the_kernel_alone_selects_exactly(selected: dict[str, list[End]], case: str) -> None:
     assert selected[f"kernel-{case}"] == sorted(IN_KERNEL[case][1])
+
+
+def refused(times: int) -> None:
+    """Connections to a port of this host where nobody listens."""
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        for _ in range(times):
+            with socket.socket() as client, pytest.raises(ConnectionRefusedError):
+                client.connect(closed.getsockname())
+
+
+@pytest.mark.parametrize(
+    "wanted", [{"port": ["1"]}, {"local_port": ["1"]}, {"addr": ["10.98.0.1"]}]
+)
+def test_what_is_ruled_out_is_counted_and_takes_no_room(
+    wanted: dict[str, Any], tmp_path: Path
+) -> None:
+    """While connect() looks for a port, the local one may still become any: such a connection has a slot at first."""
+    ours = 2 * 500 + 300
+    with storm_host() as namespace, attached(SMALL, Filter.parse(**wanted)) as opened:
+        reader = Reader(opened, namespace.netns)
+        Storm(tmp_path).run(namespace, 500)
+        refused(300)
+        stats = opened.stats()
+        sets = range(SMALL.conn_slots // WAYS)
+        slots = [
+            word
+            for at in sets
+            for word in struct.iter_unpack("=Q", element(opened, "conn_keys", at))
+        ]
+        assert not len(reader.finish())
+    # Others on this host may end connections, too.
+    assert ours <= stats[Stat.FILTERED] < 2 * ours
+    assert sum(key != 0 for (key,) in slots) < ours // 10
+    assert stats[Stat.LOST_CLOSES] == stats[Stat.CONN_FULL] == stats[Stat.CLOSING_FULL] == 0

@@ -173,7 +173,7 @@ def test_two_sessions_see_the_same(
         with load(other) as two:
             storm.run(namespace, 500)
             first, second = ended(one, namespace), ended(two, namespace)
-    assert first == second
+    assert first == second, (first - second, second - first)
     assert sum(first.values()) == 1000
 
 
