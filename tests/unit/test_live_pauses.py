@@ -24,7 +24,7 @@ def test_without_a_record_it_waits_for_the_next() -> None:
     assert Pauses(ROOM, 0.0).after(1.0, 0) == 0
 
 
-@pytest.mark.parametrize("count", [1, 64, 1023])
+@pytest.mark.parametrize("count", [1, 64])
 def test_after_a_few_the_next_line_comes_soon(count: int) -> None:
     assert Pauses(ROOM, 0.0).after(1.0, count) == 0.025
 
@@ -35,7 +35,7 @@ def test_a_round_of_a_storm_brings_as_many_as_are_best_judged_at_once(rate: int)
 
 
 def test_it_waits_neither_longer_nor_shorter_than_is_good() -> None:
-    assert pause(45_000) == 0.035
+    assert pause(10_000) == pause(45_000) == 0.035
     assert pause(5_000_000) == 0.005
 
 

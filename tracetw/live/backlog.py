@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 
 from tracetw.event.fields import Rows, end_ns
 from tracetw.event.layer import is_connection
+from tracetw.live.pauses import FEW
 from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
 
 # Rows handed on at once: enough for arrays, few enough for the processor's cache.
 _AT_ONCE = 4096
-# Where more than a few come at a time, a batch waits for more like it, so many seconds at most.
-_FEW = 64
+# Where more than FEW come at a time, a batch waits for more like it, so many seconds at most.
 _PATIENCE = 0.05
 _MOST_BYTES = 512 << 20
 _PART = 8
@@ -122,7 +122,7 @@ class Backlog:
             self._changed.wait()
         first, until_s = self._batches[0], time.monotonic() + _PATIENCE
         count = 0 if isinstance(first, Loss) else len(first.rows)
-        while _FEW < count <= _AT_ONCE - self.records and not self.full() and not self._closed:
+        while FEW < count <= _AT_ONCE - self.records and not self.full() and not self._closed:
             left_s = until_s - time.monotonic()
             if left_s <= 0 or not self._changed.wait(left_s):
                 break

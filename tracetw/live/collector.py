@@ -17,15 +17,13 @@ from tracetw.kernel.load.session import SOON_MS, Session
 from tracetw.kernel.rings import Rings
 from tracetw.live.backlog import Backlog, Taken
 from tracetw.live.owners import resolve
-from tracetw.live.pauses import Pauses
+from tracetw.live.pauses import FEW, Pauses
 from tracetw.live.source import Source
 from tracetw.messages import say
 from tracetw.stream.batch import Ends, Events, Loss
 
 # Seconds. Nothing is read while the backlog is full.
 _FULL_PAUSE = 0.025
-# Records that came while more than these were read: they are in the next round.
-_FEW = 64
 # While records wait in tables: how often to look. The first one wakes us (Session.sleep).
 _SWEEP = 0.1
 _FIRST_SWEEP = 0.05
@@ -220,7 +218,7 @@ def _enough(closes: Rings, given: int) -> bool:
     After a small one it is not: the line of a single end must not wait for the next, nor go behind a later one of
     another ring that was looked at later. Nor is what was kept back.
     """
-    return given == 0 or (given > _FEW >= closes.pending() and not closes.held)
+    return given == 0 or (given > FEW >= closes.pending() and not closes.held)
 
 
 def _copied(rows: Rows) -> Rows:

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-# Seconds. After a few records: their lines are to come soon.
+# Seconds. After a few records: their lines are to come soon. More wait for their like anyway (backlog.py).
 _PAUSE = 0.025
-_STORM_LEAST = 0.005
-_STORM_MOST = 0.035
+_LEAST, _MOST = 0.005, 0.035
 # What a round costs beside its records is the same for one and for thousands. So many make it little, and are no
 # more than a part of one ring, since all may come into one.
 _WANTED = 4096
 _PART = 3
-_STORM = 1024
+FEW = 64
+"""Records of one look: so many are single ends, each of which is shown as soon as it can be; more are handled together."""
 
 
 class Pauses:
@@ -31,6 +31,6 @@ class Pauses:
         passed_s, self._looked_s = now_s - self._looked_s, now_s
         if not count:
             return 0.0
-        if count < _STORM:
+        if count <= FEW:
             return _PAUSE
-        return min(max(passed_s * self._wanted / count, _STORM_LEAST), _STORM_MOST)
+        return min(max(passed_s * self._wanted / count, _LEAST), _MOST)
