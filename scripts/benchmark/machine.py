@@ -10,6 +10,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from scripts.benchmark.siblings import slowed
+
 __all__ = ["CpuTimes", "Machine", "cpu_times", "settle", "this_machine"]
 
 TICK = os.sysconf("SC_CLK_TCK")
@@ -19,13 +21,14 @@ SAMPLE_S = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where it was measured, without names: date (YYYY-MM-DD), kernel release, CPUs."""
+    """Where it was measured, without names: date (YYYY-MM-DD), kernel release, CPUs, and ``slowed`` (siblings.py)."""
 
     date: str
     kernel: str
     architecture: str
     model: str
     cpus: int
+    slowed: float
 
 
 def this_machine(date: str) -> Machine:
@@ -34,7 +37,7 @@ def this_machine(date: str) -> Machine:
     models = re.findall(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     kernel = numbers[0] if numbers else platform.release()
     model = models[0] if models else "unnamed"
-    return Machine(date, kernel, platform.machine(), model, cpu_times().cpus)
+    return Machine(date, kernel, platform.machine(), model, cpu_times().cpus, slowed())
 
 
 @dataclass(frozen=True, slots=True)

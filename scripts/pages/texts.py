@@ -13,6 +13,7 @@ from tracetw.kernel.capability import HOOKS
 from tracetw.kernel.function_probe import FUNCTION_PROBES
 from tracetw.kernel.plan import Sizes
 from tracetw.live.attach import BYTES_A_CONNECTION, LEAST_CONNECTIONS, MOST_BY_DEFAULT
+from tracetw.live.pauses import FEW
 from tracetw.reconcile.compare import ALWAYS, OF_MPTCP, WITH_EVENTS
 from tracetw.verdict.handbook import DROP_EVENTS, TIMEWAIT_EVENTS, EventEntry
 from tracetw.verdict.hints import HINTS
@@ -67,8 +68,12 @@ def _times() -> Iterator[str]:
         (
             ("after the first record user space lets a ring fill for", _time(constant("_PAUSE"))),
             (
-                "in a storm for",
-                f"{_time(constant('_STORM_LEAST'))} to {_time(constant('_STORM_MOST'))}",
+                f"where more than {FEW} ends come in that time, for",
+                f"{_time(constant('_ROUND_LEAST'))} to {_time(constant('_ROUND_MOST'))}",
+            ),
+            (
+                "what came so waits for more of it, to be judged together, for",
+                f"{_time(constant('_MORE_COMES'))} at most",
             ),
             (
                 "it looks at what waits in `closed` and `awaits_rst` every",

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from scripts.benchmark import siblings
 from scripts.benchmark.account import (
     Account,
     Output,
@@ -235,6 +236,14 @@ def test_busy_is_what_was_not_idle() -> None:
     before = CpuTimes(idle=10, used=0, total=0, stolen=1, at=100, cpus=2)
     after = CpuTimes(idle=11.5, used=0, total=0, stolen=1.5, at=102, cpus=2)
     assert after.busy(before) == pytest.approx(2 * 2 - 1.5 - 0.5)
+
+
+def test_work_is_no_faster_while_others_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of it stays behind."""
+    monkeypatch.setattr(siblings, "TURNS", 30_000)
+    before = tree(os.getpid())
+    assert 0.5 < siblings.slowed() < 50
+    assert tree(os.getpid()) == before
 
 
 @pytest.mark.parametrize("rate", [50, 5_000, 140_000, 9_000_000])

@@ -28,7 +28,7 @@ from scripts.benchmark.usage import Memory, Thread, Usage
 
 ROOT = Path(__file__).parents[2]
 PLAN = Plan(rounds=2, connections=100_000)
-MACHINE = Machine("2030-01-01", "6.1", "x86_64", "Some CPU", 2)
+MACHINE = Machine("2030-01-01", "6.1", "x86_64", "Some CPU", 2, 1.52)
 SMALL = Memory(resident=40_000_000, peak=50_000_000, compiler=False)
 COST = BpfCost(3, Runs(9_000, 1_000_000), Runs(1_000, 40_000), ends=1_000)
 
@@ -164,6 +164,7 @@ def test_the_report_holds_every_row_and_reason() -> None:
             assert part in text
     assert "2030-01-01, Linux 6.1, x86_64, Some CPU, 2 CPUs" in page
     assert "commit\nabc123" in page
+    assert "takes 1.52 times the CPU time" in page
     assert "tracetw 300, drain 100" in page
     assert json.loads(as_json(rows, MACHINE))["rows"][1]["failed"] == "not on PATH"
     assert len(failures(rows, "")) == 2

@@ -109,7 +109,7 @@ def test_a_batch_of_many_waits_for_the_next() -> None:
 def test_nothing_is_waited_for_where_a_few_come_or_no_more_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(waiting, "_PATIENCE", 3600)
+    monkeypatch.setattr(waiting, "_MORE_COMES", 3600)
     backlog = Backlog(1 << 24)
     backlog.put(ends(*range(1, 65)))
     assert len(times(backlog)) == 64

@@ -20,7 +20,7 @@ from tracetw.stream.batch import Batch, Ends, Loss, ended_ns
 # Rows handed on at once: enough for arrays, few enough for the processor's cache.
 _AT_ONCE = 4096
 # Where more than FEW come at a time, a batch waits for more like it, so many seconds at most.
-_PATIENCE = 0.05
+_MORE_COMES = 0.05
 _MOST_BYTES = 512 << 20
 _PART = 8
 
@@ -120,7 +120,7 @@ class Backlog:
             if self._closed:
                 return False
             self._changed.wait()
-        first, until_s = self._batches[0], time.monotonic() + _PATIENCE
+        first, until_s = self._batches[0], time.monotonic() + _MORE_COMES
         count = 0 if isinstance(first, Loss) else len(first.rows)
         while FEW < count <= _AT_ONCE - self.records and not self.full() and not self._closed:
             left_s = until_s - time.monotonic()

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 # Seconds. After a few records: their lines are to come soon. More wait for their like anyway (backlog.py).
 _PAUSE = 0.025
-_LEAST, _MOST = 0.005, 0.035
+_ROUND_LEAST = 0.005
+_ROUND_MOST = 0.035
 # What a round costs beside its records is the same for one and for thousands. So many make it little, and are no
 # more than a part of one ring, since all may come into one.
 _WANTED = 4096
@@ -33,4 +34,4 @@ class Pauses:
             return 0.0
         if count <= FEW:
             return _PAUSE
-        return min(max(passed_s * self._wanted / count, _LEAST), _MOST)
+        return min(max(passed_s * self._wanted / count, _ROUND_LEAST), _ROUND_MOST)
