@@ -14,6 +14,7 @@ from tracetw.timewait.carriers import CARRIER, Carried
 from tracetw.timewait.cause import cause
 from tracetw.timewait.forecast import _rate, _runs_out
 from tracetw.timewait.ports import Ports, chosen_by_bind
+from tracetw.timewait.wording import sockets
 from tracetw.verdict.taxonomy import FIRST_CLOSE
 
 
@@ -142,3 +143,11 @@ def test_few_records_are_no_cause() -> None:
     few = carried()
     assert "is not known" in cause(few, np.arange(9), "port 80")
     assert "without a trace" in cause(None, np.arange(20), "port 80")
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 sockets"), (1, "1 socket"), (2, "2 sockets"), (1234, "1,234 sockets")],
+)
+def test_one_socket_is_one(count: int, said: str) -> None:
+    assert sockets(count) == said

@@ -17,7 +17,7 @@ from tracetw.timewait.look import Look
 from tracetw.timewait.note import Note
 from tracetw.timewait.settings import Settings
 from tracetw.timewait.snapshot import SocketKind
-from tracetw.timewait.wording import place, process
+from tracetw.timewait.wording import place, process, sockets
 
 __all__ = ["notes"]
 
@@ -217,8 +217,9 @@ def _half_closed(look: Look) -> Iterator[Note]:
         yield Note(
             "fin-wait2-owned",
             each.netns,
-            f"{number:,} sockets in FIN_WAIT2{place(look, each.netns)} are held by a process{process(each.owner)}:"
-            " it called shutdown() and not close(), so nothing limits how long they wait for the peer's FIN.",
+            f"{sockets(number)} in FIN_WAIT2{place(look, each.netns)} {'is' if number == 1 else 'are'} held by a"
+            f" process{process(each.owner)}: it called shutdown() and not close(), so nothing limits how long"
+            f" {'it waits' if number == 1 else 'they wait'} for the peer's FIN.",
         )
 
 
@@ -234,7 +235,8 @@ def _orphans(look: Look) -> Iterator[Note]:
     yield Note(
         "orphans",
         None,
-        f"{len(which):,} sockets that no process holds wait for the peer to acknowledge our FIN"
+        f"{sockets(len(which))} that no process holds {'waits' if len(which) == 1 else 'wait'} for the peer to"
+        " acknowledge our FIN"
         f" (FIN_WAIT1, CLOSING, LAST_ACK); {held:,} of them have {int(waiting.sum()):,} bytes before it that are not"
         f" acknowledged, {unsent:,} of which were never sent. tcp_orphan_retries limits them.",
     )

@@ -19,7 +19,7 @@ from tracetw.timewait.groups import codes
 from tracetw.timewait.look import Look
 from tracetw.timewait.note import Note
 from tracetw.timewait.snapshot import SocketKind, seconds_left
-from tracetw.timewait.wording import place, process
+from tracetw.timewait.wording import place, process, sockets
 
 _AT_MOST = 5
 
@@ -68,14 +68,14 @@ def _note(look: Look, mine: NDArray[np.intp]) -> Note:
         last = "a while" if np.isnan(left).all() else f"{np.nanmax(left):.0f} s"
         client = f", {out:,} of outgoing connections" if out else ""
         text = (
-            f"{len(mine):,} sockets in TIME_WAIT or FIN_WAIT2 have {where}, which has no listener{client}: bind() of"
-            f" one fails with EADDRINUSE for {last}, unless SO_REUSEADDR is set on it and was set on them"
+            f"{sockets(len(mine))} in TIME_WAIT or FIN_WAIT2 {'has' if len(mine) == 1 else 'have'} {where}, which has"
+            f" no listener{client}: bind() of one fails with EADDRINUSE for {last}, unless SO_REUSEADDR is set on it and was set on them"
             " (a server's have it from their listener, a client's mostly not)."
         )
     else:
         open_ = int((~timed).sum())
         text = (
-            f"{open_:,} open sockets and {int(timed.sum()):,} in TIME_WAIT or FIN_WAIT2 have {where}, which has no"
+            f"{sockets(open_, 'open socket')} and {int(timed.sum()):,} in TIME_WAIT or FIN_WAIT2 have {where}, which has no"
             " listener: bind() of one fails with EADDRINUSE, unless SO_REUSEADDR is set on it and on them."
         )
     return Note("blocks-listen", netns, text)

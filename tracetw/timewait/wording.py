@@ -22,3 +22,8 @@ def process(owner: TimewaitOwner | None) -> str:
         return ""
     name = "?" if owner.comm is None else decoded(owner.comm)
     return f" of {name}" if owner.pid is None else f" of {name} ({owner.pid})"
+
+
+def sockets(count: int, one: str = "socket") -> str:
+    """``1 socket``, ``1,234 sockets``; ``one`` is what a single one is called."""
+    return f"{count:,} {one}" if count == 1 else f"{count:,} {one}s"
