@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,15 @@ def test_wrong(turn):
 """
 TRIES = 10
 """Its CPU may have others to run at that moment."""
+
+
+def test_a_watch_does_not_end_with_that_of_another_run() -> None:
+    """Which mounts the kernel's files for itself where the system does not, and takes the mount away."""
+    with ExitStack() as second:
+        with watch():
+            watching = second.enter_context(watch())
+        assert isinstance(watching.events(), list)
+        watching.follow()
 
 
 def test_a_timer_that_interrupts_a_process_is_seen(ns: Netns, silent: tuple[str, int]) -> None:

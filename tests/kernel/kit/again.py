@@ -41,6 +41,12 @@ class _File:
 _FILE = pytest.StashKey[_File]()
 
 
+def watched(session: pytest.Session) -> Path | None:
+    """The file whose tests may run again now."""
+    file = session.stash.get(_FILE, None)
+    return None if file is None else file.path
+
+
 def run(item: pytest.Item, nextitem: pytest.Item | None) -> bool:
     """What ``pytest_runtest_protocol`` does for an item, with up to ``AGAIN`` more attempts."""
     item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)

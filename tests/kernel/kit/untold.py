@@ -29,6 +29,7 @@ EVENTS = (
     "tcp/tcp_retransmit_skb",
     "tcp/tcp_send_reset",
 )
+USUAL = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 IN_SOFTIRQ = 0x10
 """``TRACE_FLAG_SOFTIRQ`` of include/linux/trace_events.h."""
 FIRST_PID_NAMESPACE = 0xEFFFFFFC
@@ -114,7 +115,8 @@ def watch(process: int = 1) -> Iterator[Watch]:
         instances = Path(folder, "instances")
         for left in instances.glob("tracetw-*-*"):  # of a run that was killed
             if not Path("/proc", left.name.split("-")[1]).exists():
-                left.rmdir()
+                with suppress(FileNotFoundError):  # another run has seen it, too
+                    left.rmdir()
         instance = instances / f"tracetw-{os.getpid()}-{secrets.token_hex(4)}"
         instance.mkdir()
         undo.callback(instance.rmdir)
@@ -129,10 +131,10 @@ def watch(process: int = 1) -> Iterator[Watch]:
 
 @contextmanager
 def _tracefs() -> Iterator[str]:
-    """Where it is mounted already, or else a mount that goes with the context."""
+    """Where the system has it mounted, or else a mount that goes with the context: that of another run may go before."""
     for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines():
         _, folder, kind, *_ = line.split()
-        if kind == "tracefs" and "\\" not in folder:
+        if kind == "tracefs" and folder in USUAL:
             yield folder
             return
     folder = mkdtemp()
