@@ -36,7 +36,7 @@ Written by `sudo scripts/bench --write`, which repeats it. Every number here was
 
 - {machine.date}, Linux {machine.kernel}, {machine.architecture}, {machine.model}, {machine.cpus} CPUs.
 - While the other CPUs compute, a loop that touches no memory takes {machine.slowed:.2f} times the CPU time that it takes while
-  they rest (CPUs may be threads of one core). So do tracer, kernel and load: times here are those of a machine at work.
+  they rest (CPUs may be threads of one core). All times below are of a machine whose CPUs all work.
 - A round is a pair: the load alone and the load traced, on a machine found idle before each, in a network
   namespace of its own. Every second pair begins with the traced side, so that a drift cancels.
   {rounds} pairs a row; a side alone took {shortest:.1f} s or more. Rounds in which others took more than

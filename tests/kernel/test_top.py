@@ -85,7 +85,7 @@ def test_real_connections_on_a_real_terminal(pair: Net, terminal: Screen) -> Non
     assert "SO_LINGER 0" in text
     terminal.keys("5")
     text = terminal.until(lambda text: "top: trust" in text)
-    assert re.search(r"^6 connections ended, lost: nothing$", text, re.MULTILINE)
+    assert re.search(r"^6 connections reported, lost: nothing$", text, re.MULTILINE)
     # The trace goes on, and its counters are compared already.
     text = terminal.until(lambda text: "So far:" in text)
     terminal.until(lambda text: re.search(r"^EstabResets +6 +6 +0 *$", text, re.MULTILINE))
@@ -165,6 +165,6 @@ def test_a_storm_costs_no_record_and_little(terminal: Screen, storm: Storm) -> N
         terminal.keys("q")
         text = terminal.until(lambda text: "ended with" in text, 60)
     assert "lost: nothing" in text
-    shown = re.search(r"^([\d,]+) connections ended", terminal.text(), re.MULTILINE)
+    shown = re.search(r"^([\d,]+) connections reported", terminal.text(), re.MULTILINE)
     assert shown is None or int(shown[1].replace(",", "")) == total
     assert min(parts) < patient(BUSY), parts

@@ -64,6 +64,24 @@ def test_filters_choose() -> None:
     assert found[-1]["closes"] == {"abort-unread": 60}
 
 
+@pytest.mark.parametrize(
+    ("recorded", "wanted", "filtered"),
+    [
+        ((), Filter(), False),
+        ((), Filter.parse(verdict=["orderly"]), True),
+        (("--port 443",), Filter(), True),
+    ],
+)
+def test_the_summary_knows_of_a_filter_of_the_replay_and_of_the_recording(
+    recorded: tuple[str, ...], wanted: Filter, *, filtered: bool
+) -> None:
+    recording = Memory(connections("orderly-active", [10.0]), filters=recorded)
+    summary = replay(
+        recording, wanted, ALL, lambda context: JsonSink(BytesIO(), context), Pace(None)
+    )
+    assert summary.filtered is filtered
+
+
 def test_events_and_losses_come_in_their_place() -> None:
     events = sink_rows.events(
         {"kind": EventKind.TIMEWAIT, "code": Timewait.ENTERED, "at": BOOT + 15 * SECOND}

@@ -217,7 +217,7 @@ def test_now_is_when_the_trace_ended() -> None:
 def test_trust_says_what_was_lost_and_what_the_counters_say() -> None:
     board = recorded()
     text = "\n".join(shown(board, ViewState(screen="trust"), (100, 40)))
-    assert "150 connections ended, lost: nothing" in text
+    assert "150 connections reported, lost: nothing" in text
     assert "8 hooks attached" in text
     assert re.search(r"^EstabResets +0 +13 +-13  in namespaces", text, re.MULTILINE)
     assert "kernel counters agree" in text
@@ -253,7 +253,7 @@ def test_ascii_alone_where_nothing_else_is_shown() -> None:
 
 def test_nothing_ended() -> None:
     board = fed()
-    assert "no connection ended in this time" in "\n".join(shown(board))
+    assert "nothing to show in this time" in "\n".join(shown(board))
     for screen in SCREENS:
         assert shown(board, ViewState(screen=screen))
     empty = Board(utc=True)  # nothing is attached yet

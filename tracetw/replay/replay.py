@@ -79,7 +79,7 @@ def replay(
         closes=stages.by_verdict(),
         lost=stages.lost,
         lost_at=stages.lost_at,
-        filtered=not stages.wants_all,
+        filtered=not stages.wants_all or bool(recording.header.filters),
         reconciliation=rows or (),
         not_reconciled=why,
         no_room=_no_room(recording) if window == ALWAYS else None,

@@ -164,7 +164,7 @@ def _verdicts(
         several = counts[:, rest].sum(axis=1)
         yield row(_numbers(name, several, total, span, bars), _VERDICTS, widths)
     if not order:
-        yield (("no connection ended in this time", "dim"),)
+        yield (("nothing to show in this time", "dim"),)
 
 
 def _numbers(

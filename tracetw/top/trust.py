@@ -51,7 +51,10 @@ def trust_body(board: Board, width: int, so_far: Compared | None = None) -> Body
 
 def _lines(board: Board, width: int, so_far: Compared | None) -> Iterator[Line]:
     total = int(board.counts.sum())
-    yield ((f"{amount(total, 'connection')} ended", ""), (f", {_lost(board)}", _lost_tone(board)))
+    yield (
+        (f"{amount(total, 'connection')} reported", ""),
+        (f", {_lost(board)}", _lost_tone(board)),
+    )
     for loss in [*board.losses][-_LOSSES:]:
         yield ((loss_text(loss, utc=board.utc), "bad"),)
     yield ()
